@@ -1,0 +1,22 @@
+"""The .pith container: one file, data only, that gives a model back bit for bit (docs/format.md)."""
+
+from pithnet.artifact.decoder import decode
+from pithnet.artifact.encoder import encode
+from pithnet.artifact.files import load, read, save
+from pithnet.artifact.inspection import Inspection, TensorReport, inspect
+from pithnet.artifact.metadata import Metadata
+from pithnet.artifact.state import float32_bytes, plain_state
+
+__all__ = [
+    "Inspection",
+    "Metadata",
+    "TensorReport",
+    "decode",
+    "encode",
+    "float32_bytes",
+    "inspect",
+    "load",
+    "plain_state",
+    "read",
+    "save",
+]

@@ -1,0 +1,85 @@
+"""Entropy coders inside records: one byte names the coder, so a better one needs no new format.
+
+A coder that has no number yet is written as 0 followed by its name; numbers are never given to another coder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pithnet import coding
+from pithnet.artifact.wire import Cursor, block
+from pithnet.coding import decode_positions, decode_symbols, encode_positions, encode_symbols
+from pithnet.errors import ArtifactError
+
+SYMBOL_NUMBERS: Mapping[str, int] = {"huffman": 1, "rans": 2, "neighbours": 3}
+POSITION_NUMBERS: Mapping[str, int] = {"constant": 1, "bitmap": 2, "gaps": 3, "kernels": 4}
+
+
+def pack_symbols(symbols: np.ndarray, mask: np.ndarray) -> bytes:
+    """Coder and stream of `symbols` (integers 0 to 65,535) that stand where `mask` is True, by the smallest
+    coder.
+    """
+    method, data = encode_symbols(symbols, mask=mask)
+    return _coder(method, SYMBOL_NUMBERS) + data
+
+
+def read_symbols(cursor: Cursor, mask: np.ndarray) -> tuple[np.ndarray, str]:
+    """A symbol (uint8 or uint16) for each True of `mask` from all that is left of the record; their coder's
+    name.
+    """
+    count = int(np.count_nonzero(mask))
+    method = _read_coder(cursor, SYMBOL_NUMBERS)
+    _check_count(method, coding.SYMBOL_CODERS, count)
+    symbols = decode_symbols(method, cursor.rest("symbols"), count, mask=mask)
+    if symbols.shape != (count,):
+        raise ArtifactError(f"decodes to {symbols.size} symbols, {count} are due")
+    return symbols, method
+
+
+def pack_positions(mask: np.ndarray) -> bytes:
+    """Coder, length and stream of a bool mask (True = stored value), the smallest of all coders."""
+    method, data = encode_positions(mask)
+    return _coder(method, POSITION_NUMBERS) + block(data)
+
+
+def read_positions(cursor: Cursor, shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
+    """The bool mask of that shape and its coder's name."""
+    method = _read_coder(cursor, POSITION_NUMBERS)
+    _check_count(method, coding.POSITION_CODERS, math.prod(shape))
+    mask = decode_positions(method, cursor.block("positions"), shape)
+    if mask.shape != shape:
+        raise ArtifactError(f"decodes to positions in {mask.shape}, {shape} are due")
+    return mask, method
+
+
+def _check_count(method: str, coders: Mapping[str, Any], count: int) -> None:
+    """Refuses more than the encoder would give this coder: a slow one must not take hours over a hostile
+    count.
+    """
+    if method in coders and count > coders[method].auto_limit:
+        raise ArtifactError(
+            f"gives {count} values to {method}, which takes {coders[method].auto_limit} at most"
+        )
+
+
+def _coder(method: str, numbers: Mapping[str, int]) -> bytes:
+    number = numbers.get(method, 0)
+    return bytes([number]) + (b"" if number else block(method.encode()))
+
+
+def _read_coder(cursor: Cursor, numbers: Mapping[str, int]) -> str:
+    number = cursor.byte()
+    if number == 0:
+        name = cursor.block().decode("ascii", errors="replace")
+        if not name.isprintable():
+            raise ArtifactError("names its coder in unprintable characters")
+        return name
+    for name, known in numbers.items():
+        if known == number:
+            return name
+    raise ArtifactError(f"is coded by a coder this version does not know (number {number}); update pithnet")

@@ -1,0 +1,157 @@
+"""The frame of a .pith file: magic, version, header, records, checksums. Knows nothing of what records
+hold.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+from torch import nn
+
+from pithnet.artifact.layout import Entry, Record, layout_of, pack_layout, records, unpack_layout
+from pithnet.artifact.metadata import Metadata, from_header, to_header
+from pithnet.artifact.skeleton import skeleton
+from pithnet.artifact.wire import Cursor, block
+from pithnet.errors import ArtifactError
+
+MAGIC = b"PITH"
+VERSION = 1
+CRC_BYTES = 4
+_MAX_HEADER = 1 << 22
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A file whose frame and checksums are right; the bodies of its records are not decoded yet.
+
+    aliases: name of a tensor -> name of the tensor that holds its numbers. network: the zoo's network without
+    numbers, where the file's layout is that network's. header_bytes: magic, version and header.
+    """
+
+    metadata: Metadata
+    layout: tuple[Entry, ...]
+    aliases: Mapping[str, str]
+    records: tuple[Record, ...]
+    bodies: tuple[bytes, ...]
+    network: nn.Module | None
+    header_bytes: int
+
+
+def pack(
+    metadata: Metadata, layout: Sequence[Entry] | None, aliases: Sequence[int], bodies: Sequence[bytes]
+) -> bytes:
+    """The file. layout: None where the architecture implies it; aliases: pairs of places in the layout."""
+    entries = to_header(metadata)
+    if layout is not None:
+        entries["l"] = pack_layout(layout)
+    if aliases:
+        entries["t"] = list(aliases)
+    try:
+        header = msgpack.packb(entries)
+    except (TypeError, ValueError, OverflowError) as e:
+        raise ArtifactError(f"the metadata does not go into a header: {e}") from None
+    if len(header) > _MAX_HEADER:
+        raise ArtifactError(f"the header would take {len(header)} bytes; at most {_MAX_HEADER} are allowed")
+    framed = [block(body) + _crc(body) for body in bodies]
+    content = b"".join([MAGIC, bytes([VERSION]), block(header), *framed])
+    return content + _crc(content)
+
+
+def unpack(data: bytes) -> Opened:
+    """Checks the frame and every checksum. Raises ArtifactError naming the header or the record that is
+    wrong.
+    """
+    _check_start(data)
+    whole = data[-CRC_BYTES:] == _crc(data[:-CRC_BYTES])
+    cursor = Cursor(data[len(MAGIC) + 1 : -CRC_BYTES])
+    try:
+        header = _read_header(cursor)
+        metadata = from_header(header)
+        network, layout = _layout(header, metadata)
+        aliases = _aliases(header.get("t", []), layout)
+    except ArtifactError as e:
+        if whole:
+            raise
+        raise ArtifactError(f"header: damaged or cut short, get the file again ({e})") from e
+    header_bytes = len(data) - CRC_BYTES - cursor.left
+    plan = records(layout, aliases)
+    bodies = [_read_frame(cursor, i, record) for i, record in enumerate(plan)]
+    if not whole:
+        raise ArtifactError(
+            "header: damaged, get the file again (the checksum of the whole file does not match)"
+        )
+    if cursor.left:
+        raise ArtifactError(f"{cursor.left} bytes follow the last record; a .pith file ends there")
+    return Opened(metadata, layout, aliases, tuple(plan), tuple(bodies), network, header_bytes)
+
+
+def _crc(data: bytes) -> bytes:
+    return zlib.crc32(data).to_bytes(CRC_BYTES, "little")
+
+
+def _check_start(data: bytes) -> None:
+    if data[: len(MAGIC)] != MAGIC:
+        raise ArtifactError("not a .pith file: it does not start with PITH")
+    if len(data) < len(MAGIC) + 2 + CRC_BYTES:
+        raise ArtifactError(f"header: cut short, the file has only {len(data)} bytes")
+    if data[len(MAGIC)] != VERSION:
+        raise ArtifactError(
+            f"header: format version {data[len(MAGIC)]}, this pithnet reads version {VERSION}; update pithnet"
+        )
+
+
+def _read_header(cursor: Cursor) -> dict[str, Any]:
+    size = cursor.varint()
+    if size > _MAX_HEADER:
+        raise ArtifactError(f"header: declares {size} bytes, at most {_MAX_HEADER} are allowed")
+    try:
+        header = msgpack.unpackb(cursor.take(size))
+    except ArtifactError as e:
+        raise ArtifactError(f"header: {e}") from None
+    except (ValueError, TypeError, msgpack.UnpackException) as e:
+        raise ArtifactError(f"header: not msgpack ({type(e).__name__})") from None
+    if not isinstance(header, dict):
+        raise ArtifactError("header: not a map")
+    return header
+
+
+def _layout(header: Mapping[str, Any], metadata: Metadata) -> tuple[nn.Module | None, tuple[Entry, ...]]:
+    if "l" in header:
+        if not isinstance(header["l"], bytes):
+            raise ArtifactError("header: entry 'l' is not of the form docs/format.md gives it")
+        return None, unpack_layout(header["l"])
+    if metadata.architecture is None:
+        raise ArtifactError("header: names neither an architecture nor its tensors")
+    network = skeleton(metadata.architecture, metadata.arguments)
+    return network, layout_of(network.state_dict())
+
+
+def _aliases(pairs: object, layout: Sequence[Entry]) -> dict[str, str]:
+    if not isinstance(pairs, list) or len(pairs) % 2 or not all(type(i) is int for i in pairs):
+        raise ArtifactError("header: entry 't' is not of the form docs/format.md gives it")
+    found: dict[str, str] = {}
+    for alias, holder in zip(pairs[::2], pairs[1::2], strict=True):
+        if not 0 <= holder < alias < len(layout):
+            raise ArtifactError(f"header: tensor {alias} is tied to {holder}, which does not come before it")
+        a, h = layout[alias], layout[holder]
+        if (a.shape, a.dtype) != (h.shape, h.dtype) or a.name in found or h.name in found:
+            raise ArtifactError(f"header: {a.name} cannot share the numbers of {h.name}")
+        found[a.name] = h.name
+    return found
+
+
+def _read_frame(cursor: Cursor, index: int, record: Record) -> bytes:
+    try:
+        body = cursor.take(cursor.varint())
+        crc = cursor.take(CRC_BYTES)
+    except ArtifactError as e:
+        raise ArtifactError(f"record {index} ({record.label}): {e}") from None
+    if crc != _crc(body):
+        raise ArtifactError(
+            f"record {index} ({record.label}): damaged, its checksum does not match; get the file again"
+        )
+    return body

@@ -1,0 +1,70 @@
+"""A .pith file back to numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from pithnet.artifact.container import Opened, unpack
+from pithnet.artifact.layout import Record, implied, norm_prefixes
+from pithnet.artifact.metadata import Metadata
+from pithnet.artifact.record import Decoded, decode_record
+from pithnet.coding import CodingError
+from pithnet.errors import ArtifactError
+
+# 1 GiB as float32, twice the largest network of the zoo. A file of a hundred bytes can declare this much.
+MAX_ELEMENTS = 1 << 28
+
+
+def decode(data: bytes, max_elements: int = MAX_ELEMENTS) -> tuple[dict[str, Tensor], Metadata]:
+    """The plain state_dict (names and shapes of the model, BatchNorm buffers included) and what the file
+    says.
+
+    Tensors that were tied are one tensor under several names. Raises ArtifactError naming the header or the
+    record for a damaged, truncated or hostile file, and for more than `max_elements` numbers in all.
+    """
+    opened = unpack(data)
+    return decode_state(opened, max_elements), opened.metadata
+
+
+def decode_state(opened: Opened, max_elements: int = MAX_ELEMENTS) -> dict[str, Tensor]:
+    """The state_dict of an opened file, in the order of its layout."""
+    found: dict[str, Tensor] = {}
+    for record, decoded in decode_records(opened, max_elements):
+        parts = torch.split(decoded.values, [e.size for e in record.entries])
+        found.update((e.name, p.view(e.shape)) for e, p in zip(record.entries, parts, strict=True))
+    for name in implied(opened.layout):
+        found[name] = torch.zeros((), dtype=torch.int64)
+    return {e.name: found[opened.aliases.get(e.name, e.name)] for e in opened.layout}
+
+
+def decode_records(opened: Opened, max_elements: int = MAX_ELEMENTS) -> Iterator[tuple[Record, Decoded]]:
+    """Each record with its values. Raises ArtifactError naming the record that is wrong, before it takes
+    memory.
+    """
+    declared = sum(e.size for e in opened.layout)
+    if declared > max_elements:
+        raise ArtifactError(f"header: declares {declared} numbers, at most {max_elements} are allowed here")
+    for index, (record, body) in enumerate(zip(opened.records, opened.bodies, strict=True)):
+        try:
+            yield record, decode_record(body, record)
+        except (ArtifactError, CodingError) as e:
+            raise ArtifactError(f"record {index} ({record.label}): {e}") from e
+        except MemoryError:
+            raise ArtifactError(
+                f"record {index} ({record.label}): {record.size} numbers do not fit in memory"
+            ) from None
+
+
+def folded(state: Mapping[str, Tensor], opened: Opened) -> bool | None:
+    """Whether all BatchNorm layers hold no statistics of their own (mean 0, one variance); None without
+    such layers.
+    """
+    prefixes = norm_prefixes(opened.layout)
+    if not prefixes:
+        return None
+    means = torch.cat([state[p + "running_mean"] for p in prefixes])
+    variances = torch.cat([state[p + "running_var"] for p in prefixes])
+    return not bool(means.any()) and bool((variances == variances[:1]).all())

@@ -1,0 +1,99 @@
+"""A model to the bytes of a .pith file, exact to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+
+import torch
+from torch import Tensor, nn
+
+from pithnet.artifact.container import pack
+from pithnet.artifact.decoder import decode
+from pithnet.artifact.layout import Entry, implied, layout_of, records
+from pithnet.artifact.metadata import Metadata
+from pithnet.artifact.record import encode_record
+from pithnet.artifact.skeleton import skeleton
+from pithnet.artifact.state import plain_state
+from pithnet.errors import ArtifactError
+
+
+def encode(model: nn.Module, meta: Metadata | None = None) -> bytes:
+    """The model as a .pith file; the same model and metadata give the same bytes.
+
+    Takes the effective tensors of parametrized layers and chooses for each the smallest coding that gives
+    it back bit for bit; nothing is rounded here, so finalize the model first. Batch counters of BatchNorm
+    layers (num_batches_tracked) are not stored. Where `meta` names no architecture, the one of a zoo model
+    is taken. Raises ArtifactError naming the tensor or metadata that a file cannot hold.
+    """
+    meta = _with_architecture(meta or Metadata(), model)
+    state = {name: _on_cpu(name, value) for name, value in plain_state(model).items()}
+    layout, is_implied = _layout(state, meta)
+    ties = _ties(layout, state)
+    names = {layout[a].name: layout[h].name for a, h in ties}
+    bodies = [encode_record([state[e.name] for e in r.entries], r) for r in records(layout, names)]
+    data = pack(meta, None if is_implied else layout, [i for pair in ties for i in pair], bodies)
+    _verify(data, state, meta)
+    return data
+
+
+def _with_architecture(meta: Metadata, model: nn.Module) -> Metadata:
+    architecture = getattr(model, "architecture", None)
+    if meta.architecture is not None or not isinstance(architecture, tuple):
+        return meta
+    return replace(meta, architecture=architecture[0], arguments=dict(architecture[1]))
+
+
+def _on_cpu(name: str, value: object) -> Tensor:
+    if not isinstance(value, Tensor) or value.is_meta:
+        raise ArtifactError(f"{name} holds no numbers; a .pith file holds tensors only")
+    return value.detach().cpu()
+
+
+def _layout(state: Mapping[str, Tensor], meta: Metadata) -> tuple[tuple[Entry, ...], bool]:
+    """The layout in the file's order, and whether the architecture implies it."""
+    layout = layout_of(state)
+    if meta.architecture is not None:
+        zoo_layout = layout_of(skeleton(meta.architecture, meta.arguments).state_dict())
+        if set(zoo_layout) == set(layout):
+            return zoo_layout, True
+    return layout, False
+
+
+def _ties(layout: Sequence[Entry], state: Mapping[str, Tensor]) -> list[tuple[int, int]]:
+    """(place, earlier place) of tensors with the same numbers; constant ones cost nothing and are left
+    apart.
+    """
+    first: dict[tuple[object, ...], int] = {}
+    ties = []
+    skipped = implied(layout)
+    for i, entry in enumerate(layout):
+        value = state[entry.name]
+        if entry.name in skipped or entry.size < 2 or bool((value == value.reshape(-1)[0]).all()):
+            continue
+        key = (entry.shape, entry.dtype, blake2b(_bytes(value).numpy().data, digest_size=16).digest())
+        holder = first.setdefault(key, i)
+        if holder != i:
+            ties.append((i, holder))
+    return ties
+
+
+def _verify(data: bytes, state: Mapping[str, Tensor], meta: Metadata) -> None:
+    decoded, said = decode(data, max_elements=max(1, sum(v.numel() for v in state.values())))
+    skipped = implied(layout_of(state))
+    for name, value in state.items():
+        if name not in skipped and not _identical(decoded[name], value):
+            raise ArtifactError(f"{name} cannot be given back bit for bit; please report this as a bug")
+    if said != meta:
+        raise ArtifactError(
+            "the metadata holds what a header does not keep; use plain numbers, strings and lists"
+        )
+
+
+def _identical(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and torch.equal(_bytes(a), _bytes(b))
+
+
+def _bytes(value: Tensor) -> Tensor:
+    return value.contiguous().reshape(-1).view(torch.uint8)

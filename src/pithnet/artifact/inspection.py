@@ -1,0 +1,149 @@
+"""Where the bytes of a file went."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pithnet.artifact.container import CRC_BYTES, Opened, unpack
+from pithnet.artifact.decoder import MAX_ELEMENTS, decode_records, folded
+from pithnet.artifact.layout import Entry, Record
+from pithnet.artifact.metadata import Scalar
+from pithnet.artifact.record import Decoded, words
+from pithnet.coding.bitpack import put_varint
+
+PARTS = ("positions", "symbols", "codebook", "other")
+
+
+@dataclass(frozen=True)
+class TensorReport:
+    """One stored tensor. zeros: exact +0.0; levels: distinct values but zero; bits: 8 * its bytes / its
+    elements.
+
+    bytes: positions, symbols, codebook and other; a record that several tensors share is split by their
+    sizes. Checksums are counted with the file, not with tensors.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    coding: str
+    zeros: int
+    levels: int
+    bits: float
+    bytes: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A file's account. ratio: float32 bytes of the state_dict / file bytes; parts: add up to `bytes`.
+
+    norm: "folded" (BatchNorm without statistics), "statistics", or None; arguments: of the architecture.
+    """
+
+    bytes: int
+    ratio: float
+    architecture: str | None
+    arguments: Mapping[str, Scalar]
+    normalization: tuple[tuple[float, ...], tuple[float, ...]] | None
+    dataset: str | None
+    recipe: str | Mapping[str, Any] | None
+    claimed: tuple[int, int] | None
+    source: str | None
+    norm: str | None
+    parts: Mapping[str, int]
+    tensors: tuple[TensorReport, ...]
+
+    def to_json(self) -> str:
+        """One JSON object with the fields of this class."""
+        return json.dumps(asdict(self))
+
+
+def inspect(data: bytes, max_elements: int = MAX_ELEMENTS) -> Inspection:
+    """The account of a file. Raises ArtifactError as `decode` does."""
+    opened = unpack(data)
+    parts = Counter(header=opened.header_bytes, checksums=CRC_BYTES * (len(opened.records) + 1))
+    rows: dict[str, TensorReport] = {}
+    state: dict[str, Tensor] = {}
+    floats = 0
+    for record, decoded in decode_records(opened, max_elements):
+        spent = Counter(decoded.spent)
+        spent["other"] += len(put_varint(sum(spent.values())))
+        _count(parts, record, spent)
+        for row, values in _rows(record, decoded, spent):
+            rows[row.name] = row
+            state[row.name] = values
+            floats += values.numel() if values.is_floating_point() else 0
+    tied = {e.name: _tied(e, opened.aliases[e.name], rows) for e in opened.layout if e.name in opened.aliases}
+    return Inspection(
+        bytes=len(data),
+        ratio=4 * floats / len(data),
+        architecture=opened.metadata.architecture,
+        arguments=opened.metadata.arguments,
+        normalization=opened.metadata.normalization,
+        dataset=opened.metadata.dataset,
+        recipe=opened.metadata.recipe,
+        claimed=opened.metadata.claimed,
+        source=opened.metadata.source,
+        norm=_norm(state, opened),
+        parts={
+            k: parts[k] for k in ("header", "positions", "symbols", "codebooks", "norm", "other", "checksums")
+        },
+        tensors=tuple((rows | tied)[e.name] for e in opened.layout if e.name in rows or e.name in tied),
+    )
+
+
+def _norm(state: Mapping[str, Tensor], opened: Opened) -> str | None:
+    answer = folded({**state, **{a: state[h] for a, h in opened.aliases.items()}}, opened)
+    return None if answer is None else "folded" if answer else "statistics"
+
+
+def _count(parts: Counter[str], record: Record, spent: Mapping[str, int]) -> None:
+    for part, count in spent.items():
+        parts["norm" if record.norm else "codebooks" if part == "codebook" else part] += count
+
+
+def _rows(record: Record, decoded: Decoded, spent: Mapping[str, int]) -> list[tuple[TensorReport, Tensor]]:
+    sizes = [e.size for e in record.entries]
+    shares = {part: _shares(spent.get(part, 0), sizes) for part in PARTS}
+    rows = []
+    for i, (entry, values) in enumerate(zip(record.entries, torch.split(decoded.values, sizes), strict=True)):
+        own = {part: shares[part][i] for part in PARTS}
+        zeros, levels = _census(values)
+        bits = 8 * sum(own.values()) / entry.size if entry.size else 0.0
+        dtype = str(entry.dtype).removeprefix("torch.")
+        rows.append(
+            (TensorReport(entry.name, entry.shape, dtype, decoded.coding, zeros, levels, bits, own), values)
+        )
+    return rows
+
+
+def _shares(total: int, sizes: Sequence[int]) -> list[int]:
+    """`total` split in proportion to `sizes`, in whole bytes that add up."""
+    if not any(sizes):
+        return [total, *[0] * (len(sizes) - 1)]
+    ends = [total * done // sum(sizes) for done in np.cumsum([0, *sizes]).tolist()]
+    return [b - a for a, b in pairwise(ends)]
+
+
+def _census(values: Tensor) -> tuple[int, int]:
+    """(exact zeros, distinct other values); -0.0 is a value."""
+    distinct, counts = torch.unique(words(values), return_counts=True)
+    zeros = int(counts[distinct == 0].sum())
+    return zeros, int(distinct.numel()) - (1 if zeros else 0)
+
+
+def _tied(entry: Entry, holder: str, rows: Mapping[str, TensorReport]) -> TensorReport:
+    row = rows[holder]
+    nothing = dict.fromkeys(PARTS, 0)
+    return TensorReport(
+        entry.name, entry.shape, row.dtype, f"tied to {holder}", row.zeros, row.levels, 0.0, nothing
+    )

@@ -1,0 +1,165 @@
+"""Which tensors a file holds, in which order, and which of them share a record."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+import torch
+from torch import Tensor
+
+from pithnet.errors import ArtifactError
+
+# A dtype's number in the file is its place here: append, never reorder.
+DTYPES: tuple[torch.dtype, ...] = (
+    torch.float32,
+    torch.float64,
+    torch.float16,
+    torch.bfloat16,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+    torch.uint8,
+    torch.bool,
+)
+_MAX_LAYOUT_BYTES = 1 << 22
+_MAX_DIMENSIONS = 16
+_MAX_LENGTH = 1 << 31
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a plain state_dict."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Record:
+    """Entries whose values are coded together, one after the other. `norm`: vectors of BatchNorm layers."""
+
+    label: str
+    entries: tuple[Entry, ...]
+    norm: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape positions are coded in: the tensor's own, or one long vector."""
+        return self.entries[0].shape if len(self.entries) == 1 else (self.size,)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return sum(e.size for e in self.entries)
+
+
+def layout_of(state: Mapping[str, Tensor]) -> tuple[Entry, ...]:
+    """The layout of a state_dict. Raises ArtifactError naming the first entry a file cannot hold."""
+    for name, value in state.items():
+        if not isinstance(value, Tensor) or value.layout is not torch.strided or value.dtype not in DTYPES:
+            kind = f"{value.layout} {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+            raise ArtifactError(f"{name} is a {kind}; a .pith file holds dense real tensors only")
+    return tuple(Entry(name, tuple(value.shape), value.dtype) for name, value in state.items())
+
+
+def norm_prefixes(layout: Iterable[Entry]) -> set[str]:
+    """Prefixes (`layer1.0.bn1.`) of the modules that keep a running mean and variance."""
+    names = {e.name for e in layout if e.dtype.is_floating_point}
+    means = {n.removesuffix("running_mean") for n in names if _last(n) == "running_mean"}
+    return {p for p in means if p + "running_var" in names}
+
+
+def implied(layout: Sequence[Entry]) -> set[str]:
+    """Names of the entries no file stores: the batch counters of BatchNorm layers, read back as 0."""
+    counters = {p + "num_batches_tracked" for p in norm_prefixes(layout)}
+    return {e.name for e in layout if e.name in counters and e.dtype == torch.int64 and e.shape == ()}
+
+
+def records(layout: Sequence[Entry], aliases: Mapping[str, str]) -> list[Record]:
+    """The records of a file, in order.
+
+    A tensor of two or more dimensions has its own. Vectors and scalars of one dtype and last name share
+    one, those of BatchNorm layers apart from the others; it stands where its first member stands in the
+    layout.
+    """
+    norms, skipped = norm_prefixes(layout), implied(layout)
+    groups: dict[tuple[Any, ...], list[Entry]] = {}
+    for entry in layout:
+        if entry.name in skipped or entry.name in aliases:
+            continue
+        last = _last(entry.name)
+        norm = entry.name[: len(entry.name) - len(last)] in norms
+        key = (entry.name,) if len(entry.shape) > 1 else (norm, last, entry.dtype)
+        groups.setdefault(key, []).append(entry)
+    return [Record(_label(members), tuple(members), norm=key[0] is True) for key, members in groups.items()]
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _label(members: list[Entry]) -> str:
+    more = f" and {len(members) - 1} more" if len(members) > 1 else ""
+    return members[0].name + more
+
+
+def pack_layout(layout: Sequence[Entry]) -> bytes:
+    """Names, dtypes and shapes, deflated: what a file carries where no zoo architecture implies them."""
+    table = [
+        [e.name for e in layout],
+        bytes(DTYPES.index(e.dtype) for e in layout),
+        [list(e.shape) for e in layout],
+    ]
+    return zlib.compress(msgpack.packb(table), 9)
+
+
+def unpack_layout(data: bytes) -> tuple[Entry, ...]:
+    """The layout that `pack_layout` wrote. Raises ArtifactError for anything else, before it takes much
+    memory.
+    """
+    inflater = zlib.decompressobj()
+    try:
+        table = msgpack.unpackb(inflater.decompress(data, _MAX_LAYOUT_BYTES))
+    except (zlib.error, ValueError, msgpack.UnpackException) as e:
+        raise ArtifactError(f"header: the tensor table is damaged ({e})") from None
+    if not inflater.eof or inflater.unused_data or not _is_table(table):
+        raise ArtifactError("header: the tensor table is not of the form docs/format.md gives it")
+    names, dtypes, shapes = table
+    if len(set(names)) != len(names):
+        raise ArtifactError("header: two tensors have one name")
+    return tuple(Entry(n, tuple(s), DTYPES[d]) for n, d, s in zip(names, dtypes, shapes, strict=True))
+
+
+def _is_table(table: object) -> bool:
+    if not (isinstance(table, list) and len(table) == 3):
+        return False
+    names, dtypes, shapes = table
+    return (
+        isinstance(names, list)
+        and isinstance(dtypes, bytes)
+        and isinstance(shapes, list)
+        and len(names) == len(dtypes) == len(shapes)
+        and all(isinstance(n, str) and n.isprintable() for n in names)
+        and all(d < len(DTYPES) for d in dtypes)
+        and all(_is_shape(s) for s in shapes)
+    )
+
+
+def _is_shape(shape: object) -> bool:
+    return (
+        isinstance(shape, list)
+        and len(shape) <= _MAX_DIMENSIONS
+        and all(type(d) is int and 0 <= d < _MAX_LENGTH for d in shape)
+    )

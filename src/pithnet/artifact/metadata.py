@@ -1,0 +1,177 @@
+"""What a .pith file says about its model besides the tensors."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from pithnet.errors import ArtifactError
+
+Scalar = str | int | float | bool | None
+
+_SOURCE_BYTES = 8
+_MAX_NAME = 100
+_MAX_LIST = 1 << 16
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """All fields are optional; the file spends bytes only on those given.
+
+    architecture: name in the zoo, or None for a model of the user's; arguments: of its constructor.
+    normalization: (mean, std), one number a channel, that images need before they go in.
+    recipe: name of the recipe, or a small mapping; claimed: (images, correct answers) at the time of writing.
+    source: sha256 of the checkpoint compressed, hexadecimal; the first 16 digits are kept.
+    """
+
+    architecture: str | None = None
+    arguments: Mapping[str, Scalar] = field(default_factory=dict)
+    normalization: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    dataset: str | None = None
+    classes: tuple[str, ...] | None = None
+    recipe: str | Mapping[str, Any] | None = None
+    claimed: tuple[int, int] | None = None
+    source: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ArtifactError for values that a file cannot hold."""
+        if self.source is not None:
+            object.__setattr__(self, "source", _source(self.source))
+        if self.normalization is not None:
+            mean, std = (tuple(float(v) for v in part) for part in self.normalization)
+            if len(mean) != len(std) or not all(math.isfinite(v) for v in (*mean, *std)) or not all(std):
+                raise ArtifactError("normalization needs as many finite means as finite, non-zero stds")
+            object.__setattr__(self, "normalization", (mean, std))
+        for key, value in self.arguments.items():
+            if not isinstance(key, str) or not isinstance(value, str | int | float | None):
+                raise ArtifactError(
+                    f"argument {key!r} of {self.architecture} is {value!r}; use strings and numbers"
+                )
+        if self.recipe is not None:
+            object.__setattr__(self, "recipe", _plain(self.recipe))
+        if self.claimed is not None and not 0 <= self.claimed[1] <= self.claimed[0]:
+            raise ArtifactError(f"claimed {self.claimed[1]} correct answers of {self.claimed[0]}")
+
+    @property
+    def accuracy(self) -> float | None:
+        """The claimed accuracy, 0 to 1."""
+        return self.claimed[1] / self.claimed[0] if self.claimed and self.claimed[0] else None
+
+
+def _plain(recipe: str | Mapping[str, Any]) -> Any:
+    """The recipe as JSON would give it back: what every reader of the file can show."""
+    try:
+        return json.loads(json.dumps(recipe if isinstance(recipe, str) else dict(recipe), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as e:
+        raise ArtifactError(f"the recipe must be a name or a mapping of plain values: {e}") from None
+
+
+def _source(digits: str) -> str:
+    try:
+        prefix = bytes.fromhex(digits)[:_SOURCE_BYTES]
+    except ValueError:
+        prefix = b""
+    if len(prefix) < _SOURCE_BYTES:
+        raise ArtifactError(
+            f"source {digits!r} is no sha256; give at least {2 * _SOURCE_BYTES} hexadecimal digits"
+        )
+    return prefix.hex()
+
+
+def to_header(meta: Metadata) -> dict[str, Any]:
+    """The header's entries for `meta`: one-letter keys, nothing for what is not given."""
+    entries: dict[str, Any] = {
+        "a": [meta.architecture, *([dict(sorted(meta.arguments.items()))] if meta.arguments else [])]
+        if meta.architecture
+        else None,
+        "n": None if meta.normalization is None else [_numbers(part) for part in meta.normalization],
+        "d": meta.dataset,
+        "c": None if meta.classes is None else list(meta.classes),
+        "r": dict(meta.recipe) if isinstance(meta.recipe, Mapping) else meta.recipe,
+        "y": None if meta.claimed is None else [int(v) for v in meta.claimed],
+        "s": None if meta.source is None else bytes.fromhex(meta.source),
+    }
+    return {key: value for key, value in entries.items() if value is not None}
+
+
+def from_header(header: Mapping[Any, Any]) -> Metadata:
+    """The Metadata of a header. Raises ArtifactError naming the entry that is not of the declared form."""
+    name, arguments = _architecture(header.get("a"))
+    normalization = header.get("n")
+    if normalization is not None:
+        _check(_is_list(normalization, list) and len(normalization) == 2, "n")
+        normalization = tuple(_from_numbers(part) for part in normalization)
+    classes = header.get("c")
+    _check(classes is None or _is_list(classes, str), "c")
+    claimed = header.get("y")
+    _check(claimed is None or (_is_list(claimed, int) and len(claimed) == 2), "y")
+    source = header.get("s")
+    _check(source is None or (isinstance(source, bytes) and len(source) == _SOURCE_BYTES), "s")
+    dataset, recipe = header.get("d"), header.get("r")
+    _check(dataset is None or isinstance(dataset, str), "d")
+    _check(recipe is None or isinstance(recipe, str | dict), "r")
+    fields: dict[str, Any] = {
+        "architecture": name,
+        "arguments": arguments,
+        "normalization": normalization,
+        "dataset": dataset,
+        "classes": None if classes is None else tuple(classes),
+        "recipe": recipe,
+        "claimed": None if claimed is None else (claimed[0], claimed[1]),
+        "source": None if source is None else source.hex(),
+    }
+    try:
+        return Metadata(**fields)
+    except ArtifactError as e:
+        raise ArtifactError(f"header: {e}") from None
+
+
+def _architecture(entry: object) -> tuple[str | None, dict[str, Scalar]]:
+    if entry is None:
+        return None, {}
+    if not isinstance(entry, list) or not 1 <= len(entry) <= 2 or not isinstance(entry[0], str):
+        raise _malformed("a")
+    arguments = entry[1] if len(entry) == 2 else {}
+    _check(isinstance(arguments, dict) and all(_is_name(n) for n in (entry[0], *arguments)), "a")
+    return entry[0], arguments
+
+
+def _numbers(values: tuple[float, ...]) -> list[Any]:
+    """[decimals, integers...] where a few decimals give every value exactly (0.485 is [3, 485]), else [-1,
+    floats...].
+    """
+    decimals = max((-int(Decimal(repr(v)).as_tuple().exponent) for v in values), default=0)
+    scaled = [round(v * 10**decimals) for v in values] if 0 <= decimals <= 6 else []
+    if scaled and all(abs(q) < 2**31 and q / 10**decimals == v for q, v in zip(scaled, values, strict=True)):
+        return [decimals, *scaled]
+    return [-1, *values]
+
+
+def _from_numbers(entry: list[Any]) -> tuple[float, ...]:
+    _check(bool(entry) and isinstance(entry[0], int) and -1 <= entry[0] <= 6 and len(entry) <= 65, "n")
+    kind = float if entry[0] < 0 else int
+    _check(all(isinstance(v, kind) for v in entry[1:]), "n")
+    return (
+        tuple(float(v) for v in entry[1:]) if entry[0] < 0 else tuple(v / 10 ** entry[0] for v in entry[1:])
+    )
+
+
+def _is_list(value: object, kind: type) -> bool:
+    return isinstance(value, list) and len(value) <= _MAX_LIST and all(type(v) is kind for v in value)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable() and len(value) <= _MAX_NAME
+
+
+def _check(good: bool, key: str) -> None:
+    if not good:
+        raise _malformed(key)
+
+
+def _malformed(key: str) -> ArtifactError:
+    return ArtifactError(f"header: entry {key!r} is not of the form docs/format.md gives it")

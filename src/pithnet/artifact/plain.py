@@ -1,0 +1,92 @@
+"""Codings that need no levels: float16, one number for all, and floats with their exponents entropy-coded."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pithnet.artifact import floats
+from pithnet.artifact.coders import read_symbols
+from pithnet.artifact.values import Block, Coding, Plan, Sites
+from pithnet.artifact.wire import Cursor
+from pithnet.coding.bitpack import pack_bits, unpack_bits
+from pithnet.errors import ArtifactError
+
+_MANTISSA = 23
+_CHUNK = 1 << 16  # fields are packed so many at a time: unpacked bits take 8 bytes each
+
+
+class Raw16(Coding):
+    """float16, little-endian."""
+
+    name = "raw16"
+
+    def plan(self, block: Block) -> Plan | None:
+        half = floats.as_half(block.values)
+        return None if half is None else Plan(half.astype("<f2").tobytes())
+
+    def read(self, cursor: Cursor, sites: Sites) -> tuple[np.ndarray, str]:
+        return np.frombuffer(cursor.take(2 * sites.count, "symbols"), "<f2").astype(np.float32), self.name
+
+
+class Constant(Coding):
+    """One float32 for all, as the statistics of folded BatchNorm layers are; zero low bytes are left out."""
+
+    name = "constant"
+
+    def plan(self, block: Block) -> Plan | None:
+        if block.levels[0].size != 1:
+            return None
+        return Plan(block.levels[0].astype("<f4").tobytes().lstrip(b"\0"))
+
+    def read(self, cursor: Cursor, sites: Sites) -> tuple[np.ndarray, str]:
+        if cursor.left > 4:
+            raise ArtifactError(f"holds {cursor.left} bytes for one float32")
+        value = np.frombuffer(cursor.rest("codebook").rjust(4, b"\0"), "<f4")
+        return np.full(sites.count, value[0], np.float32), self.name
+
+
+class Floating(Coding):
+    """Sign and exponent entropy-coded, then the upper bits of the mantissa as they are, none that all
+    values lack.
+
+    Exponents of trained weights take few values, mantissas take all of theirs alike; numbers rounded to a
+    shorter format (float16, bfloat16, 8-bit floats) pay for their own mantissa only.
+    """
+
+    name = "float"
+
+    def plan(self, block: Block) -> Plan | None:
+        if block.values.size == 0:
+            return None
+        pattern = floats.bits(block.values)
+        mantissa = pattern & np.uint32((1 << _MANTISSA) - 1)
+        width = max(_MANTISSA - _trailing_zeros(int(np.bitwise_or.reduce(mantissa))), 0)
+        packed = _pack_fields(mantissa >> np.uint32(_MANTISSA - width), width)
+        return Plan(bytes([width]) + packed, (pattern >> np.uint32(_MANTISSA)).astype(np.uint16))
+
+    def read(self, cursor: Cursor, sites: Sites) -> tuple[np.ndarray, str]:
+        width, size = cursor.byte("codebook"), sites.count
+        if width > _MANTISSA:
+            raise ArtifactError(f"declares mantissas of {width} bits; float32 has {_MANTISSA}")
+        mantissa = _read_fields(cursor.take((size * width + 7) // 8, "symbols"), width, size)
+        top, coder = read_symbols(cursor, sites.mask)
+        if size and int(top.max()) >> (32 - _MANTISSA):
+            raise ArtifactError(f"holds a sign and exponent of {int(top.max())}; they have 9 bits")
+        pattern = top.astype(np.uint32) << np.uint32(_MANTISSA) | mantissa << np.uint32(_MANTISSA - width)
+        return pattern.view(np.float32), f"{self.name}{width}/{coder}"
+
+
+def _trailing_zeros(pattern: int) -> int:
+    return (pattern & -pattern).bit_length() - 1 if pattern else _MANTISSA
+
+
+def _pack_fields(fields: np.ndarray, width: int) -> bytes:
+    return b"".join(pack_bits(fields[i : i + _CHUNK], width) for i in range(0, fields.size, _CHUNK))
+
+
+def _read_fields(data: bytes, width: int, size: int) -> np.ndarray:
+    fields, stride = np.zeros(size, np.uint32), _CHUNK * width // 8
+    for i, at in enumerate(range(0, size, _CHUNK)):
+        chunk = data[i * stride : (i + 1) * stride]
+        fields[at : at + _CHUNK] = unpack_bits(chunk, width, min(_CHUNK, size - at))
+    return fields

@@ -1,0 +1,174 @@
+"""One record: the values of one tensor, or of a few that are coded together, as bytes and back."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pithnet.artifact import floats
+from pithnet.artifact.coders import pack_positions, pack_symbols, read_positions
+from pithnet.artifact.codings import CODINGS
+from pithnet.artifact.layout import Record
+from pithnet.artifact.values import Block, Plan, Sites
+from pithnet.artifact.wire import Cursor
+from pithnet.errors import ArtifactError
+
+_RAW, _DEFLATE, _SPARSE = 0, 1, 0x80
+_FEW_ZEROS = 64  # below one zero in so many, positions cannot pay for themselves
+_MARGIN, _SLACK = 1.03, 32  # predictions this close to the best are tried for real
+_WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """values: flat tensor (record.size,) of the record's dtype; coding: its name; spent: bytes by part."""
+
+    values: Tensor
+    coding: str
+    spent: Counter[str]
+
+
+class _Choice(NamedTuple):
+    """An exact coding: packed positions or none, its number, its plan, and the mask its symbols stand in."""
+
+    positions: bytes
+    number: int
+    plan: Plan
+    mask: np.ndarray
+
+
+def encode_record(tensors: Sequence[Tensor], record: Record) -> bytes:
+    """The body of a record that gives these CPU tensors back bit for bit, by the smallest coding."""
+    flat = torch.cat([t.reshape(-1) for t in tensors])
+    values = _as_float32(flat)
+    if values is None:
+        return _encode_bytes(flat)
+    choices = list(_choices(values.reshape(record.shape), [e.size for e in record.entries]))
+    if flat.dtype != torch.float32:
+        choices.append(_Choice(b"", _RAW, Plan(_to_bytes(flat)), np.ones(0, bool)))
+    best = min(_predicted(choice) for choice in choices)
+    close = [c for c in choices if _predicted(c) <= best * _MARGIN + _SLACK]
+    return min((_written(choice) for choice in close), key=len)
+
+
+def _choices(values: np.ndarray, sizes: Sequence[int]) -> Iterator[_Choice]:
+    yield _Choice(b"", _RAW, Plan(values.astype("<f4").tobytes()), np.ones(0, bool))
+    mask = floats.bits(values) != 0
+    zeros = mask.size - int(np.count_nonzero(mask))
+    if zeros and zeros * _FEW_ZEROS >= mask.size and zeros < mask.size:
+        yield from _plans(pack_positions(mask), Block(values[mask], Sites.of(mask, sizes)))
+    yield from _plans(b"", Block(values.reshape(-1), Sites.of(np.ones(values.shape, bool), sizes)))
+
+
+def _plans(positions: bytes, block: Block) -> Iterator[_Choice]:
+    for number, coding in CODINGS.items():
+        plan = coding.plan(block)
+        if plan is not None:
+            yield _Choice(positions, number, plan, block.sites.mask)
+
+
+def _predicted(choice: _Choice) -> float:
+    symbols = choice.plan.symbols
+    return len(choice.positions) + len(choice.plan.side) + (0 if symbols is None else _entropy_bytes(symbols))
+
+
+def _entropy_bytes(symbols: np.ndarray) -> float:
+    """Order-0 entropy plus a guess at the model's cost, or plain packing where that is less."""
+    counts = np.bincount(symbols)
+    counts = counts[counts > 0]
+    entropy = float(-(counts * np.log2(counts / symbols.size)).sum()) / 8
+    return min(entropy + 0.5 * counts.size, symbols.size * int(symbols.max()).bit_length() / 8) + 2
+
+
+def _written(choice: _Choice) -> bytes:
+    plan = choice.plan
+    symbols = b"" if plan.symbols is None else pack_symbols(plan.symbols, choice.mask)
+    first = choice.number | (_SPARSE if choice.positions else 0)
+    return bytes([first]) + choice.positions + plan.side + symbols
+
+
+def decode_record(body: bytes, record: Record) -> Decoded:
+    """What `encode_record` wrote. Raises ArtifactError or CodingError for anything else."""
+    cursor = Cursor(body)
+    number = cursor.byte()
+    dtype = record.entries[0].dtype
+    if number in (_RAW, _DEFLATE):
+        values, name = _read_bytes(cursor, number, record.size, dtype)
+    elif not dtype.is_floating_point:
+        raise ArtifactError(f"has coding {number}, which is for floating-point numbers, but holds {dtype}")
+    else:
+        numbers, name = _read_floats(cursor, number, record)
+        values = torch.from_numpy(numbers).to(dtype)
+    cursor.finish()
+    return Decoded(values, name, cursor.spent)
+
+
+def _read_floats(cursor: Cursor, number: int, record: Record) -> tuple[np.ndarray, str]:
+    coding = CODINGS.get(number & ~_SPARSE)
+    if coding is None:
+        raise ArtifactError(f"has a coding this version does not know (number {number}); update pithnet")
+    sizes = [e.size for e in record.entries]
+    if not number & _SPARSE:
+        return coding.read(cursor, Sites.of(np.ones(record.shape, bool), sizes))
+    mask, method = read_positions(cursor, record.shape)
+    kept, name = coding.read(cursor, Sites.of(mask, sizes))
+    numbers = np.zeros(mask.size, np.float32)
+    numbers[mask.reshape(-1)] = kept
+    return numbers, f"{method}+{name}"
+
+
+def _as_float32(flat: Tensor) -> np.ndarray | None:
+    """The values as float32 where that loses nothing, not even a NaN's payload."""
+    if not flat.is_floating_point():
+        return None
+    narrow = flat.to(torch.float32)
+    if flat.dtype != torch.float32 and not torch.equal(words(narrow.to(flat.dtype)), words(flat)):
+        return None
+    return narrow.numpy()
+
+
+def words(flat: Tensor) -> Tensor:
+    """The bit patterns of a flat tensor as integers of the same width."""
+    return flat.contiguous().view(_WORDS[flat.element_size()])
+
+
+def _to_bytes(flat: Tensor) -> bytes:
+    pattern = words(flat).numpy()
+    return pattern.astype(pattern.dtype.newbyteorder("<")).tobytes()
+
+
+def _encode_bytes(flat: Tensor) -> bytes:
+    raw = _to_bytes(flat)
+    deflated = zlib.compress(raw, 9)
+    return bytes([_RAW]) + raw if len(raw) <= len(deflated) else bytes([_DEFLATE]) + deflated
+
+
+def _read_bytes(cursor: Cursor, number: int, size: int, dtype: torch.dtype) -> tuple[Tensor, str]:
+    width = dtype.itemsize
+    count = size * width
+    if number == _RAW:
+        name, raw = "raw", cursor.take(count, "symbols")
+    else:
+        name, raw = "deflate", _inflate(cursor.rest("symbols"), count)
+    if dtype == torch.bool:
+        return torch.from_numpy(np.frombuffer(raw, np.uint8) != 0), name
+    pattern = np.frombuffer(raw, f"<i{width}" if width > 1 else "u1")
+    return torch.from_numpy(pattern.astype(pattern.dtype.newbyteorder("="))).view(dtype), name
+
+
+def _inflate(data: bytes, count: int) -> bytes:
+    inflater = zlib.decompressobj()
+    try:
+        raw = inflater.decompress(data, count + 1)
+    except zlib.error as e:
+        raise ArtifactError(f"does not inflate ({e})") from None
+    if len(raw) != count or not inflater.eof or inflater.unused_data:
+        raise ArtifactError(f"does not inflate to the {count} bytes its shape needs")
+    return raw

@@ -1,0 +1,67 @@
+"""The tensors of a model as a plain state_dict, whatever parametrizations it carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+_FIRST = {"weight": 0, "bias": 1}
+
+
+def float32_bytes(state: Mapping[str, Tensor]) -> int:
+    """What the model takes as float32: 4 bytes for each floating-point number of a plain state_dict.
+
+    BatchNorm statistics count, integer buffers (num_batches_tracked) do not, and tensors that share memory
+    count once. 1,084,392 for ResNet-20 with 10 classes.
+    """
+    distinct = {_memory(v): v.numel() for v in state.values() if v.is_floating_point()}
+    return 4 * sum(distinct.values())
+
+
+def _memory(value: Tensor) -> tuple[object, ...]:
+    return value.data_ptr(), tuple(value.shape), tuple(value.stride()), value.dtype
+
+
+def plain_state(model: nn.Module) -> dict[str, Tensor]:
+    """The model's state_dict with each parametrized tensor replaced by its effective value, under its plain
+    name.
+
+    Keys are ordered by module, and within one: weight, bias, the others by name; so a parametrized model
+    and its finalized copy give the same order. Effective values are taken in eval mode; the model is left
+    as it was.
+    """
+    state = model.state_dict()
+    with _evaluating(model), torch.no_grad():
+        for prefix, module in model.named_modules(remove_duplicate=False):
+            if not parametrize.is_parametrized(module):
+                continue
+            start = f"{prefix}." if prefix else ""
+            for name in module.parametrizations:
+                inner = f"{start}parametrizations.{name}."
+                state = {k: v for k, v in state.items() if not k.startswith(inner)}
+                state[start + name] = getattr(module, name).detach()
+    order = {prefix: i for i, (prefix, _) in enumerate(model.named_modules(remove_duplicate=False))}
+    return dict(sorted(state.items(), key=lambda item: _rank(item[0], order)))
+
+
+def _rank(key: str, order: Mapping[str, int]) -> tuple[int, int, str]:
+    module, _, name = key.rpartition(".")
+    return order.get(module, len(order)), _FIRST.get(name, len(_FIRST)), name
+
+
+class _evaluating:
+    """Eval mode within, each module's own mode again after."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._modes = {module: module.training for module in model.modules()}
+        self._model = model
+
+    def __enter__(self) -> None:
+        self._model.eval()
+
+    def __exit__(self, *_: object) -> None:
+        for module, mode in self._modes.items():
+            module.training = mode

@@ -1,0 +1,88 @@
+"""Codings of float32 values: each says what it needs beside the symbols, and which symbols to entropy-code.
+
+A coding is one class with `plan` (values -> Plan, or None where it cannot give them back bit for bit) and
+`read`, and one line in `codings.CODINGS`; the record picks the smallest, the tests run over the list.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from pithnet.artifact import floats
+from pithnet.artifact.wire import Cursor
+
+MAX_LEVELS = 1 << 16
+_SHORT = 4096  # up to so many values every coding is tried, whatever it promises
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Where the n values of a record stand: True in `mask` (of the record's shape); `counts`: how many in
+    each tensor.
+    """
+
+    mask: np.ndarray
+    counts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, mask: np.ndarray, sizes: Sequence[int]) -> Sites:
+        """The sites of a mask over tensors of these sizes."""
+        parts = np.split(mask.reshape(-1), np.cumsum(sizes)[:-1])
+        return cls(mask, tuple(int(np.count_nonzero(part)) for part in parts))
+
+    @property
+    def count(self) -> int:
+        """n."""
+        return sum(self.counts)
+
+
+@dataclass(frozen=True)
+class Block:
+    """The float32 values (n,) to be coded, and where they stand."""
+
+    values: np.ndarray
+    sites: Sites
+
+    @cached_property
+    def levels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Distinct values (K,) ascending, and the index of each value (n,)."""
+        return floats.levels(self.values)
+
+    @property
+    def few_levels(self) -> bool:
+        """Whether a list of the levels can pay."""
+        distinct, size = self.levels[0].size, self.values.size
+        return 0 < distinct <= MAX_LEVELS and (distinct <= size // 2 or size <= _SHORT)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a coding writes: `side` as it is, then the symbols, if any, through an entropy coder.
+
+    Symbols ascend with the values they stand for, where they stand for values: coders use that neighbours
+    are alike.
+    """
+
+    side: bytes
+    symbols: np.ndarray | None = None
+
+
+class Coding(ABC):
+    """One way to write float32 values."""
+
+    name: str
+
+    @abstractmethod
+    def plan(self, block: Block) -> Plan | None:
+        """What to write for these values, or None where this coding cannot represent them exactly."""
+
+    @abstractmethod
+    def read(self, cursor: Cursor, sites: Sites) -> tuple[np.ndarray, str]:
+        """The float32 values (n,) of these sites and the coding's name for people, with the entropy
+        coder's.
+        """

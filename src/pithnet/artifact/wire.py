@@ -1,0 +1,76 @@
+"""Bytes on the wire: varints, length-prefixed blocks, and a cursor that never reads past its end."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from pithnet.coding import CodingError
+from pithnet.coding.bitpack import get_varint, put_varint
+from pithnet.errors import ArtifactError
+
+
+def signed(value: int) -> bytes:
+    """A small signed integer as a varint, interleaved so that both signs stay short: 0, -1, 1, -2, ..."""
+    return put_varint(2 * value if value >= 0 else -2 * value - 1)
+
+
+def block(data: bytes) -> bytes:
+    """`data` after its length as a varint."""
+    return put_varint(len(data)) + data
+
+
+class Cursor:
+    """Reads a byte string from its start to its end and counts, by part, where the bytes went.
+
+    Every method raises ArtifactError where the bytes end too early. Parts: positions, symbols, codebook,
+    other.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+        self.spent: Counter[str] = Counter()
+
+    @property
+    def left(self) -> int:
+        """Bytes not read yet."""
+        return len(self._data) - self._at
+
+    def take(self, count: int, part: str = "other") -> bytes:
+        """The next `count` bytes."""
+        if count > self.left:
+            raise ArtifactError(f"ends too early: {count} bytes are due, {self.left} are left")
+        self._at += count
+        self.spent[part] += count
+        return self._data[self._at - count : self._at]
+
+    def byte(self, part: str = "other") -> int:
+        """The next byte as a number."""
+        return self.take(1, part)[0]
+
+    def varint(self, part: str = "other") -> int:
+        """The number that `put_varint` wrote."""
+        try:
+            value, end = get_varint(self._data, self._at)
+        except CodingError as e:
+            raise ArtifactError(str(e)) from None
+        self.take(end - self._at, part)
+        return value
+
+    def signed(self, part: str = "other") -> int:
+        """The number that `signed` wrote."""
+        code = self.varint(part)
+        return code // 2 if code % 2 == 0 else -(code + 1) // 2
+
+    def block(self, part: str = "other") -> bytes:
+        """The bytes that `block` wrote; their length counts as other."""
+        return self.take(self.varint(), part)
+
+    def rest(self, part: str = "other") -> bytes:
+        """Everything not read yet."""
+        return self.take(self.left, part)
+
+    def finish(self) -> None:
+        """Raises ArtifactError unless everything was read."""
+        if self.left:
+            raise ArtifactError(f"holds {self.left} bytes too many")

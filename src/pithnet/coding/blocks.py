@@ -1,0 +1,110 @@
+"""Masks as rows of small blocks: a kernel, or a row of a large kernel, or eight inputs of a matrix.
+
+Rows are output channels, columns the kernels (blocks) of one output channel; a block is a number of up to
+nine bits, the first weight in the lowest.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from pithnet.coding.rans import TOTAL
+
+MAX_BITS = 9
+
+
+class Blocks(NamedTuple):
+    """How a mask is cut: rows x columns blocks of `bits` weights, `width` of them side by side.
+
+    A row has `length` weights, of which `run` at a time are cut into equal blocks, the last one filled up
+    with zeros.
+    """
+
+    rows: int
+    columns: int
+    bits: int
+    width: int
+    length: int
+    run: int
+
+
+def block_bits(shape: tuple[int, ...]) -> Blocks:
+    """The cut for a mask of this shape (first axis = output channels)."""
+    if len(shape) < 2:
+        shape = (1, prod(shape))
+    length = prod(shape[1:])
+    kernel = prod(shape[2:])
+    if 2 <= kernel <= MAX_BITS:
+        run, bits, width = kernel, kernel, shape[-1]
+    elif kernel > MAX_BITS and 2 <= shape[-1] <= MAX_BITS:
+        run, bits, width = shape[-1], shape[-1], shape[-1]
+    else:
+        run = max(length, 1)
+        bits = width = -(-run // -(-run // 8))
+    columns = length // run * -(-run // bits)
+    return Blocks(shape[0], columns, bits, width, length, run)
+
+
+def blocks_of(mask: np.ndarray, cut: Blocks) -> np.ndarray:
+    """(rows, columns) uint16 block values of a mask."""
+    runs = mask.reshape(-1, cut.run)
+    missing = -cut.run % cut.bits
+    if missing:
+        runs = np.pad(runs, ((0, 0), (0, missing)))
+    weights = (1 << np.arange(cut.bits)).astype(np.uint16)
+    return (runs.reshape(cut.rows, cut.columns, cut.bits) * weights).sum(2, dtype=np.uint16)
+
+
+def unblock(values: np.ndarray, cut: Blocks, shape: tuple[int, ...]) -> np.ndarray:
+    """The mask of this shape; what fills up the last blocks is dropped."""
+    bits = (values[:, :, None] >> np.arange(cut.bits, dtype=np.uint16) & 1).astype(bool)
+    return np.ascontiguousarray(bits.reshape(-1, cut.run + -cut.run % cut.bits)[:, : cut.run]).reshape(shape)
+
+
+_POPCOUNT = np.array([n.bit_count() for n in range(1 << MAX_BITS)], np.int64)
+
+
+def popcounts(values: np.ndarray) -> np.ndarray:
+    """Number of ones in each value below 512, int64."""
+    return _POPCOUNT[values]
+
+
+ArrangementRow = tuple[list[int], list[tuple[int, int, int]]]
+
+
+class Arrangements(NamedTuple):
+    """Intervals of each block value among those with as many ones: by value; and by number of ones, for hot
+    loops, the ends of the intervals and (freq, start, value)."""
+
+    start_of: np.ndarray
+    freq_of: np.ndarray
+    rows: list[ArrangementRow]
+
+
+@lru_cache(maxsize=64)
+def arrangements(bits: int, width: int, attraction: float) -> Arrangements:
+    """Intervals when each pair of neighbouring ones makes a block `attraction` times as likely."""
+    values = np.arange(1 << bits)
+    spots = [(k, k + 1) for k in range(bits - 1) if (k + 1) % width] + [
+        (k, k + width) for k in range(bits - width)
+    ]
+    pairs = sum(((values >> a & values >> b & 1) for a, b in spots), np.zeros_like(values))
+    likelihood = np.ones(len(values))
+    for k in range(len(spots)):
+        likelihood[pairs > k] *= attraction
+    start_of, freq_of = np.zeros(len(values), np.int64), np.full(len(values), TOTAL, np.int64)
+    rows: list[ArrangementRow] = []
+    for n in range(bits + 1):
+        which = np.flatnonzero(popcounts(values) == n)
+        if len(which) > 1:
+            whole = np.cumsum(likelihood[which])[-1]  # in order: a sum whose rounding is the same everywhere
+            share = 1 + (likelihood[which] / whole * (TOTAL - 2 * len(which))).astype(np.int64)
+            share[share.argmax()] += TOTAL - share.sum()
+            freq_of[which], start_of[which] = share, np.cumsum(share) - share
+        start = start_of[which].tolist()
+        rows.append((start[1:], list(zip(freq_of[which].tolist(), start, which.tolist(), strict=True))))
+    return Arrangements(start_of, freq_of, rows)

@@ -1,0 +1,116 @@
+"""The probabilities of `kernels`: densities of channels in classes, numbers per kernel, four parameters."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from functools import lru_cache
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from pithnet.coding.rans import TOTAL, Decoder, Encoder
+
+SPREADS = (3.0, 4.0, 6.0, 8.0, 11.0, 16.0, 28.0, 80.0)  # a + b of the beta distribution: small is uneven
+ATTRACTIONS = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)  # likelihood factor per pair of neighbours
+STRENGTHS = (40.0, 150.0, 600.0, 4000.0)  # weights the overall density counts for, in a row's or column's
+START = 300.0  # weights the header's density counts for, in the overall one
+ROW_STEP = 4  # kernels between updates of the row's density
+ABSOLUTE, RELATIVE = 60, 24  # classes of odds, quarter octaves, on each side of 1
+
+
+def _grid(n: int) -> list[float]:
+    """Class borders 2**((k + 1/2) / 4) for k = -n .. n - 1, by square roots."""
+    return [sqrt(sqrt(sqrt(2.0 ** (2 * k + 1)))) for k in range(-n, n)]
+
+
+ABSOLUTE_GRID, RELATIVE_GRID = _grid(ABSOLUTE), _grid(RELATIVE)
+_ABSOLUTE_ARRAY, _RELATIVE_ARRAY = np.array(ABSOLUTE_GRID), np.array(RELATIVE_GRID)
+
+
+def _class_odds(k: int) -> float:
+    """2**(k / 4)"""
+    return sqrt(sqrt(2.0**k))
+
+
+def _density(odds: float) -> float:
+    return odds / (1.0 + odds)
+
+
+class Parameters(NamedTuple):
+    """What a stream begins with: a class of odds, then indices into SPREADS, ATTRACTIONS and STRENGTHS."""
+
+    start: int
+    spread: int = 0
+    attraction: int = 0
+    strength: int = 0
+
+    def density(self) -> float:
+        return _density(_class_odds(self.start - ABSOLUTE))
+
+    def put(self, out: Encoder) -> None:
+        for value, width in zip(self, _WIDTHS, strict=True):
+            out.put_field(value, width)
+
+    @classmethod
+    def get(cls, stream: Decoder) -> Parameters:
+        return cls(*(stream.field(width) for width in _WIDTHS))
+
+
+_WIDTHS = (7, 3, 3, 2)  # bits of the parameters
+
+
+def start_class(density: float) -> int:
+    """The class of a density in 0..1."""
+    return bisect_right(ABSOLUTE_GRID, density / (1.0 - density)) if density < 1.0 else 2 * ABSOLUTE
+
+
+class CountModel(NamedTuple):
+    """Intervals of the number of non-zeros, (contexts, numbers); and by context for the hot loop: the ends of
+    the intervals, and (freq, start, number)."""
+
+    starts: np.ndarray
+    freqs: np.ndarray
+    rows: list[tuple[list[int], list[tuple[int, int, int]]]]
+
+
+@lru_cache(maxsize=64)
+def count_model(bits: int, spread: int) -> CountModel:
+    """Beta-binomial intervals for blocks of `bits` weights in every context (ABSOLUTE + RELATIVE classes)."""
+    edge = ABSOLUTE + RELATIVE
+    p = np.array([_density(_class_odds(k)) for k in range(-edge, edge + 1)])
+    total = SPREADS[spread]
+    pmf = np.ones((len(p), bits + 1))
+    for n in range(bits + 1):
+        for j in range(n):
+            pmf[:, n] *= (p * total + j) / (total + j) * (bits - j) / (j + 1)
+        for j in range(bits - n):
+            pmf[:, n] *= ((1.0 - p) * total + j) / (total + n + j)
+    freqs = 1 + (pmf * (TOTAL - bits - 2)).astype(np.int64)
+    freqs[np.arange(len(p)), freqs.argmax(1)] += TOTAL - freqs.sum(1)
+    starts = np.cumsum(freqs, 1) - freqs
+    rows = [
+        (start[1:], list(zip(freq, start, range(bits + 1), strict=True)))
+        for start, freq in zip(starts.tolist(), freqs.tolist(), strict=True)
+    ]
+    return CountModel(starts, freqs, rows)
+
+
+def overall_density(ones: np.ndarray, seen: np.ndarray | int, start: float) -> np.ndarray:
+    """Density of all kernels so far."""
+    return (ones + START * start) / (seen + START)
+
+
+def column_classes(ones: np.ndarray, seen: np.ndarray | int, p: np.ndarray, strength: float) -> np.ndarray:
+    """Class of each input channel's density: `ones` of `seen` weights are non-zero so far, p of all."""
+    return np.searchsorted(_ABSOLUTE_ARRAY, _odds(ones, seen, p, strength), side="right")
+
+
+def row_classes(ones: np.ndarray, seen: np.ndarray, p: np.ndarray, strength: float) -> np.ndarray:
+    """Class of the odds of an output channel so far, relative to those of all."""
+    ratio = _odds(ones, seen, p, strength) / (p / (1.0 - p))
+    return np.searchsorted(_RELATIVE_ARRAY, ratio, side="right")
+
+
+def _odds(ones: np.ndarray, seen: np.ndarray | int, p: np.ndarray, strength: float) -> np.ndarray:
+    return (ones + strength * p) / (seen - ones + strength * (1.0 - p))

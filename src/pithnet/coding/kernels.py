@@ -1,0 +1,162 @@
+"""Positions by kernel: how many weights of each 3x3 kernel are non-zero, then which.
+
+Pruned networks have dense and sparse input and output channels, and kernels vary more than a coin tossed per
+weight would. So the number of non-zeros of a kernel is beta-binomial around a density estimated from what is
+already coded: its input channel so far (column), times its output channel so far (row) relative to all. The
+arrangement depends on the number only, neighbours being likelier than chance. Everything goes through one
+rANS stream: four parameters (`kernel_model`), then the kernels in C order.
+
+All model arithmetic is integer or +, -, *, / and square root of doubles, which IEEE 754 rounds exactly, so a
+file decodes the same on every machine.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+import numpy as np
+
+from pithnet.coding.blocks import (
+    ArrangementRow,
+    Blocks,
+    arrangements,
+    block_bits,
+    blocks_of,
+    popcounts,
+    unblock,
+)
+from pithnet.coding.kernel_model import (
+    ATTRACTIONS,
+    RELATIVE_GRID,
+    ROW_STEP,
+    SPREADS,
+    STRENGTHS,
+    CountModel,
+    Parameters,
+    column_classes,
+    count_model,
+    overall_density,
+    row_classes,
+    start_class,
+)
+from pithnet.coding.rans import LOW, PROB_BITS, SLOT, Decoder, Encoder
+
+
+def encode(mask: np.ndarray) -> bytes:
+    """Code a boolean mask of any shape; nothing but four parameters and the kernels is stored."""
+    if mask.size == 0:
+        return b""
+    cut = block_bits(mask.shape)
+    values = blocks_of(mask, cut)
+    parameters = _fit(values, cut)
+    out = Encoder()
+    parameters.put(out)
+    _put_kernels(out, values, cut, parameters)
+    return out.bytes()
+
+
+def _fit(values: np.ndarray, cut: Blocks) -> Parameters:
+    """The parameters that code these blocks smallest."""
+    counts = popcounts(values)
+    start = Parameters(start_class(float(counts.mean()) / cut.bits))
+
+    def count_bits(spread: int, context: np.ndarray) -> float:
+        return float(-np.log2(count_model(cut.bits, spread).freqs[context, counts]).sum())
+
+    contexts = [_contexts(counts, cut.bits, start._replace(strength=n)) for n in range(len(STRENGTHS))]
+    best = [min((count_bits(n, context), n) for n in range(len(SPREADS))) for context in contexts]
+    (_, spread), strength = min((found, n) for n, found in enumerate(best))
+    seen = np.bincount(values.ravel(), minlength=1 << cut.bits)
+
+    def arrangement_bits(attraction: int) -> float:
+        table = arrangements(cut.bits, cut.width, ATTRACTIONS[attraction])
+        return float(-(seen * np.log2(table.freq_of)).sum())
+
+    attraction = min(range(len(ATTRACTIONS)), key=arrangement_bits)
+    return start._replace(spread=spread, attraction=attraction, strength=strength)
+
+
+def _contexts(counts: np.ndarray, bits: int, parameters: Parameters) -> np.ndarray:
+    """(rows, columns) context of every kernel from the numbers of non-zeros, as the decoder will find it."""
+    rows, columns = counts.shape
+    strength = STRENGTHS[parameters.strength]
+    above = np.cumsum(counts, axis=0) - counts
+    seen = bits * np.arange(rows)[:, None]
+    p = overall_density(above.sum(1, keepdims=True), seen * columns, parameters.density())
+    before = (np.cumsum(counts, axis=1) - counts)[:, ::ROW_STEP]
+    row = row_classes(before, bits * np.arange(0, columns, ROW_STEP), p, strength)
+    return column_classes(above, seen, p, strength) + np.repeat(row, ROW_STEP, axis=1)[:, :columns]
+
+
+def _put_kernels(out: Encoder, values: np.ndarray, cut: Blocks, parameters: Parameters) -> None:
+    """Two intervals per kernel, interleaved; the second is dropped where the number leaves no choice."""
+    counts = popcounts(values)
+    context = _contexts(counts, cut.bits, parameters)
+    model = count_model(cut.bits, parameters.spread)
+    table = arrangements(cut.bits, cut.width, ATTRACTIONS[parameters.attraction])
+    starts = np.stack([model.starts[context, counts], table.start_of[values]], axis=-1)
+    freqs = np.stack([model.freqs[context, counts], table.freq_of[values]], axis=-1)
+    coded = np.stack([np.ones(counts.shape, bool), (counts > 0) & (counts < cut.bits)], axis=-1)
+    out.starts += starts[coded].tolist()
+    out.freqs += freqs[coded].tolist()
+
+
+def decode(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    """The mask of this shape; CodingError for a damaged stream."""
+    stream = Decoder(data)
+    if 0 in shape:
+        stream.finish()
+        return np.zeros(shape, bool)
+    cut = block_bits(shape)
+    parameters = Parameters.get(stream)
+    model = count_model(cut.bits, parameters.spread)
+    table = arrangements(cut.bits, cut.width, ATTRACTIONS[parameters.attraction]).rows
+    start, strength = parameters.density(), STRENGTHS[parameters.strength]
+    values = np.zeros((cut.rows, cut.columns), np.uint16)
+    above = np.zeros(cut.columns, np.int64)
+    for row in range(cut.rows):
+        seen = cut.bits * row
+        p = overall_density(above.sum(), seen * cut.columns, start)
+        base = column_classes(above, seen, p, strength).tolist()
+        values[row] = _decode_row(stream, base, float(p), strength, cut.bits, model, table)
+        above += popcounts(values[row])
+    stream.finish()
+    return unblock(values, cut, shape)
+
+
+def _decode_row(
+    stream: Decoder,
+    base: list[int],
+    p: float,
+    strength: float,
+    bits: int,
+    model: CountModel,
+    table: list[ArrangementRow],
+) -> list[int]:
+    """One output channel: the hot loop, with the rANS decoder inlined."""
+    x, at, data, end = stream.x, stream.at, stream.data, len(stream.data)
+    rows, find = model.rows, bisect_right
+    ones, out = 0, []
+    prior, prior_zeros, odds = strength * p, strength * (1.0 - p), p / (1.0 - p)
+    for low in range(0, len(base), ROW_STEP):
+        shift = find(RELATIVE_GRID, (ones + prior) / (bits * low - ones + prior_zeros) / odds)
+        for column in base[low : low + ROW_STEP]:
+            ends, entries = rows[column + shift]
+            slot = x & SLOT
+            freq, start, value = entries[find(ends, slot)]
+            x = freq * (x >> PROB_BITS) + slot - start
+            while x < LOW and at < end:
+                x = x << 8 | data[at]
+                at += 1
+            if value:
+                ones += value
+                ends, entries = table[value]
+                slot = x & SLOT
+                freq, start, value = entries[find(ends, slot)]
+                x = freq * (x >> PROB_BITS) + slot - start
+                while x < LOW and at < end:
+                    x = x << 8 | data[at]
+                    at += 1
+            out.append(value)
+    stream.x, stream.at = x, at
+    return out

@@ -1,0 +1,93 @@
+"""Which weights are non-zero -> bytes: the methods by name, and the choice of the smallest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from pithnet.coding import gaps, kernels
+from pithnet.coding.errors import CodingError
+from pithnet.errors import nearest
+
+
+class PositionCoder(NamedTuple):
+    """encode(mask) -> bytes and decode(data, shape) -> mask; "auto" tries it up to `auto_limit` elements."""
+
+    encode: Callable[[np.ndarray], bytes]
+    decode: Callable[[bytes, tuple[int, ...]], np.ndarray]
+    auto_limit: int
+
+
+def _encode_bitmap(mask: np.ndarray) -> bytes:
+    return np.packbits(mask).tobytes()
+
+
+def _decode_bitmap(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    size = prod(shape)
+    if len(data) != -(-size // 8):
+        raise CodingError(f"a bitmap of {size} positions has {-(-size // 8)} bytes, not {len(data)}")
+    bits = np.unpackbits(np.frombuffer(data, np.uint8))
+    if bits[size:].any():
+        raise CodingError("the bits behind the last position are not zero: the stream is damaged")
+    return bits[:size].astype(bool).reshape(shape)
+
+
+def _encode_constant(mask: np.ndarray) -> bytes:
+    if mask.size and mask.any() != mask.all():
+        raise CodingError("method 'constant' codes masks that are all true or all false")
+    return b"\1" if mask.any() else b""
+
+
+def _decode_constant(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    if data not in (b"", b"\1"):
+        raise CodingError("a constant mask is coded as no byte or the byte 1: the stream is damaged")
+    return np.full(shape, bool(data))
+
+
+POSITION_CODERS: dict[str, PositionCoder] = {
+    "constant": PositionCoder(_encode_constant, _decode_constant, 1 << 62),
+    "bitmap": PositionCoder(_encode_bitmap, _decode_bitmap, 1 << 62),
+    "gaps": PositionCoder(gaps.encode, gaps.decode, 1 << 62),
+    "kernels": PositionCoder(kernels.encode, kernels.decode, 1 << 25),
+}
+
+
+def encode_positions(mask: np.ndarray, method: str = "auto") -> tuple[str, bytes]:
+    """Code a boolean mask of any shape (first axis = output channels; True = non-zero).
+
+    The shape is not stored. Returns the method used and the bytes; "auto" takes the smallest. CodingError for
+    other arrays or methods.
+    """
+    if mask.dtype != np.bool_:
+        raise CodingError(f"a mask is boolean, not {mask.dtype}: compare with zero first")
+    if method != "auto":
+        return method, _coder(method).encode(np.ascontiguousarray(mask).reshape(mask.shape))
+    mask = np.ascontiguousarray(mask).reshape(mask.shape)
+    best: tuple[str, bytes] | None = None
+    for name, coder in POSITION_CODERS.items():
+        if mask.size > coder.auto_limit:
+            continue
+        try:
+            data = coder.encode(mask)
+        except CodingError:  # not a mask this coder takes
+            continue
+        if best is None or len(data) < len(best[1]):
+            best = name, data
+    assert best is not None  # "bitmap" takes every mask
+    return best
+
+
+def decode_positions(method: str, data: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    """The boolean mask of this shape; CodingError for a damaged stream. `shape` bounds time and memory."""
+    if any(n < 0 for n in shape):
+        raise CodingError(f"{shape} is not a shape")
+    return _coder(method).decode(data, tuple(shape))
+
+
+def _coder(method: str) -> PositionCoder:
+    if method not in POSITION_CODERS:
+        raise CodingError(f"no position coder is called {method!r}.{nearest(method, POSITION_CODERS)}")
+    return POSITION_CODERS[method]

@@ -1,0 +1,152 @@
+"""Symbols by rANS with one fixed distribution per stream: within a fraction of a percent of the entropy.
+
+The model is a histogram of quantised log-probabilities (in 1/1, 1/2 or 1/4 of a bit), coded in front of the
+symbols in the same stream. Its bins are 1, 2, 4 or 8 symbols wide: a few hundred values of many levels do not
+pay for a probability each.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import isqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from pithnet.coding.errors import CodingError
+from pithnet.coding.rans import LOW, PROB_BITS, SLOT, TOTAL, Decoder, Encoder
+from pithnet.coding.smallints import MAX_VALUE, get_vector, put_vector
+
+MAX_SYMBOLS = 1024  # more symbols would leave too few of the 2**14 slots per symbol
+FINENESS = (1, 2, 4)  # quantisation steps per bit
+BINS = (1, 2, 4, 8)  # symbols with the same probability
+
+
+class _Model(NamedTuple):
+    """What a stream begins with: indices into FINENESS and BINS, and a level for each bin."""
+
+    fineness: int
+    bins: int
+    levels: list[int]
+
+    def put(self, out: Encoder) -> None:
+        out.put_field(self.fineness, 2)
+        out.put_field(self.bins, 2)
+        put_vector(out, self.levels)
+
+    @classmethod
+    def get(cls, stream: Decoder) -> _Model:
+        model = cls(stream.field(2), stream.field(2), get_vector(stream))
+        size = len(model.levels) * BINS[model.bins]
+        if model.fineness >= len(FINENESS) or size > MAX_SYMBOLS or not any(model.levels):
+            raise CodingError("the symbol model is out of range: the stream is damaged")
+        return model
+
+    def frequencies(self) -> np.ndarray:
+        """Shares of 2**14 slots, one per symbol."""
+        steps = FINENESS[self.fineness]
+        weights = np.array([_weight(level, steps) for level in self.levels], np.int64)
+        return apportion(np.repeat(weights, BINS[self.bins]))
+
+
+def encode(symbols: np.ndarray) -> bytes:
+    """Code a flat array of integers; CodingError above 1,024 levels (use "huffman")."""
+    if symbols.size == 0:
+        return b""
+    counts = np.bincount(symbols)
+    if counts.size > MAX_SYMBOLS:
+        raise CodingError(f"rans codes up to {MAX_SYMBOLS} levels, not {counts.size}: use method 'huffman'")
+    model = _fit(counts)
+    freqs = model.frequencies()
+    out = Encoder()
+    model.put(out)
+    starts = np.cumsum(freqs) - freqs
+    out.starts += starts[symbols].tolist()
+    out.freqs += freqs[symbols].tolist()
+    return out.bytes()
+
+
+def _fit(counts: np.ndarray) -> _Model:
+    """The model that codes symbols with these counts smallest, itself included."""
+    widths = range(len(BINS) if counts.size > 4 * BINS[-1] else 1)
+    models = [_quantised(counts, fineness, bins) for fineness in range(len(FINENESS)) for bins in widths]
+    return min(models, key=lambda model: _bits(model, counts))
+
+
+def _quantised(counts: np.ndarray, fineness: int, bins: int) -> _Model:
+    width, steps = BINS[bins], FINENESS[fineness]
+    binned = np.pad(counts, (0, -counts.size % width)).reshape(-1, width).sum(1)
+    p = np.maximum(binned, 1) / counts.sum()
+    rounded = np.clip(np.rint(-steps * np.log2(p)), 0, MAX_VALUE - 1).astype(int)
+    return _Model(fineness, bins, np.where(binned > 0, rounded + 1, 0).tolist())
+
+
+def _bits(model: _Model, counts: np.ndarray) -> float:
+    head = Encoder()
+    model.put(head)
+    seen = counts > 0
+    freqs = model.frequencies()[: counts.size][seen]
+    return float(-(counts[seen] * np.log2(freqs / TOTAL)).sum() - np.log2(np.array(head.freqs) / TOTAL).sum())
+
+
+def decode(data: bytes, count: int) -> np.ndarray:
+    """The `count` symbols of a stream, uint8 or uint16; CodingError for a damaged one."""
+    if count == 0:
+        return np.zeros(0, np.uint8)
+    stream = Decoder(data)
+    freqs = _Model.get(stream).frequencies()
+    out = _decode_symbols(stream, freqs, count)
+    stream.finish()
+    return out
+
+
+def _decode_symbols(stream: Decoder, freqs: np.ndarray, count: int) -> np.ndarray:
+    symbol_of = np.repeat(np.arange(freqs.size, dtype=np.uint16), freqs).data
+    freq = freqs.tolist()
+    bias = (np.cumsum(freqs) - freqs).tolist()
+    x, at, data, end = stream.x, stream.at, stream.data, len(stream.data)
+    out = [0] * count
+    for n in range(count):
+        slot = x & SLOT
+        s = symbol_of[slot]
+        out[n] = s
+        x = freq[s] * (x >> PROB_BITS) + slot - bias[s]
+        while x < LOW and at < end:
+            x = x << 8 | data[at]
+            at += 1
+    stream.x, stream.at = x, at
+    return np.array(out, np.uint8 if freqs.size <= 256 else np.uint16)
+
+
+def apportion(weights: np.ndarray) -> np.ndarray:
+    """Integer shares of 2**14 in proportion to non-negative integer weights (< 2**40): at least 1 for each
+    positive weight; the largest takes the rounding. Integer arithmetic, so every machine gets the same."""
+    shares = weights * TOTAL // int(weights.sum())
+    shares[(shares == 0) & (weights > 0)] = 1
+    largest = int(shares.argmax())
+    shares[largest] += TOTAL - int(shares.sum())
+    if shares[largest] < 1:
+        raise CodingError("the symbol model gives too many symbols a share: the stream is damaged")
+    return shares
+
+
+@lru_cache(maxsize=4096)
+def _weight(level: int, steps: int) -> int:
+    """2**32 * 2**-((level - 1) / steps), at least 1; 0 for level 0."""
+    if level == 0:
+        return 0
+    whole, part = divmod(level - 1, steps)
+    root = 1 << 64
+    for _ in range(part):
+        root = root * _root_of_half(steps) >> 64
+    return max(root >> 32 + whole, 1)
+
+
+@lru_cache(maxsize=8)
+def _root_of_half(steps: int) -> int:
+    """2**64 * 2**(-1 / steps)."""
+    value = 1 << 63
+    while steps > 1:
+        value = isqrt(value << 64)
+        steps //= 2
+    return value

@@ -1,0 +1,132 @@
+"""Batches from an in-memory image set: crop, flip and normalise whole batches at once, no per-image Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pithnet.data.arrays import ArrayData, Normalization
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random crop after reflection padding by `pad` pixels, and a horizontal flip with probability 1/2."""
+
+    pad: int = 4
+    flip: bool = True
+
+
+def _generator(*seeds: int) -> torch.Generator:
+    mixed = 0
+    for s in seeds:
+        mixed = (mixed * 1_000_003 + s + 1) % (2**63 - 1)
+    return torch.Generator().manual_seed(mixed)
+
+
+class Batches:
+    """One epoch of (x, y) or (x, y, soft) per iteration; x is float32 NCHW (channels_last memory), normalised.
+
+    The order is a function of (seed, epoch) alone, so a stopped run continues with the epoch number and nothing
+    else. With `views` = V, image i in epoch e is cropped and flipped as in every epoch with the same e mod V:
+    there are V fixed views of each image, for which a teacher's logits can be computed once.
+
+    Args:
+        data: the images; y is int64 (B,), or None where the set has no labels.
+        soft: teacher logits, (V, N, classes), handed out beside the labels; without augmentation V is 1.
+    """
+
+    def __init__(
+        self,
+        data: ArrayData,
+        batch_size: int,
+        normalization: Normalization,
+        *,
+        augmentation: Augmentation | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        views: int | None = None,
+        soft: Tensor | None = None,
+    ) -> None:
+        self.data, self.batch_size, self.normalization = data, batch_size, normalization
+        self.augmentation, self.shuffle, self.seed, self.views, self.soft = augmentation, shuffle, seed, views, soft
+        self.epoch = 0
+        pad = augmentation.pad if augmentation else 0
+        # Padding the set once costs 60 % more memory and saves padding every batch of every epoch.
+        self._padded = _pad(data.images, pad) if pad else data.images
+        mean, std = torch.tensor(normalization.mean), torch.tensor(normalization.std)
+        self._scale = (1 / (255 * std)).view(1, -1, 1, 1)
+        self._shift = (mean / std).view(1, -1, 1, 1)
+
+    def __len__(self) -> int:
+        n, b = len(self.data), self.batch_size
+        return n // b if self._drops_last else -(-n // b)
+
+    @property
+    def _drops_last(self) -> bool:
+        # A last batch of a few images would give BatchNorm noisy statistics.
+        return self.shuffle and len(self.data) > self.batch_size
+
+    def with_soft(self, soft: Tensor) -> Batches:
+        """The same batches, handing out these teacher logits, (V, N, classes), of their V views."""
+        return Batches(
+            self.data,
+            self.batch_size,
+            self.normalization,
+            augmentation=self.augmentation,
+            shuffle=self.shuffle,
+            seed=self.seed,
+            views=len(soft),
+            soft=soft,
+        )
+
+    def _draws(self, view: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Vertical and horizontal crop offsets and flips of every image, each (N,)."""
+        n, aug = len(self.data), self.augmentation
+        assert aug is not None
+        g = _generator(self.seed, 1, view)
+        dy, dx = torch.randint(0, 2 * aug.pad + 1, (2, n), generator=g).unbind()
+        flip = torch.rand(n, generator=g) < 0.5 if aug.flip else torch.zeros(n, dtype=torch.bool)
+        return dy, dx, flip
+
+    def images_at(self, index: Tensor, draws: tuple[Tensor, Tensor, Tensor] | None) -> Tensor:
+        """The normalised images at `index` (B,), float32 (B, C, H, W), cropped and flipped as drawn."""
+        h, w = self.data.images.shape[2:]
+        if draws is None:
+            x = self.data.images[index]
+        else:
+            dy, dx, flip = (d[index] for d in draws)
+            rows = dy[:, None] + torch.arange(h)
+            cols = torch.arange(w).expand(len(index), w)
+            cols = dx[:, None] + torch.where(flip[:, None], w - 1 - cols, cols)
+            x = self._padded.permute(0, 2, 3, 1)[index[:, None, None], rows[:, :, None], cols[:, None, :]]
+            x = x.permute(0, 3, 1, 2)
+        x = x.to(torch.float32).mul_(self._scale).sub_(self._shift)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def view(self, view: int) -> Iterator[Tensor]:
+        """All images in stored order as the augmentation's view number `view` shows them, in batches."""
+        draws = self._draws(view) if self.augmentation else None
+        for index in torch.arange(len(self.data)).split(self.batch_size):
+            yield self.images_at(index, draws)
+
+    def __iter__(self) -> Iterator[tuple[Tensor | None, ...]]:
+        n, view = len(self.data), self.epoch % self.views if self.views else self.epoch
+        order = torch.randperm(n, generator=_generator(self.seed, 0, self.epoch)) if self.shuffle else torch.arange(n)
+        draws = self._draws(view) if self.augmentation else None
+        if self._drops_last:
+            order = order[: len(self) * self.batch_size]
+        for index in order.split(self.batch_size):
+            x = self.images_at(index, draws)
+            y = None if self.data.labels is None else self.data.labels[index]
+            yield (x, y) if self.soft is None else (x, y, self.soft[view, index].float())
+        self.epoch += 1
+
+
+def _pad(images: Tensor, pad: int) -> Tensor:
+    """uint8 (N, C, H, W) -> (N, C, H + 2 pad, W + 2 pad) by reflection, stored channels-last."""
+    parts = [F.pad(part.float(), (pad,) * 4, mode="reflect").to(torch.uint8) for part in images.split(5000)]
+    return torch.cat(parts).contiguous(memory_format=torch.channels_last)

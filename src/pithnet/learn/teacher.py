@@ -1,0 +1,75 @@
+"""A teacher's logits, computed once for a fixed number of augmented views of every image."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pithnet.data.batches import Batches
+from pithnet.learn.trainer import autocast
+
+
+def teacher_logits(
+    teacher: nn.Module,
+    batches: Batches,
+    views: int,
+    precision: str = "float32",
+    on_batch: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """float16 (views, N, classes): the teacher's logits for every image of `batches` in each of its views.
+
+    A teacher larger than the student costs more than the student's own training step; looking its answers up
+    makes every epoch after the first `views` free of it.
+    """
+    teacher.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    device = next(teacher.parameters()).device
+    total, done, out = views * -(-len(batches.data) // batches.batch_size), 0, []
+    with torch.inference_mode():
+        for view in range(views):
+            logits = []
+            for x in batches.view(view):
+                with autocast(device, precision):
+                    logits.append(teacher(x.to(device)).cpu().half())
+                done += 1
+                if on_batch:
+                    on_batch(done, total)
+            out.append(torch.cat(logits))
+    return torch.stack(out).clone()
+
+
+def cached_teacher_logits(
+    teacher: nn.Module,
+    batches: Batches,
+    views: int,
+    folder: Path | None,
+    on_batch: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """`teacher_logits`, kept in `folder` (if any) under a name that depends on everything they depend on."""
+    if folder is None:
+        return teacher_logits(teacher, batches, views, on_batch=on_batch)
+    path = folder / f"teacher-{_fingerprint(teacher, batches, views)}.pt"
+    if path.exists():
+        return torch.load(path, weights_only=True)
+    logits = teacher_logits(teacher, batches, views, on_batch=on_batch)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as part:
+        torch.save(logits, part)
+        part.flush()
+        os.fsync(part.fileno())
+    os.replace(part.name, path)
+    return logits
+
+
+def _fingerprint(teacher: nn.Module, batches: Batches, views: int) -> str:
+    digest = hashlib.sha256(f"{views} {batches.seed} {batches.augmentation} {batches.normalization}".encode())
+    digest.update(batches.data.images.contiguous().numpy().tobytes())
+    for name, value in teacher.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

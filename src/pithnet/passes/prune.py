@@ -1,0 +1,185 @@
+"""Pruning single weights: how many zeros each layer gets, one-shot or on a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
+
+from pithnet.errors import ModelError, RecipeError, nearest
+from pithnet.passes.records import LayerRecord, Record
+from pithnet.surgery import Mask, Weighted, latent_weight, parametrization, set_mask, weighted_layers
+from pithnet.tensor import (
+    erk,
+    get_criterion,
+    global_masks,
+    keep_mask,
+    std_threshold,
+    threshold_mask,
+    uniform,
+)
+
+Scores = Sequence[Tensor]
+
+
+def _global(scores: Scores, sparsity: float) -> list[Tensor]:
+    """One ranking over all layers."""
+    return global_masks(scores, round(sparsity * sum(s.numel() for s in scores)))
+
+
+def _uniform(scores: Scores, sparsity: float) -> list[Tensor]:
+    """The same share of zeros in every layer: the percentile threshold of each."""
+    return [keep_mask(s, z) for s, z in zip(scores, uniform([s.numel() for s in scores], sparsity), strict=True)]
+
+
+def _erk(scores: Scores, sparsity: float) -> list[Tensor]:
+    """Erdos-Renyi-kernel densities (Evci et al. 2020): small layers keep more."""
+    return [keep_mask(s, z) for s, z in zip(scores, erk([s.shape for s in scores], sparsity), strict=True)]
+
+
+SCOPES: dict[str, Callable[[Scores, float], list[Tensor]]] = {"global": _global, "uniform": _uniform, "erk": _erk}
+
+
+def selected_layers(model: nn.Module, skip: Sequence[str] = ()) -> list[tuple[str, Weighted]]:
+    """Convolutions and linear layers whose name matches none of the `skip` patterns (as in shells: * ?).
+
+    Raises ModelError where none is left, or one has NaN or inf, naming the layer; RecipeError for a pattern that
+    matches nothing.
+    """
+    layers = list(weighted_layers(model))
+    for pattern in skip:
+        if not any(fnmatchcase(name, pattern) for name, _ in layers):
+            raise RecipeError(f"skip: {pattern!r} matches no layer.{nearest(pattern, [n for n, _ in layers])}")
+    chosen = [(n, m) for n, m in layers if not any(fnmatchcase(n, p) for p in skip)]
+    if not chosen:
+        raise ModelError("there is no convolution or linear layer left to compress")
+    for name, layer in chosen:
+        if not bool(torch.isfinite(layer.weight).all()):
+            raise ModelError(f"{name}.weight holds NaN or inf; train or export the model again")
+    return chosen
+
+
+@torch.no_grad()
+def prune(
+    model: nn.Module,
+    sparsity: float,
+    *,
+    scope: str = "global",
+    criterion: str = "magnitude",
+    skip: Sequence[str] = (),
+    recoverable: bool = False,
+    generator: torch.Generator | None = None,
+) -> Record:
+    """Masks `model` in place so that exactly round(sparsity * weights) are zero; biases and BN are not counted.
+
+    Args:
+        sparsity: share of zeros, in [0, 1].
+        scope: "global" ranks all layers together, "uniform" gives each the same share, "erk" spares small layers.
+        criterion: a name in `pithnet.tensor.CRITERIA`.
+        skip: name patterns of layers to leave alone.
+        recoverable: pruned weights keep learning and may come back when the model is pruned again.
+
+    Raises RecipeError for a sparsity outside [0, 1], an unknown scope or criterion; ModelError as
+    `selected_layers`.
+    """
+    if not 0 <= sparsity <= 1:
+        raise RecipeError(f"sparsity is a share of the weights, from 0 to 1, not {sparsity}")
+    if scope not in SCOPES:
+        raise RecipeError(f"unknown pruning scope {scope!r}.{nearest(scope, SCOPES)}")
+    rank = get_criterion(criterion)
+    layers = selected_layers(model, skip)
+    masks = SCOPES[scope]([rank(_ranked_weight(m), generator) for _, m in layers], sparsity)
+    return _apply(f"prune {scope} {sparsity:.4g}", layers, masks, recoverable)
+
+
+@torch.no_grad()
+def prune_by_std(model: nn.Module, s: float, *, skip: Sequence[str] = ()) -> Record:
+    """Masks `model` in place: in each layer the weights with |w| <= s * std(w) of that layer become zero.
+
+    Raises RecipeError for s < 0; ModelError as `selected_layers`.
+    """
+    if not s >= 0:
+        raise RecipeError(f"s counts standard deviations and cannot be {s}; use 0 or more")
+    layers = selected_layers(model, skip)
+    masks = [threshold_mask(m.weight, std_threshold(m.weight, s)) for _, m in layers]
+    return _apply(f"prune std {s:.4g}", layers, masks, recoverable=False)
+
+
+def _ranked_weight(layer: nn.Module) -> Tensor:
+    mask = parametrization(layer, Mask)
+    recoverable = isinstance(mask, Mask) and mask.recoverable
+    return latent_weight(layer) if recoverable else layer.weight  # type: ignore[return-value]
+
+
+def _apply(what: str, layers: list[tuple[str, Weighted]], masks: list[Tensor], recoverable: bool) -> Record:
+    for (_, layer), mask in zip(layers, masks, strict=True):
+        set_mask(layer, mask, recoverable)
+    rows = [
+        LayerRecord(n, mask.numel(), int((~mask).sum())) for (n, _), mask in zip(layers, masks, strict=True)
+    ]
+    return Record(what, tuple(rows))
+
+
+def cubic(progress: float) -> float:
+    """1 - (1 - t)^3: fast while much is redundant, slow at the end (Zhu & Gupta 2017, eq. 1)."""
+    return 1 - (1 - progress) ** 3
+
+
+def linear(progress: float) -> float:
+    return progress
+
+
+RAMPS: dict[str, Callable[[float], float]] = {"cubic": cubic, "linear": linear}
+
+
+class GradualPruning:
+    """Prunes while a training runs; hand it to `Trainer(before_step=...)`.
+
+    Over the first `ramp` of the training the sparsity rises `updates` times; masks are recoverable until the
+    last of these, and final afterwards.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        sparsity: float,
+        *,
+        ramp: float,
+        schedule: str = "cubic",
+        updates: int = 40,
+        scope: str = "global",
+        criterion: str = "magnitude",
+        skip: Sequence[str] = (),
+    ) -> None:
+        if schedule not in RAMPS:
+            raise RecipeError(f"unknown pruning schedule {schedule!r}.{nearest(schedule, RAMPS)}")
+        self.model, self.sparsity, self.ramp, self.shape, self.updates = model, sparsity, ramp, RAMPS[schedule], updates
+        self.scope, self.criterion, self.skip = scope, criterion, skip
+        self.record: Record | None = None
+        self._last = 0
+        if not any(parametrization(layer, Mask) for _, layer in selected_layers(model, skip)):
+            prune(model, 0.0, scope=scope, criterion=criterion, skip=skip, recoverable=True)
+
+    def state_dict(self) -> dict[str, int]:
+        return {"update": self._last}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._last = state["update"]
+
+    def __call__(self, done: float) -> None:
+        """done: share of the training, in [0, 1)."""
+        update = min(int(done / self.ramp * self.updates) + 1, self.updates) if self.ramp else self.updates
+        if update == self._last:
+            return
+        self._last = update
+        final = update == self.updates
+        self.record = prune(
+            self.model,
+            self.sparsity * self.shape(update / self.updates),
+            scope=self.scope,
+            criterion=self.criterion,
+            skip=self.skip,
+            recoverable=not final,
+        )

@@ -1,0 +1,173 @@
+"""Weight sharing: few distinct values per layer, by 1-D clustering of the non-zero weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pithnet.errors import RecipeError
+from pithnet.passes.prune import selected_layers
+from pithnet.passes.records import LayerRecord, Record
+from pithnet.surgery import TrainedLevels, Weighted, parametrization, set_codebook, set_trained_levels
+from pithnet.tensor import Clustering, ecsq_1d, kmeans_1d
+
+
+def _levels(bits: int | None, levels: int | None) -> int:
+    if (bits is None) == (levels is None):
+        raise RecipeError("sharing needs either bits or levels")
+    if bits is not None:
+        if not 1 <= bits <= 16:
+            raise RecipeError(f"bits must be from 1 to 16, not {bits}")
+        return 2**bits
+    assert levels is not None
+    if not 1 <= levels <= 65_535:
+        raise RecipeError(f"levels must be from 1 to 65535, not {levels}")
+    return levels
+
+
+def _cluster(
+    weight: Tensor, k: int, init: str, rate_weight: float, generator: torch.Generator | None
+) -> Clustering | None:
+    """The clustering of the non-zero weights, None where all are zero. rate_weight is in mean squared weights."""
+    values = weight.detach()[weight != 0]
+    if not len(values):
+        return None
+    if rate_weight == 0:
+        return kmeans_1d(values, k, init, generator)
+    return ecsq_1d(values, k, rate_weight * float(values.double().square().mean()), init, generator=generator)
+
+
+@torch.no_grad()
+def share(
+    model: nn.Module,
+    bits: int | None = None,
+    *,
+    levels: int | None = None,
+    init: str = "optimal",
+    rate_weight: float = 0.0,
+    skip: Sequence[str] = (),
+    generator: torch.Generator | None = None,
+) -> Record:
+    """Gives each layer a codebook, in place: its non-zero weights take one of at most 2^bits (or `levels`) values.
+
+    Zeros stay zero and are not counted among the values. The assignment is fixed from then on; the codebooks
+    train (Han, Mao & Dally 2016, section 3). Run it before the optimizer is built: it replaces parameters.
+
+    Args:
+        init: "linear", "random", "density", "kmeans++" or "optimal", as `pithnet.tensor.kmeans_1d`.
+        rate_weight: > 0 chooses values by distortion + rate_weight * code length (entropy-constrained
+            quantization); in units of the layer's mean squared non-zero weight per bit.
+
+    Raises RecipeError for bits outside 1..16, levels outside 1..65535, an unknown init; ModelError as
+    `selected_layers`.
+    """
+    k, rows = _levels(bits, levels), []
+    for name, layer in selected_layers(model, skip):
+        weight = layer.weight
+        found = _cluster(weight, k, init, rate_weight, generator)
+        index = torch.zeros(weight.shape, dtype=torch.int32)
+        centroids = weight.new_zeros(0)
+        if found is not None:
+            index[weight != 0] = found.assignment.int() + 1
+            centroids = found.centroids
+        set_codebook(layer, index, centroids)
+        rows.append(_row(name, layer))
+    return Record(f"share {k} levels", tuple(rows))
+
+
+def _row(name: str, layer: Weighted) -> LayerRecord:
+    values = layer.weight.detach()
+    distinct = values[values != 0].unique().numel()
+    return LayerRecord(name, values.numel(), int((values == 0).sum()), distinct)
+
+
+class LevelTraining:
+    """Trains weights and levels together while a training runs; hand it to `Trainer(before_step=...)`.
+
+    Each layer starts from entropy-constrained levels of its non-zero weights. Weights then change level as they
+    train; `updates` times over the training the price of a level is set anew to rate_weight * code length, with
+    the layer's current shares. `freeze_levels` afterwards fixes the assignment.
+
+    Arguments as in `share`. Build it before the optimizer: the levels are new parameters.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        bits: int | None = None,
+        *,
+        levels: int | None = None,
+        init: str = "optimal",
+        rate_weight: float = 0.0,
+        updates: int = 40,
+        skip: Sequence[str] = (),
+        generator: torch.Generator | None = None,
+    ) -> None:
+        self.model, self.rate_weight, self.updates, self._last = model, rate_weight, updates, 0
+        k = _levels(bits, levels)
+        self.layers = [m for _, m in selected_layers(model, skip)]
+        if any(parametrization(layer, TrainedLevels) for layer in self.layers):
+            return  # restored in the middle of its training
+        for layer in self.layers:
+            found = _cluster(layer.weight, k, init, rate_weight, generator)
+            if found is not None:
+                set_trained_levels(layer, found.centroids, torch.zeros_like(found.centroids))
+        self._set_prices()
+
+    def state_dict(self) -> dict[str, int]:
+        return {"update": self._last}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._last = state["update"]
+
+    def __call__(self, done: float) -> None:
+        update = int(done * self.updates)
+        if update != self._last:
+            self._last = update
+            self._set_prices()
+
+    @torch.no_grad()
+    def _set_prices(self) -> None:
+        for layer in self.layers:
+            levels = parametrization(layer, TrainedLevels)
+            if not isinstance(levels, TrainedLevels):
+                continue
+            index, latent = _chosen(layer, levels)
+            counts = index[index > 0].bincount(minlength=len(levels.levels) + 1)[1:].double()
+            # A level nobody uses keeps the price of a single member, so that weights may still move to it.
+            lengths = -(counts.clamp(min=1) / counts.sum().clamp(min=1)).log2()
+            scale = float(latent[index > 0].double().square().mean()) if int(counts.sum()) else 0.0
+            levels.prices.copy_(self.rate_weight * scale * lengths)
+
+
+def _chosen(layer: Weighted, levels: TrainedLevels) -> tuple[Tensor, Tensor]:
+    """int64 index 0 (zero) or 1..K (level) per weight, and the full-precision weights, zeros included."""
+    chain: nn.ModuleList = layer.parametrizations["weight"]  # type: ignore[index,assignment]
+    weight = chain.original
+    for step in chain:
+        if step is levels:
+            break
+        weight = step(weight)
+    assert isinstance(weight, Tensor)
+    return torch.where(weight == 0, 0, levels.nearest(weight) + 1), weight
+
+
+@torch.no_grad()
+def freeze_levels(model: nn.Module) -> Record:
+    """Fixes, in place, the assignment of every layer whose levels were trained; its used levels become a codebook."""
+    rows = []
+    for name, layer in selected_layers(model):
+        levels = parametrization(layer, TrainedLevels)
+        if not isinstance(levels, TrainedLevels):
+            continue
+        index, _ = _chosen(layer, levels)
+        used = index[index > 0].unique()
+        renumber = torch.zeros(len(levels.levels) + 1, dtype=torch.int64)
+        renumber[used] = torch.arange(1, len(used) + 1)
+        set_codebook(layer, renumber[index], levels.levels.detach()[used - 1].clone())
+        rows.append(_row(name, layer))
+    if not rows:
+        raise RecipeError("no layer has trained levels to freeze")
+    return Record("freeze levels", tuple(rows))

@@ -1,0 +1,18 @@
+"""What to do, as data."""
+
+from pithnet.recipe.files import load_recipe, presets, to_yaml
+from pithnet.recipe.schema import Distill, Keep, Prune, Recipe, Share, Step, Train, parse
+
+__all__ = [
+    "Distill",
+    "Keep",
+    "Prune",
+    "Recipe",
+    "Share",
+    "Step",
+    "Train",
+    "load_recipe",
+    "parse",
+    "presets",
+    "to_yaml",
+]

@@ -1,0 +1,39 @@
+"""Recipes by name (the presets) or by path."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+from pithnet.errors import RecipeError, nearest
+from pithnet.recipe.schema import Recipe, parse
+
+
+def presets() -> list[str]:
+    """Names of the recipes that come with pithnet."""
+    folder = resources.files("pithnet.recipe") / "presets"
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """A preset by name, or a YAML file by path. Raises RecipeError where it is unknown, unreadable or not valid."""
+    if str(name) in presets():
+        text = (resources.files("pithnet.recipe") / "presets" / f"{name}.yaml").read_text("utf-8")
+        return parse(yaml.safe_load(text), str(name))
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml") and not path.exists():
+        raise RecipeError(f"unknown recipe {str(name)!r}.{nearest(str(name), presets())} Or give a YAML file.")
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as e:
+        raise RecipeError(f"recipe {path} cannot be read: {e.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        raise RecipeError(f"recipe {path} is not YAML: {str(e).splitlines()[0]}") from None
+    return parse(content, str(path))
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The recipe as YAML that `load_recipe` reads back to an equal one; defaults are left out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json", exclude_defaults=True), sort_keys=False)

@@ -1,0 +1,167 @@
+"""A recipe: what to do to a model, as data. Unknown keys and values out of range are refused before anything runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pithnet.errors import RecipeError, nearest
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Train(_Part):
+    """Training during a step. `lr` is the schedule's maximum, `warmup` the share of the training it rises in."""
+
+    epochs: Annotated[int, Field(ge=1)]
+    lr: Annotated[float, Field(gt=0)] = 0.02
+    schedule: Literal["one-cycle", "cosine", "constant"] = "cosine"
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+
+
+class Prune(_Part):
+    """Zeros: either a `sparsity` with a `scope`, or `std`, the threshold in standard deviations of each layer.
+
+    With a `ramp` the sparsity rises over that share of the step's training, else it is one-shot.
+    """
+
+    sparsity: Annotated[float, Field(ge=0, le=1)] | None = None
+    std: Annotated[float, Field(ge=0)] | None = None
+    scope: Literal["global", "uniform", "erk"] = "global"
+    criterion: str = "magnitude"
+    schedule: Literal["cubic", "linear"] = "cubic"
+    ramp: Annotated[float, Field(ge=0, le=1)] = 0.0
+    updates: Annotated[int, Field(ge=1)] = 40
+    skip: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_amount(self) -> Prune:
+        if (self.sparsity is None) == (self.std is None):
+            raise ValueError("give either sparsity or std")
+        if self.std is not None and self.ramp:
+            raise ValueError("std prunes once; a ramp needs sparsity")
+        return self
+
+
+class Share(_Part):
+    """Few values per layer: 2^bits or `levels`. With `trained` the assignment goes on changing while training."""
+
+    bits: Annotated[int, Field(ge=1, le=16)] | None = None
+    levels: Annotated[int, Field(ge=1, le=65535)] | None = None
+    init: Literal["linear", "random", "density", "kmeans++", "optimal"] = "optimal"
+    rate_weight: Annotated[float, Field(ge=0)] = 0.0
+    trained: bool = False
+    skip: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_amount(self) -> Share:
+        if (self.bits is None) == (self.levels is None):
+            raise ValueError("give either bits or levels")
+        return self
+
+
+class Step(_Part):
+    """One pass, or none, and the training that goes with it. A trained `share` freezes its levels at the end."""
+
+    prune: Prune | None = None
+    share: Share | None = None
+    train: Train | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Step:
+        if self.prune and self.share:
+            raise ValueError("prune and share are two steps")
+        if not (self.prune or self.share or self.train):
+            raise ValueError("a step needs prune, share or train")
+        if self.train is None and ((self.prune and self.prune.ramp) or (self.share and self.share.trained)):
+            raise ValueError("a ramp or trained levels need train")
+        return self
+
+    @property
+    def title(self) -> str:
+        """What the step is called in logs."""
+        if self.prune:
+            return f"prune {self.prune.sparsity if self.prune.std is None else f'{self.prune.std} std'}"
+        if self.share:
+            return f"share {self.share.levels or 2 ** (self.share.bits or 0)} levels"
+        return "train"
+
+
+class Distill(_Part):
+    """Learning from the float model or a teacher: `weight` of its part in the loss, `temperature` of the softmax.
+
+    `views`: how many fixed augmented views of every image the teacher is asked about, once.
+    """
+
+    weight: Annotated[float, Field(ge=0, le=1)] = 0.0
+    temperature: Annotated[float, Field(gt=0)] = 4.0
+    views: Annotated[int, Field(ge=1)] = 6
+
+
+class Keep(_Part):
+    """How exactly the file keeps codebooks, BN (`norm`; folded to two numbers a channel where `fold`) and the rest."""
+
+    codebook: Literal["float32", "float16", "fixed10", "fixed8"] = "float16"
+    norm: Literal["float32", "float16", "fixed10", "fixed8"] = "float16"
+    other: Literal["float32", "float16", "fixed10", "fixed8"] = "float16"
+    fold: bool = True
+
+
+class Recipe(_Part):
+    """A list of steps, what all of them share, and how the result is stored."""
+
+    name: str
+    description: str = ""
+    steps: Annotated[tuple[Step, ...], Field(min_length=1)]
+    batch_size: Annotated[int, Field(ge=1)] = 128
+    augment: bool = True
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    distill: Distill = Distill()
+    storage: Keep = Keep()
+    seed: int = 0
+
+    @property
+    def epochs(self) -> int:
+        """Training epochs of all steps together."""
+        return sum(step.train.epochs for step in self.steps if step.train)
+
+
+def parse(content: Any, source: str) -> Recipe:
+    """The recipe in a mapping as YAML gives it. Raises RecipeError with the first fault: where, what, nearest key."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as e:
+        raise RecipeError(f"{source}: {_first_fault(e)}") from None
+
+
+def _first_fault(error: ValidationError) -> str:
+    faults = error.errors()
+    fault = next((f for f in faults if f["type"] == "extra_forbidden"), faults[0])
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        key = str(fault["loc"][-1])
+        return f"unknown key {where!r}.{nearest(key, _keys(fault['loc'][:-1]))}"
+    if fault["type"] == "missing":
+        return f"key {where!r} is missing"
+    shown = f" (got {fault['input']!r})" if isinstance(fault["input"], str | int | float) else ""
+    return f"{where or 'recipe'}: {fault['msg'].removeprefix('Value error, ')}{shown}"
+
+
+_PARTS: dict[str, type[_Part]] = {
+    "prune": Prune,
+    "share": Share,
+    "train": Train,
+    "distill": Distill,
+    "storage": Keep,
+    "steps": Step,
+}
+
+
+def _keys(loc: tuple[int | str, ...]) -> list[str]:
+    names = [part for part in loc if isinstance(part, str)]
+    return list((_PARTS[names[-1]] if names else Recipe).model_fields)

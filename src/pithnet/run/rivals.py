@@ -1,0 +1,39 @@
+"""The trivial ways to make the same model smaller, to print beside every result."""
+
+from __future__ import annotations
+
+import torch
+import zstandard
+from torch import Tensor, nn
+
+_LEVEL = 19
+
+
+def rivals(float_model: nn.Module, final: nn.Module) -> dict[str, int]:
+    """Bytes of: float16 + zstd, int8 per channel + zstd, and the compressed model's pruned weights in float16 + zstd."""
+    pruned = {k: v.clone() for k, v in float_model.state_dict().items()}
+    for name, value in final.state_dict().items():
+        if value.ndim > 1 and name in pruned:
+            pruned[name] = torch.where(value == 0, 0.0, pruned[name])
+    state = float_model.state_dict()
+    return {
+        "float16 + zstd": _zstd([v.half() for v in _floats(state)]),
+        "int8 + zstd": _zstd([p for v in _floats(state) for p in _int8(v)]),
+        "pruned float16 + zstd": _zstd([v.half() for v in _floats(pruned)]),
+    }
+
+
+def _floats(state: dict[str, Tensor]) -> list[Tensor]:
+    return [v for v in state.values() if v.is_floating_point()]
+
+
+def _int8(value: Tensor) -> list[Tensor]:
+    """Weights as int8 with a float16 scale per output channel, vectors as float16."""
+    if value.ndim < 2:
+        return [value.half()]
+    scale = value.flatten(1).abs().amax(1).clamp(min=1e-12) / 127
+    return [(value / scale.view(-1, *[1] * (value.ndim - 1))).round().to(torch.int8), scale.half()]
+
+
+def _zstd(parts: list[Tensor]) -> int:
+    return len(zstandard.compress(b"".join(p.contiguous().numpy().tobytes() for p in parts), _LEVEL))

@@ -1,0 +1,24 @@
+"""Tensor -> Tensor maths, apart from modules, training and files."""
+
+from pithnet.tensor.allocation import erk, uniform
+from pithnet.tensor.clustering import Clustering, kmeans_1d
+from pithnet.tensor.criteria import CRITERIA, Criterion, get_criterion
+from pithnet.tensor.entropy_constrained import ecsq_1d
+from pithnet.tensor.masks import global_masks, keep_mask, threshold_mask
+from pithnet.tensor.thresholds import percentile_threshold, std_threshold
+
+__all__ = [
+    "CRITERIA",
+    "Clustering",
+    "Criterion",
+    "ecsq_1d",
+    "erk",
+    "get_criterion",
+    "global_masks",
+    "keep_mask",
+    "kmeans_1d",
+    "percentile_threshold",
+    "std_threshold",
+    "threshold_mask",
+    "uniform",
+]

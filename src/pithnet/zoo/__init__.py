@@ -1,0 +1,6 @@
+"""Architectures and their checkpoints."""
+
+from pithnet.zoo.checkpoints import has_module_prefix, load, load_state, read_checkpoint
+from pithnet.zoo.registry import ARCHITECTURES, build
+
+__all__ = ["ARCHITECTURES", "build", "has_module_prefix", "load", "load_state", "read_checkpoint"]

@@ -1,0 +1,109 @@
+"""Reading checkpoints that anyone may have written: tensors only, never executed."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pithnet.errors import ModelError
+from pithnet.zoo.registry import build
+
+# Where public training scripts put the weights inside the saved dictionary.
+_NESTED = ("state_dict", "model_state_dict", "model", "net")
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name, float16/bfloat16 widened to float32, a `module.` prefix removed.
+
+    Reads what torch.save wrote, with weights_only=True: a pickle that holds anything but tensors and plain
+    containers is refused before any of it runs.
+    Raises ModelError naming the file where it is missing, not a checkpoint, holds no tensors, or holds NaN or inf.
+    """
+    state = _strip(_tensors(_read(Path(path)), path))
+    for key, value in state.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise ModelError(f"{path}: {key} holds NaN or inf; train or export the checkpoint again")
+    return state
+
+
+def _read(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such checkpoint") from None
+    except IsADirectoryError:
+        raise ModelError(f"{path} is a folder; give the checkpoint file in it") from None
+    except OSError as e:
+        raise ModelError(f"{path} cannot be read: {e.strerror or e}") from None
+    except pickle.UnpicklingError:
+        raise ModelError(
+            f"{path} holds more than tensors and was not loaded (running a pickle can run any code); "
+            "save model.state_dict() and use that file"
+        ) from None
+    except Exception as e:
+        raise ModelError(f"{path} is not a checkpoint torch can read ({type(e).__name__})") from None
+
+
+def _tensors(content: Any, path: str | Path) -> dict[str, Tensor]:
+    for key in _NESTED:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping):
+        raise ModelError(f"{path} holds a {type(content).__name__}, not a state_dict")
+    state = {str(k): v.detach() for k, v in content.items() if isinstance(v, Tensor)}
+    if not state:
+        raise ModelError(f"{path} holds no tensors: not a state_dict")
+    return {k: v.float() if v.dtype in (torch.float16, torch.bfloat16) else v for k, v in state.items()}
+
+
+def _strip(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    if all(k.startswith("module.") for k in state):
+        return {k.removeprefix("module."): v for k, v in state.items()}
+    return state
+
+
+def has_module_prefix(path: str | Path) -> bool:
+    """Whether the checkpoint's keys carry DataParallel's `module.` prefix, as the public ResNet checkpoints' do."""
+    return all(k.startswith("module.") for k in _tensors(_read(Path(path)), path))
+
+
+def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Copies `state` into `model` in place. `num_batches_tracked` may be missing.
+
+    Raises ModelError naming the first key that is missing, unexpected or of another shape.
+    """
+    own = model.state_dict()
+    for key, value in own.items():
+        if key not in state:
+            if key.endswith("num_batches_tracked"):
+                continue
+            raise ModelError(f"{source} does not fit this architecture: {key} {tuple(value.shape)} is missing")
+        if state[key].shape != value.shape:
+            raise ModelError(
+                f"{source} does not fit this architecture: {key} is {tuple(state[key].shape)}, "
+                f"the architecture has {tuple(value.shape)}"
+            )
+    extra = next((k for k in state if k not in own), None)
+    if extra is not None:
+        raise ModelError(
+            f"{source} does not fit this architecture: it has {extra} {tuple(state[extra].shape)}, "
+            "the architecture does not"
+        )
+    model.load_state_dict(dict(state), strict=False)
+
+
+def load(name: str, weights: str | Path | None = None, **arguments: Any) -> nn.Module:
+    """A network of the zoo in eval mode, with the weights of a checkpoint where one is given.
+
+    Raises ModelError for an unknown name, or a checkpoint that cannot be read or does not fit.
+    """
+    model = build(name, **arguments)
+    if weights is not None:
+        load_state(model, read_checkpoint(weights), str(weights))
+    return model.eval()

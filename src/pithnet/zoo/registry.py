@@ -1,0 +1,35 @@
+"""Architectures by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from pithnet.errors import ModelError, nearest
+from pithnet.zoo.digits_cnn import DigitsCNN
+from pithnet.zoo.resnet_cifar import ResNetCifar
+
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "digits-cnn": DigitsCNN,
+    **{f"resnet{d}": partial(ResNetCifar, d, "A") for d in (20, 32, 44, 56, 110)},
+    **{f"resnet{d}b": partial(ResNetCifar, d, "B") for d in (20, 32, 44, 56, 110)},
+}
+
+
+def build(name: str, **arguments: Any) -> nn.Module:
+    """A freshly initialised network of the zoo, in training mode.
+
+    `model.architecture` holds (name, arguments): what a .pith file needs to build it again.
+    Raises ModelError for an unknown name or argument.
+    """
+    if name not in ARCHITECTURES:
+        raise ModelError(f"unknown architecture {name!r}.{nearest(name, ARCHITECTURES)}")
+    try:
+        model = ARCHITECTURES[name](**arguments)
+    except TypeError as e:
+        raise ModelError(f"architecture {name!r} does not take these arguments: {arguments} ({e})") from None
+    model.architecture = (name, arguments)  # type: ignore[assignment]
+    return model
