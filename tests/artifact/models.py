@@ -31,6 +31,7 @@ class Assorted(nn.Module):
         for dtype in (torch.float64, torch.float16, torch.bfloat16, torch.int8, torch.int16, torch.int32):
             self.register_buffer(f"buffer_{str(dtype)[6:]}", (wide * 100).to(dtype))
         self.register_buffer("float64_exact", torch.arange(40, dtype=torch.float64).view(4, 10) / 4)
+        self.register_buffer("float64_short", torch.randn(50).double())
         self.register_buffer("buffer_int64", torch.arange(-600, 600).view(30, 40))
         self.register_buffer("buffer_uint8", torch.arange(256, dtype=torch.uint8))
         self.register_buffer("buffer_bool", torch.arange(19) % 3 == 0)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import kmeans1d
@@ -9,6 +10,8 @@ import torch
 
 from pithnet.errors import ModelError, RecipeError
 from pithnet.tensor import kmeans_1d
+from pithnet.tensor._clustering_inits import INITS
+from pithnet.tensor.clustering import clustering_from_cuts, sorted_line
 
 
 def weight_like(n: int, seed: int) -> torch.Tensor:
@@ -50,6 +53,30 @@ def test_kmeans_plus_plus_where_one_value_swallows_the_others_in_rounding(seed: 
     found = kmeans_1d(values, 11, "kmeans++", torch.Generator().manual_seed(seed))
     assert len(found.centroids) == 11
     assert found.inertia < 1.0
+
+
+def test_kmeans_plus_plus_draws_by_squared_distance() -> None:
+    points, draws = (0.0, 1.0, 10.0, 12.0), 1500
+    chances: dict[tuple[float, ...], float] = {}
+    for chosen in itertools.permutations(points, 3):
+        chance = 1 / len(points)
+        for step in (1, 2):
+            distances = {p: min((p - c) ** 2 for c in chosen[:step]) for p in points}
+            chance *= distances[chosen[step]] / sum(distances.values())
+        key = tuple(sorted(chosen))
+        chances[key] = chances.get(key, 0.0) + chance
+    line, generator = sorted_line(torch.tensor(points)), torch.Generator().manual_seed(0)
+    found = [tuple(INITS["kmeans++"](line, 3, generator).tolist()) for _ in range(draws)]
+    for key, chance in chances.items():
+        assert found.count(key) / draws == pytest.approx(chance, abs=4 * math.sqrt(0.25 / draws))
+
+
+def test_a_zero_level_out_of_order_is_sorted_with_its_members() -> None:
+    values = torch.tensor([2.0, 11.0, 1.0, 10.0])
+    found = clustering_from_cuts(values, sorted_line(values), np.array([0, 2, 4]), 1, pinned=1)
+    assert found.centroids.tolist() == [0.0, 1.5]
+    assert found.assignment.tolist() == [1, 0, 1, 0]
+    assert found.inertia == pytest.approx(0.5 + 10**2 + 11**2)
 
 
 @pytest.mark.parametrize(("n", "k"), [(3_000, 16), (20_000, 32), (20_000, 8)])

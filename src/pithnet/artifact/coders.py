@@ -21,17 +21,13 @@ POSITION_NUMBERS: Mapping[str, int] = {"constant": 1, "bitmap": 2, "gaps": 3, "k
 
 
 def pack_symbols(symbols: np.ndarray, mask: np.ndarray) -> bytes:
-    """Coder and stream of `symbols` (integers 0 to 65,535) that stand where `mask` is True, by the smallest
-    coder.
-    """
+    """Coder and stream of `symbols` (0 to 65,535), one for each True of `mask`, by the smallest coder."""
     method, data = encode_symbols(symbols, mask=mask)
     return _coder(method, SYMBOL_NUMBERS) + data
 
 
 def read_symbols(cursor: Cursor, mask: np.ndarray) -> tuple[np.ndarray, str]:
-    """A symbol (uint8 or uint16) for each True of `mask` from all that is left of the record; their coder's
-    name.
-    """
+    """The symbols (uint8 or uint16) that all that is left of the record holds, and their coder's name."""
     count = int(np.count_nonzero(mask))
     method = _read_coder(cursor, SYMBOL_NUMBERS)
     _check_count(method, coding.SYMBOL_CODERS, count)
@@ -58,9 +54,7 @@ def read_positions(cursor: Cursor, shape: tuple[int, ...]) -> tuple[np.ndarray, 
 
 
 def _check_count(method: str, coders: Mapping[str, Any], count: int) -> None:
-    """Refuses more than the encoder would give this coder: a slow one must not take hours over a hostile
-    count.
-    """
+    """Refuses more than an encoder gives this coder: a slow one must not take hours over a hostile count."""
     if method in coders and count > coders[method].auto_limit:
         raise ArtifactError(
             f"gives {count} values to {method}, which takes {coders[method].auto_limit} at most"

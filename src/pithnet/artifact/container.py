@@ -1,6 +1,4 @@
-"""The frame of a .pith file: magic, version, header, records, checksums. Knows nothing of what records
-hold.
-"""
+"""The frame of a .pith file: magic, version, header, records, checksums; not what the records hold."""
 
 from __future__ import annotations
 
@@ -62,9 +60,7 @@ def pack(
 
 
 def unpack(data: bytes) -> Opened:
-    """Checks the frame and every checksum. Raises ArtifactError naming the header or the record that is
-    wrong.
-    """
+    """Checks frame and checksums. Raises ArtifactError naming the header or the record that is wrong."""
     _check_start(data)
     whole = data[-CRC_BYTES:] == _crc(data[:-CRC_BYTES])
     cursor = Cursor(data[len(MAGIC) + 1 : -CRC_BYTES])

@@ -41,9 +41,7 @@ def decode_state(opened: Opened, max_elements: int = MAX_ELEMENTS) -> dict[str, 
 
 
 def decode_records(opened: Opened, max_elements: int = MAX_ELEMENTS) -> Iterator[tuple[Record, Decoded]]:
-    """Each record with its values. Raises ArtifactError naming the record that is wrong, before it takes
-    memory.
-    """
+    """Each record with its values. Raises ArtifactError naming the record that is wrong."""
     declared = sum(e.size for e in opened.layout)
     if declared > max_elements:
         raise ArtifactError(f"header: declares {declared} numbers, at most {max_elements} are allowed here")
@@ -59,9 +57,7 @@ def decode_records(opened: Opened, max_elements: int = MAX_ELEMENTS) -> Iterator
 
 
 def folded(state: Mapping[str, Tensor], opened: Opened) -> bool | None:
-    """Whether all BatchNorm layers hold no statistics of their own (mean 0, one variance); None without
-    such layers.
-    """
+    """Whether the BatchNorm layers lost their statistics (mean 0, one variance); None if there are none."""
     prefixes = norm_prefixes(opened.layout)
     if not prefixes:
         return None

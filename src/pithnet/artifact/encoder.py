@@ -62,9 +62,7 @@ def _layout(state: Mapping[str, Tensor], meta: Metadata) -> tuple[tuple[Entry, .
 
 
 def _ties(layout: Sequence[Entry], state: Mapping[str, Tensor]) -> list[tuple[int, int]]:
-    """(place, earlier place) of tensors with the same numbers; constant ones cost nothing and are left
-    apart.
-    """
+    """(place, earlier place) of tensors with the same numbers, but for constant ones: those cost nothing."""
     first: dict[tuple[object, ...], int] = {}
     ties = []
     skipped = implied(layout)

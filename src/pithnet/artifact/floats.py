@@ -1,6 +1,4 @@
-"""What float32 numbers have in common: their levels, a common grid, short formats. Exact to the bit, numpy
-only.
-"""
+"""What float32 numbers have in common: levels, a grid, a shorter format. Exact to the bit, numpy only."""
 
 from __future__ import annotations
 

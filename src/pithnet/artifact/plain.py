@@ -46,11 +46,10 @@ class Constant(Coding):
 
 
 class Floating(Coding):
-    """Sign and exponent entropy-coded, then the upper bits of the mantissa as they are, none that all
-    values lack.
+    """The upper bits of the mantissas as they are, and the signs and exponents entropy-coded.
 
     Exponents of trained weights take few values, mantissas take all of theirs alike; numbers rounded to a
-    shorter format (float16, bfloat16, 8-bit floats) pay for their own mantissa only.
+    shorter format (float16, bfloat16, 8-bit floats) pay for their own mantissa's bits only.
     """
 
     name = "float"

@@ -50,16 +50,14 @@ def encode_record(tensors: Sequence[Tensor], record: Record) -> bytes:
     values = _as_float32(flat)
     if values is None:
         return _encode_bytes(flat)
-    choices = list(_choices(values.reshape(record.shape), [e.size for e in record.entries]))
-    if flat.dtype != torch.float32:
-        choices.append(_Choice(b"", _RAW, Plan(_to_bytes(flat)), np.ones(0, bool)))
+    raw = _Choice(b"", _RAW, Plan(_to_bytes(flat)), np.ones(0, bool))
+    choices = [raw, *_choices(values.reshape(record.shape), [e.size for e in record.entries])]
     best = min(_predicted(choice) for choice in choices)
     close = [c for c in choices if _predicted(c) <= best * _MARGIN + _SLACK]
     return min((_written(choice) for choice in close), key=len)
 
 
 def _choices(values: np.ndarray, sizes: Sequence[int]) -> Iterator[_Choice]:
-    yield _Choice(b"", _RAW, Plan(values.astype("<f4").tobytes()), np.ones(0, bool))
     mask = floats.bits(values) != 0
     zeros = mask.size - int(np.count_nonzero(mask))
     if zeros and zeros * _FEW_ZEROS >= mask.size and zeros < mask.size:

@@ -22,9 +22,7 @@ _SHORT = 4096  # up to so many values every coding is tried, whatever it promise
 
 @dataclass(frozen=True)
 class Sites:
-    """Where the n values of a record stand: True in `mask` (of the record's shape); `counts`: how many in
-    each tensor.
-    """
+    """Where n values stand: True in `mask` (the record's shape); `counts`: how many in each tensor."""
 
     mask: np.ndarray
     counts: tuple[int, ...]
@@ -83,6 +81,4 @@ class Coding(ABC):
 
     @abstractmethod
     def read(self, cursor: Cursor, sites: Sites) -> tuple[np.ndarray, str]:
-        """The float32 values (n,) of these sites and the coding's name for people, with the entropy
-        coder's.
-        """
+        """The float32 values (n,) of these sites, and the coding's name with its entropy coder's."""
