@@ -19,7 +19,9 @@ class Normalization:
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or not self.mean:
-            raise DataError(f"normalisation needs as many means as stds, got {len(self.mean)} and {len(self.std)}")
+            raise DataError(
+                f"normalisation needs as many means as stds, got {len(self.mean)} and {len(self.std)}"
+            )
         if not all(s > 0 for s in self.std):
             raise DataError(f"normalisation stds must be positive, got {self.std}")
 

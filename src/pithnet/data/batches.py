@@ -52,7 +52,13 @@ class Batches:
         soft: Tensor | None = None,
     ) -> None:
         self.data, self.batch_size, self.normalization = data, batch_size, normalization
-        self.augmentation, self.shuffle, self.seed, self.views, self.soft = augmentation, shuffle, seed, views, soft
+        self.augmentation, self.shuffle, self.seed, self.views, self.soft = (
+            augmentation,
+            shuffle,
+            seed,
+            views,
+            soft,
+        )
         self.epoch = 0
         pad = augmentation.pad if augmentation else 0
         # Padding the set once costs 60 % more memory and saves padding every batch of every epoch.
@@ -115,7 +121,11 @@ class Batches:
 
     def __iter__(self) -> Iterator[tuple[Tensor | None, ...]]:
         n, view = len(self.data), self.epoch % self.views if self.views else self.epoch
-        order = torch.randperm(n, generator=_generator(self.seed, 0, self.epoch)) if self.shuffle else torch.arange(n)
+        order = (
+            torch.randperm(n, generator=_generator(self.seed, 0, self.epoch))
+            if self.shuffle
+            else torch.arange(n)
+        )
         draws = self._draws(view) if self.augmentation else None
         if self._drops_last:
             order = order[: len(self) * self.batch_size]

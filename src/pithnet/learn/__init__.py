@@ -2,10 +2,12 @@
 
 from pithnet.learn.evaluation import Evaluation, evaluate, paired_difference, wilson
 from pithnet.learn.losses import Objective, distillation
+from pithnet.learn.precision import PRECISIONS, autocast, resolve_precision
 from pithnet.learn.teacher import cached_teacher_logits, teacher_logits
-from pithnet.learn.trainer import EpochRecord, StepSchedule, Trainer, Training, autocast, parameter_groups
+from pithnet.learn.trainer import EpochRecord, StepSchedule, Trainer, Training, parameter_groups
 
 __all__ = [
+    "PRECISIONS",
     "EpochRecord",
     "Evaluation",
     "Objective",
@@ -18,6 +20,7 @@ __all__ = [
     "evaluate",
     "paired_difference",
     "parameter_groups",
+    "resolve_precision",
     "teacher_logits",
     "wilson",
 ]

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pithnet.errors import DataError
-from pithnet.learn.trainer import autocast
+from pithnet.learn.precision import autocast
 
 
 @dataclass(frozen=True)

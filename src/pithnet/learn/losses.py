@@ -38,7 +38,9 @@ class Objective:
         """
         logits = logits.float()
         if y is None and teacher is None:
-            raise RecipeError("training needs labels or a teacher; give labelled data, or distil from a model")
+            raise RecipeError(
+                "training needs labels or a teacher; give labelled data, or distil from a model"
+            )
         if y is None:
             assert teacher is not None
             return distillation(logits, teacher, self.temperature)

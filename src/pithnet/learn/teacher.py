@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pithnet.data.batches import Batches
-from pithnet.learn.trainer import autocast
+from pithnet.learn.precision import autocast
 
 
 def teacher_logits(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,13 +12,17 @@ from torch import Tensor, nn
 
 from pithnet.errors import ModelError
 from pithnet.learn.losses import Objective
+from pithnet.learn.precision import autocast
 from pithnet.learn.schedules import get_schedule
 from pithnet.surgery import shared_parameters
 
 
 @dataclass(frozen=True)
 class Training:
-    """How to train: `lr` is the schedule's maximum, `warmup` the share of the training it rises in."""
+    """How to train: `lr` is the schedule's maximum, `warmup` the share of the training it rises in.
+
+    precision: "float32" or "bf16" ("auto" is resolved before: `resolve_precision`).
+    """
 
     epochs: int
     lr: float = 0.1
@@ -69,11 +72,6 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         {"params": [p], "weight_decay": 0.0, "lr_scale": max(n, 1.0) ** -0.5} for p, n in shared.values()
     ]
     return [g for g in groups if g["params"]]
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """bfloat16 autocast for precision "bf16", nothing for "float32"."""
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 class Trainer:
@@ -149,7 +147,9 @@ class Trainer:
                 self.on_batch(step + 1, steps)
         mean = float(loss_sum) / max(seen, 1)
         if mean != mean or mean == float("inf"):
-            raise ModelError(f"the training loss is {mean} in epoch {self.epoch + 1}; lower the learning rate")
+            raise ModelError(
+                f"the training loss is {mean} in epoch {self.epoch + 1}; lower the learning rate"
+            )
         accuracy = correct / seen if labelled and seen else None
         return EpochRecord(self.epoch + 1, mean, accuracy, lr, time.perf_counter() - start, seen)
 

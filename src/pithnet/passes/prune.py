@@ -31,7 +31,9 @@ def _global(scores: Scores, sparsity: float) -> list[Tensor]:
 
 def _uniform(scores: Scores, sparsity: float) -> list[Tensor]:
     """The same share of zeros in every layer: the percentile threshold of each."""
-    return [keep_mask(s, z) for s, z in zip(scores, uniform([s.numel() for s in scores], sparsity), strict=True)]
+    return [
+        keep_mask(s, z) for s, z in zip(scores, uniform([s.numel() for s in scores], sparsity), strict=True)
+    ]
 
 
 def _erk(scores: Scores, sparsity: float) -> list[Tensor]:
@@ -39,7 +41,11 @@ def _erk(scores: Scores, sparsity: float) -> list[Tensor]:
     return [keep_mask(s, z) for s, z in zip(scores, erk([s.shape for s in scores], sparsity), strict=True)]
 
 
-SCOPES: dict[str, Callable[[Scores, float], list[Tensor]]] = {"global": _global, "uniform": _uniform, "erk": _erk}
+SCOPES: dict[str, Callable[[Scores, float], list[Tensor]]] = {
+    "global": _global,
+    "uniform": _uniform,
+    "erk": _erk,
+}
 
 
 def selected_layers(model: nn.Module, skip: Sequence[str] = ()) -> list[tuple[str, Weighted]]:
@@ -51,7 +57,9 @@ def selected_layers(model: nn.Module, skip: Sequence[str] = ()) -> list[tuple[st
     layers = list(weighted_layers(model))
     for pattern in skip:
         if not any(fnmatchcase(name, pattern) for name, _ in layers):
-            raise RecipeError(f"skip: {pattern!r} matches no layer.{nearest(pattern, [n for n, _ in layers])}")
+            raise RecipeError(
+                f"skip: {pattern!r} matches no layer.{nearest(pattern, [n for n, _ in layers])}"
+            )
     chosen = [(n, m) for n, m in layers if not any(fnmatchcase(n, p) for p in skip)]
     if not chosen:
         raise ModelError("there is no convolution or linear layer left to compress")
@@ -155,7 +163,13 @@ class GradualPruning:
     ) -> None:
         if schedule not in RAMPS:
             raise RecipeError(f"unknown pruning schedule {schedule!r}.{nearest(schedule, RAMPS)}")
-        self.model, self.sparsity, self.ramp, self.shape, self.updates = model, sparsity, ramp, RAMPS[schedule], updates
+        self.model, self.sparsity, self.ramp, self.shape, self.updates = (
+            model,
+            sparsity,
+            ramp,
+            RAMPS[schedule],
+            updates,
+        )
         self.scope, self.criterion, self.skip = scope, criterion, skip
         self.record: Record | None = None
         self._last = 0

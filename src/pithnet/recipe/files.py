@@ -24,7 +24,9 @@ def load_recipe(name: str | Path) -> Recipe:
         return parse(yaml.safe_load(text), str(name))
     path = Path(name)
     if path.suffix not in (".yaml", ".yml") and not path.exists():
-        raise RecipeError(f"unknown recipe {str(name)!r}.{nearest(str(name), presets())} Or give a YAML file.")
+        raise RecipeError(
+            f"unknown recipe {str(name)!r}.{nearest(str(name), presets())} Or give a YAML file."
+        )
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
     except OSError as e:

@@ -66,7 +66,11 @@ class Compression:
     """One run of a recipe. `run()` changes neither the problem's model nor its teacher."""
 
     def __init__(
-        self, problem: Problem, recipe: Recipe, folder: RunFolder | None = None, progress: Progress | None = None
+        self,
+        problem: Problem,
+        recipe: Recipe,
+        folder: RunFolder | None = None,
+        progress: Progress | None = None,
     ) -> None:
         check(problem, recipe)
         self.problem, self.recipe, self.folder, self.progress = problem, recipe, folder, progress
@@ -74,6 +78,7 @@ class Compression:
         self.teacher = problem.teacher
         self.train = problem.train
         self.on_epoch: Callable[[str, EpochRecord, int], None] | None = None
+        self.on_step_end: Callable[[int, Step, nn.Module], None] | None = None
 
     def run(self) -> Result:
         start = time.perf_counter()
@@ -86,6 +91,11 @@ class Compression:
         for number, step in enumerate(self.recipe.steps[first:], first):
             resumed = state["trainer"] if state is not None and number == first else None
             self._step(number, step, resumed)
+            if self.folder:
+                # Plain weights: another run can start here (--weights RUN/step-N.pt).
+                self.folder.save_tensors(f"step-{number + 1}.pt", artifact.plain_state(self.model))
+            if self.on_step_end:
+                self.on_step_end(number, step, self.model)
             self._save(number + 1, None)
         return self._finish(start)
 
@@ -97,7 +107,9 @@ class Compression:
         if isinstance(self.train, Batches):
             views = self.recipe.distill.views if self.train.augmentation else 1
             source = self.problem.teacher_batches or self.train
-            soft = cached_teacher_logits(teacher, source, views, self.problem.cache, self._on_batch("teacher"))
+            soft = cached_teacher_logits(
+                teacher, source, views, self.problem.cache, self._on_batch("teacher")
+            )
             self.train, self.teacher = self.train.with_soft(soft), None
         else:
             self.teacher = teacher.eval()
@@ -162,7 +174,10 @@ class Compression:
         final = finalize(self.model, Storage(**self.recipe.storage.model_dump()))
         before = after = None
         if self.problem.test is not None:
-            before, after = evaluate(self.problem.model, self.problem.test), evaluate(final, self.problem.test)
+            before, after = (
+                evaluate(self.problem.model, self.problem.test),
+                evaluate(final, self.problem.test),
+            )
         meta = self.problem.metadata
         if after is not None:
             meta = Metadata(**{**vars(meta), "claimed": (after.n, int(after.correct.sum()))})
@@ -187,7 +202,9 @@ class Compression:
 
     def _event(self, kind: str, number: int, record: Record) -> None:
         if self.folder:
-            self.folder.event(kind, number=number, what=record.what, layers=[asdict(r) for r in record.layers])
+            self.folder.event(
+                kind, number=number, what=record.what, layers=[asdict(r) for r in record.layers]
+            )
 
     def _on_batch(self, title: str) -> Callable[[int, int], None] | None:
         progress = self.progress

@@ -24,7 +24,9 @@ def write_atomic(path: Path, data: bytes) -> None:
         os.replace(part, path)
     except OSError as e:
         part.unlink(missing_ok=True)
-        raise PithError(f"{path} cannot be written: {e.strerror}; free some space or choose another folder") from None
+        raise PithError(
+            f"{path} cannot be written: {e.strerror}; free some space or choose another folder"
+        ) from None
 
 
 class RunFolder:
@@ -37,7 +39,9 @@ class RunFolder:
     def create(cls, path: Path, settings: dict[str, Any]) -> RunFolder:
         """A new run. Raises PithError where the folder holds a run already, or cannot be written."""
         if (path / "settings.json").exists():
-            raise PithError(f"{path} holds a run already; continue it with --resume {path}, or choose another --out")
+            raise PithError(
+                f"{path} holds a run already; continue it with --resume {path}, or choose another --out"
+            )
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as e:
@@ -71,10 +75,15 @@ class RunFolder:
         except OSError as e:
             raise PithError(f"{self.path / 'events.jsonl'} cannot be written: {e.strerror}") from None
 
-    def save_state(self, state: dict[str, Any]) -> None:
+    def save_tensors(self, name: str, content: dict[str, Any]) -> None:
+        """torch.save, atomically."""
         buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write_atomic(self.path / "state.pt", buffer.getvalue())
+        torch.save(content, buffer)
+        write_atomic(self.path / name, buffer.getvalue())
+
+    def save_state(self, state: dict[str, Any]) -> None:
+        """What `load_state` gives back after a crash."""
+        self.save_tensors("state.pt", state)
 
     def load_state(self) -> dict[str, Any] | None:
         """The last saved state, None where the run had not come to one."""

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pithnet.errors import RecipeError, nearest
-from pithnet.surgery.parametrizations import Codebook, latent_weight, parametrization, release, weighted_layers
+from pithnet.surgery.parametrizations import (
+    Codebook,
+    latent_weight,
+    parametrization,
+    release,
+    weighted_layers,
+)
 
 
 def float32(values: Tensor) -> Tensor:
@@ -74,7 +80,12 @@ def fold_batchnorm_(model: nn.Module) -> None:
     statistics or without affine parameters stays as it is.
     """
     for bn in model.modules():
-        if not isinstance(bn, _BatchNorm) or bn.running_mean is None or bn.running_var is None or not bn.affine:
+        if (
+            not isinstance(bn, _BatchNorm)
+            or bn.running_mean is None
+            or bn.running_var is None
+            or not bn.affine
+        ):
             continue
         scale = bn.weight.double() / (bn.running_var.double() + bn.eps).sqrt()
         bn.bias.copy_((bn.bias.double() - bn.running_mean.double() * scale).float())

@@ -185,7 +185,9 @@ def restore(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
         try:
             layer = model.get_submodule(name)
         except AttributeError:
-            raise ModelError(f"the state has a compressed layer {name!r}, the model has no such layer") from None
+            raise ModelError(
+                f"the state has a compressed layer {name!r}, the model has no such layer"
+            ) from None
         for i in range(_chain_length(name, state)):
             _register(layer, f"{name}.{_PREFIX}.{i}", state)
     model.load_state_dict(dict(state))
@@ -197,7 +199,11 @@ _PREFIX = "parametrizations.weight"
 
 def _chain_length(name: str, state: Mapping[str, Tensor]) -> int:
     start = f"{name}.{_PREFIX}."
-    return 1 + max(int(k.removeprefix(start).split(".")[0]) for k in state if k.startswith(start) and k[len(start)].isdigit())
+    return 1 + max(
+        int(k.removeprefix(start).split(".")[0])
+        for k in state
+        if k.startswith(start) and k[len(start)].isdigit()
+    )
 
 
 def _register(layer: nn.Module, key: str, state: Mapping[str, Tensor]) -> None:

@@ -83,7 +83,9 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> No
         if key not in state:
             if key.endswith("num_batches_tracked"):
                 continue
-            raise ModelError(f"{source} does not fit this architecture: {key} {tuple(value.shape)} is missing")
+            raise ModelError(
+                f"{source} does not fit this architecture: {key} {tuple(value.shape)} is missing"
+            )
         if state[key].shape != value.shape:
             raise ModelError(
                 f"{source} does not fit this architecture: {key} is {tuple(state[key].shape)}, "

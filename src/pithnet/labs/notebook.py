@@ -1,0 +1,104 @@
+"""What a lab has measured so far: OUT/results.json, a row at a time, and the states that later rows start from."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pithnet.errors import PithError
+from pithnet.run.folder import write_atomic
+
+Row = dict[str, Any]
+Progress = Callable[[str, int, int], None]
+
+
+class Notebook:
+    """Rows by (item, what). A finished row is on disk at once, and is not measured again after `resume`.
+
+    Args:
+        facts: what else results.json says (lab, settings, seeds, epochs, hardware, ...). A lab is resumed only with
+            the same facts, hardware and command aside.
+        progress: called with (title, done, total) for progress bars; without it a line per epoch and row goes to
+            stderr.
+
+    Raises PithError where `out` cannot be written, holds a lab already and `resume` is not set, or holds another one.
+    """
+
+    def __init__(
+        self, out: Path, facts: Row, *, resume: bool = False, progress: Progress | None = None
+    ) -> None:
+        self.out, self.facts, self.progress = Path(out), json.loads(json.dumps(facts)), progress
+        self.rows: list[Row] = []
+        try:
+            (self.out / "state").mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise PithError(f"{self.out} cannot be created: {e.strerror}; choose another --out") from None
+        if self.path.exists():
+            if not resume:
+                raise PithError(f"{self.out} holds a lab already; add --resume, or choose another --out")
+            self.rows = self._read()
+        self._write()
+
+    @property
+    def path(self) -> Path:
+        return self.out / "results.json"
+
+    def _read(self) -> list[Row]:
+        try:
+            found = json.loads(self.path.read_text())
+            rows: list[Row] = found["rows"]
+            for fact, value in self.facts.items():
+                if fact not in ("hardware", "command") and found[fact] != value:
+                    raise PithError(
+                        f"{self.path} was measured with another {fact} ({found[fact]}, not {value}); "
+                        "resume with the same arguments, or choose another --out"
+                    )
+        except (OSError, ValueError, TypeError, KeyError):
+            raise PithError(f"{self.path} is not a lab's result; choose another --out") from None
+        return rows
+
+    def _write(self) -> None:
+        write_atomic(self.path, (json.dumps({**self.facts, "rows": self.rows}, indent=1) + "\n").encode())
+
+    def find(self, item: str, what: str) -> Row | None:
+        return next((r for r in self.rows if r["item"] == item and r["what"] == what), None)
+
+    def row(self, item: str, what: str, measure: Callable[[], Row]) -> Row:
+        """The row of that item and name: as it is on disk, else measured now and written."""
+        found = self.find(item, what)
+        if found is not None:
+            return found
+        row = {"item": item, "what": what, **measure()}
+        self.rows.append(json.loads(json.dumps(row)))
+        self._write()
+        accuracy = f": {100 * row['accuracy']:.2f} %" if "accuracy" in row else ""
+        self.say(f"item {item}, {what}{accuracy}")
+        return self.rows[-1]
+
+    def of(self, item: str) -> list[Row]:
+        """The rows of one item, in the order they were measured."""
+        return [r for r in self.rows if r["item"] == item]
+
+    def say(self, line: str) -> None:
+        if self.progress is None:
+            print(line, file=sys.stderr, flush=True)
+
+    def _state(self, key: str) -> Path:
+        return self.out / "state" / (re.sub(r"[^\w.-]+", "-", key) + ".pt")
+
+    def load(self, key: str) -> Row | None:
+        """The state saved under that key, None where there is none."""
+        path = self._state(key)
+        return torch.load(path, weights_only=True) if path.exists() else None
+
+    def save(self, key: str, state: Row) -> None:
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomic(self._state(key), buffer.getvalue())

@@ -1,0 +1,231 @@
+"""`lab pruning`: what magnitude pruning costs a network, one-shot, retrained, iterative and global.
+
+Items 1 to 5: baseline; per-layer percentile and standard deviation without retraining; the same retrained; iterative
+against one-shot; one ranking over all layers. No setting is chosen on what the lab shows: they are all fixed here.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from torch import nn
+
+from pithnet.labs.bench import (
+    Bench,
+    Trained,
+    accuracy_columns,
+    difference_columns,
+    train,
+    training_columns,
+    zeros,
+)
+from pithnet.labs.notebook import Notebook, Progress, Row
+from pithnet.labs.pruning_page import write_results
+from pithnet.labs.sparsity import layer_rows, structure
+from pithnet.labs.start import open_lab
+from pithnet.learn import Evaluation, Training, evaluate
+from pithnet.passes import GradualPruning, prune, prune_by_std
+
+
+@dataclass(frozen=True)
+class Settings:
+    """prunings: before each of the first epochs of an iterative training; target: its sparsity at the last of them."""
+
+    baseline: Training
+    retrain: Training
+    prunings: int
+    batch_size: int
+    target: float = 0.7
+    quantiles: tuple[float, ...] = (0.0, 0.25, 0.3, 0.5, 0.7, 0.75)
+    deviations: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0)
+
+
+FULL = Settings(
+    baseline=Training(epochs=40, lr=0.2),
+    retrain=Training(epochs=20, lr=0.05, warmup=0.1),
+    prunings=10,
+    batch_size=128,
+)
+QUICK = Settings(
+    baseline=Training(epochs=8, lr=0.2),
+    retrain=Training(epochs=4, lr=0.05, warmup=0.1),
+    prunings=2,
+    batch_size=64,
+)
+
+
+def run(
+    out: Path,
+    *,
+    data: str | None = None,
+    data_root: Path | None = None,
+    weights: Path | None = None,
+    quick: bool = False,
+    resume: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Path:
+    """Measures items 1 to 5 and writes results.json (returned), CSV tables, PNGs and index.html into `out`.
+
+    Args:
+        data: "cifar10" (ResNet-20; the default) or "digits" (the bundled digits' CNN).
+        weights: a checkpoint to prune, None to train the baseline here.
+        quick: on the bundled digits, with few epochs: seconds instead of hours.
+        resume: keep the rows of `out` that are finished, and continue the training that was cut off.
+        progress: called with (title, batches done, batches) of each training.
+
+    Raises DataError, ModelError for data and weights that cannot be used; PithError for an `out` that cannot.
+    """
+    settings = QUICK if quick else FULL
+    epochs = {"baseline": 0 if weights else settings.baseline.epochs, "retraining": settings.retrain.epochs}
+    epochs |= {"prunings": settings.prunings}
+    book, bench = open_lab(
+        "pruning",
+        out,
+        data=data,
+        data_root=data_root,
+        weights=weights,
+        quick=quick,
+        resume=resume,
+        seed=seed,
+        progress=progress,
+        batch_size=settings.batch_size,
+        facts={"settings": asdict(settings), "epochs": epochs},
+    )
+    lab = PruningLab(book, bench, settings)
+    lab.baseline_row()
+    lab.one_shot()
+    lab.retrained()
+    lab.iterative()
+    lab.global_ranking()
+    write_results(book, lab.start)
+    return book.path
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One way of item 2: `method` "percentile" with the share of zeros, or "std" with the threshold in deviations."""
+
+    method: str
+    value: float
+
+    @property
+    def what(self) -> str:
+        return f"percentile q = {self.value:g}" if self.method == "percentile" else f"std s = {self.value:g}"
+
+    def apply(self, model: nn.Module) -> None:
+        """Masks `model` in place."""
+        if self.method == "percentile":
+            prune(model, self.value, scope="uniform")
+        else:
+            prune_by_std(model, self.value)
+
+
+class PruningLab:
+    """The items, in their order; `start` is the baseline every one of them begins from."""
+
+    def __init__(self, book: Notebook, bench: Bench, settings: Settings) -> None:
+        self.book, self.bench, self.settings = book, bench, settings
+        self.cuts = [Cut("percentile", q) for q in settings.quantiles]
+        self.cuts += [Cut("std", s) for s in settings.deviations]
+        self.start, self.float_evaluation, self.start_training = self._baseline()
+
+    def _baseline(self) -> tuple[nn.Module, Evaluation, Row]:
+        model = self.bench.model()
+        if self.bench.weights is not None:
+            return model, evaluate(model, self.bench.test_batches()), {}
+        trained = train(self.book, self.bench, "baseline", model, self.settings.baseline)
+        # Nothing is pruned yet: that zeros stay says nothing here.
+        row = {k: v for k, v in training_columns(trained).items() if not k.startswith(("masks", "zeros"))}
+        return trained.model, trained.evaluation, row
+
+    def baseline_row(self) -> None:
+        parameters = sum(p.numel() for p in self.start.parameters())
+
+        def measure() -> Row:
+            row = accuracy_columns(self.float_evaluation)
+            row |= {"parameters": parameters, "layers": layer_rows(self.start, self.start)}
+            return row | self.start_training
+
+        self.book.row("1", "baseline" if self.bench.weights is None else "checkpoint", measure)
+
+    def one_shot(self) -> None:
+        for cut in self.cuts:
+            self.book.row("2", cut.what, lambda cut=cut: self._one_shot(cut))  # type: ignore[misc]
+
+    def _one_shot(self, cut: Cut) -> Row:
+        model = copy.deepcopy(self.start)
+        cut.apply(model)
+        row: Row = {"method": cut.method, "value": cut.value}
+        row |= accuracy_columns(evaluate(model, self.bench.test_batches()), self.float_evaluation.correct)
+        return row | self._sparsity_columns(model)
+
+    def _sparsity_columns(self, model: nn.Module) -> Row:
+        layers = layer_rows(model, self.start)
+        total = sum(r["size"] for r in layers)
+        found = zeros(model)
+        return {
+            "sparsity": found / total,
+            "zeros": found,
+            "weights": total,
+            "structure": structure(model),
+            "layers": layers,
+        }
+
+    def retrained(self) -> None:
+        for cut in self.cuts:
+            self.book.row("3", cut.what, lambda cut=cut: self._retrained(cut))  # type: ignore[misc]
+
+    def _retrained(self, cut: Cut) -> Row:
+        before = self.book.find("2", cut.what)
+        assert before is not None
+        row: Row = {"method": cut.method, "value": cut.value, "accuracy_before": before["accuracy"]}
+        return row | self._trained_columns(self._retrain(cut))
+
+    def _retrain(self, cut: Cut) -> Trained:
+        model = copy.deepcopy(self.start)
+        cut.apply(model)
+        return train(self.book, self.bench, f"retrained {cut.what}", model, self.settings.retrain)
+
+    def _trained_columns(self, trained: Trained) -> Row:
+        row = accuracy_columns(trained.evaluation, self.float_evaluation.correct)
+        return row | training_columns(trained) | self._sparsity_columns(trained.model)
+
+    def _gradual(self, scope: str) -> Trained:
+        s = self.settings
+
+        def schedule(model: nn.Module) -> GradualPruning:
+            # One update before each of the first epochs; the share rises by the same step each time.
+            ramp = s.prunings / s.retrain.epochs
+            return GradualPruning(
+                model, s.target, ramp=ramp, schedule="linear", updates=s.prunings, scope=scope
+            )
+
+        model = copy.deepcopy(self.start)
+        return train(self.book, self.bench, f"iterative {scope}", model, s.retrain, schedule)
+
+    def iterative(self) -> None:
+        s = self.settings
+        one_shot = Cut("percentile", s.target)
+        name = f"one-shot {100 * s.target:g} %, then {s.retrain.epochs} epochs"
+        # The very training of item 3, here again for the comparison.
+        self.book.row("4", name, lambda: self._trained_columns(self._retrain(one_shot)))
+        self.book.row("4", "iterative, per layer", lambda: self._trained_columns(self._gradual("uniform")))
+        self._compare(
+            "4", "iterative minus one-shot", self._retrain(one_shot), lambda: self._gradual("uniform")
+        )
+
+    def global_ranking(self) -> None:
+        self.book.row("5", "iterative, global", lambda: self._trained_columns(self._gradual("global")))
+        self._compare(
+            "5", "global minus per layer", self._gradual("uniform"), lambda: self._gradual("global")
+        )
+
+    def _compare(self, item: str, what: str, a: Trained, b: Callable[[], Trained]) -> None:
+        def measure() -> Row:
+            return difference_columns(a.evaluation.correct, b().evaluation.correct)
+
+        self.book.row(item, what, measure)

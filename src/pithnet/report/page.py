@@ -1,0 +1,126 @@
+"""One self-contained HTML page: no file or address beside it is needed to read it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from pithnet.atomic import write_atomic
+from pithnet.errors import PithError
+from pithnet.report.tables import Row, table_columns
+from pithnet.report.templating import render
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_HEIGHT = 420
+
+
+class Page:
+    """Blocks in the order they are added, then `write`.
+
+    Texts are plain text in which **bold** and `code` are marked up; everything else in them is escaped.
+    """
+
+    def __init__(self, title: str, subtitle: str = "") -> None:
+        self.title, self.subtitle = title, subtitle
+        self._blocks: list[Markup] = []
+        self._sections: dict[str, str] = {}
+        self._plots = 0
+
+    def section(self, heading: str) -> None:
+        """Starts a section; pages of four and more get a list of them at the top."""
+        anchor = base = re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-") or "section"
+        while anchor in self._sections:
+            anchor = f"{base}-{len(self._sections)}"
+        self._sections[anchor] = heading
+        self._blocks.append(Markup('<h2 id="{}">{}</h2>').format(anchor, heading))
+
+    def text(self, paragraph: str) -> None:
+        """A paragraph."""
+        self._add("text.html", text=paragraph)
+
+    def facts(self, facts: Sequence[tuple[str, str, str]]) -> None:
+        """The few numbers that matter, large: (number, what it is, a note)."""
+        self._add("facts.html", facts=facts)
+
+    def table(
+        self, rows: Sequence[Row], columns: Sequence[str] | None = None, caption: str = "", folded: str = ""
+    ) -> None:
+        """A table of dictionaries; `folded`, where given, is the line that opens it.
+
+        columns: which keys, in which order; all of them in order of appearance where None.
+        Raises PithError for a column that no row has.
+        """
+        shown = table_columns(rows, columns)
+        self._add("table.html", columns=shown, count=len(rows), caption=caption, folded=folded)
+
+    def row(self, drawings: Sequence[Markup], caption: str = "") -> None:
+        """Drawings of `charts`, side by side where there is room."""
+        self._add("row.html", drawings=drawings, caption=caption)
+
+    def code(self, text: str, caption: str = "") -> None:
+        """Text as it is, in a box of its own."""
+        self._add("code.html", text=text, caption=caption)
+
+    def figure(self, fig: Figure, caption: str = "") -> None:
+        """An interactive plotly figure; it takes the page's width and colours. plotly.js is put in once per page."""
+        content = json.loads(fig.to_json())
+        layout = content.get("layout", {})
+        title = (layout.pop("title", None) or {}).get("text", "")
+        for fixed in ("width", "template", "autosize"):
+            layout.pop(fixed, None)
+        layout.setdefault("height", _HEIGHT)
+        # "<" would let a "</script>" in the data end the script it stands in.
+        spec = json.dumps({"data": content.get("data", []), "layout": layout}).replace("<", "\\u003c")
+        self._plots += 1
+        self._add("plot.html", spec=Markup(spec), title=title, caption=caption, height=layout["height"])
+
+    def image(self, png: str | Path | bytes, caption: str = "") -> None:
+        """A PNG, from a file or its bytes. Raises PithError where it cannot be read or is none."""
+        data = png if isinstance(png, bytes) else _read(Path(png))
+        if not data.startswith(_PNG):
+            name = "the image" if isinstance(png, bytes) else str(png)
+            raise PithError(f"{name} is no PNG; save the figure with report.figures.save_png")
+        self._add("image.html", data=base64.b64encode(data).decode(), caption=caption)
+
+    def render(self) -> str:
+        """The page's HTML."""
+        return render(
+            "page.html",
+            title=self.title,
+            subtitle=self.subtitle,
+            sections=self._sections if len(self._sections) >= 4 else {},
+            blocks=self._blocks,
+            plotly=_plotly() if self._plots else "",
+        )
+
+    def write(self, path: str | Path) -> Path:
+        """Writes the page, whole or not at all. Raises PithError where it cannot be written."""
+        write_atomic(Path(path), self.render().encode())
+        return Path(path)
+
+    def _add(self, template: str, **context: Any) -> None:
+        self._blocks.append(render(template, **context))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as e:
+        raise PithError(
+            f"image {path} cannot be read: {e.strerror}; draw it before the page is made"
+        ) from None
+
+
+def _plotly() -> Markup:
+    from plotly.offline import get_plotlyjs  # 5 MB of text: only for pages that need it
+
+    return Markup(get_plotlyjs())

@@ -1,0 +1,69 @@
+"""Rows (dictionaries) as tables: for a page, and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pithnet.atomic import write_atomic
+from pithnet.errors import PithError, nearest
+from pithnet.report.numbers import column_texts, is_numeric, plain
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A table's column as it is shown; `numeric` ones are aligned to the right."""
+
+    heading: str
+    cells: tuple[str, ...]
+    numeric: bool
+
+
+def column_names(rows: Sequence[Row], columns: Sequence[str] | None = None) -> list[str]:
+    """The keys of all rows in the order they first appear, or `columns` as given.
+
+    Raises PithError for a column that no row has.
+    """
+    known = list(dict.fromkeys(key for row in rows for key in row))
+    for name in columns or ():
+        if rows and name not in known:
+            raise PithError(f"no row has a column {name!r}.{nearest(name, known)}")
+    return known if columns is None else list(columns)
+
+
+def table_columns(rows: Sequence[Row], columns: Sequence[str] | None = None) -> list[Column]:
+    """What a page shows of `rows`: a dash where a row lacks a key, underscores of names as spaces."""
+    shown = []
+    for name in column_names(rows, columns):
+        values = [plain(row.get(name)) for row in rows]
+        numeric = all(is_numeric(v) for v in values if v is not None)
+        shown.append(Column(name.replace("_", " "), tuple(column_texts(values)), numeric))
+    return shown
+
+
+def write_csv(path: str | Path, rows: Sequence[Row], columns: Sequence[str] | None = None) -> None:
+    """Writes rows as CSV (UTF-8, a header line), whole or not at all.
+
+    Numbers keep all their digits, None and missing keys are empty, lists and dictionaries are JSON.
+    Raises PithError for a column that no row has, and where the file cannot be written.
+    """
+    names = column_names(rows, columns)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow([_csv_cell(plain(row.get(name))) for name in names])
+    write_atomic(Path(path), buffer.getvalue().encode())
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, list | tuple | Mapping):
+        return json.dumps(value, default=plain)
+    return value

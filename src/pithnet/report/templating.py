@@ -1,0 +1,46 @@
+"""The package's templates. What is put into them is escaped, unless it is markup already."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+# `code`, or **bold** that touches its stars (so that "2 ** 3 ** 4" stays as it is).
+_MARKED = re.compile(r"`([^`]+)`|\*\*(?=\S)(.+?)(?<=\S)\*\*")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("pithnet.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["rich"] = rich_text
+    return environment
+
+
+def render(template: str, **context: Any) -> Markup:
+    """The template filled in."""
+    return Markup(_environment().get_template(template).render(**context))
+
+
+def rich_text(text: str) -> Markup:
+    """Plain text with **bold** and `code`, everything else escaped."""
+    parts, end = [], 0
+    for mark in _MARKED.finditer(text):
+        parts.append(escape(text[end : mark.start()]))
+        code, bold = mark.groups()
+        parts.append(
+            Markup("<code>{}</code>").format(code)
+            if code
+            else Markup("<strong>{}</strong>").format(rich_text(bold))
+        )
+        end = mark.end()
+    return Markup("").join([*parts, escape(text[end:])])

@@ -1,0 +1,146 @@
+"""From names and paths to images, networks and teachers; whatever is wrong with them is said here, before work begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pithnet import data as sources
+from pithnet import zoo
+from pithnet.data import DATASETS, NORMALIZATIONS, ArrayData, Augmentation, Batches, Normalization
+from pithnet.data.download import download_cifar10
+from pithnet.errors import DataError, ModelError, nearest
+from pithnet.run.settings import DataSettings
+
+TEST_BATCH = 500
+# A flipped digit is no digit, and 8 pixels leave no room to move by 4.
+_AUGMENTATIONS = {"digits": Augmentation(pad=1, flip=False)}
+
+
+@dataclass(frozen=True)
+class Images:
+    """train: to learn from, None where nobody asked. test: to measure on: the test images, or those held out."""
+
+    name: str
+    train: ArrayData | None
+    test: ArrayData
+
+    @property
+    def classes(self) -> int:
+        return len(self.test.classes)
+
+    def train_batches(self, size: int, normalization: Normalization, augment: bool, seed: int) -> Batches:
+        """Shuffled, augmented as suits the data set."""
+        assert self.train is not None
+        augmentation = _AUGMENTATIONS.get(self.name, Augmentation()) if augment else None
+        return Batches(self.train, size, normalization, augmentation=augmentation, shuffle=True, seed=seed)
+
+    def test_batches(self, normalization: Normalization) -> Batches:
+        return Batches(self.test, TEST_BATCH, normalization)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained network and how its images are normalised."""
+
+    model: nn.Module
+    normalization: Normalization
+
+
+def load_images(
+    settings: DataSettings, *, train: bool, seed: int, progress: Callable[[int, int | None], None] | None = None
+) -> Images:
+    """The images `settings` names; the training part only where `train`, or where some of it are held out.
+
+    Raises DataError for what is missing, damaged or unlabelled.
+    """
+    root = None if settings.data_root is None else Path(settings.data_root)
+    if settings.data not in DATASETS:
+        raise DataError(f"unknown data set {settings.data!r}.{nearest(settings.data, DATASETS)}")
+    if settings.download:
+        if settings.data != "cifar10" or root is None:
+            raise DataError("--download fetches cifar10 into --data-root; give both --data cifar10 and --data-root DIR")
+        download_cifar10(root, progress=progress)
+    if settings.val < 0:
+        raise DataError(f"--val {settings.val}: cannot hold out a negative number of images")
+    if settings.val:
+        rest, held_out = sources.load(settings.data, root, "train").split(settings.val, seed)
+        images = Images(settings.data, rest, held_out)
+    else:
+        learn = sources.load(settings.data, root, "train") if train else None
+        images = Images(settings.data, learn, sources.load(settings.data, root, "test"))
+    if images.test.labels is None:
+        raise DataError(f"the images to measure on have no labels: {settings.data} at {settings.data_root}")
+    return images
+
+
+def parse_normalization(text: str) -> Normalization:
+    """A name in NORMALIZATIONS, or M,M,M/S,S,S. Raises DataError for anything else."""
+    if text in NORMALIZATIONS:
+        return NORMALIZATIONS[text]
+    if "/" not in text:
+        raise DataError(
+            f"unknown normalisation {text!r}.{nearest(text, NORMALIZATIONS)} Or give means/stds: M,M,M/S,S,S."
+        )
+    try:
+        mean, std = (tuple(float(v) for v in part.split(",")) for part in text.split("/"))
+    except ValueError:
+        raise DataError(f"normalisation {text!r} is not M,M,M/S,S,S, such as 0.5,0.5,0.5/0.25,0.25,0.25") from None
+    if not all(abs(v) < float("inf") for v in (*mean, *std)):
+        raise DataError(f"normalisation {text!r} has numbers that are not finite")
+    return Normalization(mean, std)
+
+
+def normalization_of(settings: DataSettings, checkpoint: str | Path | None = None) -> Normalization:
+    """What `settings` says; else imagenet for a checkpoint whose keys begin with `module.`, else the data set's."""
+    if settings.normalize is not None:
+        return parse_normalization(settings.normalize)
+    if checkpoint is not None and zoo.has_module_prefix(checkpoint):
+        return NORMALIZATIONS["imagenet"]
+    return NORMALIZATIONS[DATASETS[settings.data].normalization]
+
+
+def load_network(name: str, images: Images, weights: str | Path | None) -> nn.Module:
+    """An architecture of the zoo with as many outputs as the images have classes. Raises as `zoo.load`."""
+    # Ten classes are every architecture's default, and a .pith file stores only what differs from it.
+    arguments = {} if images.classes in (0, 10) else {"classes": images.classes}
+    return zoo.load(name, weights, **arguments)
+
+
+def load_teacher(text: str, images: Images, settings: DataSettings) -> Teacher:
+    """The network of ARCH:FILE. Raises ModelError where the text is not of that form, or as `zoo.load`."""
+    name, separator, file = text.partition(":")
+    if not (name and separator and file):
+        raise ModelError(f"teacher {text!r} is not ARCH:FILE, such as resnet44:resnet44.pt")
+    model = load_network(name, images, file)
+    plain = DataSettings(data=settings.data)  # the student's --normalize need not be the teacher's
+    teacher = Teacher(model, normalization_of(plain, file))
+    check_fit(model, images, teacher.normalization, name)
+    return teacher
+
+
+def check_fit(model: nn.Module, images: Images, normalization: Normalization, name: str) -> None:
+    """Raises DataError or ModelError where the network cannot take the images, or has too few outputs for them."""
+    shape = tuple(images.test.images.shape[1:])
+    if len(normalization.mean) not in (1, shape[0]):
+        raise DataError(
+            f"the normalisation has {len(normalization.mean)} channels, the images of {images.name} have {shape[0]}; "
+            "choose another --normalize"
+        )
+    training = model.training
+    try:
+        with torch.inference_mode():
+            outputs = model.eval()(torch.zeros(1, *shape)).shape[1]
+    except RuntimeError as e:
+        raise ModelError(
+            f"{name} does not take the images of {images.name}, which are {' x '.join(map(str, shape))} "
+            f"(channels x height x width): {str(e).splitlines()[0]}"
+        ) from None
+    finally:
+        model.train(training)
+    if images.classes > outputs:
+        raise ModelError(f"{name} has {outputs} outputs, {images.name} has {images.classes} classes")

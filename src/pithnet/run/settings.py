@@ -1,0 +1,124 @@
+"""What the user chose for a run, as plain data: the command line's options and a run folder's settings.json.
+
+No torch here: the command line builds its help from these classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pithnet.errors import PithError
+
+Settings = TypeVar("Settings", "DataSettings", "TrainSettings", "CompressSettings")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Which images, and how the network sees them.
+
+    Args:
+        data: cifar10, digits (bundled), folder (of images) or npz.
+        data_root: where the images are; the bundled digits need none.
+        download: fetch CIFAR-10 into --data-root where it is missing.
+        normalize: cifar10, imagenet, digits, or means/stds such as 0.5,0.5,0.5/0.25,0.25,0.25. Default: imagenet
+            for a checkpoint whose keys begin with "module.", else what the data set is usually normalised by.
+        val: hold out this many training images and measure on them instead of on the test images.
+    """
+
+    data: str = "cifar10"
+    data_root: str | None = None
+    download: bool = False
+    normalize: str | None = None
+    val: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """A training from random weights.
+
+    Args:
+        model: name of the architecture, such as resnet20 or digits-cnn.
+        epochs: how often each image is seen.
+        lr: the highest learning rate.
+        batch_size: images in a batch.
+        schedule: one-cycle, cosine or constant.
+        warmup: share of the training in which the learning rate rises.
+        momentum: of SGD (Nesterov's).
+        weight_decay: on matrices and filters; not on biases and normalisation.
+        label_smoothing: share of the target spread over all classes.
+        teacher: learn from a trained network too, ARCH:FILE, such as resnet44:resnet44.pt.
+        distill: weight of the teacher's part in the loss, 0 to 1.
+        precision: float32, bf16, or auto: bf16 where the processor computes in it.
+        seed: of the weights, the order of the images and their augmentation.
+    """
+
+    model: str | None = None
+    epochs: int = 30
+    lr: float = 0.2
+    batch_size: int = 128
+    schedule: str = "one-cycle"
+    warmup: float = 0.2
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.0
+    teacher: str | None = None
+    distill: float = 0.9
+    precision: str = "float32"
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressSettings:
+    """A recipe on a trained network.
+
+    Args:
+        model: name of the architecture, such as resnet20.
+        weights: the checkpoint to compress.
+        recipe: name of a preset (deep-compression, smallest, demo) or a YAML file.
+        teacher: learn from another trained network, ARCH:FILE, instead of from the float model itself.
+        source_files: also write the six files of the Deep Compression course assignments.
+        cache: folder for the teacher's answers, which several runs can share. Default: cache in the run.
+        seed: overrides the recipe's.
+    """
+
+    model: str | None = None
+    weights: str | None = None
+    recipe: str = "deep-compression"
+    teacher: str | None = None
+    source_files: bool = False
+    cache: str | None = None
+    seed: int | None = None
+
+
+def absolute(settings: Settings) -> Settings:
+    """The same settings with absolute paths, so that a run can be continued from another folder."""
+    changes: dict[str, str] = {}
+    for name in ("data_root", "weights", "cache"):
+        value = getattr(settings, name, None)
+        if value is not None:
+            changes[name] = str(Path(value).absolute())
+    teacher = getattr(settings, "teacher", None)
+    if teacher is not None and ":" in teacher:
+        architecture, _, file = teacher.partition(":")
+        changes["teacher"] = f"{architecture}:{Path(file).absolute()}" if file else teacher
+    return replace(settings, **changes)  # type: ignore[arg-type]
+
+
+def to_json(kind: str, command: str, data: DataSettings, settings: TrainSettings | CompressSettings) -> dict[str, Any]:
+    """What settings.json holds."""
+    return {"kind": kind, "command": command, "data": asdict(absolute(data)), "settings": asdict(absolute(settings))}
+
+
+def from_json(content: Any, kind: str, cls: type[Settings], where: Path) -> tuple[DataSettings, Settings, str]:
+    """(data, settings, command) of a run of that kind. Raises PithError where settings.json is of another or damaged."""
+    found = content.get("kind") if isinstance(content, dict) else None
+    if found in ("train", "compress") and found != kind:
+        raise PithError(f"{where} holds a {found} run; continue it with: pithnet {found} --resume {where}")
+    try:
+        if found != kind:
+            raise ValueError(f"its kind is {found!r}, not {kind!r}")
+        return DataSettings(**content["data"]), cls(**content["settings"]), str(content["command"])
+    except (KeyError, TypeError, ValueError) as e:
+        raise PithError(f"{where / 'settings.json'} is not what pithnet {kind} writes: {e}") from None
