@@ -1,4 +1,4 @@
-"""Writes the results table of README.md from records/*/results.json: `python records/tables.py` (`--check` only compares)."""
+"""Writes the results table of README.md from records/*/results.json; `--check` only compares."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ def _row(name: str, r: dict) -> str:
     change = f"{d['points']:+.2f} ({d['low']:+.2f} to {d['high']:+.2f})"
     rival = min(v["bytes"] for v in r["rivals"].values())
     accuracies = f"{100 * r['before']['accuracy']:.2f} | {100 * r['after']['accuracy']:.2f}"
-    return f"| [{name}](records/{name}/) | {r['bytes']:,} | {r['ratio']:.1f}x | {accuracies} | {change} | {rival:,} |"
+    size = f"{r['bytes']:,} | {r['ratio']:.1f}x"
+    return f"| [{name}](records/{name}/) | {size} | {accuracies} | {change} | {rival:,} |"
 
 
 def table() -> str:
     head = [
-        "| model and recipe | bytes | ratio | float % | compressed % | points (95 % interval) | best trivial rival |",
+        "| model and recipe | bytes | ratio | float % | compressed % | points (95 % interval) | best rival |",
         "|---|---|---|---|---|---|---|",
     ]
     return "\n".join([*head, *rows()]) + "\n"

@@ -1,0 +1,82 @@
+"""pithnet makes trained neural networks small, and proves it. Names are imported when they are first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pithnet.errors import ArtifactError, DataError, ModelError, PithError, RecipeError
+
+if TYPE_CHECKING:
+    from pithnet import artifact, coding, data, learn, passes, recipe, report, surgery, tensor, zoo
+    from pithnet.api import CompressionResult, compress, inspect, save
+    from pithnet.artifact import Inspection, Metadata, decode, encode, load
+    from pithnet.learn import evaluate
+    from pithnet.passes import GradualPruning, LevelTraining, freeze_levels, prune, prune_by_std, share
+    from pithnet.recipe import Recipe, load_recipe
+    from pithnet.surgery import Storage, finalize, restore
+
+_ROOMS = ("artifact", "coding", "data", "learn", "passes", "recipe", "report", "surgery", "tensor", "zoo")
+_HOMES = {
+    "api": ("CompressionResult", "compress", "inspect", "save"),
+    "artifact": ("Inspection", "Metadata", "decode", "encode", "load"),
+    "learn": ("evaluate",),
+    "passes": ("GradualPruning", "LevelTraining", "freeze_levels", "prune", "prune_by_std", "share"),
+    "recipe": ("Recipe", "load_recipe"),
+    "surgery": ("Storage", "finalize", "restore"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "ArtifactError",
+    "CompressionResult",
+    "DataError",
+    "GradualPruning",
+    "Inspection",
+    "LevelTraining",
+    "Metadata",
+    "ModelError",
+    "PithError",
+    "Recipe",
+    "RecipeError",
+    "Storage",
+    "artifact",
+    "coding",
+    "compress",
+    "data",
+    "decode",
+    "encode",
+    "evaluate",
+    "finalize",
+    "freeze_levels",
+    "inspect",
+    "learn",
+    "load",
+    "load_recipe",
+    "passes",
+    "prune",
+    "prune_by_std",
+    "recipe",
+    "report",
+    "restore",
+    "save",
+    "share",
+    "surgery",
+    "tensor",
+    "zoo",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the name's room (PEP 562): `pithnet --help` must not wait for torch."""
+    if name in _ROOMS:
+        return import_module(f"pithnet.{name}")
+    if name in _HOME_OF:
+        value = getattr(import_module(f"pithnet.{_HOME_OF[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"pithnet has no {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,7 +9,7 @@ from pithnet.errors import PithError
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Writes a temporary file beside `path`, syncs it and renames it. Raises PithError where that is impossible."""
+    """Writes a temporary file beside `path`, syncs it and renames it. Raises PithError where it cannot."""
     part = path.with_name(path.name + ".part")
     try:
         with open(part, "wb") as f:

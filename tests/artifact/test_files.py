@@ -147,7 +147,9 @@ def test_saving_is_atomic_and_leaves_nothing_behind(tmp_path: Path, monkeypatch:
 def test_unwritable_places_give_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for path in (tmp_path / "no" / "folder.pith", tmp_path / "file" / "x.pith", tmp_path):
-        with pytest.raises(ArtifactError, match=r"cannot be written: .*; check the folder") as caught:
+        with pytest.raises(
+            ArtifactError, match=r"cannot be written: .*; free some space or choose"
+        ) as caught:
             save(path, b"x")
         assert "\n" not in str(caught.value)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from pithnet import zoo
 from pithnet.artifact.container import Opened, unpack
 from pithnet.artifact.decoder import MAX_ELEMENTS, decode_state, folded
 from pithnet.artifact.skeleton import skeleton
-from pithnet.errors import ArtifactError
+from pithnet.atomic import write_atomic
+from pithnet.errors import ArtifactError, PithError
 
 _log = logging.getLogger(__name__)
 
@@ -24,19 +24,10 @@ def save(path: str | Path, data: bytes) -> None:
 
     Raises ArtifactError where the file cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as e:
-        temporary.unlink(missing_ok=True) if path.parent.is_dir() else None
-        raise ArtifactError(
-            f"{path} cannot be written: {e.strerror or e}; check the folder and its rights"
-        ) from None
+        write_atomic(Path(path), data)
+    except PithError as e:
+        raise ArtifactError(str(e)) from None
 
 
 def read(path: str | Path) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,7 +23,9 @@ class Normalization:
             raise DataError(
                 f"normalisation needs as many means as stds, got {len(self.mean)} and {len(self.std)}"
             )
-        if not all(s > 0 for s in self.std):
+        if not all(math.isfinite(m) for m in self.mean):
+            raise DataError(f"normalisation means must be finite, got {self.mean}")
+        if not all(0 < s < math.inf for s in self.std):
             raise DataError(f"normalisation stds must be positive, got {self.std}")
 
 
@@ -37,7 +40,8 @@ class ArrayData:
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
             raise DataError(
-                f"images must be uint8 of shape (N, C, H, W), got {self.images.dtype} {tuple(self.images.shape)}"
+                "images must be uint8 of shape (N, C, H, W), "
+                f"got {self.images.dtype} {tuple(self.images.shape)}"
             )
         if self.labels is not None and (
             self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]

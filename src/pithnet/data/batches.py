@@ -1,4 +1,4 @@
-"""Batches from an in-memory image set: crop, flip and normalise whole batches at once, no per-image Python."""
+"""Batches from an in-memory image set: whole batches cropped, flipped and normalised at once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pithnet.data.arrays import ArrayData, Normalization
+from pithnet.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,11 @@ def _generator(*seeds: int) -> torch.Generator:
 
 
 class Batches:
-    """One epoch of (x, y) or (x, y, soft) per iteration; x is float32 NCHW (channels_last memory), normalised.
+    """One epoch of (x, y) or (x, y, soft) per iteration; x: float32 NCHW (channels_last memory), normalised.
 
-    The order is a function of (seed, epoch) alone, so a stopped run continues with the epoch number and nothing
-    else. With `views` = V, image i in epoch e is cropped and flipped as in every epoch with the same e mod V:
-    there are V fixed views of each image, for which a teacher's logits can be computed once.
+    The order is a function of (seed, epoch) alone, so a stopped run continues with the epoch number and
+    nothing else. With `views` = V, image i in epoch e is cropped and flipped as in every epoch with the same
+    e mod V: there are V fixed views of each image, for which a teacher's logits can be computed once.
 
     Args:
         data: the images; y is int64 (B,), or None where the set has no labels.
@@ -61,6 +62,7 @@ class Batches:
         )
         self.epoch = 0
         pad = augmentation.pad if augmentation else 0
+        _check(data, batch_size, normalization, pad)
         # Padding the set once costs 60 % more memory and saves padding every batch of every epoch.
         self._padded = _pad(data.images, pad) if pad else data.images
         mean, std = torch.tensor(normalization.mean), torch.tensor(normalization.std)
@@ -134,6 +136,19 @@ class Batches:
             y = None if self.data.labels is None else self.data.labels[index]
             yield (x, y) if self.soft is None else (x, y, self.soft[view, index].float())
         self.epoch += 1
+
+
+def _check(data: ArrayData, batch_size: int, normalization: Normalization, pad: int) -> None:
+    channels, height, width = data.images.shape[1:]
+    if batch_size < 1:
+        raise DataError(f"a batch needs at least one image, not {batch_size}")
+    if len(normalization.mean) != channels:
+        raise DataError(
+            f"the images have {channels} channel(s), the normalisation {len(normalization.mean)}; "
+            "give a mean and a std for each channel"
+        )
+    if pad >= min(height, width):
+        raise DataError(f"images of {height} x {width} pixels are too small to be padded by {pad}")
 
 
 def _pad(images: Tensor, pad: int) -> Tensor:

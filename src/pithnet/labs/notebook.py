@@ -1,40 +1,36 @@
-"""What a lab has measured so far: OUT/results.json, a row at a time, and the states that later rows start from."""
+"""What a lab has measured so far: OUT/results.json, row by row, and the states that later rows start from."""
 
 from __future__ import annotations
 
 import io
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from pithnet.atomic import write_atomic
 from pithnet.errors import PithError
-from pithnet.run.folder import write_atomic
+from pithnet.run.progress import Lines, Quiet
 
 Row = dict[str, Any]
-Progress = Callable[[str, int, int], None]
 
 
 class Notebook:
     """Rows by (item, what). A finished row is on disk at once, and is not measured again after `resume`.
 
     Args:
-        facts: what else results.json says (lab, settings, seeds, epochs, hardware, ...). A lab is resumed only with
-            the same facts, hardware and command aside.
-        progress: called with (title, done, total) for progress bars; without it a line per epoch and row goes to
-            stderr.
+        facts: what else results.json says (lab, settings, seeds, epochs, hardware, ...). A lab is resumed
+            only with the same facts, hardware and command aside.
+        progress: what shows the work; a plain line per epoch and row on stderr where None.
 
-    Raises PithError where `out` cannot be written, holds a lab already and `resume` is not set, or holds another one.
+    Raises PithError where `out` cannot be written, holds another lab, or this one and `resume` is not set.
     """
 
-    def __init__(
-        self, out: Path, facts: Row, *, resume: bool = False, progress: Progress | None = None
-    ) -> None:
-        self.out, self.facts, self.progress = Path(out), json.loads(json.dumps(facts)), progress
+    def __init__(self, out: Path, facts: Row, *, resume: bool = False, progress: Quiet | None = None) -> None:
+        self.out, self.facts, self.progress = Path(out), json.loads(json.dumps(facts)), progress or Lines()
         self.rows: list[Row] = []
         try:
             (self.out / "state").mkdir(parents=True, exist_ok=True)
@@ -79,16 +75,12 @@ class Notebook:
         self.rows.append(json.loads(json.dumps(row)))
         self._write()
         accuracy = f": {100 * row['accuracy']:.2f} %" if "accuracy" in row else ""
-        self.say(f"item {item}, {what}{accuracy}")
+        self.progress.note(f"item {item}, {what}{accuracy}")
         return self.rows[-1]
 
     def of(self, item: str) -> list[Row]:
         """The rows of one item, in the order they were measured."""
         return [r for r in self.rows if r["item"] == item]
-
-    def say(self, line: str) -> None:
-        if self.progress is None:
-            print(line, file=sys.stderr, flush=True)
 
     def _state(self, key: str) -> Path:
         return self.out / "state" / (re.sub(r"[^\w.-]+", "-", key) + ".pt")

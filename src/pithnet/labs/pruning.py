@@ -1,7 +1,7 @@
 """`lab pruning`: what magnitude pruning costs a network, one-shot, retrained, iterative and global.
 
-Items 1 to 5: baseline; per-layer percentile and standard deviation without retraining; the same retrained; iterative
-against one-shot; one ranking over all layers. No setting is chosen on what the lab shows: they are all fixed here.
+Items 1 to 5: baseline; per-layer percentile and standard deviation without retraining; the same retrained;
+iterative against one-shot; one ranking over all layers. No setting is chosen on what the lab shows.
 """
 
 from __future__ import annotations
@@ -9,12 +9,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import nn
 
-from pithnet.labs.bench import (
-    Bench,
+from pithnet.labs.bench import Bench
+from pithnet.labs.notebook import Notebook, Row
+from pithnet.labs.pruning_page import write_results
+from pithnet.labs.sparsity import layer_rows, structure
+from pithnet.labs.start import open_lab
+from pithnet.labs.training import (
     Trained,
     accuracy_columns,
     difference_columns,
@@ -22,17 +27,14 @@ from pithnet.labs.bench import (
     training_columns,
     zeros,
 )
-from pithnet.labs.notebook import Notebook, Progress, Row
-from pithnet.labs.pruning_page import write_results
-from pithnet.labs.sparsity import layer_rows, structure
-from pithnet.labs.start import open_lab
 from pithnet.learn import Evaluation, Training, evaluate
 from pithnet.passes import GradualPruning, prune, prune_by_std
+from pithnet.run.progress import Quiet
 
 
 @dataclass(frozen=True)
 class Settings:
-    """prunings: before each of the first epochs of an iterative training; target: its sparsity at the last of them."""
+    """prunings: before each of the first epochs of an iterative training; target: the last sparsity."""
 
     baseline: Training
     retrain: Training
@@ -51,7 +53,7 @@ FULL = Settings(
 )
 QUICK = Settings(
     baseline=Training(epochs=8, lr=0.2),
-    retrain=Training(epochs=4, lr=0.05, warmup=0.1),
+    retrain=Training(epochs=3, lr=0.05, warmup=0.1),
     prunings=2,
     batch_size=64,
 )
@@ -66,7 +68,7 @@ def run(
     quick: bool = False,
     resume: bool = False,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Quiet | None = None,
 ) -> Path:
     """Measures items 1 to 5 and writes results.json (returned), CSV tables, PNGs and index.html into `out`.
 
@@ -75,7 +77,7 @@ def run(
         weights: a checkpoint to prune, None to train the baseline here.
         quick: on the bundled digits, with few epochs: seconds instead of hours.
         resume: keep the rows of `out` that are finished, and continue the training that was cut off.
-        progress: called with (title, batches done, batches) of each training.
+        progress: what shows the work, as `pithnet.run.progress.reporter()`; plain lines on stderr where None.
 
     Raises DataError, ModelError for data and weights that cannot be used; PithError for an `out` that cannot.
     """
@@ -101,13 +103,13 @@ def run(
     lab.retrained()
     lab.iterative()
     lab.global_ranking()
-    write_results(book, lab.start)
+    write_results(book, lab.pictured())
     return book.path
 
 
 @dataclass(frozen=True)
 class Cut:
-    """One way of item 2: `method` "percentile" with the share of zeros, or "std" with the threshold in deviations."""
+    """One way of item 2: `method` "percentile" with the share of zeros, or "std" with the deviations."""
 
     method: str
     value: float
@@ -154,7 +156,7 @@ class PruningLab:
 
     def one_shot(self) -> None:
         for cut in self.cuts:
-            self.book.row("2", cut.what, lambda cut=cut: self._one_shot(cut))  # type: ignore[misc]
+            self.book.row("2", cut.what, partial(self._one_shot, cut))
 
     def _one_shot(self, cut: Cut) -> Row:
         model = copy.deepcopy(self.start)
@@ -177,7 +179,7 @@ class PruningLab:
 
     def retrained(self) -> None:
         for cut in self.cuts:
-            self.book.row("3", cut.what, lambda cut=cut: self._retrained(cut))  # type: ignore[misc]
+            self.book.row("3", cut.what, partial(self._retrained, cut))
 
     def _retrained(self, cut: Cut) -> Row:
         before = self.book.find("2", cut.what)
@@ -229,3 +231,12 @@ class PruningLab:
             return difference_columns(a.evaluation.correct, b().evaluation.correct)
 
         self.book.row(item, what, measure)
+
+    def pictured(self) -> dict[str, nn.Module]:
+        """The models whose pattern of zeros is drawn: the sparsest of each way, and the global one."""
+        chosen = [Cut("percentile", self.settings.target), Cut("std", max(self.settings.deviations))]
+        models: dict[str, nn.Module] = {}
+        for cut in chosen:
+            model = models[f"one-shot {cut.what}"] = copy.deepcopy(self.start)
+            cut.apply(model)
+        return models | {"iterative, global": self._gradual("global").model}

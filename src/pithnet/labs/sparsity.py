@@ -11,7 +11,7 @@ from pithnet.surgery import weighted_layers
 
 @torch.no_grad()
 def layer_rows(model: nn.Module, reference: nn.Module) -> list[Row]:
-    """A row per layer: name, size, zeros, sparsity, and the standard deviation of the weights in `reference`."""
+    """A row per layer: name, size, zeros, sparsity, and the weights' standard deviation in `reference`."""
     stds = {name: float(layer.weight.std(correction=0)) for name, layer in weighted_layers(reference)}
     rows = []
     for name, layer in weighted_layers(model):
@@ -26,8 +26,8 @@ def layer_rows(model: nn.Module, reference: nn.Module) -> list[Row]:
 def structure(model: nn.Module) -> Row:
     """How many k x k kernels and filters of the convolutions are zero as a whole.
 
-    empty_kernels_if_scattered: how many kernels would be if each layer's zeros lay anywhere in it independently,
-    sum over the layers of kernels * sparsity^(k * k).
+    empty_kernels_if_scattered: how many kernels would be if each layer's zeros lay anywhere in it
+    independently, sum over the layers of kernels * sparsity^(k * k).
     """
     kernels = empty = filters = empty_filters = 0
     scattered = 0.0
@@ -49,7 +49,7 @@ def structure(model: nn.Module) -> Row:
 
 
 def rank_correlation(a: list[float], b: list[float]) -> float:
-    """Spearman's: the correlation of the ranks, equal values sharing their mean rank; 0 where one is constant."""
+    """Spearman's: the correlation of the ranks, equal values sharing their rank; 0 where one is constant."""
     x, y = _ranks(torch.tensor(a).double()), _ranks(torch.tensor(b).double())
     x, y = x - x.mean(), y - y.mean()
     scale = float(x.norm() * y.norm())
@@ -58,8 +58,3 @@ def rank_correlation(a: list[float], b: list[float]) -> float:
 
 def _ranks(values: Tensor) -> Tensor:
     return ((values[:, None] > values).sum(1) + (values[:, None] >= values).sum(1)).double() / 2
-
-
-def pattern(weight: Tensor) -> Tensor:
-    """The weight's non-zeros as a picture: bool (c_out, everything else), a filter a row."""
-    return (weight.detach() != 0).flatten(1)

@@ -6,8 +6,9 @@ import shlex
 from pathlib import Path
 
 from pithnet.labs.bench import Bench
-from pithnet.labs.notebook import Notebook, Progress, Row
+from pithnet.labs.notebook import Notebook, Row
 from pithnet.run.hardware import hardware
+from pithnet.run.progress import Quiet
 
 
 def open_lab(
@@ -20,11 +21,11 @@ def open_lab(
     quick: bool,
     resume: bool,
     seed: int,
-    progress: Progress | None,
+    progress: Quiet | None,
     batch_size: int,
     facts: Row,
 ) -> tuple[Notebook, Bench]:
-    """The notebook and the bench of a lab; `quick` is always on the bundled digits, and says so where asked for more.
+    """The notebook and the bench of a lab. `quick` is on the bundled digits, and says so if asked for more.
 
     Raises PithError, DataError and ModelError as `Notebook` and `Bench.open`.
     """
@@ -50,5 +51,5 @@ def open_lab(
         progress=progress,
     )
     if ignored:
-        book.say("--quick runs on the bundled digits; --data and --data-root are not used")
+        book.progress.note("--quick runs on the bundled digits; --data and --data-root are not used")
     return book, bench

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,9 @@ from pithnet.learn.precision import autocast
 
 @dataclass(frozen=True)
 class Evaluation:
-    """accuracy in [0, 1] of n images, mean cross-entropy `loss` in nats, and which images were right: bool (n,)."""
+    """accuracy in [0, 1] of n images, mean cross-entropy `loss` in nats, which images were right: bool
+    (n,).
+    """
 
     accuracy: float
     n: int
@@ -30,24 +33,33 @@ class Evaluation:
         return wilson(int(self.correct.sum()), self.n)
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode within; afterwards every module has its own mode again, also where one was frozen."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
 def evaluate(model: nn.Module, batches: Iterable[Any], precision: str = "float32") -> Evaluation:
-    """Runs `model` in eval mode over (x, y) batches; its mode is put back afterwards.
+    """Runs `model` in eval mode over (x, y) batches; the modes of its modules are put back afterwards.
 
     Raises DataError where the batches have no labels or there are none.
     """
-    was_training = model.training
-    model.eval()
     device = next(model.parameters()).device
     right, losses = [], []
-    with torch.inference_mode():
+    with evaluating(model), torch.inference_mode():
         for x, y, *_ in batches:
             if y is None:
                 raise DataError("accuracy needs labels, and this data has none")
             with autocast(device, precision):
                 logits = model(x.to(device)).float().cpu()
-            right.append(logits.argmax(1) == y)
-            losses.append(F.cross_entropy(logits, y, reduction="none"))
-    model.train(was_training)
+            right.append(logits.argmax(1) == y.cpu())
+            losses.append(F.cross_entropy(logits, y.cpu(), reduction="none"))
     if not right:
         raise DataError("there are no images to evaluate on")
     correct = torch.cat(right)
@@ -63,7 +75,7 @@ def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 
 
 def paired_difference(a: Tensor, b: Tensor, z: float = 1.959964) -> tuple[float, float, float]:
-    """(difference, low, high) of accuracy b - a on the same images, with its 95 % Wald interval for paired shares.
+    """(difference, low, high) of accuracy b - a on the same images: 95 % Wald interval for paired shares.
 
     a, b: bool (n,), which images each model gets right. Only images where the two disagree carry information
     (McNemar 1947); the variance is that of the difference of paired proportions.

@@ -11,7 +11,7 @@ from pithnet.errors import RecipeError
 
 
 def distillation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T^2 KL(softmax(teacher / T) || softmax(logits / T)), averaged over the batch (Hinton et al. 2015, section 2).
+    """T^2 KL(softmax(teacher / T) || softmax(logits / T)), mean of the batch (Hinton et al. 2015, section 2).
 
     Both logits are (B, classes); the factor T^2 keeps the gradient's size independent of T.
     """

@@ -21,10 +21,10 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
 
 
 def resolve_precision(name: str, model: nn.Module, x: Tensor) -> str:
-    """ "bf16" or "float32": `name` itself, or for "auto" what a few training steps on the batch `x` show to be faster.
+    """ "bf16" or "float32": `name` itself, or for "auto" the one in which training on batch `x` is faster.
 
-    Instructions for bfloat16 alone say little: AVX512-BF16 without AMX runs ResNet-20 slower than float32 on one
-    make of processor and twice as fast on another. Raises RecipeError for an unknown name.
+    Instructions for bfloat16 alone say little: AVX512-BF16 without AMX runs ResNet-20 slower than float32 on
+    one make of processor and twice as fast on another. Raises RecipeError for an unknown name.
     """
     if name not in PRECISIONS:
         raise RecipeError(f"unknown precision {name!r}.{nearest(name, PRECISIONS)}")
@@ -36,7 +36,9 @@ def resolve_precision(name: str, model: nn.Module, x: Tensor) -> str:
 
 
 def _step_seconds(model: nn.Module, x: Tensor, precision: str, steps: int = 4) -> float:
-    """Least wall time of a forward and backward pass, of a copy so that the model's BN statistics stay as they are."""
+    """Least wall time of a forward and backward pass, of a copy: the model's BN statistics stay as they
+    are.
+    """
     model = copy.deepcopy(model).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     best = float("inf")
     for _ in range(steps):

@@ -9,7 +9,7 @@ from pithnet.errors import RecipeError, nearest
 
 
 def one_cycle(done: float, warmup: float) -> float:
-    """Linear rise over the first `warmup` of the training, then linear fall to 0 (after Smith & Topin 2018)."""
+    """Linear rise over the first `warmup` of the training, then linear fall to 0 (Smith & Topin 2018)."""
     return done / warmup if done < warmup else (1 - done) / (1 - warmup)
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from pithnet.atomic import write_atomic
 from pithnet.data.batches import Batches
+from pithnet.errors import PithError
 from pithnet.learn.precision import autocast
 
 
@@ -25,7 +26,7 @@ def teacher_logits(
     """float16 (views, N, classes): the teacher's logits for every image of `batches` in each of its views.
 
     A teacher larger than the student costs more than the student's own training step; looking its answers up
-    makes every epoch after the first `views` free of it.
+    makes every epoch after the first `views` free of it. The teacher is left in eval mode.
     """
     teacher.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     device = next(teacher.parameters()).device
@@ -57,19 +58,25 @@ def cached_teacher_logits(
     if path.exists():
         return torch.load(path, weights_only=True)
     logits = teacher_logits(teacher, batches, views, on_batch=on_batch)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as part:
-        torch.save(logits, part)
-        part.flush()
-        os.fsync(part.fileno())
-    os.replace(part.name, path)
+    buffer = io.BytesIO()
+    torch.save(logits, buffer)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise PithError(f"{folder} cannot be created: {e.strerror}; choose another cache folder") from None
+    write_atomic(path, buffer.getvalue())
     return logits
 
 
 def _fingerprint(teacher: nn.Module, batches: Batches, views: int) -> str:
     digest = hashlib.sha256(f"{views} {batches.seed} {batches.augmentation} {batches.normalization}".encode())
-    digest.update(batches.data.images.contiguous().numpy().tobytes())
+    digest.update(_bytes(batches.data.images))
     for name, value in teacher.state_dict().items():
         digest.update(name.encode())
-        digest.update(value.contiguous().numpy().tobytes())
+        digest.update(_bytes(value))
     return digest.hexdigest()[:16]
+
+
+def _bytes(value: Tensor) -> bytes:
+    # As uint8, because numpy has no bfloat16.
+    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()

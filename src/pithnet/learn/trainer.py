@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from pithnet.errors import ModelError
+from pithnet.errors import DataError, ModelError
 from pithnet.learn.losses import Objective
 from pithnet.learn.precision import autocast
 from pithnet.learn.schedules import get_schedule
@@ -31,12 +32,13 @@ class Training:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     precision: str = "float32"
-    objective: Objective = Objective()
+    objective: Objective = field(default_factory=Objective)
 
 
 class StepSchedule(Protocol):
-    """Something that changes the model while it trains: called with the share of the training done, in [0, 1),
-    before every step. It may change values, not replace parameters."""
+    """Something that changes the model while it trains: called with the share of the training done, in [0,
+    1),
+    before every step, and once with 1 after the last. It may change values, not replace parameters."""
 
     def __call__(self, done: float) -> None: ...
 
@@ -47,7 +49,7 @@ class StepSchedule(Protocol):
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch: mean loss and accuracy of the training batches as they were trained on, and the wall time."""
+    """One epoch: mean loss and accuracy of the training batches as they were trained on, wall time in s."""
 
     epoch: int
     loss: float
@@ -60,9 +62,9 @@ class EpochRecord:
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Trainable parameters for an optimizer: weight decay on matrices and filters only.
 
-    Biases, BN parameters and codebooks have one dimension; pulling those to zero only costs accuracy. A shared
-    value's gradient is a sum over N weights, so its `lr_scale` is 1 / sqrt(N) (the balance of LSQ, Esser et al. 2020,
-    section 2.2); `Trainer` multiplies every group's rate by it.
+    Biases, BN parameters and codebooks have one dimension; pulling those to zero only costs accuracy. A
+    shared value's gradient is a sum over N weights, so its `lr_scale` is 1 / sqrt(N) (the balance of LSQ,
+    Esser et al. 2020, section 2.2); `Trainer` multiplies every group's rate by it.
     """
     shared = {id(p): (p, n) for p, n in shared_parameters(model)}
     params = [p for p in model.parameters() if p.requires_grad and id(p) not in shared]
@@ -119,14 +121,25 @@ class Trainer:
             self.before_step.load_state_dict(state["before_step"])
 
     def run(self) -> Iterator[EpochRecord]:
-        """Trains the epochs that are left, yielding after each. Raises ModelError when the loss is not finite."""
-        assert isinstance(self.batches, Sized)
+        """Trains the epochs that are left, yielding after each.
+
+        Raises ModelError when the loss is not finite, DataError where the batches are none or have no length.
+        """
+        if not isinstance(self.batches, Sized):
+            raise DataError(
+                "training needs to know how many batches an epoch has; give a list or a DataLoader"
+            )
+        if not len(self.batches):
+            raise DataError("there are no images to train on")
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         while self.epoch < self.training.epochs:
             if hasattr(self.batches, "epoch"):
                 self.batches.epoch = self.epoch
             record = self._epoch(len(self.batches))
             self.epoch += 1
+            if self.before_step and self.epoch == self.training.epochs:
+                # A training of few steps may end before the last of its changes was due.
+                self.before_step(1.0)
             yield record
 
     def _epoch(self, steps: int) -> EpochRecord:
@@ -135,9 +148,9 @@ class Trainer:
         loss_sum, correct, labelled, seen, lr = torch.zeros((), device=device), 0, True, 0, 0.0
         start = time.perf_counter()
         for step, batch in enumerate(self.batches):
-            x, y, *soft = (b.to(device) if b is not None else None for b in batch)
+            x, y, soft = _parts(batch, device)
             lr = self._before(self.epoch + step / steps)
-            logits, loss = self._step(x, y, soft[0] if soft else None)
+            logits, loss = self._step(x, y, soft)
             loss_sum += loss.detach() * len(x)
             seen += len(x)
             labelled = labelled and y is not None
@@ -146,7 +159,7 @@ class Trainer:
             if self.on_batch:
                 self.on_batch(step + 1, steps)
         mean = float(loss_sum) / max(seen, 1)
-        if mean != mean or mean == float("inf"):
+        if not math.isfinite(mean):
             raise ModelError(
                 f"the training loss is {mean} in epoch {self.epoch + 1}; lower the learning rate"
             )
@@ -173,3 +186,12 @@ class Trainer:
         loss.backward()
         self.optimizer.step()
         return logits.detach(), loss
+
+
+def _parts(
+    batch: Sequence[Tensor | None], device: torch.device
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """x, labels or None, teacher logits or None of an (x, y) or (x, y, teacher logits) batch, on `device`."""
+    x, y, soft = (None if b is None else b.to(device) for b in (*batch, None)[:3])
+    assert x is not None
+    return x, y, soft

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pithnet.errors import ModelError, RecipeError, nearest
+from pithnet.errors import RecipeError, nearest
+from pithnet.passes.layers import refuse_shared, selected_layers
 from pithnet.passes.records import LayerRecord, Record
-from pithnet.surgery import Mask, Weighted, latent_weight, parametrization, set_mask, weighted_layers
+from pithnet.surgery import Mask, Weighted, latent_weight, parametrization, set_mask
 from pithnet.tensor import (
     erk,
     get_criterion,
@@ -48,27 +49,6 @@ SCOPES: dict[str, Callable[[Scores, float], list[Tensor]]] = {
 }
 
 
-def selected_layers(model: nn.Module, skip: Sequence[str] = ()) -> list[tuple[str, Weighted]]:
-    """Convolutions and linear layers whose name matches none of the `skip` patterns (as in shells: * ?).
-
-    Raises ModelError where none is left, or one has NaN or inf, naming the layer; RecipeError for a pattern that
-    matches nothing.
-    """
-    layers = list(weighted_layers(model))
-    for pattern in skip:
-        if not any(fnmatchcase(name, pattern) for name, _ in layers):
-            raise RecipeError(
-                f"skip: {pattern!r} matches no layer.{nearest(pattern, [n for n, _ in layers])}"
-            )
-    chosen = [(n, m) for n, m in layers if not any(fnmatchcase(n, p) for p in skip)]
-    if not chosen:
-        raise ModelError("there is no convolution or linear layer left to compress")
-    for name, layer in chosen:
-        if not bool(torch.isfinite(layer.weight).all()):
-            raise ModelError(f"{name}.weight holds NaN or inf; train or export the model again")
-    return chosen
-
-
 @torch.no_grad()
 def prune(
     model: nn.Module,
@@ -80,14 +60,16 @@ def prune(
     recoverable: bool = False,
     generator: torch.Generator | None = None,
 ) -> Record:
-    """Masks `model` in place so that exactly round(sparsity * weights) are zero; biases and BN are not counted.
+    """Masks `model` in place so that exactly round(sparsity * weights) are zero, not counting biases and BN.
 
     Args:
         sparsity: share of zeros, in [0, 1].
-        scope: "global" ranks all layers together, "uniform" gives each the same share, "erk" spares small layers.
+        scope: "global" ranks all layers together, "uniform" gives each the same share, "erk" spares small
+            layers.
         criterion: a name in `pithnet.tensor.CRITERIA`.
         skip: name patterns of layers to leave alone.
-        recoverable: pruned weights keep learning and may come back when the model is pruned again.
+        recoverable: pruned weights learn on from zero, unseen by the network, and come back when the model is
+            pruned again if they have outgrown others by then.
 
     Raises RecipeError for a sparsity outside [0, 1], an unknown scope or criterion; ModelError as
     `selected_layers`.
@@ -98,6 +80,7 @@ def prune(
         raise RecipeError(f"unknown pruning scope {scope!r}.{nearest(scope, SCOPES)}")
     rank = get_criterion(criterion)
     layers = selected_layers(model, skip)
+    refuse_shared(layers)
     masks = SCOPES[scope]([rank(_ranked_weight(m), generator) for _, m in layers], sparsity)
     return _apply(f"prune {scope} {sparsity:.4g}", layers, masks, recoverable)
 
@@ -111,6 +94,7 @@ def prune_by_std(model: nn.Module, s: float, *, skip: Sequence[str] = ()) -> Rec
     if not s >= 0:
         raise RecipeError(f"s counts standard deviations and cannot be {s}; use 0 or more")
     layers = selected_layers(model, skip)
+    refuse_shared(layers)
     masks = [threshold_mask(m.weight, std_threshold(m.weight, s)) for _, m in layers]
     return _apply(f"prune std {s:.4g}", layers, masks, recoverable=False)
 
@@ -124,9 +108,19 @@ def _ranked_weight(layer: nn.Module) -> Tensor:
 def _apply(what: str, layers: list[tuple[str, Weighted]], masks: list[Tensor], recoverable: bool) -> Record:
     for (_, layer), mask in zip(layers, masks, strict=True):
         set_mask(layer, mask, recoverable)
-    rows = [
-        LayerRecord(n, mask.numel(), int((~mask).sum())) for (n, _), mask in zip(layers, masks, strict=True)
-    ]
+        # A pruned weight starts again from zero. With its old value it would drift, unseen by the loss, and
+        # come back as noise: in a trial on ResNet-20 that tripled the loss at 80 % zeros.
+        latent_weight(layer).masked_fill_(~mask, 0.0)
+    return _record(what, layers)
+
+
+def _record(what: str, layers: list[tuple[str, Weighted]]) -> Record:
+    """The zeros of the layers' masks as they are now."""
+    rows = []
+    for name, layer in layers:
+        mask = parametrization(layer, Mask)
+        zeros = int((~mask.mask).sum()) if isinstance(mask, Mask) else 0
+        rows.append(LayerRecord(name, latent_weight(layer).numel(), zeros))
     return Record(what, tuple(rows))
 
 
@@ -145,8 +139,9 @@ RAMPS: dict[str, Callable[[float], float]] = {"cubic": cubic, "linear": linear}
 class GradualPruning:
     """Prunes while a training runs; hand it to `Trainer(before_step=...)`.
 
-    Over the first `ramp` of the training the sparsity rises `updates` times; masks are recoverable until the
-    last of these, and final afterwards.
+    Over the first `ramp` of the training the sparsity rises `updates` times, from what the model's masks have
+    to `sparsity`; masks are recoverable until the last of these, and final afterwards. `seed` is the random
+    criterion's: the same scores at every update, so that masks grow.
     """
 
     def __init__(
@@ -160,9 +155,12 @@ class GradualPruning:
         scope: str = "global",
         criterion: str = "magnitude",
         skip: Sequence[str] = (),
+        seed: int = 0,
     ) -> None:
         if schedule not in RAMPS:
             raise RecipeError(f"unknown pruning schedule {schedule!r}.{nearest(schedule, RAMPS)}")
+        if not 0 <= sparsity <= 1:
+            raise RecipeError(f"sparsity is a share of the weights, from 0 to 1, not {sparsity}")
         self.model, self.sparsity, self.ramp, self.shape, self.updates = (
             model,
             sparsity,
@@ -170,30 +168,39 @@ class GradualPruning:
             RAMPS[schedule],
             updates,
         )
-        self.scope, self.criterion, self.skip = scope, criterion, skip
-        self.record: Record | None = None
+        self.scope, self.criterion, self.skip, self.seed = scope, criterion, skip, seed
         self._last = 0
+        self._start = self._masked().sparsity
         if not any(parametrization(layer, Mask) for _, layer in selected_layers(model, skip)):
             prune(model, 0.0, scope=scope, criterion=criterion, skip=skip, recoverable=True)
 
-    def state_dict(self) -> dict[str, int]:
-        return {"update": self._last}
+    @property
+    def record(self) -> Record | None:
+        """What has been pruned so far, None before the first update."""
+        return self._masked() if self._last else None
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self._last = state["update"]
+    def _masked(self) -> Record:
+        return _record(f"prune {self.scope} {self.sparsity:.4g}", selected_layers(self.model, self.skip))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"update": self._last, "start": self._start}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._last, self._start = state["update"], state.get("start", 0.0)
 
     def __call__(self, done: float) -> None:
-        """done: share of the training, in [0, 1)."""
+        """done: share of the training, in [0, 1]."""
         update = min(int(done / self.ramp * self.updates) + 1, self.updates) if self.ramp else self.updates
         if update == self._last:
             return
         self._last = update
-        final = update == self.updates
-        self.record = prune(
+        progress = self.shape(update / self.updates)
+        prune(
             self.model,
-            self.sparsity * self.shape(update / self.updates),
+            self._start + (self.sparsity - self._start) * progress if progress < 1 else self.sparsity,
             scope=self.scope,
             criterion=self.criterion,
             skip=self.skip,
-            recoverable=not final,
+            recoverable=update < self.updates,
+            generator=torch.Generator().manual_seed(self.seed),
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LayerRecord:
-    """One compressed layer: `levels` is the number of distinct non-zero values, None where they are not shared."""
+    """One compressed layer; `levels`: number of distinct non-zero values, None where they are not shared."""
 
     name: str
     size: int

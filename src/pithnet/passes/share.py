@@ -8,9 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from pithnet.errors import RecipeError
-from pithnet.passes.prune import selected_layers
+from pithnet.passes.layers import selected_layers
 from pithnet.passes.records import LayerRecord, Record
-from pithnet.surgery import TrainedLevels, Weighted, parametrization, set_codebook, set_trained_levels
+from pithnet.surgery import (
+    TrainedLevels,
+    Weighted,
+    parametrization,
+    set_codebook,
+    set_trained_levels,
+    weighted_layers,
+)
 from pithnet.tensor import Clustering, ecsq_1d, kmeans_1d
 
 
@@ -30,7 +37,7 @@ def _levels(bits: int | None, levels: int | None) -> int:
 def _cluster(
     weight: Tensor, k: int, init: str, rate_weight: float, generator: torch.Generator | None
 ) -> Clustering | None:
-    """The clustering of the non-zero weights, None where all are zero. rate_weight is in mean squared weights."""
+    """Clustering of the non-zero weights, None where all are zero; rate_weight in mean squared weights."""
     values = weight.detach()[weight != 0]
     if not len(values):
         return None
@@ -50,7 +57,7 @@ def share(
     skip: Sequence[str] = (),
     generator: torch.Generator | None = None,
 ) -> Record:
-    """Gives each layer a codebook, in place: its non-zero weights take one of at most 2^bits (or `levels`) values.
+    """Gives each layer a codebook, in place: its non-zero weights take one of 2^bits (or `levels`) values.
 
     Zeros stay zero and are not counted among the values. The assignment is fixed from then on; the codebooks
     train (Han, Mao & Dally 2016, section 3). Run it before the optimizer is built: it replaces parameters.
@@ -67,7 +74,7 @@ def share(
     for name, layer in selected_layers(model, skip):
         weight = layer.weight
         found = _cluster(weight, k, init, rate_weight, generator)
-        index = torch.zeros(weight.shape, dtype=torch.int32)
+        index = torch.zeros(weight.shape, dtype=torch.int32, device=weight.device)
         centroids = weight.new_zeros(0)
         if found is not None:
             index[weight != 0] = found.assignment.int() + 1
@@ -86,9 +93,9 @@ def _row(name: str, layer: Weighted) -> LayerRecord:
 class LevelTraining:
     """Trains weights and levels together while a training runs; hand it to `Trainer(before_step=...)`.
 
-    Each layer starts from entropy-constrained levels of its non-zero weights. Weights then change level as they
-    train; `updates` times over the training the price of a level is set anew to rate_weight * code length, with
-    the layer's current shares. `freeze_levels` afterwards fixes the assignment.
+    Each layer starts from entropy-constrained levels of its non-zero weights. Weights then change level as
+    they train; `updates` times over the training the price of a level is set anew to rate_weight * code
+    length, with the layer's current shares. `freeze_levels` afterwards fixes the assignment.
 
     Arguments as in `share`. Build it before the optimizer: the levels are new parameters.
     """
@@ -123,8 +130,10 @@ class LevelTraining:
         self._last = state["update"]
 
     def __call__(self, done: float) -> None:
+        """done: share of the training, in [0, 1]."""
         update = int(done * self.updates)
-        if update != self._last:
+        # After the last step a new price would change levels that no training answers for.
+        if update != self._last and done < 1:
             self._last = update
             self._set_prices()
 
@@ -156,16 +165,16 @@ def _chosen(layer: Weighted, levels: TrainedLevels) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def freeze_levels(model: nn.Module) -> Record:
-    """Fixes, in place, the assignment of every layer whose levels were trained; its used levels become a codebook."""
+    """Fixes, in place, the assignment of layers with trained levels; the levels in use become a codebook."""
     rows = []
-    for name, layer in selected_layers(model):
+    for name, layer in weighted_layers(model):
         levels = parametrization(layer, TrainedLevels)
         if not isinstance(levels, TrainedLevels):
             continue
         index, _ = _chosen(layer, levels)
         used = index[index > 0].unique()
-        renumber = torch.zeros(len(levels.levels) + 1, dtype=torch.int64)
-        renumber[used] = torch.arange(1, len(used) + 1)
+        renumber = torch.zeros(len(levels.levels) + 1, dtype=torch.int64, device=used.device)
+        renumber[used] = torch.arange(1, len(used) + 1, device=used.device)
         set_codebook(layer, renumber[index], levels.levels.detach()[used - 1].clone())
         rows.append(_row(name, layer))
     if not rows:

@@ -18,7 +18,7 @@ def presets() -> list[str]:
 
 
 def load_recipe(name: str | Path) -> Recipe:
-    """A preset by name, or a YAML file by path. Raises RecipeError where it is unknown, unreadable or not valid."""
+    """A preset by name, or a YAML file by path. Raises RecipeError where it is unknown or not valid."""
     if str(name) in presets():
         text = (resources.files("pithnet.recipe") / "presets" / f"{name}.yaml").read_text("utf-8")
         return parse(yaml.safe_load(text), str(name))
@@ -32,7 +32,7 @@ def load_recipe(name: str | Path) -> Recipe:
     except OSError as e:
         raise RecipeError(f"recipe {path} cannot be read: {e.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as e:
-        raise RecipeError(f"recipe {path} is not YAML: {str(e).splitlines()[0]}") from None
+        raise RecipeError(f"recipe {path} is not YAML: {' '.join(str(e).split())}") from None
     return parse(content, str(path))
 
 

@@ -1,4 +1,6 @@
-"""A recipe: what to do to a model, as data. Unknown keys and values out of range are refused before anything runs."""
+"""A recipe: what to do to a model, as data. Unknown keys and wrong values are refused before anything
+runs.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,13 @@ from pithnet.errors import RecipeError, nearest
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Train(_Part):
-    """Training during a step. `lr` is the schedule's maximum, `warmup` the share of the training it rises in."""
+    """Training during a step; `lr`: the schedule's maximum, `warmup`: the share of the training it rises
+    in.
+    """
 
     epochs: Annotated[int, Field(ge=1)]
     lr: Annotated[float, Field(gt=0)] = 0.02
@@ -25,7 +29,7 @@ class Train(_Part):
 
 
 class Prune(_Part):
-    """Zeros: either a `sparsity` with a `scope`, or `std`, the threshold in standard deviations of each layer.
+    """Zeros: a `sparsity` with a `scope`, or `std`, the threshold in standard deviations of each layer.
 
     With a `ramp` the sparsity rises over that share of the step's training, else it is one-shot.
     """
@@ -49,7 +53,7 @@ class Prune(_Part):
 
 
 class Share(_Part):
-    """Few values per layer: 2^bits or `levels`. With `trained` the assignment goes on changing while training."""
+    """Few values per layer: 2^bits or `levels`. With `trained` the assignment changes while training."""
 
     bits: Annotated[int, Field(ge=1, le=16)] | None = None
     levels: Annotated[int, Field(ge=1, le=65535)] | None = None
@@ -66,7 +70,9 @@ class Share(_Part):
 
 
 class Step(_Part):
-    """One pass, or none, and the training that goes with it. A trained `share` freezes its levels at the end."""
+    """One pass, or none, and the training that goes with it; a trained `share` freezes its levels after
+    it.
+    """
 
     prune: Prune | None = None
     share: Share | None = None
@@ -93,7 +99,7 @@ class Step(_Part):
 
 
 class Distill(_Part):
-    """Learning from the float model or a teacher: `weight` of its part in the loss, `temperature` of the softmax.
+    """Learning from the float model or a teacher: `weight` in the loss, `temperature` of the softmax.
 
     `views`: how many fixed augmented views of every image the teacher is asked about, once.
     """
@@ -104,7 +110,7 @@ class Distill(_Part):
 
 
 class Keep(_Part):
-    """How exactly the file keeps codebooks, BN (`norm`; folded to two numbers a channel where `fold`) and the rest."""
+    """How exactly the file keeps codebooks, BN (`norm`; two numbers a channel where `fold`) and the rest."""
 
     codebook: Literal["float32", "float16", "fixed10", "fixed8"] = "float16"
     norm: Literal["float32", "float16", "fixed10", "fixed8"] = "float16"
@@ -132,7 +138,7 @@ class Recipe(_Part):
 
 
 def parse(content: Any, source: str) -> Recipe:
-    """The recipe in a mapping as YAML gives it. Raises RecipeError with the first fault: where, what, nearest key."""
+    """The recipe in a mapping as YAML gives it. Raises RecipeError with the first fault: where and what."""
     try:
         return Recipe.model_validate(content)
     except ValidationError as e:

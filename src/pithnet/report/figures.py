@@ -1,42 +1,42 @@
-"""Figures as PNG files, in one style: made without pyplot, so that no window, state or memory is left behind."""
+"""Figures as PNG files in one style; made without pyplot, so that no window or state is left behind."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from pithnet.atomic import write_atomic
 from pithnet.errors import PithError
 
 COLOURS = ("#1f6fc4", "#d97706", "#14866d", "#b23b8c", "#8c6f00", "#6554c0", "#76828f", "#c2402f")
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 11.0,
     "axes.titlesize": 12.0,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
+    "axes.prop_cycle": cycler(color=COLOURS),
     "axes.grid": True,
     "grid.color": "#dadde2",
-    "legend.frameon": False,
     "lines.linewidth": 1.8,
     "lines.markersize": 5.0,
     "figure.facecolor": "white",
 }
-_DPI = 150
+_DPI = 150  # Page.image counts on it
 
 
 class FrontierPoint(NamedTuple):
-    """A compressed model: bytes of its file, accuracy in [0, 1], and the accuracy's interval where there is one."""
+    """A compressed model: bytes of its file, accuracy in [0, 1] and its interval, where there is one."""
 
     bytes: int
     accuracy: float
@@ -44,8 +44,10 @@ class FrontierPoint(NamedTuple):
     high: float | None = None
 
 
-def axes(title: str = "", x: str = "", y: str = "", size: tuple[float, float] = (7.0, 4.2)) -> tuple[Figure, Axes]:
-    """A new figure of `size` inches with one pair of axes in the house's style, to draw on and give to `save_png`."""
+def axes(
+    title: str = "", x: str = "", y: str = "", size: tuple[float, float] = (7.0, 4.2)
+) -> tuple[Figure, Axes]:
+    """A new figure of `size` inches with one pair of axes, to draw on and give to `save_png`."""
     fig, (ax,) = panels(1, size)
     ax.set(title=title, xlabel=x, ylabel=y)
     return fig, ax
@@ -57,7 +59,7 @@ def panels(count: int, size: tuple[float, float] = (4.2, 3.6), columns: int = 4)
         raise PithError("a figure needs at least one panel")
     columns = min(columns, count)
     rows = -(-count // columns)
-    with rc_context({**_STYLE, "axes.prop_cycle": _cycle()}):
+    with rc_context(_STYLE):
         fig = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
         return fig, [fig.add_subplot(rows, columns, i + 1) for i in range(count)]
 
@@ -82,12 +84,21 @@ def pattern(masks: Mapping[str, ArrayLike], columns: int = 4) -> Figure:
     """
     if not masks:
         raise PithError("there is no mask to draw; give at least one layer")
-    fig, all_axes = panels(len(masks), (4.0, 3.0), columns)
+    fig, all_axes = panels(len(masks), (2.7, 2.2), columns)
     for ax, (name, mask) in zip(all_axes, masks.items(), strict=True):
         kept = np.asarray(mask) != 0
         if kept.ndim < 2 or not kept.size:
-            raise PithError(f"{name} has shape {kept.shape}; a pattern needs two dimensions or more, none of them 0")
-        ax.imshow(_density(kept.reshape(len(kept), -1)), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+            raise PithError(
+                f"{name} has shape {kept.shape}; a pattern needs two dimensions or more, none of them 0"
+            )
+        ax.imshow(
+            _density(kept.reshape(len(kept), -1)),
+            cmap="Blues",
+            vmin=0,
+            vmax=1,
+            aspect="auto",
+            interpolation="nearest",
+        )
         ax.set_title(f"{name}: {100 * (1 - kept.mean()):.1f} % zeros", fontsize=10)
         ax.grid(False)
         ax.set(xticks=[], yticks=[])
@@ -111,11 +122,13 @@ def lines(
     for name, (xs, ys) in series.items():
         ax.plot(xs, ys, marker="o", label=name)
     if len(series) > 1:
-        ax.legend()
+        ax.legend(frameon=False)
     return fig
 
 
-def frontier(series: Mapping[str, Sequence[FrontierPoint]], title: str = "", reference: float | None = None) -> Figure:
+def frontier(
+    series: Mapping[str, Sequence[FrontierPoint]], title: str = "", reference: float | None = None
+) -> Figure:
     """Accuracy (%) against bytes on a logarithmic axis, with intervals; a line joins what nothing dominates.
 
     reference: accuracy of the uncompressed model in [0, 1], drawn as a dashed line.
@@ -137,9 +150,17 @@ def frontier(series: Mapping[str, Sequence[FrontierPoint]], title: str = "", ref
         ax.plot([p.bytes for p in best], [100 * p.accuracy for p in best], color=colour, alpha=0.7)
     if reference is not None:
         ax.axhline(100 * reference, color="#58616c", linestyle="--", linewidth=1.2, label="uncompressed")
-    ax.set_xscale("log")
-    ax.legend()
+    _log_bytes(ax, [p.bytes for points in series.values() for p in points])
+    ax.legend(frameon=False)
     return fig
+
+
+def _log_bytes(ax: Axes, sizes: Sequence[int]) -> None:
+    narrow = sizes and max(sizes) < 10 * min(sizes)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7) if narrow else (1, 2, 5)))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def undominated(points: Sequence[FrontierPoint]) -> list[FrontierPoint]:
@@ -157,23 +178,18 @@ def _errors(points: Sequence[FrontierPoint]) -> list[list[float]]:
     return [below, above]
 
 
-def _density(kept: NDArray[np.bool_], most: int = 512) -> NDArray[np.float64]:
+def _density(kept: NDArray[np.bool_], most: int = 384) -> NDArray[np.float64]:
     """`kept` averaged over blocks so that neither side is above `most`; as it is where it is small enough."""
+    shares = kept.astype(float)
     for axis in (0, 1):
-        n = kept.shape[axis]
+        n = shares.shape[axis]
         if n > most:
             starts = np.linspace(0, n, most, endpoint=False).astype(int)
             sizes = np.diff([*starts, n])
-            sums = np.add.reduceat(kept.astype(float), starts, axis=axis)
-            kept = sums / (sizes[:, None] if axis == 0 else sizes)
-    return kept.astype(float)
+            sums = np.add.reduceat(shares, starts, axis=axis)
+            shares = sums / (sizes[:, None] if axis == 0 else sizes)
+    return shares
 
 
 def _endless(count: int) -> list[str]:
     return [COLOURS[i % len(COLOURS)] for i in range(count)]
-
-
-def _cycle() -> object:
-    from cycler import cycler  # a part of matplotlib's own requirements
-
-    return cycler(color=COLOURS)

@@ -1,4 +1,4 @@
-"""Numbers as people read them: the same decimals down a column, thousands separated, nothing rounded to zero."""
+"""Numbers as people read them: the same decimals down a column, and nothing rounded to zero."""
 
 from __future__ import annotations
 
@@ -25,15 +25,10 @@ def is_numeric(value: Any) -> bool:
 
 
 def column_texts(values: Iterable[Any]) -> list[str]:
-    """The texts of a column's cells; all floats of it get the same decimals, so that they can be compared by eye."""
+    """The texts of a column's cells; its floats get the same decimals, so that the eye can compare them."""
     cells = [plain(v) for v in values]
     decimals = _decimals(list(_floats(cells)))
     return [_text(v, decimals) for v in cells]
-
-
-def number(value: float) -> str:
-    """One number, in about four digits."""
-    return column_texts([value])[0]
 
 
 def _floats(values: Any) -> Iterable[float]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _HEIGHT = 420
+_SCREEN_DPI = 96
+_PNG_DPI = 150  # of report.figures
 
 
 class Page:
@@ -71,7 +73,7 @@ class Page:
         self._add("code.html", text=text, caption=caption)
 
     def figure(self, fig: Figure, caption: str = "") -> None:
-        """An interactive plotly figure; it takes the page's width and colours. plotly.js is put in once per page."""
+        """An interactive plotly figure in the page's width and colours; plotly.js is put in once per page."""
         content = json.loads(fig.to_json())
         layout = content.get("layout", {})
         title = (layout.pop("title", None) or {}).get("text", "")
@@ -89,7 +91,9 @@ class Page:
         if not data.startswith(_PNG):
             name = "the image" if isinstance(png, bytes) else str(png)
             raise PithError(f"{name} is no PNG; save the figure with report.figures.save_png")
-        self._add("image.html", data=base64.b64encode(data).decode(), caption=caption)
+        # Bytes 16 to 20 are the width; shown smaller than its pixels, a drawing stays sharp on dense screens.
+        width = int.from_bytes(data[16:20], "big") * _SCREEN_DPI // _PNG_DPI
+        self._add("image.html", data=base64.b64encode(data).decode(), width=width, caption=caption)
 
     def render(self) -> str:
         """The page's HTML."""

@@ -47,7 +47,7 @@ class StoredTensor(BaseModel):
 
 
 class Results(BaseModel):
-    """results.json. Everything is optional: a training has no file, an unlabelled compression no accuracy."""
+    """results.json. All is optional: a training (`model`, `test`) has no file, unlabelled data no `after`."""
 
     recipe: str | None = None
     architecture: str | None = None
@@ -63,12 +63,12 @@ class Results(BaseModel):
     parts: dict[str, int] = {}
     tensors: list[StoredTensor] = []
     seconds: float | None = None
-    hardware: dict[str, str | int | float | None] = {}
+    hardware: dict[str, Any] = {}
     command: str | list[str] | None = None
     seed: int | None = None
     epochs: int | None = None
     dataset: str | None = None
-    data: str | None = None
+    measured_on: str = "images"
 
 
 class Epoch(BaseModel):
@@ -101,7 +101,7 @@ class Pass(BaseModel):
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A finished run. file_bytes: size of its model.pith, None where there is none; unreadable: lines of its log."""
+    """A finished run. file_bytes: of model.pith, where there is one; unreadable: broken lines of the log."""
 
     path: Path
     results: Results
@@ -134,22 +134,27 @@ def _results(path: Path) -> Results:
         raise PithError(f"there is no folder {path}; give the --out folder of a run")
     if not file.is_file():
         if (path / "settings.json").is_file():
-            raise PithError(f"{path} is not finished: it has no results.json yet; continue it with --resume {path}")
-        raise PithError(f"{path} holds no run: there is no results.json in it; give the --out folder of a run")
+            raise PithError(
+                f"{path} is not finished: it has no results.json; continue it with --resume {path}"
+            )
+        raise PithError(f"{path} holds no run: it has no results.json; give the --out folder of a run")
     try:
-        return Results.model_validate(json.loads(_text(file)))
+        results = Results.model_validate(json.loads(_text(file)))
     except ValidationError as e:
         fault = e.errors()[0]
         where = ".".join(str(part) for part in fault["loc"]) or "the whole"
         raise PithError(f"{file} is damaged: {where}: {fault['msg']}; run the compression again") from None
     except ValueError as e:
         raise PithError(f"{file} is damaged: {e}; run the compression again") from None
+    if results.bytes is None and results.test is None:
+        raise PithError(f"{file} is of no compression or training: it has neither bytes nor a test accuracy")
+    return results
 
 
 def _events(file: Path) -> tuple[list[Epoch], list[Pass], int]:
     """Epochs and passes in order; of what a stopped and resumed run logged twice, the later one.
 
-    A run killed while it wrote leaves a broken line; the rest of the log is still good, so it is counted only.
+    A run killed while it wrote leaves a broken line; the rest of the log is good, so it is only counted.
     """
     if not file.is_file():
         return [], [], 0

@@ -15,6 +15,7 @@ from pithnet.errors import PithError, nearest
 from pithnet.report.numbers import column_texts, is_numeric, plain
 
 Row = Mapping[str, Any]
+_SHORT = 28
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class Column:
     heading: str
     cells: tuple[str, ...]
     numeric: bool
+
+    @property
+    def short(self) -> bool:
+        """Whether its texts need no line break, even on a phone."""
+        return max(map(len, self.cells), default=0) <= _SHORT
 
 
 def column_names(rows: Sequence[Row], columns: Sequence[str] | None = None) -> list[str]:

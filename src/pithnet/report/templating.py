@@ -35,7 +35,7 @@ def rich_text(text: str) -> Markup:
     """Plain text with **bold** and `code`, everything else escaped."""
     parts, end = [], 0
     for mark in _MARKED.finditer(text):
-        parts.append(escape(text[end : mark.start()]))
+        parts.append(_escaped(text[end : mark.start()]))
         code, bold = mark.groups()
         parts.append(
             Markup("<code>{}</code>").format(code)
@@ -43,4 +43,9 @@ def rich_text(text: str) -> Markup:
             else Markup("<strong>{}</strong>").format(rich_text(bold))
         )
         end = mark.end()
-    return Markup("").join([*parts, escape(text[end:])])
+    return Markup("").join([*parts, _escaped(text[end:])])
+
+
+def _escaped(text: str) -> Markup:
+    """Escaped, with a number and its % sign kept on one line."""
+    return escape(re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text))

@@ -1,11 +1,11 @@
-"""A recipe carried out on a model: passes, training in between, and the file at the end; stoppable after every epoch."""
+"""A recipe carried out on a model: passes, training in between, the file at the end; can be stopped."""
 
 from __future__ import annotations
 
 import copy
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import nn
 from pithnet import artifact
 from pithnet.artifact import Metadata
 from pithnet.data import Batches
-from pithnet.errors import ModelError, RecipeError
+from pithnet.errors import DataError, ModelError, RecipeError
 from pithnet.learn import (
     EpochRecord,
     Objective,
@@ -25,12 +25,22 @@ from pithnet.learn import (
     cached_teacher_logits,
     evaluate,
 )
-from pithnet.passes import GradualPruning, LevelTraining, Record, freeze_levels, prune, prune_by_std, share
+from pithnet.passes import (
+    GradualPruning,
+    LevelTraining,
+    Record,
+    freeze_levels,
+    prune,
+    prune_by_std,
+    selected_layers,
+    share,
+)
 from pithnet.recipe import Recipe, Step
 from pithnet.run.folder import RunFolder
 from pithnet.run.result import Result, formula_ratio
 from pithnet.run.rivals import rivals
 from pithnet.surgery import Storage, finalize, restore
+from pithnet.tensor import get_criterion
 
 Progress = Callable[[str, int, int], None]
 
@@ -54,12 +64,48 @@ class Problem:
 
 
 def check(problem: Problem, recipe: Recipe) -> None:
-    """Raises RecipeError or ModelError for what would fail later: no data to train on, NaN weights."""
+    """Raises RecipeError, ModelError or DataError for what would fail later, perhaps after hours."""
     if recipe.epochs and problem.train is None:
         raise RecipeError(f"recipe {recipe.name!r} trains for {recipe.epochs} epochs and needs training data")
     for name, value in problem.model.state_dict().items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise ModelError(f"{name} holds NaN or inf; train or export the model again")
+    _check_data(problem, recipe)
+    _check_passes(problem.model, recipe)
+
+
+def _check_data(problem: Problem, recipe: Recipe) -> None:
+    train, test, theirs = problem.train, problem.test, problem.teacher_batches
+    if isinstance(test, Batches) and test.data.labels is None:
+        raise DataError("accuracy needs labels, and the test data has none; leave it out, or give labels")
+    if not recipe.epochs or not isinstance(train, Batches):
+        return
+    if train.data.labels is None and not recipe.distill.weight:
+        raise RecipeError("training without labels needs a teacher; give the recipe a distill weight above 0")
+    if theirs is None or not recipe.distill.weight:
+        return
+    mine = (len(train.data), train.seed, train.augmentation)
+    if mine != (len(theirs.data), theirs.seed, theirs.augmentation):
+        raise RecipeError(
+            "the teacher must see the same images: same data, seed and augmentation in its batches"
+        )
+
+
+def _check_passes(model: nn.Module, recipe: Recipe) -> None:
+    shared: set[str] = set()
+    for step in recipe.steps:
+        what = step.prune or step.share
+        if what is None:
+            continue
+        names = {name for name, _ in selected_layers(model, what.skip)}
+        if step.share:
+            shared |= names
+            continue
+        if shared & names:
+            raise RecipeError(
+                f"{step.title!r} comes after sharing, but shared weights cannot be pruned; change the order"
+            )
+        get_criterion(step.prune.criterion if step.prune else "")
 
 
 class Compression:
@@ -103,7 +149,7 @@ class Compression:
         if self.recipe.distill.weight == 0 or not self.recipe.epochs:
             self.teacher = None
             return
-        teacher = self.teacher or copy.deepcopy(self.problem.model)
+        teacher = copy.deepcopy(self.problem.teacher or self.problem.model)
         if isinstance(self.train, Batches):
             views = self.recipe.distill.views if self.train.augmentation else 1
             source = self.problem.teacher_batches or self.train
@@ -140,7 +186,7 @@ class Compression:
             if p.ramp:
                 assert p.sparsity is not None
                 options = p.model_dump(include={"ramp", "schedule", "updates", "scope", "criterion", "skip"})
-                return GradualPruning(self.model, p.sparsity, **options), None
+                return GradualPruning(self.model, p.sparsity, seed=self.recipe.seed, **options), None
             if fresh and p.std is not None:
                 return None, prune_by_std(self.model, p.std, skip=p.skip)
             if fresh and p.sparsity is not None:
@@ -180,7 +226,7 @@ class Compression:
             )
         meta = self.problem.metadata
         if after is not None:
-            meta = Metadata(**{**vars(meta), "claimed": (after.n, int(after.correct.sum()))})
+            meta = replace(meta, claimed=(after.n, int(after.correct.sum())))
         data = artifact.encode(final, meta)
         inspection = artifact.inspect(data)
         return Result(
@@ -192,7 +238,7 @@ class Compression:
             inspection,
             rivals(self.problem.model, final),
             formula_ratio(inspection),
-            artifact.float32_bytes(self.problem.model.state_dict()),
+            artifact.float32_bytes(artifact.plain_state(self.problem.model)),
             time.perf_counter() - start,
         )
 

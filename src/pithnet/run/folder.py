@@ -1,4 +1,4 @@
-"""A run folder: recipe.yaml, events.jsonl, state.pt, model.pith, results.json. Every write is atomic or appends a line."""
+"""A run folder: recipe.yaml, events.jsonl, state.pt, model.pith, results.json. Writes are atomic."""
 
 from __future__ import annotations
 
@@ -10,23 +10,10 @@ from typing import Any
 
 import torch
 
+from pithnet.atomic import write_atomic
 from pithnet.errors import PithError
 
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Writes a temporary file beside `path`, syncs it and renames it. Raises PithError where that is impossible."""
-    part = path.with_name(path.name + ".part")
-    try:
-        with open(part, "wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(part, path)
-    except OSError as e:
-        part.unlink(missing_ok=True)
-        raise PithError(
-            f"{path} cannot be written: {e.strerror}; free some space or choose another folder"
-        ) from None
+__all__ = ["RunFolder", "write_atomic"]
 
 
 class RunFolder:
@@ -75,6 +62,12 @@ class RunFolder:
         except OSError as e:
             raise PithError(f"{self.path / 'events.jsonl'} cannot be written: {e.strerror}") from None
 
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        """What `event` wrote under that name, in order."""
+        path = self.path / "events.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [e for e in map(json.loads, lines) if e["event"] == kind]
+
     def save_tensors(self, name: str, content: dict[str, Any]) -> None:
         """torch.save, atomically."""
         buffer = io.BytesIO()
@@ -83,9 +76,24 @@ class RunFolder:
 
     def save_state(self, state: dict[str, Any]) -> None:
         """What `load_state` gives back after a crash."""
-        self.save_tensors("state.pt", state)
+        log = self.path / "events.jsonl"
+        self.save_tensors("state.pt", {**state, "log_bytes": log.stat().st_size if log.exists() else 0})
 
     def load_state(self) -> dict[str, Any] | None:
-        """The last saved state, None where the run had not come to one."""
+        """The last saved state, None where the run had not come to one.
+
+        Cuts events.jsonl back to that moment: what came later happens again. Raises PithError where the state
+        is damaged.
+        """
         path = self.path / "state.pt"
-        return torch.load(path, weights_only=True) if path.exists() else None
+        try:
+            state: dict[str, Any] | None = torch.load(path, weights_only=True) if path.exists() else None
+        except Exception as e:  # torch raises many kinds on a damaged file
+            raise PithError(
+                f"{path} cannot be read ({type(e).__name__}); start the run again in another folder"
+            ) from None
+        log = self.path / "events.jsonl"
+        if log.exists():
+            size = log.stat().st_size
+            os.truncate(log, 0 if state is None else min(size, state.get("log_bytes", size)))
+        return state

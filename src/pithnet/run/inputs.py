@@ -1,4 +1,4 @@
-"""From names and paths to images, networks and teachers; whatever is wrong with them is said here, before work begins."""
+"""From names and paths to images, networks and teachers; what is wrong with them is said first."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pithnet.data import DATASETS, NORMALIZATIONS, ArrayData, Augmentation, Batc
 from pithnet.data.download import download_cifar10
 from pithnet.errors import DataError, ModelError, nearest
 from pithnet.run.settings import DataSettings
+from pithnet.zoo import ARCHITECTURES
 
 TEST_BATCH = 500
 # A flipped digit is no digit, and 8 pixels leave no room to move by 4.
@@ -23,7 +24,7 @@ _AUGMENTATIONS = {"digits": Augmentation(pad=1, flip=False)}
 
 @dataclass(frozen=True)
 class Images:
-    """train: to learn from, None where nobody asked. test: to measure on: the test images, or those held out."""
+    """train: to learn from, None where not asked for. test: to measure on, test images or held out."""
 
     name: str
     train: ArrayData | None
@@ -52,29 +53,35 @@ class Teacher:
 
 
 def load_images(
-    settings: DataSettings, *, train: bool, seed: int, progress: Callable[[int, int | None], None] | None = None
+    settings: DataSettings,
+    *,
+    train: bool,
+    seed: int,
+    progress: Callable[[int, int | None], None] | None = None,
 ) -> Images:
     """The images `settings` names; the training part only where `train`, or where some of it are held out.
 
     Raises DataError for what is missing, damaged or unlabelled.
     """
     root = None if settings.data_root is None else Path(settings.data_root)
-    if settings.data not in DATASETS:
-        raise DataError(f"unknown data set {settings.data!r}.{nearest(settings.data, DATASETS)}")
+    if settings.name not in DATASETS:
+        raise DataError(f"unknown data set {settings.name!r}.{nearest(settings.name, DATASETS)}")
     if settings.download:
-        if settings.data != "cifar10" or root is None:
-            raise DataError("--download fetches cifar10 into --data-root; give both --data cifar10 and --data-root DIR")
+        if settings.name != "cifar10" or root is None:
+            raise DataError(
+                "--download fetches cifar10 into --data-root; give both --data cifar10 and --data-root DIR"
+            )
         download_cifar10(root, progress=progress)
     if settings.val < 0:
         raise DataError(f"--val {settings.val}: cannot hold out a negative number of images")
     if settings.val:
-        rest, held_out = sources.load(settings.data, root, "train").split(settings.val, seed)
-        images = Images(settings.data, rest, held_out)
+        rest, held_out = sources.load(settings.name, root, "train").split(settings.val, seed)
+        images = Images(settings.name, rest, held_out)
     else:
-        learn = sources.load(settings.data, root, "train") if train else None
-        images = Images(settings.data, learn, sources.load(settings.data, root, "test"))
+        learn = sources.load(settings.name, root, "train") if train else None
+        images = Images(settings.name, learn, sources.load(settings.name, root, "test"))
     if images.test.labels is None:
-        raise DataError(f"the images to measure on have no labels: {settings.data} at {settings.data_root}")
+        raise DataError(f"the images to measure on have no labels: {settings.name} at {settings.data_root}")
     return images
 
 
@@ -89,19 +96,30 @@ def parse_normalization(text: str) -> Normalization:
     try:
         mean, std = (tuple(float(v) for v in part.split(",")) for part in text.split("/"))
     except ValueError:
-        raise DataError(f"normalisation {text!r} is not M,M,M/S,S,S, such as 0.5,0.5,0.5/0.25,0.25,0.25") from None
+        raise DataError(
+            f"normalisation {text!r} is not M,M,M/S,S,S, such as 0.5,0.5,0.5/0.25,0.25,0.25"
+        ) from None
     if not all(abs(v) < float("inf") for v in (*mean, *std)):
         raise DataError(f"normalisation {text!r} has numbers that are not finite")
     return Normalization(mean, std)
 
 
 def normalization_of(settings: DataSettings, checkpoint: str | Path | None = None) -> Normalization:
-    """What `settings` says; else imagenet for a checkpoint whose keys begin with `module.`, else the data set's."""
+    """What `settings` says; imagenet for a checkpoint with `module.` before its keys; else the data set's."""
     if settings.normalize is not None:
         return parse_normalization(settings.normalize)
     if checkpoint is not None and zoo.has_module_prefix(checkpoint):
         return NORMALIZATIONS["imagenet"]
-    return NORMALIZATIONS[DATASETS[settings.data].normalization]
+    return NORMALIZATIONS[DATASETS[settings.name].normalization]
+
+
+def check_architecture(name: str | None) -> str:
+    """The name. Raises ModelError where the zoo has no such network, or none is named."""
+    if name is None:
+        raise ModelError("which architecture? Give --model NAME, such as --model resnet20")
+    if name not in ARCHITECTURES:
+        raise ModelError(f"unknown architecture {name!r}.{nearest(name, ARCHITECTURES)}")
+    return name
 
 
 def load_network(name: str, images: Images, weights: str | Path | None) -> nn.Module:
@@ -124,12 +142,12 @@ def load_teacher(text: str, images: Images, settings: DataSettings) -> Teacher:
 
 
 def check_fit(model: nn.Module, images: Images, normalization: Normalization, name: str) -> None:
-    """Raises DataError or ModelError where the network cannot take the images, or has too few outputs for them."""
+    """Raises DataError or ModelError where the network cannot take the images or has too few outputs."""
     shape = tuple(images.test.images.shape[1:])
     if len(normalization.mean) not in (1, shape[0]):
         raise DataError(
-            f"the normalisation has {len(normalization.mean)} channels, the images of {images.name} have {shape[0]}; "
-            "choose another --normalize"
+            f"the normalisation has {len(normalization.mean)} channels, the images of {images.name} have "
+            f"{shape[0]}; choose another --normalize"
         )
     training = model.training
     try:

@@ -1,4 +1,4 @@
-"""What the user sees while something runs: a bar with the time left on a terminal, else a plain line per epoch."""
+"""What the user sees while something runs: a bar with the time left on a terminal, else a line per epoch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Quiet:
         """A training of `epochs` in all begins, `done` of which an earlier process did."""
 
     def batch(self, title: str, done: int, total: int) -> None:
-        """`done` of `total` steps of the current epoch; or, under the title "teacher", of the teacher's answers."""
+        """`done` of `total` steps of the epoch, or, under the title "teacher", of the teacher's answers."""
 
     def epoch(self, title: str, record: EpochRecord, epochs: int) -> None:
         """An epoch of the step `title`, which has `epochs`, is done."""
@@ -34,7 +34,9 @@ class Quiet:
     def __enter__(self) -> Quiet:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Leaves the terminal as it was."""
 
 
@@ -76,7 +78,14 @@ class Bar(Lines):
     def __init__(self) -> None:
         super().__init__()
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TaskID,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"))
         self._console = Console(stderr=True)
@@ -91,6 +100,12 @@ class Bar(Lines):
         )
         self._tasks: dict[str, TaskID] = {}
 
+    def begin(self, epochs: int, done: int = 0) -> None:
+        super().begin(epochs, done)
+        for task in self._tasks.values():
+            self._progress.remove_task(task)
+        self._tasks.clear()
+
     def _update(self, key: str, title: str, done: float, total: float, count: str) -> None:
         if key not in self._tasks:
             start: Any = done if key == "epochs" else 0
@@ -102,7 +117,13 @@ class Bar(Lines):
         if title == "teacher":
             self._update(title, "asking the teacher", done, total, f"{done}/{total}")
         else:
-            self._update("epochs", title, self._done + done / total, self._total, f"epoch {self._done + 1}/{self._total}")
+            self._update(
+                "epochs",
+                title,
+                self._done + done / total,
+                self._total,
+                f"epoch {self._done + 1}/{self._total}",
+            )
 
     def epoch(self, title: str, record: EpochRecord, epochs: int) -> None:
         self._done += 1
@@ -114,7 +135,9 @@ class Bar(Lines):
     def note(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
 
@@ -127,7 +150,8 @@ def describe(record: EpochRecord, epochs: int) -> str:
     """One epoch in a line."""
     accuracy = "" if record.accuracy is None else f", train accuracy {100 * record.accuracy:.2f} %"
     pace = record.images / max(record.seconds, 1e-9)
-    return f"epoch {record.epoch}/{epochs}, loss {record.loss:.4f}{accuracy}, {record.seconds:.1f} s ({pace:,.0f} images/s)"
+    took = f"{record.seconds:.1f} s ({pace:,.0f} images/s)"
+    return f"epoch {record.epoch}/{epochs}, loss {record.loss:.4f}{accuracy}, {took}"
 
 
 def clock(seconds: float) -> str:

@@ -81,7 +81,8 @@ class Result:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.recipe}: {self.bytes:,} bytes, {self.ratio:.1f}x smaller than float32 ({self.float_bytes:,})"
+            f"{self.recipe}: {self.bytes:,} bytes, "
+            f"{self.ratio:.1f}x smaller than float32 ({self.float_bytes:,})"
         ]
         if self.before is not None and self.after is not None:
             points, low, high = (100 * v for v in paired_difference(self.before.correct, self.after.correct))

@@ -6,16 +6,18 @@ import torch
 import zstandard
 from torch import Tensor, nn
 
+from pithnet.artifact import plain_state
+
 _LEVEL = 19
 
 
 def rivals(float_model: nn.Module, final: nn.Module) -> dict[str, int]:
-    """Bytes of: float16 + zstd, int8 per channel + zstd, and the compressed model's pruned weights in float16 + zstd."""
-    pruned = {k: v.clone() for k, v in float_model.state_dict().items()}
-    for name, value in final.state_dict().items():
+    """Bytes of: float16 + zstd, int8 per channel + zstd, the model's pruned weights in float16 + zstd."""
+    state = plain_state(float_model)
+    pruned = dict(state)
+    for name, value in plain_state(final).items():
         if value.ndim > 1 and name in pruned:
             pruned[name] = torch.where(value == 0, 0.0, pruned[name])
-    state = float_model.state_dict()
     return {
         "float16 + zstd": _zstd([v.half() for v in _floats(state)]),
         "int8 + zstd": _zstd([p for v in _floats(state) for p in _int8(v)]),
@@ -36,4 +38,4 @@ def _int8(value: Tensor) -> list[Tensor]:
 
 
 def _zstd(parts: list[Tensor]) -> int:
-    return len(zstandard.compress(b"".join(p.contiguous().numpy().tobytes() for p in parts), _LEVEL))
+    return len(zstandard.compress(b"".join(p.cpu().contiguous().numpy().tobytes() for p in parts), _LEVEL))

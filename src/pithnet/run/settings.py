@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pithnet.errors import PithError
 
-Settings = TypeVar("Settings", "DataSettings", "TrainSettings", "CompressSettings")
+Settings = TypeVar("Settings", bound="DataSettings | TrainSettings | CompressSettings")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,19 +19,24 @@ class DataSettings:
     """Which images, and how the network sees them.
 
     Args:
-        data: cifar10, digits (bundled), folder (of images) or npz.
+        data: cifar10, digits (bundled), folder (of images) or npz. Default: what a .pith names, else cifar10.
         data_root: where the images are; the bundled digits need none.
         download: fetch CIFAR-10 into --data-root where it is missing.
-        normalize: cifar10, imagenet, digits, or means/stds such as 0.5,0.5,0.5/0.25,0.25,0.25. Default: imagenet
-            for a checkpoint whose keys begin with "module.", else what the data set is usually normalised by.
+        normalize: cifar10, imagenet, digits, or means/stds such as 0.5,0.5,0.5/0.25,0.25,0.25. Default:
+            what a .pith says; imagenet for a checkpoint with "module." before its keys; else the data set's.
         val: hold out this many training images and measure on them instead of on the test images.
     """
 
-    data: str = "cifar10"
+    data: str | None = None
     data_root: str | None = None
     download: bool = False
     normalize: str | None = None
     val: int = 0
+
+    @property
+    def name(self) -> str:
+        """The data set's name."""
+        return self.data or "cifar10"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,13 +111,22 @@ def absolute(settings: Settings) -> Settings:
     return replace(settings, **changes)  # type: ignore[arg-type]
 
 
-def to_json(kind: str, command: str, data: DataSettings, settings: TrainSettings | CompressSettings) -> dict[str, Any]:
+def to_json(
+    kind: str, command: str, data: DataSettings, settings: TrainSettings | CompressSettings
+) -> dict[str, Any]:
     """What settings.json holds."""
-    return {"kind": kind, "command": command, "data": asdict(absolute(data)), "settings": asdict(absolute(settings))}
+    return {
+        "kind": kind,
+        "command": command,
+        "data": asdict(absolute(data)),
+        "settings": asdict(absolute(settings)),
+    }
 
 
-def from_json(content: Any, kind: str, cls: type[Settings], where: Path) -> tuple[DataSettings, Settings, str]:
-    """(data, settings, command) of a run of that kind. Raises PithError where settings.json is of another or damaged."""
+def from_json(
+    content: Any, kind: str, cls: type[Settings], where: Path
+) -> tuple[DataSettings, Settings, str]:
+    """(data, settings, command) of a run. Raises PithError where it is of another kind, or damaged."""
     found = content.get("kind") if isinstance(content, dict) else None
     if found in ("train", "compress") and found != kind:
         raise PithError(f"{where} holds a {found} run; continue it with: pithnet {found} --resume {where}")

@@ -5,12 +5,12 @@
 | net_before_pruning.pt | state_dict of the float model: plain tensors, `torch.load(..., weights_only=True)` |
 | net_after_pruning.pt | state_dict after the last pruning step and its training; pruned weights are 0 |
 | net_after_quantization.pt | state_dict at the end: each layer has zeros and the values of its codebook row |
-| codebook_resnet20.npy | float32 (layers, most levels): a row per shared layer, ascending, NaN where a layer has fewer |
-| huffman_encoding.npy | records (layer, name, symbol, code, length): the code of each symbol as text of 0 and 1 |
+| codebook_resnet20.npy | float32 (layers, most levels): a row per shared layer, ascending, then NaN |
+| huffman_encoding.npy | records (layer, name, symbol, code, length): each symbol's code as text of 0 and 1 |
 | huffman_freq.npy | records (layer, name, symbol, count): how many weights of the layer have each symbol |
 
-`layer` is a row of the codebook, `name` the module's name, `symbol` a column of that row: the weights with that value.
-Zeros are no symbols: their places are coded apart. A layer's only symbol has the empty code.
+`layer` is a row of the codebook, `name` the module's name, `symbol` a column of that row: the weights with
+that value. Zeros are no symbols: their places are coded apart. A layer's only symbol has the empty code.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ FREQUENCY_DTYPE = np.dtype([("layer", "<i4"), ("name", "<U80"), ("symbol", "<i4"
 
 
 def write_source_files(folder: Path, before: nn.Module, pruned: nn.Module, shared: nn.Module) -> list[Path]:
-    """Writes the six files into `folder` (made where missing) and returns their paths, in the order of SOURCE_FILES.
+    """Writes the six files into `folder` (made where missing) and returns their paths, as in SOURCE_FILES.
 
-    The models may be parametrized; `shared` must be, by codebooks. Raises RecipeError where none of its layers
-    is, PithError where a file cannot be written.
+    The models may be parametrized; `shared` must be, by codebooks. Raises RecipeError where none of its
+    layers is, PithError where a file cannot be written.
     """
     write_network(folder / BEFORE, before)
     write_network(folder / PRUNED, pruned)
@@ -65,7 +65,7 @@ def write_network(path: Path, model: nn.Module) -> None:
 
 
 def write_shared(folder: Path, model: nn.Module) -> None:
-    """net_after_quantization.pt, the codebooks and the Huffman codes of a model whose layers have codebooks."""
+    """net_after_quantization.pt, codebooks and Huffman codes of a model whose layers have codebooks."""
     tables = shared_layers(model)
     write_network(folder / SHARED, model)
     codebook = np.full((len(tables), max(len(values) for _, values, _ in tables)), np.nan, np.float32)

@@ -2,6 +2,7 @@
 
 from pithnet.surgery.finalize import Storage, finalize, fold_batchnorm_
 from pithnet.surgery.parametrizations import (
+    PARAMETRIZATIONS,
     Codebook,
     Mask,
     TrainedLevels,
@@ -18,6 +19,7 @@ from pithnet.surgery.parametrizations import (
 )
 
 __all__ = [
+    "PARAMETRIZATIONS",
     "Codebook",
     "Mask",
     "Storage",

@@ -45,8 +45,9 @@ def _fixed(values: Tensor, limit: int) -> Tensor:
     if top == 0:
         return torch.zeros_like(values)
     step = 2.0 ** -int(torch.floor(torch.log2(torch.tensor(limit / top, dtype=torch.float64))))
-    # + 0.0 turns -0.0 into 0.0.
-    return (values / step).round().clamp(-limit, limit) * step + 0.0
+    # In float64, because a step for subnormal values is none in float32. + 0.0 turns -0.0 into 0.0.
+    integers = (values.double() / step).round().clamp(-limit, limit)
+    return (integers * step).to(values.dtype) + 0.0
 
 
 ROUNDINGS = {"float32": float32, "float16": float16, "fixed10": fixed10, "fixed8": fixed8}
@@ -56,8 +57,8 @@ ROUNDINGS = {"float32": float32, "float16": float16, "fixed10": fixed10, "fixed8
 class Storage:
     """How exactly the file keeps what is not entropy-coded levels: names of ROUNDINGS.
 
-    codebook: the levels of shared weights. norm: BN's scale and shift, after folding its statistics into them where
-    `fold`. other: biases, and weights that are not shared.
+    codebook: the levels of shared weights. norm: BN's scale and shift, after folding its statistics into them
+    where `fold`. other: biases, and weights that are not shared.
     """
 
     codebook: str = "float16"
@@ -75,9 +76,9 @@ class Storage:
 def fold_batchnorm_(model: nn.Module) -> None:
     """Folds every BN's statistics into its weight and bias, in place: mean 0, variance 1 - eps are left.
 
-    y = (x - m) / sqrt(v + eps) * g + b becomes y = x * g' + b'. sqrt((1 - eps) + eps) is exactly 1 in float32, so
-    the division is exact too. The statistics are gone: further training estimates them anew. A BN without
-    statistics or without affine parameters stays as it is.
+    y = (x - m) / sqrt(v + eps) * g + b becomes y = x * g' + b'. sqrt((1 - eps) + eps) is exactly 1 in
+    float32, so the division is exact too. The statistics are gone: further training estimates them anew. A BN
+    without statistics or without affine parameters stays as it is, and so does one that is folded already.
     """
     for bn in model.modules():
         if (
@@ -87,18 +88,22 @@ def fold_batchnorm_(model: nn.Module) -> None:
             or not bn.affine
         ):
             continue
+        unit = torch.full_like(bn.running_var, 1 - bn.eps)
+        if not bool(bn.running_mean.any()) and torch.equal(bn.running_var, unit):
+            continue  # 1 - eps is rounded in float32: a second division could move the last bit
         scale = bn.weight.double() / (bn.running_var.double() + bn.eps).sqrt()
         bn.bias.copy_((bn.bias.double() - bn.running_mean.double() * scale).float())
         bn.weight.copy_(scale.float())
         bn.running_mean.zero_()
-        bn.running_var.fill_(1 - bn.eps)
+        bn.running_var.copy_(unit)
 
 
 @torch.no_grad()
 def finalize(model: nn.Module, storage: Storage = Storage()) -> nn.Module:
-    """A copy of `model` with plain tensors, in eval mode, rounded to what the file stores; `model` is unchanged.
+    """A copy of `model` with plain tensors, in eval mode, rounded to what the file stores.
 
-    The artifact encoder codes any float32 tensor exactly, so this copy and the reloaded file give the same bits.
+    The artifact encoder codes any float32 tensor exactly, so this copy and the reloaded file give the same
+    bits.
     """
     final = copy.deepcopy(model).eval()
     rounded: set[str] = set()
@@ -106,7 +111,7 @@ def finalize(model: nn.Module, storage: Storage = Storage()) -> nn.Module:
         if isinstance(parametrization(layer, Codebook), Codebook):
             centroids = latent_weight(layer)
             centroids.copy_(ROUNDINGS[storage.codebook](centroids))
-            rounded.add(f"{name}.weight")
+            rounded.add(f"{name}.weight" if name else "weight")
         release(layer)
     if storage.fold:
         fold_batchnorm_(final)

@@ -1,12 +1,14 @@
 """How compression lives on a layer: parametrizations of its weight (torch.nn.utils.parametrize).
 
-Every training loop, optimizer and state_dict keeps working, and the zeros and levels stay, because the layer's
-`weight` is computed from them in every forward pass.
+Every training loop, optimizer and state_dict keeps working, and the zeros and levels stay, because the
+layer's `weight` is computed from them in every forward pass.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +54,8 @@ class Codebook(nn.Module):
     """centroids (K,) -> weight: each weight is the centroid its index names, index 0 is exact zero.
 
     The trainable tensor under the parametrization is the codebook itself, so a centroid's gradient is the sum
-    over its members (Han, Mao & Dally 2016, section 3.3). `index`: uint8 or int32 buffer of the weight's shape, 0..K.
+    over its members (Han, Mao & Dally 2016, section 3.3). `index`: uint8 or int32 buffer of the weight's
+    shape, 0..K.
     """
 
     index: Tensor
@@ -61,27 +64,36 @@ class Codebook(nn.Module):
         super().__init__()
         self.register_buffer("index", index.to(torch.uint8 if len(centroids) < 256 else torch.int32))
         self._initial: Tensor | None = centroids
+        self._k = len(centroids)
 
     def forward(self, centroids: Tensor) -> Tensor:
         table = torch.cat([centroids.new_zeros(1), centroids])
-        return table[self.index.long()]
+        return _look_up(table, self.index.long())
 
     def right_inverse(self, weight: Tensor) -> Tensor:
-        """The centroids that give `weight`: the mean of each centroid's members, the old value where it has none."""
+        """The centroids (K,) closest to `weight`: means of their members, 0 where there are none."""
         if self._initial is not None:
             centroids, self._initial = self._initial, None
             return centroids.to(weight.dtype).clone()
-        flat, k = self.index.flatten().long(), int(self.index.max())
-        sums = weight.new_zeros(k + 1).index_add_(0, flat, weight.flatten())
-        return (sums / flat.bincount(minlength=k + 1).clamp(min=1))[1:]
+        flat, size = self.index.flatten().long(), self._k + 1
+        sums = weight.new_zeros(size).index_add_(0, flat, weight.flatten())
+        return (sums / flat.bincount(minlength=size).clamp(min=1))[1:]
+
+
+def _look_up(table: Tensor, index: Tensor) -> Tensor:
+    """table[index], its gradient summed in the order of the index, so that a seed repeats a training exactly:
+    the gradient of plain indexing is added up by threads in whatever order they come.
+    """
+    return table.index_select(0, index.flatten()).view(index.shape)
 
 
 class TrainedLevels(nn.Module):
     """weight -> nearest level, zeros kept; both the weight under it and the levels train.
 
-    The gradient reaches the full-precision weight straight through the rounding (Bengio et al. 2013) and each level as
-    the sum over its members. `prices` (K,) is what choosing a level costs in squared distance: with
-    rate_weight * code length it makes the choice that of entropy-constrained quantization (Chou, Lookabaugh & Gray 1989).
+    The gradient reaches the full-precision weight straight through the rounding (Bengio et al. 2013) and each
+    level as the sum over its members. `prices` (K,) is what choosing a level costs in squared distance: with
+    rate_weight * code length it makes the choice that of entropy-constrained quantization (Chou, Lookabaugh &
+    Gray 1989).
     """
 
     prices: Tensor
@@ -97,12 +109,15 @@ class TrainedLevels(nn.Module):
         return cost.argmin(-1)
 
     def forward(self, weight: Tensor) -> Tensor:
-        chosen = self.levels[self.nearest(weight)]
+        chosen = _look_up(self.levels, self.nearest(weight))
         # weight - weight.detach() is exactly zero: the value is the level, the gradient is the identity.
         return torch.where(weight == 0, 0.0, chosen + (weight - weight.detach()))
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         return weight
+
+
+PARAMETRIZATIONS = (Mask, Codebook, TrainedLevels)
 
 
 def set_trained_levels(layer: nn.Module, levels: Tensor, prices: Tensor) -> None:
@@ -111,7 +126,7 @@ def set_trained_levels(layer: nn.Module, levels: Tensor, prices: Tensor) -> None
 
 
 def shared_parameters(model: nn.Module) -> Iterator[tuple[nn.Parameter, float]]:
-    """Codebooks and trained levels, (K,) each, with the mean number of weights that share one of their entries."""
+    """Codebooks and trained levels, (K,) each, with the mean number of weights that share an entry."""
     for _, layer in weighted_layers(model):
         levels, codebook = parametrization(layer, TrainedLevels), parametrization(layer, Codebook)
         if isinstance(levels, TrainedLevels):
@@ -139,9 +154,12 @@ def parametrization(layer: nn.Module, kind: type[nn.Module]) -> nn.Module | None
 
 def latent_weight(layer: nn.Module) -> Tensor:
     """The trainable tensor under the layer's weight: the weight itself where nothing is parametrized."""
+    weight: Any = layer.weight
     if parametrize.is_parametrized(layer, "weight"):
-        return layer.parametrizations["weight"].original  # type: ignore[union-attr,return-value,index]
-    return layer.weight  # type: ignore[return-value]
+        chain: Any = layer.parametrizations
+        weight = chain["weight"].original
+    assert isinstance(weight, Tensor)
+    return weight
 
 
 def set_mask(layer: nn.Module, mask: Tensor, recoverable: bool = False) -> None:
@@ -170,40 +188,53 @@ def release(layer: nn.Module) -> None:
 
 
 def set_codebook(layer: nn.Module, index: Tensor, centroids: Tensor) -> None:
-    """Replaces whatever parametrizes the layer's weight by a fixed assignment to trainable centroids, in place."""
+    """Replaces the layer's parametrizations by a fixed assignment to trainable centroids, in place."""
     release(layer)
     parametrize.register_parametrization(layer, "weight", Codebook(index, centroids))
 
 
 def restore(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
-    """Rebuilds on a plain `model`, in place, the parametrizations that a state_dict's keys speak of, and loads it.
+    """Rebuilds on `model`, in place, the parametrizations that a state_dict's keys speak of, and loads it.
 
-    Raises ModelError naming a layer the state has and the model has not, and as torch does for other mismatches.
+    What compresses the model already is released first. Raises ModelError naming a layer the state has and
+    the model has not, an unknown parametrization, or what torch says of keys and shapes that do not fit.
     """
-    for key in [k for k in state if k.endswith(f".{_PREFIX}.original")]:
-        name = key.removesuffix(f".{_PREFIX}.original")
-        try:
-            layer = model.get_submodule(name)
-        except AttributeError:
-            raise ModelError(
-                f"the state has a compressed layer {name!r}, the model has no such layer"
-            ) from None
-        for i in range(_chain_length(name, state)):
-            _register(layer, f"{name}.{_PREFIX}.{i}", state)
-    model.load_state_dict(dict(state))
+    for _, layer in weighted_layers(model):
+        if any(parametrization(layer, kind) for kind in PARAMETRIZATIONS):
+            release(layer)
+    for name, count in _chains(state).items():
+        named = _layer(model, name)
+        release(named)  # a module used twice has two names
+        for i in range(count):
+            _register(named, f"{_prefix(name)}{i}", state)
+    try:
+        model.load_state_dict(dict(state))
+    except RuntimeError as e:
+        raise ModelError(f"the state does not fit the model: {' '.join(str(e).split())}") from None
     return model
 
 
-_PREFIX = "parametrizations.weight"
+def _prefix(layer: str) -> str:
+    return f"{layer}.parametrizations.weight." if layer else "parametrizations.weight."
 
 
-def _chain_length(name: str, state: Mapping[str, Tensor]) -> int:
-    start = f"{name}.{_PREFIX}."
-    return 1 + max(
-        int(k.removeprefix(start).split(".")[0])
-        for k in state
-        if k.startswith(start) and k[len(start)].isdigit()
-    )
+def _chains(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """Names of the layers with a parametrized weight ("": the model itself), and how many parts each has."""
+    found = (re.fullmatch(r"(?:(.*)\.)?parametrizations\.weight\.(\d+)\..*", key) for key in state)
+    parts = [(match[1] or "", int(match[2])) for match in found if match]
+    return {name: 1 + max(i for other, i in parts if other == name) for name, _ in parts}
+
+
+def _layer(model: nn.Module, name: str) -> nn.Module:
+    try:
+        layer = model.get_submodule(name)
+    except AttributeError:
+        raise ModelError(f"the state has a compressed layer {name!r}, the model has no such layer") from None
+    if not isinstance(layer, _WEIGHTED):
+        raise ModelError(
+            f"the state has a compressed layer {name!r}, the model a {type(layer).__name__} there"
+        )
+    return layer
 
 
 def _register(layer: nn.Module, key: str, state: Mapping[str, Tensor]) -> None:
@@ -212,7 +243,6 @@ def _register(layer: nn.Module, key: str, state: Mapping[str, Tensor]) -> None:
     elif f"{key}.levels" in state:
         set_trained_levels(layer, state[f"{key}.levels"], state[f"{key}.prices"])
     elif f"{key}.index" in state:
-        centroids = state[key.rpartition(".")[0] + ".original"]
-        set_codebook(layer, state[f"{key}.index"], centroids)
+        set_codebook(layer, state[f"{key}.index"], state[key.rpartition(".")[0] + ".original"])
     else:
         raise ModelError(f"the state has an unknown parametrization {key}")

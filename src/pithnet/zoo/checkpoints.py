@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
 
     Reads what torch.save wrote, with weights_only=True: a pickle that holds anything but tensors and plain
     containers is refused before any of it runs.
-    Raises ModelError naming the file where it is missing, not a checkpoint, holds no tensors, or holds NaN or inf.
+    Raises ModelError naming the file where it is missing, not a checkpoint, holds no tensors, or holds NaN or
+    inf.
     """
     state = _strip(_tensors(_read(Path(path)), path))
     for key, value in state.items():
@@ -33,13 +36,18 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
 
 def _read(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        data = path.read_bytes()
     except FileNotFoundError:
         raise ModelError(f"{path}: no such checkpoint") from None
     except IsADirectoryError:
         raise ModelError(f"{path} is a folder; give the checkpoint file in it") from None
     except OSError as e:
         raise ModelError(f"{path} cannot be read: {e.strerror or e}") from None
+    try:
+        with warnings.catch_warnings():
+            # About pickle protocols: of no use to someone whose file is refused or read in the next line.
+            warnings.simplefilter("ignore")
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ModelError(
             f"{path} holds more than tensors and was not loaded (running a pickle can run any code); "
@@ -69,7 +77,9 @@ def _strip(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def has_module_prefix(path: str | Path) -> bool:
-    """Whether the checkpoint's keys carry DataParallel's `module.` prefix, as the public ResNet checkpoints' do."""
+    """Whether the checkpoint's keys carry DataParallel's `module.` prefix, as public ResNet checkpoints'
+    do.
+    """
     return all(k.startswith("module.") for k in _tensors(_read(Path(path)), path))
 
 

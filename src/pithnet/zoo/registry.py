@@ -29,7 +29,7 @@ def build(name: str, **arguments: Any) -> nn.Module:
         raise ModelError(f"unknown architecture {name!r}.{nearest(name, ARCHITECTURES)}")
     try:
         model = ARCHITECTURES[name](**arguments)
-    except TypeError as e:
+    except (TypeError, ValueError, RuntimeError) as e:
         raise ModelError(f"architecture {name!r} does not take these arguments: {arguments} ({e})") from None
     model.architecture = (name, arguments)  # type: ignore[assignment]
     return model

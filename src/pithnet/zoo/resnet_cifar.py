@@ -1,7 +1,7 @@
 """ResNets for 32x32 images (He et al. 2016, section 4.2): 6n+2 layers, widths 16-32-64.
 
-Shortcut A (parameter-free: every second pixel, new channels zero) is the paper's and the public checkpoints' form;
-shortcut B projects by a 1x1 convolution with BN. Parameter names are those of the public checkpoints
+Shortcut A (parameter-free: every second pixel, new channels zero) is the paper's and the public checkpoints'
+form; shortcut B projects by a 1x1 convolution with BN. Parameter names are those of the public checkpoints
 (conv1, bn1, layerS.B.conv1, ..., linear; B adds layerS.0.shortcut.0 and .1).
 """
 
@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 
 class PadShortcut(nn.Module):
-    """Shortcut A: (N, C, H, W) -> (N, C + 2 pad, ceil(H/2), ceil(W/2)), the new channels zero, half on each side."""
+    """Shortcut A: (N, C, H, W) -> (N, C + 2 pad, ceil(H/2), ceil(W/2)); new channels zero, half on each
+    side.
+    """
 
     def __init__(self, pad: int) -> None:
         super().__init__()

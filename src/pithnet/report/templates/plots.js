@@ -12,14 +12,14 @@
       colorscale: { sequential: [[0, css("--card")], [1, css("--c0")]] },
       font: { color: text, family: getComputedStyle(document.body).fontFamily, size: 13 },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      xaxis: axis, yaxis: axis, margin: { l: 16, r: 16, t: 24, b: 16 },
-      legend: { orientation: "h", x: 0, xanchor: "left", y: 1.02, yanchor: "bottom" },
+      xaxis: axis, yaxis: axis, margin: { l: 16, r: 16, t: 28, b: 16 },
+      legend: { orientation: "h", x: 0, xanchor: "left", yref: "container", y: 0, yanchor: "bottom" },
       hoverlabel: { bgcolor: css("--card"), bordercolor: line, font: { color: text } },
     } };
   };
   // A finger must scroll the page, not zoom the figure.
   const touch = matchMedia("(pointer: coarse)").matches;
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+  const config = { responsive: true, displayModeBar: false };
   const draw = () => figures.forEach(({ area, spec }) => {
     const { data, layout } = JSON.parse(spec);
     Object.assign(layout, { template: template(), autosize: true });

@@ -1,0 +1,312 @@
+"""The command line. `--help` imports this module and the settings: torch waits until a command runs."""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+from pithnet.errors import PithError, nearest
+from pithnet.labs import LABS
+from pithnet.run.settings import CompressSettings, DataSettings, TrainSettings
+
+if TYPE_CHECKING:
+    from pithnet.run.jobs import Announce, Finished
+
+app = App(
+    name="pithnet",
+    help="Makes trained neural networks small, and proves it. Every command has its own --help.",
+    version=lambda: version("pithnet"),
+    default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,  # main says how to resume
+)
+Data = Annotated[DataSettings, Parameter(name="*")]
+_DATA, _TRAIN, _COMPRESS = DataSettings(), TrainSettings(), CompressSettings()
+
+
+@app.command
+def demo(*, out: Path = Path("demo"), json: bool = False) -> None:
+    """Train a small network on the bundled digits, compress it, load the file, compare: in under a minute.
+
+    Args:
+        out: where the run goes; an earlier demo there is replaced.
+        json: print the results as one JSON object.
+    """
+    from pithnet.run.demo import check_reload
+    from pithnet.run.demo import demo as run_demo
+    from pithnet.run.progress import reporter
+
+    with reporter() as report:
+        finished = run_demo(out, report=report, announce=_announce("demo", json), command=_command())
+    _show_compression(finished, json)
+    if not json:
+        same = check_reload(finished)
+        print(f"loaded {out / 'model.pith'}: the same logits, bit for bit, on {same} test images")
+
+
+@app.command
+def train(
+    data: Data = _DATA,
+    settings: Annotated[TrainSettings, Parameter(name="*")] = _TRAIN,
+    *,
+    out: Path | None = None,
+    resume: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Train a network from random weights.
+
+    Args:
+        out: a new folder for the run.
+        resume: the folder of a run that was stopped; it goes on with its own settings.
+        json: print the results as one JSON object.
+    """
+    from pithnet.run import train as training
+    from pithnet.run.progress import reporter
+
+    run = _run_folder(out, resume, (data, settings) == (_DATA, _TRAIN))
+    with _says_how_to_resume("train", run), reporter() as report:
+        if resume:
+            results = training.resume(run, report=report)
+        else:
+            results = training.train(data, settings, run, report=report, command=_command())
+    test = results["test"]
+    low, high = (100 * v for v in test["interval"])
+    accuracy = f"accuracy {100 * test['accuracy']:.2f} % (95 % interval {low:.2f} to {high:.2f})"
+    _print(
+        results, json, f"{accuracy} on {test['n']:,} {results['measured_on']}", f"weights: {run / 'model.pt'}"
+    )
+
+
+@app.command
+def compress(
+    data: Data = _DATA,
+    settings: Annotated[CompressSettings, Parameter(name="*")] = _COMPRESS,
+    *,
+    out: Path | None = None,
+    resume: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Carry out a recipe on a trained network and write one small file.
+
+    Args:
+        out: a new folder for the run: model.pith, report.html, results.json and what it takes to resume.
+        resume: the folder of a run that was stopped; it goes on with its own settings.
+        json: print the results as one JSON object.
+    """
+    from pithnet.run import jobs
+    from pithnet.run.progress import reporter
+
+    run = _run_folder(out, resume, (data, settings) == (_DATA, _COMPRESS))
+    with _says_how_to_resume("compress", run), reporter() as report:
+        if resume:
+            finished = jobs.resume(run, report=report, announce=_announce(str(run), json))
+        else:
+            announce = _announce(settings.recipe, json)
+            finished = jobs.compress(
+                data, settings, run, report=report, announce=announce, command=_command()
+            )
+    _show_compression(finished, json)
+
+
+@app.command
+def evaluate(file: Path, data: Data = _DATA, *, model: str | None = None, json: bool = False) -> None:
+    """Measure the accuracy of a .pith file or a checkpoint.
+
+    Args:
+        file: a .pith, or a checkpoint of the architecture --model.
+        model: name of a checkpoint's architecture, such as resnet20.
+        json: print one JSON object: accuracy (0-1), interval, loss, n, bytes, ...
+    """
+    from pithnet.run.measure import measure
+    from pithnet.run.progress import reporter
+
+    with reporter() as report:
+        found = measure(file, data, model, report=report)
+    low, high = (100 * v for v in found["interval"])
+    accuracy = f"accuracy {100 * found['accuracy']:.2f} % (95 % interval {low:.2f} to {high:.2f})"
+    _print(
+        found, json, f"{accuracy} on {found['n']:,} images of {found['dataset']}; {found['bytes']:,} bytes"
+    )
+
+
+@app.command
+def inspect(file: Path, *, json: bool = False) -> None:
+    """Show where the bytes of a .pith file went.
+
+    Args:
+        file: a .pith.
+        json: print one JSON object: bytes, ratio, architecture, normalization, tensors, ...
+    """
+    from pithnet import artifact
+    from pithnet.run.tables import inspection_lines, inspection_table
+
+    found = artifact.inspect(artifact.read(file))
+    if json:
+        print(found.to_json())
+    else:
+        _show(inspection_table(found), *inspection_lines(found))
+
+
+@app.command
+def unpack(file: Path, *, to: Path) -> None:
+    """Write the tensors of a .pith file as a plain float32 checkpoint.
+
+    Args:
+        file: a .pith.
+        to: the checkpoint to write, for torch.load and every other tool.
+    """
+    from pithnet import artifact
+    from pithnet.run.train import save_checkpoint
+
+    state, _ = artifact.decode(artifact.read(file))
+    save_checkpoint(to, state)
+    print(f"{len(state)} tensors in {to}")
+
+
+@app.command
+def report(run: Path, *, out: Path | None = None) -> None:
+    """Write the report of a run again.
+
+    Args:
+        run: the folder of a finished run.
+        out: where the page goes; report.html in the run without it.
+    """
+    from pithnet.report import write_report
+
+    print(write_report(run, out))
+
+
+@app.command
+def lab(
+    name: str,
+    *,
+    out: Path,
+    data: str | None = None,
+    data_root: Path | None = None,
+    weights: Path | None = None,
+    quick: bool = False,
+    resume: bool = False,
+    seed: int = 0,
+) -> None:
+    """Run one of the field's classic experiments: tables, plots and a page.
+
+    Args:
+        name: pruning or deep-compression.
+        out: a folder for results.json, tables, plots and index.html.
+        data: cifar10 or digits.
+        data_root: where the images are.
+        weights: a checkpoint to start from; without it the lab trains one.
+        quick: bundled digits and few epochs, under a minute.
+        resume: keep the finished rows in --out and go on.
+        seed: of all that is random.
+    """
+    from pithnet.run.progress import reporter
+
+    if name not in LABS:
+        raise PithError(f"unknown lab {name!r}.{nearest(name, LABS)}")
+    options: dict[str, Any] = {"data": data, "data_root": data_root, "weights": weights}
+    options |= {"quick": quick, "resume": resume, "seed": seed}
+    with _says_how_to_resume("lab", out), reporter() as progress:
+        print(importlib.import_module(LABS[name]).run(out, **options, progress=progress))
+
+
+def main(tokens: list[str] | None = None) -> int:
+    """Runs the command line and returns the exit code: 0, 2 for what the user can mend, 130 when stopped."""
+    try:
+        app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as e:
+        return _fail(f"{' '.join(str(e).split())} See pithnet --help.")
+    except PithError as e:
+        return _fail(str(e))
+    except BrokenPipeError:
+        sys.stderr.close()  # who read our output has gone; Python would complain at exit
+        return 1
+    except OSError as e:
+        return _fail(f"{e.filename}: {e.strerror}" if e.filename else str(e))
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _fail(message: str) -> int:
+    print(f"pithnet: {message}", file=sys.stderr)
+    return 2
+
+
+def _command() -> str:
+    return shlex.join(["pithnet", *sys.argv[1:]])
+
+
+def _run_folder(out: Path | None, resume: Path | None, untouched: bool) -> Path:
+    """The folder of a new or a resumed run. Raises PithError unless exactly one is asked for."""
+    if resume is not None:
+        if out is not None or not untouched:
+            raise PithError(
+                f"--resume {resume} goes on with that run's own settings; leave out the other options"
+            )
+        return resume
+    if out is None:
+        raise PithError("where should the run go? Give --out DIR, or --resume RUN to continue one")
+    return out
+
+
+@contextmanager
+def _says_how_to_resume(command: str, run: Path) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (run / "settings.json").exists():
+            print(
+                f"stopped; continue with: pithnet {command} --resume {shlex.quote(str(run))}", file=sys.stderr
+            )
+        elif command == "lab":
+            print("stopped; continue with the same command and --resume", file=sys.stderr)
+        raise
+
+
+def _announce(recipe: str, json: bool) -> Announce | None:
+    """Prints the plan, unless stdout belongs to a JSON object."""
+    if json:
+        return None
+    from pithnet.run.tables import plan_table
+
+    return lambda plan: _show(plan_table(plan, recipe))
+
+
+def _show_compression(finished: Finished, json: bool) -> None:
+    """Writes the report and prints what came out."""
+    from pithnet.report import write_report
+    from pithnet.run.tables import result_lines, result_table
+
+    page = write_report(finished.folder.path)
+    if json:
+        _print(finished.results, json)
+    else:
+        file = finished.folder.path / "model.pith"
+        _show(
+            result_table(finished.results),
+            *result_lines(finished.results),
+            f"file: {file}",
+            f"report: {page}",
+        )
+
+
+def _print(results: dict[str, Any], json: bool, *lines: str) -> None:
+    print(importlib.import_module("json").dumps(results) if json else "\n".join(lines))
+
+
+def _show(*parts: Any) -> None:
+    """Rich tables and plain lines on stdout, wide enough where it is no terminal."""
+    from rich.console import Console
+
+    console = Console() if sys.stdout.isatty() else Console(width=140)
+    for part in parts:
+        console.print(part, markup=False, highlight=False)

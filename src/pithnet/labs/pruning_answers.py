@@ -1,0 +1,161 @@
+"""The questions of `lab pruning`, answered by what was measured; general knowledge is marked."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pithnet.labs.notebook import Notebook, Row
+from pithnet.labs.phrases import difference, percent
+from pithnet.labs.sparsity import rank_correlation
+
+
+def answers(book: Notebook) -> list[tuple[str, str]]:
+    """(question, answer) in the order of the page."""
+    return [
+        ("Percentile or standard deviation?", _threshold(book)),
+        ("Is the pattern of zeros structured?", _structured(book)),
+        ("Which layers become sparse, and why?", _layers(book)),
+        ("What does a retraining loop add to a training loop?", _retraining(book)),
+        ("One-shot, iterative or global?", _schedules(book)),
+        ("Which settings?", _settings(book)),
+    ]
+
+
+def _interpolated(book: Notebook, item: str, sparsity: float) -> float | None:
+    """The percentile rows' accuracy at that share of zeros; None beyond the sparsest of them."""
+    rows = sorted((r["sparsity"], r["accuracy"]) for r in book.of(item) if r["method"] == "percentile")
+    xs, ys = zip(*rows, strict=True)
+    return float(np.interp(sparsity, xs, ys)) if xs[0] <= sparsity <= xs[-1] else None
+
+
+def _threshold(book: Notebook) -> str:
+    parts, gains = [], []
+    for row in book.of("2"):
+        after = book.find("3", row["what"])
+        if row["method"] != "std" or row["sparsity"] == 0 or after is None:
+            continue
+        rivals = _interpolated(book, "2", row["sparsity"]), _interpolated(book, "3", row["sparsity"])
+        text = f"s = {row['value']:g} gives {percent(row['sparsity'])} zeros and {percent(row['accuracy'])}"
+        text += f" ({percent(after['accuracy'])} retrained)"
+        if rivals[0] is not None and rivals[1] is not None:
+            text += f"; percentiles interpolated to as many zeros {percent(rivals[0])}"
+            text += f" ({percent(rivals[1])} retrained)"
+            gains.append(row["accuracy"] - rivals[0])
+        parts.append(text)
+    ahead = sum(g > 0 for g in gains)
+    verdict = (
+        f"At equal zeros the standard deviation is ahead in {ahead} of {len(gains)} comparisons without "
+        "retraining "
+        f"(mean {100 * float(np.mean(gains)):+.2f} points; one seed, no interval for interpolated values). "
+        if gains
+        else ""
+    )
+    known = (
+        "Known beside this run: s times a layer's standard deviation prunes the same share of every layer "
+        "whose weights "
+        "have the same shape of distribution, more where the tails are heavy; so it spares layers whose "
+        "weights "
+        "matter about equally. But the share of zeros is a result, not a setting: a percentile hits it "
+        "exactly."
+    )
+    return f"{'. '.join(parts)}. {verdict}{known}"
+
+
+def _structured(book: Notebook) -> str:
+    sparsest = max(book.of("2"), key=lambda r: r["sparsity"])
+    s = sparsest["structure"]
+    ratio = s["empty_kernels"] / s["empty_kernels_if_scattered"] if s["empty_kernels_if_scattered"] else 0.0
+    return (
+        f"At {percent(sparsest['sparsity'])} zeros ({sparsest['what']}) {s['empty_kernels']:,} of "
+        f"{s['kernels']:,} "
+        f"kernels are zero as a whole, {ratio:.1f} times the {s['empty_kernels_if_scattered']:,.0f} that "
+        "zeros scattered "
+        f"independently in each layer would give, and {s['empty_filters']} of {s['filters']} filters. "
+        f"{_structure_verdict(s)} Dense hardware gains nothing from such zeros; a file does."
+    )
+
+
+def _structure_verdict(s: Row) -> str:
+    share = s["empty_kernels"] / s["kernels"]
+    clustered = s["empty_kernels"] > 1.5 * s["empty_kernels_if_scattered"]
+    if share > 0.5:
+        return "Most kernels are empty, so there is structure to use."
+    if clustered:
+        return "Zeros gather in kernels more than by chance, but too few are empty to gain by: unstructured."
+    return "That is about what chance gives: the pattern is unstructured."
+
+
+def _extremes(layers: list[Row]) -> str:
+    ordered = sorted(layers, key=lambda r: r["sparsity"])
+    least, most = ordered[:2], ordered[:-3:-1]
+
+    def names(rows: list[Row]) -> str:
+        return ", ".join(f"`{r['name']}` {percent(r['sparsity'])}" for r in rows)
+
+    return f"most {names(most)}; least {names(least)}"
+
+
+def _layers(book: Notebook) -> str:
+    std = max((r for r in book.of("2") if r["method"] == "std"), key=lambda r: r["value"])
+    ranked = book.find("5", "iterative, global")
+    assert ranked is not None
+    layers = ranked["layers"]
+    sparsities = [r["sparsity"] for r in layers]
+    by_std = rank_correlation([r["start_std"] for r in layers], sparsities)
+    by_size = rank_correlation([float(r["size"]) for r in layers], sparsities)
+    return (
+        f"By {std['what']}: {_extremes(std['layers'])}. By one ranking over all layers at "
+        f"{percent(ranked['sparsity'])}: {_extremes(layers)}. Over the {len(layers)} layers the rank "
+        "correlation of sparsity with the standard deviation of the start's weights is "
+        f"{by_std:+.2f}, with the layer's size {by_size:+.2f}. "
+        "Known beside this run: a global ranking takes the smallest weights wherever they are, and the wide "
+        "late layers have the smallest (fan-in initialisation, weight decay) and the most redundancy, the "
+        "first layer and the classifier the least."
+    )
+
+
+def _retraining(book: Notebook) -> str:
+    rows = book.of("3")
+    epochs = sum(r["epochs"] for r in rows)
+    exact = sum(r["epochs"] for r in rows if r["masks_exact"])
+    sparsest = max((r for r in rows if r["method"] == "percentile"), key=lambda r: r["sparsity"])
+    control = next((r for r in rows if r["sparsity"] == 0), None)
+    text = (
+        "The mask. Here it is part of the weight's parametrization: a pruned weight is computed as zero in "
+        "every forward pass and gets no gradient, so neither momentum nor weight decay can move it. Every "
+        f"zero was compared bit for bit after each epoch: exact in {exact} of {epochs} epochs of {len(rows)} "
+        "trainings. "
+        f"It brings {sparsest['what']} from {percent(sparsest['accuracy_before'])} to "
+        f"{percent(sparsest['accuracy'])}."
+    )
+    if control is not None:
+        text += f" The same training with nothing pruned changes the start by {difference(control)}."
+    return text
+
+
+def _schedules(book: Notebook) -> str:
+    one_shot, iterative, minus = book.of("4")
+    ranked, gain = book.of("5")
+    return (
+        f"{one_shot['what']}: {percent(one_shot['accuracy'])}; iterative per layer: "
+        f"{percent(iterative['accuracy'])}, "
+        f"{difference(minus)} against one-shot; iterative global: {percent(ranked['accuracy'])}, "
+        f"{difference(gain)} "
+        f"against per layer. Against the start: {difference(one_shot)}, {difference(iterative)} and "
+        f"{difference(ranked)}. One seed each: the intervals are over images, not over trainings."
+    )
+
+
+def _settings(book: Notebook) -> str:
+    s, epochs = book.facts["settings"], book.facts["epochs"]
+    r = s["retrain"]
+    return (
+        f"Every retraining: {epochs['retraining']} epochs of SGD, {r['schedule']} learning rate up to "
+        f"{r['lr']}, momentum "
+        f"{r['momentum']}, weight decay {r['weight_decay']}, batches of {s['batch_size']}. Iterative: before "
+        "each of "
+        f"the first {epochs['prunings']} epochs the share of zeros rises by "
+        f"{100 * s['target'] / epochs['prunings']:g} %, to {100 * s['target']:g} %; a pruned weight may come "
+        "back until "
+        "the last of these."
+    )

@@ -1,0 +1,139 @@
+"""Trainings that look at every zero after every epoch, can be resumed, and what they add to a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pithnet.labs.bench import Bench
+from pithnet.labs.notebook import Notebook, Row
+from pithnet.learn import (
+    EpochRecord,
+    Evaluation,
+    StepSchedule,
+    Trainer,
+    Training,
+    evaluate,
+    paired_difference,
+)
+from pithnet.surgery import Codebook, Mask, parametrization, restore, weighted_layers
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A model at the last epoch of a training. history: a row per epoch, with the test accuracy after it."""
+
+    model: nn.Module
+    evaluation: Evaluation
+    history: list[Row]
+
+
+def zero_places(model: nn.Module) -> dict[str, Tensor]:
+    """Where masks and codebooks say zero: bool tensors by layer name."""
+    places = {}
+    for name, layer in weighted_layers(model):
+        mask, codebook = parametrization(layer, Mask), parametrization(layer, Codebook)
+        if isinstance(mask, Mask):
+            places[name] = ~mask.mask
+        elif isinstance(codebook, Codebook):
+            places[name] = codebook.index == 0
+    return places
+
+
+@torch.no_grad()
+def exactly_zero(model: nn.Module, places: dict[str, Tensor]) -> bool:
+    """Whether every weight at those places is +0.0, bit for bit, in the tensor the layer computes with."""
+    layers = dict(weighted_layers(model))
+    return all(not layers[name].weight.detach()[at].view(torch.int32).any() for name, at in places.items())
+
+
+def train(
+    book: Notebook,
+    bench: Bench,
+    key: str,
+    model: nn.Module,
+    training: Training,
+    schedule: Callable[[nn.Module], StepSchedule] | None = None,
+) -> Trained:
+    """Trains `model` in place and looks at the test images and at the zeros after every epoch.
+
+    What is trained is kept under `key`: a training that finished is not repeated, one that was cut off
+    goes on after its last whole epoch. Without a `schedule` the zeros of the start must all stay; with one,
+    those of the masks in force.
+    """
+    state: dict[str, Any] = book.load(key) or {"history": []}
+    start = zero_places(model)
+    if "model" in state:
+        restore(model, state["model"])
+    history: list[Row] = state["history"]
+    if "evaluation" in state:
+        return Trained(model.eval(), Evaluation(**state["evaluation"]), history)
+    before_step = schedule(model) if schedule else None
+    trainer = Trainer(model, bench.training_batches(), training, before_step=before_step)
+    if "trainer" in state:
+        trainer.load_state_dict(state["trainer"])
+    book.progress.begin(training.epochs, trainer.epoch)
+    trainer.on_batch = partial(book.progress.batch, key)
+    evaluation = None
+    for record in trainer.run():
+        evaluation = evaluate(model, bench.test_batches())
+        history.append(_epoch_row(record, evaluation, model, zero_places(model) if schedule else start))
+        state = {"model": model.state_dict(), "history": history}
+        last = record.epoch == training.epochs
+        book.save(
+            key, state | ({"evaluation": vars(evaluation)} if last else {"trainer": trainer.state_dict()})
+        )
+        book.progress.epoch(key, record, training.epochs)
+    assert evaluation is not None
+    return Trained(model.eval(), evaluation, history)
+
+
+def _epoch_row(
+    record: EpochRecord, evaluation: Evaluation, model: nn.Module, places: dict[str, Tensor]
+) -> Row:
+    return {
+        "epoch": record.epoch,
+        "loss": record.loss,
+        "test_accuracy": evaluation.accuracy,
+        "zeros": zeros(model),
+        "masks_exact": exactly_zero(model, places),
+        "seconds": record.seconds,
+    }
+
+
+def zeros(model: nn.Module) -> int:
+    """Zero weights of all convolutions and linear layers."""
+    return sum(int((layer.weight == 0).sum()) for _, layer in weighted_layers(model))
+
+
+def accuracy_columns(e: Evaluation, reference: Tensor | None = None) -> Row:
+    """Accuracy (0 to 1) with its 95 % interval, and the difference to `reference`, bool (n,), where given."""
+    low, high = e.interval
+    row: Row = {"accuracy": e.accuracy, "low": low, "high": high, "n": e.n, "loss": e.loss}
+    if reference is not None:
+        row |= difference_columns(reference, e.correct)
+    return row
+
+
+def difference_columns(reference: Tensor, correct: Tensor) -> Row:
+    """Points that `correct` gains over `reference` on the same images, and the paired 95 % interval."""
+    points, low, high = (100 * v for v in paired_difference(reference, correct))
+    return {"difference": points, "difference_low": low, "difference_high": high}
+
+
+def training_columns(trained: Trained) -> Row:
+    """What a training adds to a row: epochs, zeros after each, and whether every zero was exact each time."""
+    history = trained.history
+    return {
+        "epochs": len(history),
+        "best_over_test_epochs": max(h["test_accuracy"] for h in history),
+        "masks_exact": all(h["masks_exact"] for h in history),
+        "zeros_by_epoch": [h["zeros"] for h in history],
+        "accuracy_by_epoch": [h["test_accuracy"] for h in history],
+        "loss_by_epoch": [h["loss"] for h in history],
+    }

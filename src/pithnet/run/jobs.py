@@ -1,0 +1,177 @@
+"""Compressing, from settings to a finished run folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pithnet.artifact import Metadata
+from pithnet.data import Normalization
+from pithnet.errors import ModelError, PithError
+from pithnet.recipe import Recipe, Step, load_recipe, to_yaml
+from pithnet.run.compress import Compression, Problem
+from pithnet.run.folder import RunFolder, write_atomic
+from pithnet.run.hardware import hardware
+from pithnet.run.inputs import (
+    Images,
+    check_architecture,
+    check_fit,
+    load_images,
+    load_network,
+    load_teacher,
+    normalization_of,
+)
+from pithnet.run.plan import Plan, make_plan
+from pithnet.run.progress import Quiet
+from pithnet.run.result import Result
+from pithnet.run.settings import CompressSettings, DataSettings, from_json, to_json
+from pithnet.run.source_files import BEFORE, PRUNED, write_network, write_shared
+from pithnet.run.train import measured_on
+
+Announce = Callable[[Plan], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """A run that is done: its folder holds model.pith and results.json (here: `results`)."""
+
+    folder: RunFolder
+    result: Result
+    results: dict[str, Any]
+
+
+def compress(
+    data: DataSettings,
+    settings: CompressSettings,
+    out: Path,
+    *,
+    report: Quiet | None = None,
+    announce: Announce | None = None,
+    command: str = "",
+) -> Finished:
+    """Carries out a recipe on a checkpoint. `announce` gets the plan before anything is trained.
+
+    `out` gets settings.json, recipe.yaml (resolved), plan.json, events.jsonl, state.pt (after every epoch),
+    the weights after every step, model.pith and results.json. Raises PithError for whatever is wrong, before
+    `out` is made.
+    """
+    recipe = load_recipe(settings.recipe)
+    if settings.seed is not None:
+        recipe = recipe.model_copy(update={"seed": settings.seed})
+    job = _Job(data, settings, recipe, report or Quiet())
+    folder = RunFolder.create(out, to_json("compress", command, data, settings))
+    write_atomic(folder.path / "recipe.yaml", to_yaml(recipe).encode())
+    folder.write_json("plan.json", job.plan.to_json())
+    if announce:
+        announce(job.plan)
+    return job.run(folder, command)
+
+
+def resume(run: Path, *, report: Quiet | None = None, announce: Announce | None = None) -> Finished:
+    """Continues what `compress` began there, and ends in the same bytes. Raises PithError as `compress`."""
+    folder = RunFolder.open(run)
+    data, settings, command = from_json(folder.read_json("settings.json"), "compress", CompressSettings, run)
+    job = _Job(data, settings, load_recipe(run / "recipe.yaml"), report or Quiet())
+    folder.write_json("plan.json", job.plan.to_json())
+    if announce:
+        announce(job.plan)
+    return job.run(folder, command)
+
+
+class _Job:
+    """Recipe, network, images and teacher, checked; `run` only computes."""
+
+    def __init__(self, data: DataSettings, settings: CompressSettings, recipe: Recipe, report: Quiet) -> None:
+        self.data, self.settings, self.recipe, self.report = data, settings, recipe, report
+        name = check_architecture(settings.model)
+        if settings.weights is None:
+            raise ModelError("there is nothing to compress: give --weights FILE")
+        self.weights = Path(settings.weights)
+        self.images = load_images(data, train=recipe.epochs > 0, seed=recipe.seed, progress=report.download)
+        self.model = load_network(name, self.images, self.weights)
+        self.normalization = normalization_of(data, self.weights)
+        check_fit(self.model, self.images, self.normalization, name)
+        self.teacher = (
+            load_teacher(settings.teacher, self.images, data) if settings.teacher is not None else None
+        )
+        if settings.source_files and not any(step.share for step in recipe.steps):
+            raise PithError(
+                f"--source-files needs a recipe that shares weights, and {recipe.name!r} does not"
+            )
+        self.plan = make_plan(self.model, recipe)
+
+    def run(self, folder: RunFolder, command: str) -> Finished:
+        torch.manual_seed(self.recipe.seed)
+        compression = Compression(self._problem(folder.path), self.recipe, folder, self.report.batch)
+        compression.on_epoch = self.report.epoch
+        if self.settings.source_files:
+            write_network(folder.path / BEFORE, self.model)
+            compression.on_step_end = lambda number, step, model: _write_source(folder.path, step, model)
+        self.report.begin(self.recipe.epochs, _epochs_done(self.recipe, folder))
+        result = compression.run()
+        if self.settings.source_files:
+            write_shared(folder.path, compression.model)
+        result.save(folder.path / "model.pith")
+        results = results_json(result, self.recipe, folder, command)
+        results |= {"dataset": self.data.name, "measured_on": measured_on(self.data)}
+        folder.write_json("results.json", results)
+        return Finished(folder, result, results)
+
+    def _problem(self, run: Path) -> Problem:
+        cache = Path(self.settings.cache) if self.settings.cache else run / "cache"
+        problem = Problem(self.model, metadata=self._metadata(), cache=cache)
+        problem.test = self.images.test_batches(self.normalization)
+        if self.recipe.epochs:
+            problem.train = self._train_batches(self.images, self.normalization)
+        if self.teacher is not None:
+            problem.teacher = self.teacher.model
+            problem.teacher_batches = self._train_batches(self.images, self.teacher.normalization)
+        return problem
+
+    def _train_batches(self, images: Images, normalization: Normalization) -> Any:
+        r = self.recipe
+        return images.train_batches(r.batch_size, normalization, r.augment, r.seed) if r.epochs else None
+
+    def _metadata(self) -> Metadata:
+        name, arguments = self.model.architecture  # type: ignore[misc]
+        return Metadata(
+            architecture=name,
+            arguments=arguments,
+            normalization=(self.normalization.mean, self.normalization.std),
+            dataset=self.data.name,
+            recipe=self.recipe.name,
+            source=hashlib.sha256(self.weights.read_bytes()).hexdigest(),
+        )
+
+
+def results_json(result: Result, recipe: Recipe, folder: RunFolder, command: str) -> dict[str, Any]:
+    """What results.json holds of a compression. train_seconds: of all epochs, before a stop too."""
+    trained = sum(e["seconds"] for e in folder.events("epoch"))
+    return {
+        "kind": "compress",
+        **result.to_json(),
+        "train_seconds": trained,
+        "epochs": recipe.epochs,
+        "seed": recipe.seed,
+        "hardware": hardware(),
+        "command": command,
+    }
+
+
+def _write_source(run: Path, step: Step, model: nn.Module) -> None:
+    if step.prune:
+        write_network(run / PRUNED, model)
+
+
+def _epochs_done(recipe: Recipe, folder: RunFolder) -> int:
+    state = folder.load_state()
+    if state is None:
+        return 0
+    before = sum(step.train.epochs for step in recipe.steps[: state["step"]] if step.train)
+    return before + (state["trainer"]["epoch"] if state["trainer"] else 0)

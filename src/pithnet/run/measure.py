@@ -1,0 +1,80 @@
+"""Accuracy and size of a file: a .pith or a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pithnet import artifact, zoo
+from pithnet.artifact import Metadata
+from pithnet.data import DATASETS, Normalization
+from pithnet.errors import ModelError
+from pithnet.learn import evaluate
+from pithnet.run.inputs import Images, check_fit, load_images, load_network, normalization_of
+from pithnet.run.progress import Quiet
+from pithnet.run.settings import DataSettings
+from pithnet.run.train import evaluation_json
+
+_MAGIC = b"PITH"
+
+
+def measure(
+    file: Path, data: DataSettings, model: str | None = None, *, report: Quiet | None = None
+) -> dict[str, Any]:
+    """accuracy (0-1), its interval, loss, n and bytes of a .pith, or of a checkpoint of `model`.
+
+    Where `data` names no set, a .pith is measured on the one it names. Raises PithError for a file, an
+    architecture or data that cannot be used.
+    """
+    is_pith = is_artifact(file)
+    network = artifact.load(file, zoo.build(model) if model else None) if is_pith else None
+    meta = getattr(network, "pith", Metadata())
+    if data.data is None and meta.dataset in DATASETS:
+        data = replace(data, data=meta.dataset)
+    images = load_images(data, train=False, seed=0, progress=(report or Quiet()).download)
+    if network is None:
+        if model is None:
+            raise ModelError(
+                f"{file} is a checkpoint, or meant to be one: add --model NAME, such as --model resnet20"
+            )
+        network = load_network(model, images, file)
+        normalization = normalization_of(data, file)
+    else:
+        normalization = _said(meta, data)
+    return _measure(file, network, images, normalization, meta.architecture or model)
+
+
+def is_artifact(file: Path) -> bool:
+    """Whether the file is named or begins as a .pith."""
+    if file.suffix == ".pith":
+        return True
+    try:
+        with open(file, "rb") as f:
+            return f.read(len(_MAGIC)) == _MAGIC
+    except OSError as e:
+        raise ModelError(f"{file} cannot be read: {e.strerror}") from None
+
+
+def _said(meta: Metadata, data: DataSettings) -> Normalization:
+    """--normalize, else what the file says, else the data set's."""
+    if data.normalize is None and meta.normalization is not None:
+        return Normalization(*meta.normalization)
+    return normalization_of(data)
+
+
+def _measure(
+    file: Path, network: nn.Module, images: Images, normalization: Normalization, name: str | None
+) -> dict[str, Any]:
+    check_fit(network, images, normalization, name or str(file))
+    found = evaluate(network, images.test_batches(normalization))
+    return {
+        **evaluation_json(found),
+        "bytes": file.stat().st_size,
+        "file": str(file),
+        "architecture": name,
+        "dataset": images.name,
+        "normalization": {"mean": list(normalization.mean), "std": list(normalization.std)},
+    }

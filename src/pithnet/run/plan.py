@@ -1,0 +1,126 @@
+"""What a recipe will do to each layer of a model, and about how many bytes that takes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from pithnet.artifact import float32_bytes
+from pithnet.coding import entropy_bits
+from pithnet.passes import prune, prune_by_std, share
+from pithnet.recipe import Keep, Recipe, Step
+from pithnet.surgery import weighted_layers
+
+_BITS = {"float32": 32, "float16": 16, "fixed10": 10, "fixed8": 8}
+_HEADER = 60  # of the file
+_RECORD = 8  # each tensor's coding and checksum
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """One layer: its passes, and how many zeros, levels (None: not shared) and bytes are to be expected."""
+
+    name: str
+    shape: tuple[int, ...]
+    weights: int
+    passes: str
+    zeros: int
+    levels: int | None
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The layers in order, and everything else in the file: normalisation, biases, header.
+
+    Zeros and levels are those of the weights as they are now; training moves zeros between layers.
+    """
+
+    layers: tuple[LayerPlan, ...]
+    rest: int
+    float_bytes: int
+
+    @property
+    def bytes(self) -> int:
+        return self.rest + sum(layer.bytes for layer in self.layers)
+
+    @property
+    def ratio(self) -> float:
+        return self.float_bytes / self.bytes
+
+    def to_json(self) -> dict[str, Any]:
+        rows = [asdict(layer) for layer in self.layers]
+        return {"layers": rows, "rest": self.rest, "bytes": self.bytes, "float_bytes": self.float_bytes}
+
+
+def make_plan(model: nn.Module, recipe: Recipe) -> Plan:
+    """Tries the recipe's passes on a copy of `model`, without the trainings.
+
+    Bytes are the entropies of positions and symbols. Raises RecipeError or ModelError for what a pass cannot
+    do: unknown criterion, a `skip` that matches nothing, pruning after sharing.
+    """
+    trial = copy.deepcopy(model)
+    touched: dict[str, list[str]] = {name: [] for name, _ in weighted_layers(trial)}
+    shared: set[str] = set()
+    for step in recipe.steps:
+        for name in _try(trial, step, recipe.seed):
+            touched[name].append("prune" if step.prune else "share")
+            if step.share:
+                shared.add(name)
+    rows = tuple(
+        _row(name, layer.weight.detach(), touched[name], name in shared, recipe.storage)
+        for name, layer in weighted_layers(trial)
+    )
+    rest = _HEADER + _rest_bytes(model, {f"{name}.weight" for name in touched}, recipe.storage)
+    return Plan(rows, rest, float32_bytes(model.state_dict()))
+
+
+def _try(model: nn.Module, step: Step, seed: int) -> list[str]:
+    """Does the step's pass at once and returns the names of the layers it changed."""
+    generator = torch.Generator().manual_seed(seed)
+    if step.prune and step.prune.std is not None:
+        record = prune_by_std(model, step.prune.std, skip=step.prune.skip)
+    elif step.prune and step.prune.sparsity is not None:
+        options = step.prune.model_dump(include={"scope", "criterion", "skip"})
+        record = prune(model, step.prune.sparsity, generator=generator, **options)
+    elif step.share:
+        record = share(model, generator=generator, **step.share.model_dump(exclude={"trained"}))
+    else:
+        return []
+    return [layer.name for layer in record.layers]
+
+
+def _row(name: str, weight: Tensor, passes: Sequence[str], is_shared: bool, storage: Keep) -> LayerPlan:
+    values, counts = weight[weight != 0].unique(return_counts=True)
+    size, used = weight.numel(), int(counts.sum())
+    bits = size * entropy_bits(torch.tensor([size - used, used]).numpy())
+    if is_shared:
+        bits += used * entropy_bits(counts.numpy()) + len(values) * _BITS[storage.codebook]
+    else:
+        bits += used * _BITS[storage.other]
+    levels = len(values) if is_shared else None
+    what = ", ".join(passes) or "as it is"
+    return LayerPlan(name, tuple(weight.shape), size, what, size - used, levels, round(bits / 8) + _RECORD)
+
+
+def _rest_bytes(model: nn.Module, weights: set[str], storage: Keep) -> int:
+    """Everything but the layers' weights: normalisation, with its statistics or without, biases, the rest."""
+    norms = {name for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
+    bits = 0
+    for key, value in model.state_dict().items():
+        module, _, last = key.rpartition(".")
+        if key in weights or not value.is_floating_point():
+            continue
+        statistics = last in ("running_mean", "running_var")
+        if statistics and storage.fold:
+            continue
+        bits += value.numel() * (
+            32 if statistics else _BITS[storage.norm if module in norms else storage.other]
+        )
+    return -(-bits // 8)

@@ -1,0 +1,110 @@
+"""Tables for the terminal, from what plan, results.json and `inspect` hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from pithnet.artifact import Inspection
+    from pithnet.run.plan import Plan
+
+
+def _table(title: str, columns: str) -> Table:
+    """Columns by name; those that end in > are numbers."""
+    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for column in columns.split():
+        right = column.endswith(">")
+        table.add_column(column.removesuffix(">").replace("_", " "), justify="right" if right else "left")
+    return table
+
+
+def plan_table(plan: Plan, recipe: str) -> Table:
+    """What will happen to each layer."""
+    table = _table(f"Plan: {recipe}", "layer shape> weights> passes zeros> levels> bytes>")
+    for layer in plan.layers:
+        share = f"{100 * layer.zeros / layer.weights:.1f} %" if layer.weights else ""
+        levels = "" if layer.levels is None else str(layer.levels)
+        row = (
+            layer.name,
+            _shape(layer.shape),
+            f"{layer.weights:,}",
+            layer.passes,
+            share,
+            levels,
+            f"{layer.bytes:,}",
+        )
+        table.add_row(*row)
+    table.add_row("everything else", "", "", "", "", "", f"{plan.rest:,}")
+    table.add_row("expected", "", "", "", "", "", f"{plan.bytes:,}", style="bold")
+    return table
+
+
+def result_table(results: Mapping[str, Any]) -> Table:
+    """The float model, its trivial rivals, and the file."""
+    table = _table("", "what bytes> ratio> accuracy> 95_%_interval>")
+    table.add_row("float32", f"{results['float_bytes']:,}", "1.0x", *_accuracy(results["before"]))
+    for name, size in results["rivals"].items():
+        table.add_row(name, f"{size['bytes']:,}", f"{size['ratio']:.1f}x", "", "")
+    mine = (f"{results['bytes']:,}", f"{results['ratio']:.1f}x", *_accuracy(results["after"]))
+    table.add_row("model.pith", *mine, style="bold")
+    return table
+
+
+def result_lines(results: Mapping[str, Any]) -> list[str]:
+    """What the table does not say."""
+    lines = []
+    if results["difference"]:
+        d, n = results["difference"], results["after"]["n"]
+        interval = f"95 % interval {d['low']:+.2f} to {d['high']:+.2f}"
+        lines.append(f"{d['points']:+.2f} points on the same {n:,} images ({interval})")
+    if results["formula_ratio"]:
+        lines.append(
+            "Deep Compression's formula, which counts neither positions nor codebooks: "
+            f"{results['formula_ratio']:.1f}x"
+        )
+    return lines
+
+
+def inspection_table(found: Inspection) -> Table:
+    """A row per tensor."""
+    table = _table("", "tensor shape> coding zeros> levels> bits> bytes> positions> symbols> codebook>")
+    for t in found.tensors:
+        parts = (f"{t.bytes[p]:,}" for p in ("positions", "symbols", "codebook"))
+        row = (f"{t.zeros:,}", f"{t.levels:,}", f"{t.bits:.2f}", f"{sum(t.bytes.values()):,}", *parts)
+        table.add_row(t.name, _shape(t.shape), t.coding, *row)
+    return table
+
+
+def inspection_lines(found: Inspection) -> list[str]:
+    """The file as a whole."""
+    parts = ", ".join(f"{name} {size:,}" for name, size in found.parts.items() if size)
+    lines = [f"{found.bytes:,} bytes, {found.ratio:.1f}x smaller than float32: {parts}"]
+    facts = {
+        "architecture": found.architecture,
+        "data": found.dataset,
+        "recipe": found.recipe,
+        "BatchNorm": found.norm,
+        "source": found.source,
+    }
+    lines.append(", ".join(f"{k} {v}" for k, v in facts.items() if v is not None))
+    if found.normalization:
+        mean, std = (",".join(f"{v:g}" for v in part) for part in found.normalization)
+        lines.append(f"normalisation {mean}/{std}")
+    if found.claimed:
+        n, right = found.claimed
+        lines.append(f"claims {right:,} right of {n:,} images ({100 * right / max(n, 1):.2f} %)")
+    return [line for line in lines if line]
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _accuracy(evaluation: Mapping[str, Any] | None) -> tuple[str, str]:
+    if evaluation is None:
+        return "", ""
+    low, high = evaluation["interval"]
+    return f"{100 * evaluation['accuracy']:.2f} %", f"{100 * low:.2f} to {100 * high:.2f}"

@@ -1,0 +1,186 @@
+"""Training from random weights in a run folder, stoppable after every epoch."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from pithnet.data import Batches
+from pithnet.errors import PithError, RecipeError
+from pithnet.learn import (
+    Evaluation,
+    Objective,
+    Trainer,
+    Training,
+    cached_teacher_logits,
+    evaluate,
+    resolve_precision,
+)
+from pithnet.recipe import Train
+from pithnet.run.folder import RunFolder
+from pithnet.run.hardware import hardware
+from pithnet.run.inputs import (
+    check_architecture,
+    check_fit,
+    load_images,
+    load_network,
+    load_teacher,
+    normalization_of,
+)
+from pithnet.run.progress import Quiet
+from pithnet.run.settings import DataSettings, TrainSettings, from_json, to_json
+
+TEMPERATURE = 4.0
+VIEWS = 6  # augmented views of every image that a teacher is asked about, once
+
+
+def train(
+    data: DataSettings, settings: TrainSettings, out: Path, *, report: Quiet | None = None, command: str = ""
+) -> dict[str, Any]:
+    """Trains a network of the zoo and returns what results.json holds; a seed gives the same model.pt again.
+
+    `out` gets settings.json, events.jsonl, state.pt (after every epoch), model.pt (the last epoch's
+    state_dict) and results.json. Raises PithError for whatever is wrong, before `out` is made.
+    """
+    prepared = _Prepared(data, settings, report or Quiet())
+    folder = RunFolder.create(out, to_json("train", command, data, prepared.settings))
+    return prepared.run(folder, command)
+
+
+def resume(run: Path, *, report: Quiet | None = None) -> dict[str, Any]:
+    """Continues what `train` began there, and ends as it would have ended. Raises PithError as `train`."""
+    folder = RunFolder.open(run)
+    data, settings, command = from_json(folder.read_json("settings.json"), "train", TrainSettings, run)
+    return _Prepared(data, settings, report or Quiet()).run(folder, command)
+
+
+class _Prepared:
+    """Images, network and settings, checked; `run` only computes."""
+
+    def __init__(self, data: DataSettings, settings: TrainSettings, report: Quiet) -> None:
+        self.data, self.report = data, report
+        training_of(settings)
+        name = check_architecture(settings.model)
+        self.images = load_images(data, train=True, seed=settings.seed, progress=report.download)
+        self.normalization = normalization_of(data)
+        torch.manual_seed(settings.seed)
+        self.model = load_network(name, self.images, None)
+        check_fit(self.model, self.images, self.normalization, name)
+        # "auto" is decided by a stopwatch: a resumed run must not decide again.
+        x = next(iter(self.images.train_batches(settings.batch_size, self.normalization, False, 0)))[0]
+        assert x is not None
+        self.settings = replace(settings, precision=resolve_precision(settings.precision, self.model, x))
+        self.teacher = None
+        if settings.teacher is not None:
+            self.teacher = load_teacher(settings.teacher, self.images, data)
+        elif self.images.train is not None and self.images.train.labels is None:
+            raise RecipeError(
+                f"the training images of {data.name} have no labels: give a --teacher, or labelled images"
+            )
+
+    def run(self, folder: RunFolder, command: str) -> dict[str, Any]:
+        state = folder.load_state()
+        if state is not None:
+            self.model.load_state_dict(state["model"])
+        trainer = Trainer(
+            self.model,
+            self._batches(folder.path),
+            training_of(self.settings),
+            on_batch=lambda done, total: self.report.batch("train", done, total),
+        )
+        if state is not None:
+            trainer.load_state_dict(state["trainer"])
+        self.report.begin(self.settings.epochs, trainer.epoch)
+        for record in trainer.run():
+            folder.event("epoch", number=0, step="train", **asdict(record))
+            folder.save_state({"model": self.model.state_dict(), "trainer": trainer.state_dict()})
+            self.report.epoch("train", record, self.settings.epochs)
+        save_checkpoint(folder.path / "model.pt", self.model.state_dict())
+        results = self._results(folder, command)
+        folder.write_json("results.json", results)
+        return results
+
+    def _batches(self, run: Path) -> Batches:
+        s = self.settings
+        batches = self.images.train_batches(s.batch_size, self.normalization, True, s.seed)
+        if self.teacher is None:
+            return batches
+        source = self.images.train_batches(s.batch_size, self.teacher.normalization, True, s.seed)
+        answered = self._on_teacher
+        return batches.with_soft(
+            cached_teacher_logits(self.teacher.model, source, VIEWS, run / "cache", answered)
+        )
+
+    def _on_teacher(self, done: int, total: int) -> None:
+        self.report.batch("teacher", done, total)
+
+    def _results(self, folder: RunFolder, command: str) -> dict[str, Any]:
+        measured = evaluate(self.model, self.images.test_batches(self.normalization))
+        epochs = folder.events("epoch")
+        return {
+            "kind": "train",
+            "model": self.settings.model,
+            "dataset": self.data.name,
+            "test": evaluation_json(measured),
+            "measured_on": measured_on(self.data),
+            "epochs": self.settings.epochs,
+            "seed": self.settings.seed,
+            "seconds": sum(e["seconds"] for e in epochs),
+            "normalization": {"mean": list(self.normalization.mean), "std": list(self.normalization.std)},
+            "settings": asdict(self.settings),
+            "hardware": hardware(),
+            "command": command,
+        }
+
+
+def training_of(settings: TrainSettings) -> Training:
+    """The settings as the trainer takes them. Raises RecipeError naming the option that is out of range."""
+    names = ("epochs", "lr", "schedule", "warmup", "momentum", "weight_decay")
+    try:
+        checked = Train.model_validate({name: getattr(settings, name) for name in names})
+    except ValidationError as e:
+        fault = e.errors()[0]
+        option = str(fault["loc"][0]).replace("_", "-")
+        raise RecipeError(f"--{option} {fault['input']}: {fault['msg']}") from None
+    if settings.batch_size < 1:
+        raise RecipeError(f"--batch-size {settings.batch_size}: a batch has 1 image or more")
+    for name in ("label_smoothing", "distill"):
+        value = getattr(settings, name)
+        if not 0 <= value <= 1:
+            raise RecipeError(f"--{name.replace('_', '-')} {value}: choose a number from 0 to 1")
+    objective = Objective(
+        settings.label_smoothing, settings.distill if settings.teacher else 0.0, TEMPERATURE
+    )
+    return Training(**checked.model_dump(), precision=settings.precision, objective=objective)
+
+
+def evaluation_json(e: Evaluation) -> dict[str, Any]:
+    """accuracy (0-1), its 95 % interval, n, loss."""
+    return {"accuracy": e.accuracy, "interval": list(e.interval), "n": e.n, "loss": e.loss}
+
+
+def measured_on(data: DataSettings) -> str:
+    """What an accuracy was measured on, for results."""
+    return f"{data.val} held-out training images" if data.val else "test images"
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Tensor]) -> None:
+    """A plain dict of tensors by torch.save, whole or not at all. Raises PithError where it cannot be."""
+    try:
+        # torch.save writes the file's name into the archive: only the final name gives the same bytes.
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as staged:
+            part = Path(staged) / path.name
+            torch.save(dict(state), part)
+            with open(part, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(part, path)
+    except (OSError, RuntimeError) as e:
+        raise PithError(f"{path} cannot be written: {e}; free some space or choose another folder") from None

@@ -1,0 +1,47 @@
+"""Help is quick: nothing heavy is imported for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pithnet.cli import app
+
+from .conftest import Run
+
+HEAVY = ("torch", "numpy", "pydantic", "plotly", "matplotlib", "yaml", "jinja2")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; from pithnet.cli import main; main(sys.argv[1:]);"
+        f"print('HEAVY', [m for m in {HEAVY} if m in sys.modules])"
+    )
+    start = time.perf_counter()
+    out = subprocess.run(
+        [sys.executable, "-c", script, "compress", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "--weights" in out
+    assert "HEAVY []" in out
+    # Half a second on an idle machine; torch alone takes longer than this on a busy one.
+    assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize(
+    "command", ["train", "compress", "evaluate", "inspect", "unpack", "report", "lab", "demo"]
+)
+def test_every_command_explains_itself(command: str, run: Run) -> None:
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert f"pithnet {command}" in out
+    assert app[command].help
+
+
+def test_importing_pithnet_does_not_import_torch() -> None:
+    script = (
+        "import sys, pithnet; assert 'torch' not in sys.modules; pithnet.prune; assert 'torch' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

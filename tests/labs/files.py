@@ -1,0 +1,45 @@
+"""What any lab must have left behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+
+def read_results(out: Path) -> dict[str, Any]:
+    return json.loads((out / "results.json").read_text())
+
+
+def items(results: dict[str, Any]) -> list[str]:
+    """The items that have rows, in order."""
+    return sorted({row["item"] for row in results["rows"]})
+
+
+def check_png(path: Path) -> None:
+    """A drawing: large enough, and not one colour."""
+    pixels = np.asarray(Image.open(path).convert("L"))
+    assert min(pixels.shape) > 250, path
+    assert pixels.std() > 5, path
+
+
+def check_page(path: Path, answers: list[tuple[str, str]]) -> None:
+    """One self-contained page that has interactive plots and every answer."""
+    page = path.read_text().replace("\xa0", " ")
+    assert page.count("Plotly.newPlot") or page.count("plotly")
+    assert 'src="http' not in page
+    for question, answer in answers:
+        assert question in page
+        assert len(answer) > 80
+        # Up to the first character that HTML writes otherwise, or that is marked up.
+        plain = min([answer.find(c) for c in "'`<>&\"" if c in answer] or [len(answer)])
+        assert answer[:plain] in page, question
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as f:
+        return list(csv.DictReader(f))

@@ -1,0 +1,45 @@
+"""Choosing a number format."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pithnet.errors import RecipeError
+from pithnet.learn import precision
+from pithnet.learn.precision import autocast, resolve_precision
+
+from .problems import network
+
+X = torch.randn(4, 1, 8, 8)
+
+
+@pytest.mark.parametrize(("fast", "expected"), [(0.5, "bf16"), (0.95, "float32"), (2.0, "float32")])
+def test_auto_takes_bf16_only_where_it_is_clearly_faster(
+    monkeypatch: pytest.MonkeyPatch, fast: float, expected: str
+) -> None:
+    seconds = {"float32": 1.0, "bf16": fast}
+    monkeypatch.setattr(precision, "_step_seconds", lambda model, x, name: seconds[name])
+    assert resolve_precision("auto", network(), X) == expected
+    assert resolve_precision("bf16", network(), X) == "bf16"
+
+
+def test_measuring_leaves_the_model_as_it_was() -> None:
+    model = network().eval()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    assert resolve_precision("auto", model, X) in ("bf16", "float32")
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert not model.training
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_autocast_changes_the_format_of_the_computation() -> None:
+    with autocast(torch.device("cpu"), "bf16"):
+        assert network()(X).dtype == torch.bfloat16
+    with autocast(torch.device("cpu"), "float32"):
+        assert network()(X).dtype == torch.float32
+
+
+def test_an_unknown_precision_gets_its_nearest() -> None:
+    with pytest.raises(RecipeError, match=r"'bf15'\. Did you mean bf16"):
+        resolve_precision("bf15", network(), X)

@@ -1,0 +1,202 @@
+"""Training repeats with its seed and goes on after a stop as if there had been none."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from pithnet.errors import DataError, ModelError, RecipeError
+from pithnet.learn import Objective, StepSchedule, Trainer, Training, parameter_groups
+from pithnet.passes import GradualPruning, LevelTraining, freeze_levels, prune, share
+from pithnet.surgery import latent_weight, restore
+
+from .problems import batches, equal, network
+
+EPOCHS = 3
+Begin = Callable[[nn.Module], StepSchedule | None]
+
+
+def gradual(model: nn.Module) -> StepSchedule:
+    return GradualPruning(model, 0.7, ramp=0.9, updates=7)
+
+
+def random_pruning(model: nn.Module) -> StepSchedule:
+    return GradualPruning(model, 0.7, ramp=0.9, updates=7, criterion="random", seed=5)
+
+
+def levels(model: nn.Module) -> StepSchedule:
+    prune(model, 0.3)
+    return LevelTraining(model, levels=4, rate_weight=0.05, updates=7)
+
+
+def shared(model: nn.Module) -> None:
+    share(model, 2)
+
+
+BEGIN: dict[str, Begin] = {
+    "plain": lambda model: None,
+    "gradual pruning": gradual,
+    "random pruning": random_pruning,
+    "levels": levels,
+    "codebooks": shared,
+}
+
+
+def levels_again(model: nn.Module) -> StepSchedule:
+    return LevelTraining(model, levels=4, rate_weight=0.05, updates=7)
+
+
+# How a resumed run begins on a restored model: one-shot passes are on it already.
+RESUME: dict[str, Begin] = {**BEGIN, "levels": levels_again, "codebooks": lambda model: None}
+
+
+def trainer(model: nn.Module, before_step: StepSchedule | None) -> Trainer:
+    return Trainer(model, batches(), Training(EPOCHS, lr=0.05, warmup=0.2), before_step=before_step)
+
+
+@pytest.mark.parametrize("name", BEGIN)
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_a_training_stopped_after_any_epoch_ends_in_the_same_bits(name: str, stop: int) -> None:
+    whole = network()
+    uninterrupted = list(trainer(whole, BEGIN[name](whole)).run())
+
+    first = network()
+    before = trainer(first, BEGIN[name](first))
+    file = io.BytesIO()
+    for record in before.run():
+        if record.epoch == stop:
+            torch.save({"model": first.state_dict(), "trainer": before.state_dict()}, file)
+            break
+    file.seek(0)
+    state = torch.load(file, weights_only=True)
+
+    second = restore(network(seed=9), state["model"])
+    after = trainer(second, RESUME[name](second))
+    after.load_state_dict(state["trainer"])
+    resumed = list(after.run())
+    assert equal(second, whole)
+    assert [r.loss for r in resumed] == [r.loss for r in uninterrupted[stop:]]
+    if name == "levels":
+        assert freeze_levels(second) == freeze_levels(whole)
+        assert equal(second, whole)
+
+
+def test_the_seed_decides_and_nothing_else_does() -> None:
+    def run(seed: int) -> nn.Module:
+        model = network()
+        torch.manual_seed(torch.seed())
+        list(Trainer(model, batches(seed=seed), Training(1, lr=0.05)).run())
+        return model
+
+    assert equal(run(1), run(1))
+    assert not equal(run(1), run(2))
+
+
+def test_training_learns_and_records_what_it_did() -> None:
+    model = network()
+    seen: list[tuple[int, int]] = []
+    work = Trainer(model, batches(), Training(6, lr=0.05), on_batch=lambda *at: seen.append(at))
+    records = list(work.run())
+    assert [r.epoch for r in records] == [1, 2, 3, 4, 5, 6]
+    assert records[-1].loss < records[0].loss - 0.1
+    assert all(r.images == 64 and r.accuracy is not None for r in records), "70 images in 4 batches of 16"
+    assert seen[:4] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert list(work.run()) == [], "there is nothing left to train"
+
+
+def test_the_learning_rate_follows_the_schedule_and_scales_shared_values() -> None:
+    model = network()
+    share(model, 2)
+    rates: list[dict[int, float]] = []
+    work = trainer(model, None)
+    work.before_step = lambda done: rates.append(  # type: ignore[assignment]
+        {len(g["params"][0]): g["lr"] for g in work.optimizer.param_groups}
+    )
+    list(work.run())
+    assert len(rates) == 13
+    steps = [group[4] for group in rates[:12]]
+    assert steps.index(max(steps)) == 3, "the rise ends at step 0.2 * 12, rounded up"
+    shared_groups = [g for g in work.optimizer.param_groups if "lr_scale" in g]
+    sizes = {id(latent_weight(getattr(model, n))): getattr(model, n).weight.numel() for n in LAYERS}
+    assert len(shared_groups) == 4
+    for group in shared_groups:
+        assert group["lr_scale"] == pytest.approx((sizes[id(group["params"][0])] / 4) ** -0.5)
+
+
+LAYERS = ("conv1", "conv2", "conv3", "linear")
+
+
+def test_weight_decay_touches_matrices_only() -> None:
+    model = network()
+    share(model, 2, skip=("conv2", "linear"))
+    groups = parameter_groups(model, 0.1)
+    decayed = {id(p) for g in groups if g["weight_decay"] for p in g["params"]}
+    assert decayed == {id(model.conv2.weight), id(model.linear.weight)}
+    assert sum(len(g["params"]) for g in groups) == len(list(model.parameters()))
+    model.linear.weight.requires_grad_(False)
+    assert {id(p) for g in parameter_groups(model, 0.1) if g["weight_decay"] for p in g["params"]} == {
+        id(model.conv2.weight)
+    }
+
+
+def test_masks_are_exact_after_each_epoch() -> None:
+    model = network()
+    prune(model, 0.6)
+    zero = model.conv3.weight == 0
+    for _ in trainer(model, None).run():
+        assert torch.equal(model.conv3.weight == 0, zero)
+    assert 0 < int(zero.sum()) < zero.numel()
+
+
+def test_a_schedule_shorter_than_its_updates_still_ends() -> None:
+    model = network()
+    schedule = GradualPruning(model, 0.5, ramp=1.0, updates=1000)
+    list(trainer(model, schedule).run())
+    assert schedule.record is not None
+    assert schedule.record.sparsity == pytest.approx(0.5, abs=1e-3)
+
+
+def test_training_from_a_teacher_needs_no_labels() -> None:
+    model, teacher = network(), network(seed=4).eval()
+    objective = Objective(distill=1.0, temperature=2.0)
+    work = Trainer(model, batches(labelled=False), Training(4, lr=0.05, objective=objective), teacher=teacher)
+    records = list(work.run())
+    assert records[-1].loss < records[0].loss
+    assert records[0].accuracy is None
+    assert not any(p.grad is not None for p in teacher.parameters())
+
+
+def test_neither_labels_nor_teacher_is_refused() -> None:
+    work = Trainer(network(), batches(labelled=False), Training(1))
+    with pytest.raises(RecipeError, match="needs labels or a teacher"):
+        next(work.run())
+
+
+def test_a_diverging_loss_is_refused() -> None:
+    work = Trainer(network(), batches(), Training(2, lr=1e30, warmup=0.0))
+    with pytest.raises(
+        ModelError, match=r"the training loss is (nan|inf) in epoch 1; lower the learning rate"
+    ):
+        list(work.run())
+
+
+def test_batches_without_length_or_images_are_refused() -> None:
+    def stream() -> Iterator[Any]:
+        yield from batches()
+
+    with pytest.raises(DataError, match="how many batches"):
+        next(Trainer(network(), stream(), Training(1)).run())
+    with pytest.raises(DataError, match="no images to train on"):
+        next(Trainer(network(), [], Training(1)).run())
+
+
+def test_bfloat16_trains_float32_weights() -> None:
+    model = network()
+    records = list(Trainer(model, batches(), Training(4, lr=0.05, precision="bf16")).run())
+    assert records[-1].loss < records[0].loss
+    assert {p.dtype for p in model.parameters()} == {torch.float32}

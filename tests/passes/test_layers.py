@@ -1,0 +1,89 @@
+"""Which layers a pass takes, and which it refuses by name."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from pithnet.errors import ModelError
+from pithnet.passes import GradualPruning, LevelTraining, freeze_levels, prune, selected_layers, share
+
+from .networks import net
+
+
+class Reader(nn.Module):
+    """An LSTM between linear layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.lstm, self.after = nn.Linear(4, 4), nn.LSTM(4, 4), nn.Linear(4, 2)
+
+
+def test_convolutions_and_linear_layers_are_taken_by_name() -> None:
+    assert [name for name, _ in selected_layers(net())] == ["0", "3", "6"]
+    assert [name for name, _ in selected_layers(net(), ("[36]",))] == ["0"]
+
+
+def test_nothing_left_is_refused() -> None:
+    with pytest.raises(ModelError, match="no convolution or linear layer left"):
+        selected_layers(net(), ("*",))
+    with pytest.raises(ModelError, match="no convolution or linear layer left"):
+        selected_layers(nn.BatchNorm2d(3))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_bad_number_is_refused_by_layer(bad: float) -> None:
+    model = net()
+    with torch.no_grad():
+        model[3].weight[0, 0, 0, 0] = bad
+    for what in (lambda: prune(model, 0.5), lambda: share(model, 2), lambda: LevelTraining(model, 2)):
+        with pytest.raises(ModelError, match=r"3\.weight holds NaN or inf"):
+            what()
+    prune(model, 0.5, skip=("3",))
+
+
+def test_recurrent_and_attention_layers_are_refused_by_name_unless_skipped() -> None:
+    with pytest.raises(ModelError, match=r"lstm \(LSTM\) cannot be compressed; add 'lstm' to skip"):
+        prune(Reader(), 0.5)
+    model = Reader()
+    untouched = model.lstm.weight_ih_l0.detach().clone()
+    prune(model, 0.5, skip=("lstm",))
+    LevelTraining(model, 2, skip=("lstm",))
+    freeze_levels(model)
+    assert torch.equal(model.lstm.weight_ih_l0, untouched)
+    with pytest.raises(ModelError, match=r"0 \(MultiheadAttention\)"):
+        share(nn.Sequential(nn.MultiheadAttention(4, 2), nn.Linear(4, 4)), 2)
+
+
+def test_weight_norm_is_refused_by_name() -> None:
+    with pytest.raises(ModelError, match="1 with a _WeightNorm parametrization cannot be compressed"):
+        prune(nn.Sequential(nn.Linear(4, 4), weight_norm(nn.Linear(4, 4))), 0.5)
+
+
+def test_tied_weights_are_refused_by_name() -> None:
+    model = nn.Sequential(nn.Embedding(6, 4), nn.Linear(4, 6, bias=False))
+    model[1].weight = model[0].weight
+    with pytest.raises(ModelError, match=r"1\.weight, which is tied to 0\.weight, cannot be compressed"):
+        share(model, 2)
+    twice = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4))
+    twice[2].weight = twice[0].weight
+    with pytest.raises(ModelError, match=r"0\.weight, which is tied to 2\.weight,"):
+        prune(twice, 0.5)
+    prune(twice, 0.5, skip=("0", "2"))
+
+
+def test_one_module_in_two_places_is_no_tie() -> None:
+    layer = nn.Linear(4, 4)
+    record = prune(nn.Sequential(layer, nn.ReLU(), layer), 0.5)
+    assert [(row.name, row.zeros) for row in record.layers] == [("0", 8)]
+
+
+def test_passes_come_one_after_another_on_one_model() -> None:
+    model = net()
+    schedule = GradualPruning(model, 0.5, ramp=0.5)
+    schedule(1.0)
+    LevelTraining(model, 2)
+    freeze_levels(model)
+    assert share(model, 1).layers[0].levels <= 2

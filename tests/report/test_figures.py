@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pithnet.errors import PithError
+from pithnet.report import figures
+from pithnet.report.figures import FrontierPoint
+
+
+def _pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("L"), dtype=float)
+
+
+def test_the_same_figure_is_the_same_file_at_150_dpi(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        figures.save_png(
+            figures.lines({"a": ([1, 2], [3, 4]), "b": ([1, 2], [4, 3])}, "Loss", "epoch"), tmp_path / name
+        )
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert _pixels(tmp_path / "a.png").shape == (630, 1050)
+
+
+def test_pattern_is_darker_where_more_is_left(tmp_path: Path) -> None:
+    mask = np.zeros((8, 4, 3, 3), dtype=bool)
+    mask[:4] = True
+    fig = figures.pattern({"conv": mask, "dense": np.ones((2000, 3))})
+    shown = np.asarray(fig.axes[0].images[0].get_array())
+    np.testing.assert_array_equal(shown, np.repeat([1.0, 0.0], 4)[:, None].repeat(36, 1))
+    assert fig.axes[0].get_title() == "conv: 50.0 % zeros"
+    pixels = _pixels(figures.save_png(fig, tmp_path / "p.png"))
+    assert (pixels < 100).mean() > 0.2
+
+
+def test_a_pattern_finer_than_its_pixels_shows_shares() -> None:
+    mask = np.zeros((4, 10_000), dtype=bool)
+    mask[:, ::4] = True
+    shown = np.asarray(figures.pattern({"x": mask}).axes[0].images[0].get_array())
+    assert shown.shape[1] <= 400
+    assert shown.mean() == pytest.approx(0.25, abs=0.01)
+
+
+@pytest.mark.parametrize("shape", [(5,), (), (0, 3)])
+def test_patterns_need_two_dimensions(shape: tuple[int, ...]) -> None:
+    with pytest.raises(PithError, match=r"bias has shape .*a pattern needs two dimensions or more"):
+        figures.pattern({"bias": np.ones(shape)})
+
+
+def test_nothing_to_draw_is_refused() -> None:
+    with pytest.raises(PithError, match="no mask to draw"):
+        figures.pattern({})
+    with pytest.raises(PithError, match="at least one panel"):
+        figures.panels(0)
+
+
+def test_undominated_points_are_those_no_other_beats() -> None:
+    a, b, c, d = (FrontierPoint(*p) for p in ((10, 0.8), (20, 0.7), (20, 0.9), (30, 0.9)))
+    assert figures.undominated([d, c, b, a]) == [a, c]
+    assert figures.undominated([]) == []
+
+
+def test_frontier_draws_intervals_and_the_float_model() -> None:
+    points = [FrontierPoint(20_000, 0.90, 0.89, 0.92), FrontierPoint(36_000, 0.91)]
+    ax = figures.frontier({"ours": points}, "Sizes", reference=0.9175).axes[0]
+    bars = ax.containers[0].lines[2][0].get_segments()  # type: ignore[attr-defined]
+    assert bars[0][:, 1].tolist() == pytest.approx([89.0, 92.0])
+    assert bars[1][:, 1].tolist() == pytest.approx([91.0, 91.0])
+    assert any(line.get_ydata()[0] == pytest.approx(91.75) for line in ax.lines)
+    assert ax.get_xscale() == "log"
+
+
+def test_bars_keep_their_order(tmp_path: Path) -> None:
+    fig = figures.bars({"first": 1.0, "second": 3.0}, "Zeros", "share")
+    ax = fig.axes[0]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["first", "second"]
+    assert [p.get_width() for p in ax.patches] == [1.0, 3.0]
+    assert ax.yaxis_inverted(), "the first is on top"
+
+
+def test_unwritable_figure_is_one_line(tmp_path: Path) -> None:
+    fig, _ = figures.axes("t")
+    with pytest.raises(PithError, match="cannot be written"):
+        figures.save_png(fig, tmp_path / "none" / "a.png")

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import base64
+import json
+import re
+import struct
+from pathlib import Path
+
+import plotly.graph_objects as go
+import pytest
+
+from pithnet.errors import PithError
+from pithnet.report import Page
+from pithnet.report.templating import rich_text
+
+from .reader import Reader
+
+PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 300, 150) + b"rest"
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("a **b** `c`", "a <strong>b</strong> <code>c</code>"),
+        ("`a ** b ** c`", "<code>a ** b ** c</code>"),
+        ("**`x` is <1>**", "<strong><code>x</code> is &lt;1&gt;</strong>"),
+        ("2 ** 3 ** 4", "2 ** 3 ** 4"),
+        (
+            "<script>alert(1)</script> & `<i>`",
+            "&lt;script&gt;alert(1)&lt;/script&gt; &amp; <code>&lt;i&gt;</code>",
+        ),
+        ("95 % of 5 %", "95\N{NO-BREAK SPACE}% of 5\N{NO-BREAK SPACE}%"),
+        ("one ` and one **", "one ` and one **"),
+    ],
+)
+def test_texts_are_escaped_but_for_bold_and_code(text: str, html: str) -> None:
+    assert str(rich_text(text)) == html
+
+
+def test_page_holds_its_blocks_in_order_and_fetches_nothing(tmp_path: Path) -> None:
+    page = Page("Lab <pruning>", "with `--quick`")
+    page.section("One-shot")
+    page.text("Zeros stay **zero**.")
+    page.table([{"what": "<q>", "accuracy": 0.9153}, {"what": "std", "accuracy": 0.9}], caption="Rows")
+    page.facts([("36,061 bytes", "File", "")])
+    page.code("steps:\n  - <x>", "Recipe")
+    page.image(PNG, "A pattern")
+    html = page.write(tmp_path / "page.html").read_text("utf-8")
+    read = Reader(html)
+    assert read.all_of("h1") == ["Lab <pruning>"]
+    assert read.all_of("h2") == ["One-shot"]
+    assert read.tables == [[["what", "accuracy"], ["<q>", "0.9153"], ["std", "0.9000"]]]
+    assert read.all_of("pre") == ["steps:\n  - <x>"]
+    order = [
+        read.text.index(t) for t in ("One-shot", "Zeros stay", "Rows", "36,061 bytes", "<x>", "A pattern")
+    ]
+    assert order == sorted(order)
+    assert [a[:22] for a in read.addresses] == ["data:image/png;base64,"]
+    assert "default-src 'none'" in html, "the browser itself is told to fetch nothing"
+    assert len(html) < 20_000, "no plotly.js where there is no figure"
+
+
+def test_a_table_scrolls_in_its_own_box_and_may_be_folded() -> None:
+    page = Page("p")
+    page.table([{"a": 1}], folded="20 vectors")
+    read = Reader(page.render())
+    assert read.all_of("summary") == ["20 vectors"]
+    assert "scroll" in read.classes
+
+
+def test_sections_of_the_same_name_have_their_own_anchors() -> None:
+    page = Page("p")
+    for heading in ("Zeros", "Zeros", "§", "Rows & columns"):
+        page.section(heading)
+    read = Reader(page.render())
+    assert read.addresses == ["#zeros", "#zeros-1", "#section", "#rows-columns"]
+
+
+def test_figures_bring_plotly_once_and_their_data_cannot_end_the_script() -> None:
+    page = Page("p")
+    hostile = "</script><script>alert(1)</script>"
+    fig = go.Figure(go.Bar(x=[hostile], y=[2.5]))
+    fig.update_layout(title="Zeros <per> layer", width=1400, height=333)
+    page.figure(fig, "first")
+    page.figure(go.Figure(go.Scatter(x=[1, 2], y=[3, 4])), "second")
+    html = page.render()
+    assert html.count("plotly.js v") == 1
+    specs = [json.loads(s) for s in re.findall(r'<script type="application/json">(.*?)</script>', html)]
+    assert specs[0]["data"][0]["x"] == [hostile]
+    assert specs[1]["data"][0]["type"] == "scatter"
+    assert "width" not in specs[0]["layout"], "a fixed width is cut off on a phone"
+    assert specs[0]["layout"]["height"] == 333
+    assert '<p class="title">Zeros &lt;per&gt; layer</p>' in html
+    assert fig.layout.width == 1400, "the caller's figure is left alone"
+
+
+def test_image_is_embedded_and_shown_smaller_than_its_pixels(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(PNG)
+    page = Page("p")
+    page.image(tmp_path / "a.png", 'say "a"')
+    html = page.render()
+    assert base64.b64encode(PNG).decode() in html
+    assert 'width="192"' in html
+    assert 'alt="say &#34;a&#34;"' in html
+
+
+def test_images_that_are_none_are_refused(tmp_path: Path) -> None:
+    page = Page("p")
+    with pytest.raises(
+        PithError, match=r"none.png cannot be read: No such file or directory; draw it before"
+    ):
+        page.image(tmp_path / "none.png")
+    (tmp_path / "a.png").write_bytes(b"GIF89a")
+    with pytest.raises(PithError, match=r"a.png is no PNG; save the figure with report.figures.save_png"):
+        page.image(tmp_path / "a.png")
+    with pytest.raises(PithError, match="the image is no PNG"):
+        page.image(b"")
+
+
+def test_unwritable_page_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(PithError, match=r"page.html cannot be written: No such file or directory; free"):
+        Page("p").write(tmp_path / "none" / "page.html")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,105 @@
+"""A run folder survives what may happen to it, and says what cannot be done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from pithnet.errors import PithError
+from pithnet.run.folder import RunFolder, write_atomic
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder.create(tmp_path / "runs" / "one", {"seed": 1})
+
+
+def test_a_new_folder_keeps_its_settings_and_is_not_overwritten(folder: RunFolder) -> None:
+    assert RunFolder.open(folder.path).read_json("settings.json") == {"seed": 1}
+    with pytest.raises(PithError, match="holds a run already; continue it with --resume"):
+        RunFolder.create(folder.path, {})
+    assert folder.read_json("settings.json") == {"seed": 1}
+
+
+def test_there_must_be_a_run_to_continue(tmp_path: Path) -> None:
+    with pytest.raises(PithError, match="holds no run to continue"):
+        RunFolder.open(tmp_path)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PithError, match=r"file/run cannot be created: Not a directory; choose another --out"):
+        RunFolder.create(tmp_path / "file" / "run", {})
+    with pytest.raises(PithError, match="cannot be created: File exists"):
+        RunFolder.create(tmp_path / "file", {})
+    for path in (tmp_path / "none" / "a.json", tmp_path / "file" / "a.json"):
+        with pytest.raises(PithError, match=r"a\.json cannot be written: "):
+            write_atomic(path, b"x")
+
+
+def test_a_write_that_fails_leaves_what_was_there(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.write_json("results.json", [1])
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(PithError, match=r"results\.json cannot be written: No space left on device"):
+        folder.write_json("results.json", [2])
+    assert folder.read_json("results.json") == [1]
+    assert not [p for p in folder.path.iterdir() if "part" in p.name or "tmp" in p.name]
+
+
+def test_json_that_is_missing_or_damaged_is_named(folder: RunFolder) -> None:
+    (folder.path / "bad.json").write_text("{")
+    for name in ("none.json", "bad.json"):
+        with pytest.raises(PithError, match=f"{name} cannot be read"):
+            folder.read_json(name)
+
+
+def test_events_are_lines_in_order(folder: RunFolder) -> None:
+    folder.event("epoch", loss=0.5)
+    folder.event("pass", what="prune")
+    folder.event("epoch", loss=0.25)
+    lines = (folder.path / "events.jsonl").read_text().splitlines()
+    assert [json.loads(line)["event"] for line in lines] == ["epoch", "pass", "epoch"]
+    assert [e["loss"] for e in folder.events("epoch")] == [0.5, 0.25]
+    assert folder.events("nothing") == []
+
+
+def test_a_state_comes_back_to_the_bit(folder: RunFolder) -> None:
+    assert folder.load_state() is None
+    content = {
+        "step": 2,
+        "trainer": {"epoch": 1},
+        "model": {"w": torch.randn(3, 2), "m": torch.tensor([True])},
+    }
+    folder.save_state(content)
+    state = RunFolder.open(folder.path).load_state()
+    assert state is not None
+    assert (state["step"], state["trainer"]) == (2, {"epoch": 1})
+    assert torch.equal(state["model"]["w"], content["model"]["w"])
+    assert torch.equal(state["model"]["m"], content["model"]["m"])
+
+
+def test_loading_a_state_forgets_the_events_after_it_and_half_a_line(folder: RunFolder) -> None:
+    folder.event("epoch", n=1)
+    folder.save_state({"step": 0})
+    folder.event("epoch", n=2)
+    with open(folder.path / "events.jsonl", "a") as log:
+        log.write('{"event": "ep')
+    again = RunFolder.open(folder.path)
+    again.load_state()
+    again.event("epoch", n=2)
+    assert [e["n"] for e in again.events("epoch")] == [1, 2]
+
+
+def test_a_damaged_state_is_named(folder: RunFolder) -> None:
+    folder.save_state({"step": 0, "model": {"w": torch.zeros(500)}})
+    path = folder.path / "state.pt"
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(PithError, match=r"state\.pt"):
+        folder.load_state()

@@ -1,0 +1,142 @@
+"""The public names: what they are, and the README's promise for any nn.Module and any loader."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import pithnet as pn
+
+RECIPE = pn.recipe.parse(
+    {
+        "name": "api",
+        "batch_size": 32,
+        "steps": [
+            {"prune": {"sparsity": 0.5, "ramp": 0.5}, "train": {"epochs": 2, "lr": 0.05}},
+            {"share": {"bits": 3}, "train": {"epochs": 1, "lr": 0.01}},
+        ],
+        "distill": {"weight": 0.5},
+    },
+    "api",
+)
+
+
+class Net(nn.Module):
+    """Nothing of the zoo."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 8, 3)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.conv(x).relu().mean((2, 3)))
+
+
+@pytest.fixture
+def loader() -> DataLoader[tuple[torch.Tensor, ...]]:
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(96, 1, 6, 6, generator=g)
+    return DataLoader(TensorDataset(x, (x.mean((1, 2, 3)) > 0).long()), batch_size=32)
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return Net()
+
+
+def test_compress_any_module(
+    model: nn.Module, loader: DataLoader[tuple[torch.Tensor, ...]], tmp_path: Path
+) -> None:
+    kept = {k: v.clone() for k, v in model.state_dict().items()}
+    result = pn.compress(model, train=loader, val=loader, recipe=RECIPE)
+    assert all(torch.equal(v, kept[k]) for k, v in model.state_dict().items())
+    result.save(tmp_path / "net.pith")
+    assert result.bytes == (tmp_path / "net.pith").stat().st_size
+    assert result.ratio == pytest.approx(4 * 98 / result.bytes)
+    assert result.before is not None
+    assert result.after is not None
+    assert (result.before.n, result.after.n) == (96, 96)
+    assert f"{result.bytes:,} bytes" in str(result)
+    loaded = pn.load(tmp_path / "net.pith", model=Net())
+    assert not loaded.training
+    x = next(iter(loader))[0]
+    assert torch.equal(loaded(x), result.model(x))
+    assert (result.model.conv.weight == 0).sum() + (result.model.head.weight == 0).sum() == 44
+    page = result.report(tmp_path / "page.html")
+    assert "api" in page.read_text()
+    with pytest.raises(pn.ArtifactError, match="names no zoo architecture"):
+        pn.load(tmp_path / "net.pith")
+
+
+def test_a_network_of_the_zoo_is_named_in_the_file(tmp_path: Path) -> None:
+    data = pn.data.load("digits", None, "test").take(torch.arange(64))
+    batches = pn.data.Batches(data, 64, pn.data.NORMALIZATIONS["digits"])
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("name: one\nsteps:\n  - share: {bits: 2}\n")
+    result = pn.compress(
+        pn.zoo.build("digits-cnn", width=8), val=batches, recipe=recipe, out=tmp_path / "run"
+    )
+    found = pn.inspect(tmp_path / "run" / "model.pith")
+    assert (found.architecture, dict(found.arguments)) == ("digits-cnn", {"width": 8})
+    assert found.normalization == ((0.3053,), (0.3758,))
+    assert found.bytes == result.bytes
+    assert pn.load(tmp_path / "run" / "model.pith").conv1.weight.shape == (8, 1, 3, 3)
+    with pytest.raises(pn.PithError, match="holds a run already"):
+        pn.compress(pn.zoo.build("digits-cnn"), recipe=recipe, out=tmp_path / "run")
+
+
+def test_temporary_files_go_with_the_result(
+    model: nn.Module, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    recipe = pn.recipe.parse({"name": "x", "steps": [{"share": {"bits": 2}}]}, "x")
+    result = pn.compress(model, recipe=recipe)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert result.before is None
+    del result
+    gc.collect()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_compress_refuses(model: nn.Module, loader: DataLoader[tuple[torch.Tensor, ...]]) -> None:
+    with pytest.raises(pn.RecipeError, match="needs training data"):
+        pn.compress(model, recipe=RECIPE)
+    with pytest.raises(pn.RecipeError, match="start anew every epoch"):
+        pn.compress(model, train=iter(loader), recipe=RECIPE)
+    with pytest.raises(pn.RecipeError, match="start anew every epoch"):
+        pn.compress(model, train=(b for b in loader), recipe=RECIPE)
+    with pytest.raises(pn.RecipeError, match=r"Did you mean deep-compression\?"):
+        pn.compress(model, train=loader, recipe="deep-compresion")
+    with torch.no_grad():
+        model.head.weight[0, 0] = torch.inf
+    with pytest.raises(pn.ModelError, match=r"head\.weight holds NaN or inf"):
+        pn.compress(model, train=loader, recipe=RECIPE)
+
+
+def test_passes_alone(model: nn.Module, tmp_path: Path) -> None:
+    record = pn.prune(model, sparsity=0.5)
+    assert record.sparsity == 0.5
+    pn.share(model, bits=2)
+    final = pn.finalize(model)
+    pn.save(final, tmp_path / "m.pith")
+    restored = pn.restore(Net(), model.state_dict())
+    assert torch.equal(restored.conv.weight, model.conv.weight)
+    assert torch.equal(pn.load(tmp_path / "m.pith", model=Net()).conv.weight, final.conv.weight)
+
+
+@pytest.mark.parametrize("name", pn.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(pn, name) is not None
+    assert name in dir(pn)
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(AttributeError, match="pithnet has no 'prunne'"):
+        _ = pn.prunne
