@@ -3,10 +3,8 @@
     python benchmarks/bench_training.py [--images 1024] [--rounds 3] [--model resnet20] [--threads N] [--json]
 
 All train on the same random 32 x 32 images by SGD with momentum, batches of 128.
-- pithnet float32, pithnet bf16: Trainer and Batches (whole batches cropped and flipped at once,
-channels_last).
-- per sample: contiguous float32, each image padded, cropped, flipped and normalised in Python by a
-DataLoader.
+- pithnet float32, pithnet bf16: Trainer and Batches (whole batches cropped and flipped, channels_last).
+- per sample: contiguous float32, each image padded, cropped, flipped, normalised in Python by a DataLoader.
 - tensors: contiguous float32, batches cut from one normalised tensor, nothing augmented.
 `ratio` compares the faster precision of pithnet with each of the others.
 """

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from pithnet import artifact, zoo
+from pithnet.artifact import Metadata
 from pithnet.data import ArrayData, Augmentation, Batches, Normalization
 from pithnet.errors import DataError, ModelError, RecipeError
 from pithnet.learn import evaluate
@@ -65,6 +66,23 @@ def problem(**changes: Any) -> Problem:
 
 def recipe(content: dict[str, Any], **changes: Any) -> Recipe:
     return parse({**content, **changes}, "test")
+
+
+_encode, _encoded = artifact.encode, {}
+
+
+@pytest.fixture(autouse=True)
+def equal_models_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same tensors give the same file (tests/artifact); here the question is which tensors come out."""
+
+    def remembered(model: nn.Module, meta: Metadata) -> bytes:
+        state = artifact.plain_state(model)
+        key = (repr(meta), *((name, value.numpy().tobytes()) for name, value in state.items()))
+        if key not in _encoded:
+            _encoded[key] = _encode(model, meta)
+        return _encoded[key]
+
+    monkeypatch.setattr(artifact, "encode", remembered)
 
 
 class Crash(Exception):

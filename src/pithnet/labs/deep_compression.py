@@ -167,8 +167,8 @@ class DeepCompressionLab:
         best = min(enough, key=lambda r: r["bits"]) if enough else max(rows, key=lambda r: r["agreement"])
         rule = (
             "fewest bits that give the pruned network's answer on at least "
-            f"{100 * self.settings.agreement:g} % "
-            "of a tenth of the training images, before codebooks are fine-tuned; else those that agree most"
+            f"{100 * self.settings.agreement:g} % of a tenth of the training images, before codebooks are "
+            "fine-tuned; else those that agree most"
         )
         return {"bits": best["bits"], "rule": rule, "met": bool(enough)}
 

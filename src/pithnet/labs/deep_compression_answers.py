@@ -32,8 +32,8 @@ def _bits(book: Notebook) -> str:
     kept = "all" if all(r["zeros_kept"] for r in rows) else "not all"
     return (
         f"{best['bits']} bits, by a rule that looks at no test image: {best['rule']}{met}. On the test "
-        "images that is "
-        f"{difference(chosen)} against the pruned network. {listed}. Zeros stayed zero in {kept} of them."
+        f"images that is {difference(chosen)} against the pruned network. {listed}. Zeros stayed zero in "
+        f"{kept} of them."
     )
 
 
@@ -48,23 +48,17 @@ def _inits(book: Notebook) -> str:
         parts.append(
             f"At {bits} bits `{least['init']}` ends at the least inertia and `{most['init']}` at "
             f"{most['inertia'] / least['inertia'] - 1:+.1%} of it; `{slowest['init']}` takes the most "
-            "iterations "
-            f"({slowest['iterations']:,} over all layers). Before fine-tuning accuracies run from "
+            f"iterations ({slowest['iterations']:,} over all layers). Before fine-tuning accuracies run from "
             f"{percent(min(r['accuracy_before'] for r in group))} to "
-            f"{percent(max(r['accuracy_before'] for r in group))}, "
-            f"after it from {percent(min(r['accuracy'] for r in group))} to "
-            f"{percent(max(r['accuracy'] for r in group))}"
+            f"{percent(max(r['accuracy_before'] for r in group))}, after it from "
+            f"{percent(min(r['accuracy'] for r in group))} to {percent(max(r['accuracy'] for r in group))}"
         )
     exact = all(r["masks_exact"] for r in rows)
     return (
         f"{'. '.join(parts)}. While codebooks train every zero stays zero: "
-        f"{'exact after every epoch' if exact else 'NOT exact after every epoch'}. One seed; differences "
-        "between "
-        "initialisations below a point are within what another seed may change. Known beside this run: "
-        "linear "
-        "initialisation keeps the few large weights represented (Han et al. 2016), density follows the bulk "
-        "and "
-        "loses them."
+        f"{'exact after every epoch' if exact else 'NOT exact after every epoch'}. One seed: differences of "
+        "less than a point would need more. Known beside this run: linear initialisation keeps the few large "
+        "weights represented (Han et al. 2016), density follows the bulk and loses them."
     )
 
 
@@ -78,18 +72,13 @@ def _huffman(book: Notebook) -> str:
     better = "positions coded apart" if sparse < dense else "zero as a symbol"
     return (
         f"Over the non-zero weights {total['huffman_bits']:.3f} bits a weight, {excess:.3f} above the "
-        "entropy of "
-        f"{total['entropy_bits']:.3f} and below the fixed width of {total['fixed_bits']:g}. With zero as a "
-        "symbol "
-        f"{total['dense_huffman_bits']:.3f} bits a weight against an entropy of "
-        f"{total['dense_entropy_bits']:.3f} and a "
-        f"fixed width of {total['dense_fixed_bits']:g}. In bytes, without codebooks: {sparse:,.0f} with "
-        "positions coded "
-        f"apart, {dense:,.0f} with zero as a symbol; {better} is smaller here. Known beside this run: a "
-        "Huffman code "
-        "spends at least one bit on a symbol, so it is far above the entropy where one symbol, here zero, "
-        "has most of "
-        "the weights. The codes are canonical: their lengths are all a file has to store."
+        f"entropy of {total['entropy_bits']:.3f} and below the fixed width of {total['fixed_bits']:g}. With "
+        f"zero as a symbol {total['dense_huffman_bits']:.3f} bits a weight against an entropy of "
+        f"{total['dense_entropy_bits']:.3f} and a fixed width of {total['dense_fixed_bits']:g}. In bytes, "
+        f"without codebooks: {sparse:,.0f} with positions coded apart, {dense:,.0f} with zero as a symbol; "
+        f"{better} is smaller here. Known beside this run: a Huffman code spends at least one bit on a "
+        "symbol, so it is far above the entropy where one symbol, here zero, has most of the weights. The "
+        "codes are canonical: their lengths are all a file has to store."
     )
 
 
@@ -103,13 +92,10 @@ def _positions(book: Notebook) -> str:
     best = total["positions_chosen_bytes"]
     return (
         f"Deep Compression's relative index with bounded gaps takes {fixed:,} bytes at its best fixed width "
-        f"and {gaps:,} "
-        f"Huffman coded; the smallest coding of each layer takes {best:,}, {1 - best / gaps:.1%} less "
-        f"({counts} of "
-        f"{len(layers)} layers). If each layer's zeros lay anywhere independently, "
-        f"{total['positions_entropy_bytes']:,.0f} would be the least; `kernels` can go below, because it "
-        "learns which "
-        "channels and kernels are denser."
+        f"and {gaps:,} Huffman coded; the smallest coding of each layer takes {best:,}, "
+        f"{1 - best / gaps:.1%} less ({counts} of {len(layers)} layers). If each layer's zeros lay anywhere "
+        f"independently, {total['positions_entropy_bytes']:,.0f} would be the least; `kernels` can go below, "
+        "because it learns which channels and kernels are denser."
     )
 
 
@@ -124,15 +110,12 @@ def _pipeline(book: Notebook) -> str:
     same = "the same bits" if whole["logits_identical_after_reload"] else "NOT the same bits"
     return (
         f"By the source's formula {whole['formula_ratio']:.1f} times ({percent(whole['nonzero_share'])} of "
-        "the weights are "
-        f"not zero, {whole['quant_bits']} bits, {whole['huffman_length']:.3f} bits after Huffman); by the "
-        "bytes of the file "
-        f"{whole['ratio']:.1f} times ({whole['float_bytes']:,} -> {whole['bytes']:,}). The formula leaves "
-        "out positions "
-        f"({whole['parts']['positions']:,} bytes here), codebooks, BN and headers. Accuracy "
-        f"{percent(whole['accuracy_before'])} -> {percent(whole['accuracy'])}: {difference(whole)}. {met}. "
-        "The file, loaded, "
-        f"gives {same} as the network it was made of."
+        f"the weights are not zero, {whole['quant_bits']} bits, {whole['huffman_length']:.3f} bits after "
+        f"Huffman); by the bytes of the file {whole['ratio']:.1f} times ({whole['float_bytes']:,} -> "
+        f"{whole['bytes']:,}). The formula leaves out positions ({whole['parts']['positions']:,} bytes "
+        f"here), codebooks, BN and headers. Accuracy {percent(whole['accuracy_before'])} -> "
+        f"{percent(whole['accuracy'])}: {difference(whole)}. {met}. The file, loaded, gives {same} as the "
+        "network it was made of."
     )
 
 
@@ -141,8 +124,6 @@ def _settings(book: Notebook) -> str:
     tune, recipe = s["tune"], s["recipe"]
     return (
         f"The recipe `{recipe['name']}` as results.json has it; items 1 to 3 start from its pruned network. "
-        "Codebooks: "
-        f"{tune['epochs']} epochs of SGD, learning rate {tune['lr']} falling by a cosine, momentum "
-        f"{tune['momentum']}, no "
-        f"weight decay on codebooks, batches of {recipe['batch_size']}."
+        f"Codebooks: SGD for {tune['epochs']} epoch(s), learning rate {tune['lr']} falling by a cosine, "
+        f"momentum {tune['momentum']}, no weight decay on codebooks, batches of {recipe['batch_size']}."
     )

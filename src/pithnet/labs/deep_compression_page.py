@@ -35,8 +35,7 @@ def _start(book: Notebook, page: Page) -> None:
     recipe = book.facts["settings"]["recipe"]
     page.text(
         f"The network is pruned by the first step of the recipe `{recipe['name']}`; items 1 to 3 start from "
-        "it, and item 4 "
-        "is the recipe as a whole."
+        "it, and item 4 is the recipe as a whole."
     )
     columns = {"what": "network", **ACCURACY, "difference": "points vs float", "zeros": "zeros"}
     write_tables(book, "0", columns, page, "95 % Wilson intervals.")
@@ -63,10 +62,8 @@ def _sharing(
     }
     caption = (
         "k-means in each layer on the non-zero weights, linear initialisation, no fine-tuning. Same answers "
-        "and KL are "
-        "against the pruned network on a tenth of the training images. Index and codebook bytes count "
-        "fixed-width "
-        "indices and float32 values only; the file is the whole `.pith`."
+        "and KL are against the pruned network on a tenth of the training images. Index and codebook bytes "
+        "count fixed-width indices and float32 values only; the file is the whole `.pith`."
     )
     rows = [r for r in book.of("1") if "accuracy" in r]
     write_tables(book, "1", columns, page, caption, rows)

@@ -53,8 +53,8 @@ class Notebook:
             for fact, value in self.facts.items():
                 if fact not in ("hardware", "command") and found[fact] != value:
                     raise PithError(
-                        f"{self.path} was measured with another {fact} ({found[fact]}, not {value}); "
-                        "resume with the same arguments, or choose another --out"
+                        f"{self.path} was measured with another {fact} ({found[fact]}, not {value}); resume "
+                        "with the same arguments, or choose another --out"
                     )
         except (OSError, ValueError, TypeError, KeyError):
             raise PithError(f"{self.path} is not a lab's result; choose another --out") from None

@@ -45,18 +45,16 @@ def _threshold(book: Notebook) -> str:
     ahead = sum(g > 0 for g in gains)
     verdict = (
         f"At equal zeros the standard deviation is ahead in {ahead} of {len(gains)} comparisons without "
-        "retraining "
-        f"(mean {100 * float(np.mean(gains)):+.2f} points; one seed, no interval for interpolated values). "
+        f"retraining (mean {100 * float(np.mean(gains)):+.2f} points; one seed, no interval for interpolated "
+        "values). "
         if gains
         else ""
     )
     known = (
         "Known beside this run: s times a layer's standard deviation prunes the same share of every layer "
-        "whose weights "
-        "have the same shape of distribution, more where the tails are heavy; so it spares layers whose "
-        "weights "
-        "matter about equally. But the share of zeros is a result, not a setting: a percentile hits it "
-        "exactly."
+        "whose weights are distributed alike, and more of one with heavier tails, so it follows the layer "
+        "where a percentile does not. But its share of zeros is a result, not a setting: a percentile hits "
+        "it exactly."
     )
     return f"{'. '.join(parts)}. {verdict}{known}"
 
@@ -67,11 +65,10 @@ def _structured(book: Notebook) -> str:
     ratio = s["empty_kernels"] / s["empty_kernels_if_scattered"] if s["empty_kernels_if_scattered"] else 0.0
     return (
         f"At {percent(sparsest['sparsity'])} zeros ({sparsest['what']}) {s['empty_kernels']:,} of "
-        f"{s['kernels']:,} "
-        f"kernels are zero as a whole, {ratio:.1f} times the {s['empty_kernels_if_scattered']:,.0f} that "
-        "zeros scattered "
-        f"independently in each layer would give, and {s['empty_filters']} of {s['filters']} filters. "
-        f"{_structure_verdict(s)} Dense hardware gains nothing from such zeros; a file does."
+        f"{s['kernels']:,} kernels are zero as a whole, {ratio:.1f} times the "
+        f"{s['empty_kernels_if_scattered']:,.0f} that zeros scattered independently in each layer would "
+        f"give, and {s['empty_filters']} of {s['filters']} filters. {_structure_verdict(s)} Dense hardware "
+        "gains nothing from such zeros; a file does."
     )
 
 
@@ -106,11 +103,10 @@ def _layers(book: Notebook) -> str:
     return (
         f"By {std['what']}: {_extremes(std['layers'])}. By one ranking over all layers at "
         f"{percent(ranked['sparsity'])}: {_extremes(layers)}. Over the {len(layers)} layers the rank "
-        "correlation of sparsity with the standard deviation of the start's weights is "
-        f"{by_std:+.2f}, with the layer's size {by_size:+.2f}. "
-        "Known beside this run: a global ranking takes the smallest weights wherever they are, and the wide "
-        "late layers have the smallest (fan-in initialisation, weight decay) and the most redundancy, the "
-        "first layer and the classifier the least."
+        f"correlation of sparsity with the standard deviation of the start's weights is {by_std:+.2f}, with "
+        f"the layer's size {by_size:+.2f}. Known beside this run: a global ranking takes the smallest "
+        "weights wherever they are, and the wide late layers have the smallest (fan-in initialisation, "
+        "weight decay) and the most redundancy, the first layer and the classifier the least."
     )
 
 
@@ -124,8 +120,7 @@ def _retraining(book: Notebook) -> str:
         "The mask. Here it is part of the weight's parametrization: a pruned weight is computed as zero in "
         "every forward pass and gets no gradient, so neither momentum nor weight decay can move it. Every "
         f"zero was compared bit for bit after each epoch: exact in {exact} of {epochs} epochs of {len(rows)} "
-        "trainings. "
-        f"It brings {sparsest['what']} from {percent(sparsest['accuracy_before'])} to "
+        f"trainings. It brings {sparsest['what']} from {percent(sparsest['accuracy_before'])} to "
         f"{percent(sparsest['accuracy'])}."
     )
     if control is not None:
@@ -138,11 +133,10 @@ def _schedules(book: Notebook) -> str:
     ranked, gain = book.of("5")
     return (
         f"{one_shot['what']}: {percent(one_shot['accuracy'])}; iterative per layer: "
-        f"{percent(iterative['accuracy'])}, "
-        f"{difference(minus)} against one-shot; iterative global: {percent(ranked['accuracy'])}, "
-        f"{difference(gain)} "
-        f"against per layer. Against the start: {difference(one_shot)}, {difference(iterative)} and "
-        f"{difference(ranked)}. One seed each: the intervals are over images, not over trainings."
+        f"{percent(iterative['accuracy'])}, {difference(minus)} against one-shot; iterative global: "
+        f"{percent(ranked['accuracy'])}, {difference(gain)} against per layer. Against the start: "
+        f"{difference(one_shot)}, {difference(iterative)} and {difference(ranked)}. One seed each: the "
+        "intervals are over images, not over trainings."
     )
 
 
@@ -151,11 +145,8 @@ def _settings(book: Notebook) -> str:
     r = s["retrain"]
     return (
         f"Every retraining: {epochs['retraining']} epochs of SGD, {r['schedule']} learning rate up to "
-        f"{r['lr']}, momentum "
-        f"{r['momentum']}, weight decay {r['weight_decay']}, batches of {s['batch_size']}. Iterative: before "
-        "each of "
-        f"the first {epochs['prunings']} epochs the share of zeros rises by "
-        f"{100 * s['target'] / epochs['prunings']:g} %, to {100 * s['target']:g} %; a pruned weight may come "
-        "back until "
-        "the last of these."
+        f"{r['lr']}, momentum {r['momentum']}, weight decay {r['weight_decay']}, batches of "
+        f"{s['batch_size']}. Iterative: before each of the first {epochs['prunings']} epochs the share of "
+        f"zeros rises by {100 * s['target'] / epochs['prunings']:g} %, to {100 * s['target']:g} %; a pruned "
+        "weight may come back until the last of these."
     )

@@ -190,7 +190,10 @@ class GradualPruning:
 
     def __call__(self, done: float) -> None:
         """done: share of the training, in [0, 1]."""
-        update = min(int(done / self.ramp * self.updates) + 1, self.updates) if self.ramp else self.updates
+        if done < self.ramp:
+            update = min(int(done / self.ramp * self.updates) + 1, self.updates)
+        else:
+            update = self.updates
         if update == self._last:
             return
         self._last = update
