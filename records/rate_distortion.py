@@ -2,8 +2,8 @@
 
     python records/rate_distortion.py --weights RUN/step-1.pt --float resnet20.pt --data-root DATA --out DIR
 
-`step-1.pt` is what `pithnet compress --recipe smallest` leaves after its pruning step. Every point is a recipe
-of its own (POINTS: zeros, levels, rate weight), run and stored like any other; DIR/results.json gets a row each.
+`step-1.pt` is what `pithnet compress --recipe smallest` leaves after its pruning step. Every point is a
+recipe of its own (POINTS: zeros, levels, rate weight), stored like any other, and a row of DIR/results.json.
 No point is chosen: the whole curve is the result. Points that DIR has already are not measured again.
 """
 

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +29,7 @@ app = App(
     suppress_keyboard_interrupt=False,  # main says how to resume
 )
 Data = Annotated[DataSettings, Parameter(name="*")]
+_TYPED: ContextVar[list[str]] = ContextVar("typed")
 _DATA, _TRAIN, _COMPRESS = DataSettings(), TrainSettings(), CompressSettings()
 
 
@@ -219,8 +221,10 @@ def lab(
 
 def main(tokens: list[str] | None = None) -> int:
     """Runs the command line and returns the exit code: 0, 2 for what the user can mend, 130 when stopped."""
+    typed = sys.argv[1:] if tokens is None else tokens
+    _TYPED.set(typed)
     try:
-        app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        app(typed, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as e:
         return _fail(f"{' '.join(str(e).split())} See pithnet --help.")
     except PithError as e:
@@ -242,7 +246,8 @@ def _fail(message: str) -> int:
 
 
 def _command() -> str:
-    return shlex.join(["pithnet", *sys.argv[1:]])
+    """What was typed, for results.json."""
+    return shlex.join(["pithnet", *_TYPED.get()])
 
 
 def _run_folder(out: Path | None, resume: Path | None, untouched: bool) -> Path:

@@ -26,7 +26,7 @@ def test_run_folder(compressed: Path) -> None:
     assert results["before"]["n"] == results["after"]["n"] == 500
     assert (results["epochs"], results["seed"], results["dataset"]) == (3, 0, "digits")
     assert results["hardware"]["cores"] >= 1
-    assert results["command"].startswith("pithnet ")
+    assert results["command"].startswith("pithnet compress --model digits-cnn --")
     assert pn.load_recipe(compressed / "recipe.yaml").name == "tiny"
     assert "<html" in (compressed / "report.html").read_text()
 

@@ -22,7 +22,7 @@ def test_run_folder(trained: Path) -> None:
     assert low < results["test"]["accuracy"] < high
     assert (results["epochs"], results["seed"], results["dataset"]) == (3, 0, "digits")
     assert results["hardware"]["cores"] >= 1
-    assert results["command"].startswith("pithnet ")
+    assert results["command"].startswith("pithnet train --model digits-cnn --")
     events = [json.loads(line) for line in (trained / "events.jsonl").read_text().splitlines()]
     assert [e["epoch"] for e in events if e["event"] == "epoch"] == [1, 2, 3]
     settings = json.loads((trained / "settings.json").read_text())

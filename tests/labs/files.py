@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pithnet.labs.phrases import Answer
+
 
 def read_results(out: Path) -> dict[str, Any]:
     return json.loads((out / "results.json").read_text())
@@ -27,12 +29,12 @@ def check_png(path: Path) -> None:
     assert pixels.std() > 5, path
 
 
-def check_page(path: Path, answers: list[tuple[str, str]]) -> None:
+def check_page(path: Path, answers: list[Answer]) -> None:
     """One self-contained page that has interactive plots and every answer."""
     page = path.read_text().replace("\xa0", " ")
     assert page.count("Plotly.newPlot") or page.count("plotly")
     assert 'src="http' not in page
-    for question, answer in answers:
+    for _, question, answer in answers:
         assert question in page
         assert len(answer) > 80
         # Up to the first character that HTML writes otherwise, or that is marked up.

@@ -45,7 +45,7 @@ def test_an_existing_lab_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_other_settings_are_not_mixed_in(tmp_path: Path) -> None:
     Notebook(tmp_path, FACTS)
-    with pytest.raises(PithError, match=r"measured with another settings .*resume with the same arguments"):
+    with pytest.raises(PithError, match=r"measured with settings\.epochs 3, not 4; resume with the same"):
         Notebook(tmp_path, {**FACTS, "settings": {"epochs": 4}}, resume=True)
 
 

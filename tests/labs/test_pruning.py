@@ -131,7 +131,8 @@ def test_tables_plots_and_page_are_there(out: Path, results: dict[str, Any]) -> 
 
 
 def test_answers_say_what_the_rows_say(out: Path, results: dict[str, Any]) -> None:
-    said = dict(answers(Notebook(out, {k: v for k, v in results.items() if k != "rows"}, resume=True)))
+    facts = {k: v for k, v in results.items() if k != "rows"}
+    said = {a.question: a.text for a in answers(Notebook(out, facts, resume=True))}
     retraining = said["What does a retraining loop add to a training loop?"]
     assert "exact in 30 of 30 epochs of 10 trainings" in retraining
     ranked = rows(results, "5")[0]
@@ -159,5 +160,5 @@ def test_resume_measures_what_is_missing_and_nothing_else(out: Path, results: di
 def test_a_second_run_into_the_same_folder_is_refused(out: Path) -> None:
     with pytest.raises(PithError, match="add --resume"):
         pruning.run(out, quick=True, progress=Quiet())
-    with pytest.raises(PithError, match="measured with another seeds"):
+    with pytest.raises(PithError, match="measured with seeds 0, not 1; resume with the same"):
         pruning.run(out, quick=True, resume=True, seed=1, progress=Quiet())

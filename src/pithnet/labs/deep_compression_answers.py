@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pithnet.labs.notebook import Notebook, Row
-from pithnet.labs.phrases import difference, percent
+from pithnet.labs.phrases import SETTINGS, Answer, difference, percent
 
 
-def answers(book: Notebook) -> list[tuple[str, str]]:
-    """(question, answer) in the order of the page."""
+def answers(book: Notebook) -> list[Answer]:
+    """In the order of the page."""
     return [
-        ("Which bit width is the best trade-off?", _bits(book)),
-        ("Which initialisation, and what does fine-tuning the codebooks add?", _inits(book)),
-        ("How good are the Huffman codes?", _huffman(book)),
-        ("How should the positions be coded?", _positions(book)),
-        ("How much smaller is it?", _pipeline(book)),
-        ("Which settings?", _settings(book)),
+        Answer("1", "Which bit width is the best trade-off?", _bits(book)),
+        Answer("2", "Which initialisation, and what does fine-tuning the codebooks add?", _inits(book)),
+        Answer("3", "How good are the Huffman codes?", _huffman(book)),
+        Answer("3", "How should the positions be coded?", _positions(book)),
+        Answer("4", "How much smaller is it?", _pipeline(book)),
+        Answer(SETTINGS, "Which settings?", _settings(book)),
     ]
 
 

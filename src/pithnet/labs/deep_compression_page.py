@@ -8,7 +8,7 @@ from torch import nn
 
 from pithnet.labs.deep_compression_answers import answers
 from pithnet.labs.notebook import Notebook, Row
-from pithnet.labs.page import ACCURACY, open_page, write_facts, write_tables
+from pithnet.labs.page import ACCURACY, open_page, write_answers, write_facts, write_tables
 from pithnet.labs.pictures import Album
 from pithnet.report import Page, write_csv
 from pithnet.surgery import weighted_layers
@@ -18,15 +18,17 @@ def write_results(book: Notebook, pruned: nn.Module, shared: Mapping[str, nn.Mod
     """Writes tables, plots and index.html beside results.json. shared: models whose weights are drawn."""
     page = open_page(book, "Deep Compression")
     album = Album(page, book.out)
+    said = answers(book)
     _start(book, page)
     _sharing(book, page, album, pruned, shared)
+    write_answers(page, said, "1")
     _initialisations(book, page, album)
+    write_answers(page, said, "2")
     _huffman(book, page, album)
+    write_answers(page, said, "3")
     _pipeline(book, page, album)
-    page.section("Answers")
-    for question, answer in answers(book):
-        page.text(f"**{question}** {answer}")
-    write_facts(book, page)
+    write_answers(page, said, "4")
+    write_facts(book, page, said)
     page.write(book.out / "index.html")
 
 
@@ -60,13 +62,13 @@ def _sharing(
         "file_ratio": "file ratio",
         "zeros_kept": "zeros kept",
     }
-    caption = (
+    page.text(
         "k-means in each layer on the non-zero weights, linear initialisation, no fine-tuning. Same answers "
         "and KL are against the pruned network on a tenth of the training images. Index and codebook bytes "
         "count fixed-width indices and float32 values only; the file is the whole `.pith`."
     )
     rows = [r for r in book.of("1") if "accuracy" in r]
-    write_tables(book, "1", columns, page, caption, rows)
+    write_tables(book, "1", columns, page, "95 % Wilson and paired intervals.", rows)
     names = [name for name, _ in weighted_layers(pruned)]
     largest = max(names, key=lambda n: dict(weighted_layers(pruned))[n].weight.numel())
     samples = {}

@@ -17,6 +17,22 @@ from pithnet.run.progress import Lines, Quiet
 
 Row = dict[str, Any]
 
+# Of what results.json says besides its rows.
+_MAY_DIFFER = ("hardware", "command")
+
+
+def flat(content: Any, name: str = "") -> dict[str, Any]:
+    """Nested mappings and lists of mappings as one, under dotted names; what is None is left out."""
+    if isinstance(content, list) and any(isinstance(v, dict) for v in content):
+        content = {str(i): v for i, v in enumerate(content, 1)}
+    if not isinstance(content, dict):
+        shown = ", ".join(map(str, content)) if isinstance(content, list) else content
+        return {} if content in (None, []) else {name: shown}
+    merged: dict[str, Any] = {}
+    for key, value in content.items():
+        merged |= flat(value, f"{name}.{key}" if name else key)
+    return merged
+
 
 class Notebook:
     """Rows by (item, what). A finished row is on disk at once, and is not measured again after `resume`.
@@ -50,14 +66,18 @@ class Notebook:
         try:
             found = json.loads(self.path.read_text())
             rows: list[Row] = found["rows"]
-            for fact, value in self.facts.items():
-                if fact not in ("hardware", "command") and found[fact] != value:
-                    raise PithError(
-                        f"{self.path} was measured with another {fact} ({found[fact]}, not {value}); resume "
-                        "with the same arguments, or choose another --out"
-                    )
+            theirs, mine = (
+                {k: f[k] for k in self.facts if k not in _MAY_DIFFER} for f in (found, self.facts)
+            )
         except (OSError, ValueError, TypeError, KeyError):
             raise PithError(f"{self.path} is not a lab's result; choose another --out") from None
+        before, now = flat(theirs), flat(mine)
+        for name in [*now, *before]:
+            if before.get(name) != now.get(name):
+                raise PithError(
+                    f"{self.path} was measured with {name} {before.get(name)}, not {now.get(name)}; resume "
+                    "with the same arguments, or choose another --out"
+                )
         return rows
 
     def _write(self) -> None:

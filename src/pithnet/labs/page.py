@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from pithnet.labs.notebook import Notebook, Row
+from pithnet.labs.notebook import Notebook, Row, flat
+from pithnet.labs.phrases import SETTINGS, Answer
 from pithnet.report import Page, write_csv
 
 ACCURACY = {"accuracy": "accuracy %", "low": "from %", "high": "to %"}
@@ -56,23 +56,18 @@ def write_tables(
         write_csv(book.out / f"item{item}-layers.csv", layers)
 
 
-def write_facts(book: Notebook, page: Page) -> None:
+def write_answers(page: Page, answers: Sequence[Answer], item: str) -> None:
+    """The answers that belong to an item, under its numbers."""
+    for answer in answers:
+        if answer.item == item:
+            page.text(f"**{answer.question}** {answer.text}")
+
+
+def write_facts(book: Notebook, page: Page, answers: Sequence[Answer]) -> None:
     """Settings, hardware, seed and command."""
     page.section("Settings")
+    write_answers(page, answers, SETTINGS)
     f = book.facts
     for what in ("settings", "hardware"):
-        page.table([{what: k, "value": str(v)} for k, v in _flat(f[what], "").items()])
+        page.table([{what: k, "value": str(v)} for k, v in flat(f[what]).items()])
     page.text(f"Measured by `{f['command']}` with seed {f['seeds'][0]}; all numbers are in `results.json`.")
-
-
-def _flat(content: Any, name: str) -> dict[str, Any]:
-    """Nested mappings and lists of mappings as one, under dotted names; what is None is left out."""
-    if isinstance(content, list) and any(isinstance(v, dict) for v in content):
-        content = {str(i): v for i, v in enumerate(content, 1)}
-    if not isinstance(content, dict):
-        shown = ", ".join(map(str, content)) if isinstance(content, list) else content
-        return {} if content in (None, []) else {name: shown}
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        flat |= _flat(value, f"{name}.{key}" if name else key)
-    return flat

@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from pithnet.labs.notebook import Notebook, Row
-from pithnet.labs.phrases import difference, percent
+from pithnet.labs.phrases import SETTINGS, Answer, difference, percent
 from pithnet.labs.sparsity import rank_correlation
 
 
-def answers(book: Notebook) -> list[tuple[str, str]]:
-    """(question, answer) in the order of the page."""
+def answers(book: Notebook) -> list[Answer]:
+    """In the order of the page."""
     return [
-        ("Percentile or standard deviation?", _threshold(book)),
-        ("Is the pattern of zeros structured?", _structured(book)),
-        ("Which layers become sparse, and why?", _layers(book)),
-        ("What does a retraining loop add to a training loop?", _retraining(book)),
-        ("One-shot, iterative or global?", _schedules(book)),
-        ("Which settings?", _settings(book)),
+        Answer("2", "Percentile or standard deviation?", _threshold(book)),
+        Answer("2", "Is the pattern of zeros structured?", _structured(book)),
+        Answer("3", "What does a retraining loop add to a training loop?", _retraining(book)),
+        Answer("5", "Which layers become sparse, and why?", _layers(book)),
+        Answer("5", "One-shot, iterative or global?", _schedules(book)),
+        Answer(SETTINGS, "Which settings?", _settings(book)),
     ]
 
 

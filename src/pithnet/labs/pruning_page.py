@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from pithnet.labs.notebook import Notebook
-from pithnet.labs.page import ACCURACY, open_page, percent_rows, write_facts, write_tables
+from pithnet.labs.page import ACCURACY, open_page, percent_rows, write_answers, write_facts, write_tables
 from pithnet.labs.pictures import Album
 from pithnet.labs.pruning_answers import answers
 from pithnet.report import Page
@@ -21,15 +21,15 @@ def write_results(book: Notebook, pictured: Mapping[str, nn.Module]) -> None:
     """Writes tables, plots and index.html beside results.json. pictured: models whose zeros are drawn."""
     page = open_page(book, "Pruning")
     album = Album(page, book.out)
+    said = answers(book)
     _baseline(book, page)
     _one_shot(book, page, album, pictured)
+    write_answers(page, said, "2")
     _retrained(book, page, album)
+    write_answers(page, said, "3")
     _iterative(book, page, album)
-    page.section("Answers")
-    for question, answer in answers(book):
-        page.text(f"**{question}** {answer}")
-    page.text("No setting was chosen on these numbers: all of them were fixed before the first run.")
-    write_facts(book, page)
+    write_answers(page, said, "5")
+    write_facts(book, page, said)
     page.write(book.out / "index.html")
 
 

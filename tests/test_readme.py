@@ -1,0 +1,74 @@
+"""The README does what it says: its Python runs, its commands parse, its recipe is valid."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import pithnet as pn
+from pithnet.cli import app
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    torch.save(pn.zoo.build("resnet20").state_dict(), "resnet20.pt")
+    images, labels = torch.randn(8, 3, 32, 32), torch.arange(8)
+    names: dict[str, object] = {"train_loader": [(images, labels)], "val_loader": [(images, labels)]}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), names)
+    model, record = names["model"], names["record"]
+    assert isinstance(model, torch.nn.Module)
+    assert isinstance(record, pn.passes.Record)
+    assert record.sparsity == pytest.approx(0.8, abs=1e-4)
+    assert all(layer.levels is not None and layer.levels <= 16 for layer in record.layers)
+    assert (tmp_path / "resnet20.pith").stat().st_size < 60_000
+    assert "deep-compression" in (tmp_path / "report.html").read_text()
+
+
+def commands() -> list[str]:
+    lines = "".join(blocks("sh")).replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.startswith("pithnet")]
+
+
+@pytest.mark.parametrize("line", commands())
+def test_commands_parse(line: str) -> None:
+    tokens = shlex.split(line)[1:]
+    command, bound, *_ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    assert command.__name__ == tokens[0]
+    assert bound.arguments
+
+
+def test_commands_are_found() -> None:
+    assert {shlex.split(line)[1] for line in commands()} >= {
+        "train",
+        "compress",
+        "evaluate",
+        "inspect",
+        "lab",
+    }
+
+
+def test_recipe_block_is_valid() -> None:
+    (block,) = blocks("yaml")
+    recipe = pn.recipe.parse(yaml.safe_load(block), "README.md")
+    assert recipe.epochs == 12
+
+
+def test_results_table_is_what_the_records_say() -> None:
+    done = subprocess.run([sys.executable, ROOT / "records" / "tables.py", "--check"], check=False)
+    assert done.returncode == 0, "run python records/tables.py"
