@@ -37,6 +37,7 @@ def open_lab(
     command += ["--quick"] if quick else ["--data", data]
     for option, value in (("--data-root", data_root), ("--weights", weights)):
         command += [option, str(value)] if value is not None else []
+    command += ["--seed", str(seed)] if seed else []
     book = Notebook(
         out,
         {
