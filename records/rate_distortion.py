@@ -40,7 +40,7 @@ steps:
   - share: {{levels: {levels}, rate_weight: {rate_weight}, trained: true}}
     train: {{epochs: {epochs}, lr: 0.01}}
 distill: {{weight: 0.9, temperature: 4, views: 4}}
-storage: {{codebook: float16, norm: fixed8, other: fixed8}}
+storage: {{codebook: float16, norm: fixed10, other: fixed8}}
 """
 
 
