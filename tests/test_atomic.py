@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pithnet.atomic import write_atomic
+from pithnet.atomic import staged, sweep, write_atomic
 from pithnet.errors import PithError
 
 
@@ -27,3 +27,40 @@ def test_a_file_for_a_folder_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(PithError, match="cannot be written: Not a directory"):
         write_atomic(tmp_path / "f" / "g", b"x")
     assert (tmp_path / "f").read_text() == "kept"
+
+
+def _stopped_halfway(path: Path) -> None:
+    with staged(path) as part:
+        part.write_bytes(b"half")
+        raise ValueError("stop")
+
+
+def test_staging_keeps_the_name_and_leaves_nothing_when_it_fails(tmp_path: Path) -> None:
+    with staged(tmp_path / "model.pt") as part:
+        assert part.name == "model.pt"
+        part.write_bytes(b"whole")
+    assert (tmp_path / "model.pt").read_bytes() == b"whole"
+    with pytest.raises(ValueError, match="stop"):
+        _stopped_halfway(tmp_path / "model.pt")
+    assert (tmp_path / "model.pt").read_bytes() == b"whole"
+    assert [p.name for p in tmp_path.iterdir()] == ["model.pt"]
+
+
+def test_two_that_write_one_file_do_not_meet(tmp_path: Path) -> None:
+    with staged(tmp_path / "f") as first:
+        first.write_bytes(b"first")
+        with staged(tmp_path / "f") as second:
+            second.write_bytes(b"second")
+        assert (tmp_path / "f").read_bytes() == b"second"
+    assert (tmp_path / "f").read_bytes() == b"first"
+
+
+def test_sweeping_takes_unfinished_files_only(tmp_path: Path) -> None:
+    (tmp_path / "archive.part").write_bytes(b"a download")
+    with staged(tmp_path / "f") as part:
+        part.write_bytes(b"half")
+        sweep(tmp_path)
+        assert [p.name for p in tmp_path.iterdir()] == ["archive.part"]
+        part.parent.mkdir()
+        part.write_bytes(b"whole")
+    assert (tmp_path / "f").read_bytes() == b"whole"

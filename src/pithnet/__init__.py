@@ -8,20 +8,66 @@ from typing import TYPE_CHECKING, Any
 from pithnet.errors import ArtifactError, DataError, ModelError, PithError, RecipeError
 
 if TYPE_CHECKING:
-    from pithnet import artifact, coding, data, learn, passes, recipe, report, surgery, tensor, zoo
+    from pithnet import (
+        artifact,
+        coding,
+        data,
+        deploy,
+        learn,
+        passes,
+        recipe,
+        report,
+        solvers,
+        surgery,
+        tensor,
+        zoo,
+    )
     from pithnet.api import CompressionResult, compress, inspect, save
     from pithnet.artifact import Inspection, Metadata, decode, encode, load
     from pithnet.learn import evaluate
-    from pithnet.passes import GradualPruning, LevelTraining, freeze_levels, prune, prune_by_std, share
+    from pithnet.passes import (
+        GradualPruning,
+        LevelTraining,
+        Regularization,
+        freeze_levels,
+        prune,
+        prune_by_std,
+        quantize,
+        regularize,
+        share,
+    )
     from pithnet.recipe import Recipe, load_recipe
     from pithnet.surgery import Storage, finalize, restore
 
-_ROOMS = ("artifact", "coding", "data", "learn", "passes", "recipe", "report", "surgery", "tensor", "zoo")
+_ROOMS = (
+    "artifact",
+    "coding",
+    "data",
+    "deploy",
+    "learn",
+    "passes",
+    "recipe",
+    "report",
+    "solvers",
+    "surgery",
+    "tensor",
+    "zoo",
+)
 _HOMES = {
     "api": ("CompressionResult", "compress", "inspect", "save"),
     "artifact": ("Inspection", "Metadata", "decode", "encode", "load"),
     "learn": ("evaluate",),
-    "passes": ("GradualPruning", "LevelTraining", "freeze_levels", "prune", "prune_by_std", "share"),
+    "passes": (
+        "GradualPruning",
+        "LevelTraining",
+        "Regularization",
+        "freeze_levels",
+        "prune",
+        "prune_by_std",
+        "quantize",
+        "regularize",
+        "share",
+    ),
     "recipe": ("Recipe", "load_recipe"),
     "surgery": ("Storage", "finalize", "restore"),
 }
@@ -39,12 +85,14 @@ __all__ = [
     "PithError",
     "Recipe",
     "RecipeError",
+    "Regularization",
     "Storage",
     "artifact",
     "coding",
     "compress",
     "data",
     "decode",
+    "deploy",
     "encode",
     "evaluate",
     "finalize",
@@ -56,11 +104,14 @@ __all__ = [
     "passes",
     "prune",
     "prune_by_std",
+    "quantize",
     "recipe",
+    "regularize",
     "report",
     "restore",
     "save",
     "share",
+    "solvers",
     "surgery",
     "tensor",
     "zoo",

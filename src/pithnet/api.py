@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,11 @@ from torch import nn
 
 from pithnet import artifact
 from pithnet.artifact import Inspection, Metadata
-from pithnet.errors import RecipeError
-from pithnet.learn import Evaluation
+from pithnet.learn import Evaluation, Loss, Metric, Scores
 from pithnet.recipe import Recipe, load_recipe, to_yaml
-from pithnet.report import write_report
+from pithnet.report import publish
 from pithnet.run.compress import Compression, Problem
-from pithnet.run.folder import RunFolder, write_atomic
+from pithnet.run.folder import RunFolder
 from pithnet.run.jobs import results_json
 from pithnet.run.plan import Plan, make_plan
 from pithnet.run.result import Result
@@ -29,7 +28,8 @@ class CompressionResult:
     """A compressed model, its file's bytes, and what was lost and gained; `print` shows it in a few lines.
 
     model: finalized, in eval mode: the very numbers of the file. before, after: the float model and the
-    compressed one on `val`, None without it. results: everything, as results.json holds it.
+    compressed one on `val`, None without it; an `Evaluation`, or with `metric` its `Scores`. results:
+    everything, as results.json holds it.
     """
 
     def __init__(self, result: Result, folder: RunFolder, results: dict[str, Any]) -> None:
@@ -40,11 +40,11 @@ class CompressionResult:
         return self.result.model
 
     @property
-    def before(self) -> Evaluation | None:
+    def before(self) -> Evaluation | Scores | None:
         return self.result.before
 
     @property
-    def after(self) -> Evaluation | None:
+    def after(self) -> Evaluation | Scores | None:
         return self.result.after
 
     @property
@@ -62,8 +62,12 @@ class CompressionResult:
         self.result.save(path)
 
     def report(self, path: str | Path) -> Path:
-        """Writes the report, one HTML page, and returns where. Raises PithError where it cannot."""
-        return write_report(self._folder.path, Path(path))
+        """Writes the report, one HTML page, and its figures as PNG beside it; returns the page's path.
+
+        The figures' folder is `figures` for a page named report.html, else the page's name with `-figures`.
+        Raises PithError where they cannot be written.
+        """
+        return publish(self._folder.path, Path(path))
 
     def __str__(self) -> str:
         return str(self.result)
@@ -75,37 +79,53 @@ def compress(
     val: Iterable[Any] | None = None,
     recipe: str | Path | Recipe = "deep-compression",
     *,
+    loss: Loss | None = None,
+    metric: Metric | None = None,
     teacher: nn.Module | None = None,
     out: str | Path | None = None,
     seed: int | None = None,
 ) -> CompressionResult:
     """Carries out a recipe on a copy of `model`; `model` itself stays as it is.
 
+    A loader is any iterable with a length that can be iterated again, such as a DataLoader, a list of batches
+    or `pn.data.Batches`. Its batches are (x, y), (x, y, teacher logits), x alone, or a dict, which holds the
+    labels under "labels", "label" or "y" and inputs under its other keys. x is a tensor (B, ...) of any
+    dtype, a tuple of them, for which the model is called as model(*x), or a dict: model(**x). Batches are
+    moved to the model's device. The logits are the model's output, its `.logits` or ["logits"], or the first
+    of a tuple.
+
     Args:
-        train: a loader of (x, y) or (x, y, teacher logits) to fine-tune on; x float32 (B, C, H, W), y
-            int64 (B,), or None where a teacher is enough. It has a length and can be iterated again, as a
-            DataLoader or `pn.data.Batches`.
-        val: a loader of (x, y) to measure accuracy on, before and after.
+        train: a loader to fine-tune on; y int64 (B,), the class. Without labels (and without `loss`) the
+            model learns from the float model's logits, or the teacher's, alone: distillation with weight 1,
+            whatever the recipe says. The run's events and its recipe.yaml say so.
+        val: a loader with labels to measure on, before and after, the same samples.
         recipe: a preset's name, a YAML file, or a Recipe.
+        loss: (outputs, targets) -> scalar tensor, the mean of the batch, in place of the cross-entropy:
+            `F.mse_loss`, say. outputs are what the model returned, targets what the loader gave: y, or None.
+            The recipe's distillation is left out unless outputs and targets are those of a classification;
+            to distil a regression, yield (x, the teacher's outputs). "auto" precision is float32.
+        metric: (outputs, targets) -> (B,), a score per sample, in place of the accuracy.
+            Of scores that are 0 or 1 the intervals are those of shares, of others the normal ones. It is
+            called by its function's name.
         teacher: who to learn from where the recipe distils; the float model itself without one.
         out: a folder that keeps the run: recipe, events, weights, model.pith, results.json.
-        seed: overrides the recipe's.
+        seed: overrides the recipe's. It decides the order of shuffled DataLoaders, too, and the global random
+            numbers are afterwards as they were.
 
-    Raises RecipeError for a recipe that is not valid or that the model or the data cannot give, ModelError
-    for NaN weights or nothing to compress, PithError where `out` cannot be written or holds a run.
+    Raises RecipeError for a recipe that is not valid or that the model or the data cannot give, DataError for
+    batches, labels, loss or metric that cannot be used, ModelError for NaN weights, outputs without logits or
+    nothing to compress, PithError where `out` cannot be written or holds a run. All but faults in later
+    batches of `train` is found before anything is trained.
     """
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     chosen = chosen if seed is None else chosen.model_copy(update={"seed": seed})
-    if train is not None and (isinstance(train, Iterator) or not isinstance(train, Sized)):
-        raise RecipeError(
-            "train must have a length and start anew every epoch, as a DataLoader does; this is a "
-            f"{type(train).__name__}"
-        )
-    problem = Problem(model, train, val, _metadata(model, train, val, chosen), teacher)
+    problem = Problem(model, train, val, teacher=teacher, loss=loss, metric=metric)
+    problem.metadata = _metadata(model, train, val, chosen)
     plan = make_plan(model, chosen)
+    work = Compression(problem, chosen)
     path = Path(tempfile.mkdtemp(prefix="pithnet-")) if out is None else Path(out)
     try:
-        finished = _run(problem, chosen, plan, path)
+        finished = _run(work, plan, path)
     except BaseException:
         if out is None:
             shutil.rmtree(path, ignore_errors=True)
@@ -115,13 +135,13 @@ def compress(
     return finished
 
 
-def _run(problem: Problem, recipe: Recipe, plan: Plan, path: Path) -> CompressionResult:
-    folder = RunFolder.create(path, {"kind": "api", "recipe": recipe.name})
-    write_atomic(path / "recipe.yaml", to_yaml(recipe).encode())
+def _run(work: Compression, plan: Plan, path: Path) -> CompressionResult:
+    recipe_file = {"recipe.yaml": to_yaml(work.recipe).encode()}
+    folder = RunFolder.create(path, {"kind": "api", "recipe": work.recipe.name}, recipe_file)
     folder.write_json("plan.json", plan.to_json())
-    problem.cache = path / "cache"
-    result = Compression(problem, recipe, folder).run()
-    results = results_json(result, recipe, folder, "pn.compress")
+    work.folder, work.problem.cache = folder, path / "cache"
+    result = work.run()
+    results = results_json(result, work.recipe, folder, "pn.compress")
     folder.write_json("results.json", results)
     result.save(path / "model.pith")
     return CompressionResult(result, folder, results)

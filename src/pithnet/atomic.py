@@ -2,23 +2,66 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from pithnet.errors import PithError
 
+_SUFFIX = ".part"
+_CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Writes a temporary file beside `path`, syncs it and renames it. Raises PithError where it cannot."""
-    part = path.with_name(path.name + ".part")
+
+def write_atomic(path: Path, data: bytes | memoryview, then: str = "or choose another folder") -> None:
+    """Writes `data` beside `path`, syncs it and renames it: a crash leaves the old file or the new one.
+
+    Raises PithError where it cannot; `then` is how its message goes on after "free some space".
+    """
+    with staged(path, then) as part:
+        part.write_bytes(data)
+
+
+@contextlib.contextmanager
+def staged(path: Path, then: str = "or choose another folder") -> Iterator[Path]:
+    """A path to write a file to, which becomes `path` when the block ends and is gone when it fails.
+
+    It lies in a folder of its own and its last name is that of `path`, because torch.save writes that name
+    into the file. A killed process leaves the folder: see `sweep`. Raises PithError for an OSError.
+    """
+    folder = None
     try:
-        with open(part, "wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-", suffix=_SUFFIX))
+        part = folder / path.name
+        yield part
+        _sync(part)
         os.replace(part, path)
+        _sync(path.parent)  # else a power cut could take the new name back
     except OSError as e:
-        part.unlink(missing_ok=True) if path.parent.is_dir() else None
-        raise PithError(
-            f"{path} cannot be written: {e.strerror}; free some space or choose another folder"
-        ) from None
+        raise not_written(path, e, then) from None
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what a killed process was writing below `folder`; nobody may be writing there now."""
+    for left in list(folder.rglob(f".*{_SUFFIX}")):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def not_written(path: Path, error: OSError, then: str = "or choose another folder") -> PithError:
+    """What to tell a user whose file could not be written."""
+    remedy = "make the folder writable" if error.errno in _CLOSED else "free some space"
+    return PithError(f"{path} cannot be written: {error.strerror}; {remedy} {then}")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,13 @@ from cyclopts import App, CycloptsError, Parameter
 
 from pithnet.errors import PithError, nearest
 from pithnet.labs import LABS
-from pithnet.run.settings import CompressSettings, DataSettings, TrainSettings
+from pithnet.run.settings import (
+    BenchSettings,
+    CompressSettings,
+    DataSettings,
+    ExportSettings,
+    TrainSettings,
+)
 
 if TYPE_CHECKING:
     from pithnet.run.jobs import Announce, Finished
@@ -31,6 +38,7 @@ app = App(
 Data = Annotated[DataSettings, Parameter(name="*")]
 _TYPED: ContextVar[list[str]] = ContextVar("typed")
 _DATA, _TRAIN, _COMPRESS = DataSettings(), TrainSettings(), CompressSettings()
+_EXPORT, _BENCH = ExportSettings(), BenchSettings()
 
 
 @app.command
@@ -119,10 +127,10 @@ def compress(
 
 @app.command
 def evaluate(file: Path, data: Data = _DATA, *, model: str | None = None, json: bool = False) -> None:
-    """Measure the accuracy of a .pith file or a checkpoint.
+    """Measure the accuracy of a .pith file, an ONNX file or a checkpoint.
 
     Args:
-        file: a .pith, or a checkpoint of the architecture --model.
+        file: a .pith, an .onnx, or a checkpoint of the architecture --model.
         model: name of a checkpoint's architecture, such as resnet20.
         json: print one JSON object: accuracy (0-1), interval, loss, n, bytes, ...
     """
@@ -173,16 +181,65 @@ def unpack(file: Path, *, to: Path) -> None:
 
 
 @app.command
+def export(
+    file: Path,
+    data: Data = _DATA,
+    settings: Annotated[ExportSettings, Parameter(name="*")] = _EXPORT,
+    *,
+    to: Path,
+    json: bool = False,
+) -> None:
+    """Write a .pith file or a checkpoint as ONNX, in float32 or int8, and check it in ONNX Runtime.
+
+    Args:
+        file: a .pith, or a checkpoint of the architecture --model.
+        to: the ONNX file to write.
+        json: print one JSON object: bytes, operators, in_float, max_difference, step, ...
+    """
+    from pithnet.run.export import export as run_export
+    from pithnet.run.export import export_lines
+    from pithnet.run.progress import reporter
+
+    with reporter() as progress:
+        found = run_export(file, to, data, settings, report=progress)
+    _print(found, json, *export_lines(found))
+
+
+@app.command
+def bench(
+    *files: Path,
+    settings: Annotated[BenchSettings, Parameter(name="*")] = _BENCH,
+    json: bool = False,
+) -> None:
+    """Time files on this machine: ONNX, .pith, checkpoints; against PyTorch eager and the runtime's float32.
+
+    Args:
+        files: ONNX files, .pith files, or checkpoints of the architecture --model.
+        json: print one JSON object: rows (one per file, runtime, batch size, threads), verdicts, hardware.
+    """
+    from pithnet.run.bench import bench as run_bench
+    from pithnet.run.bench_table import bench_cells, bench_lines, bench_table
+    from pithnet.run.progress import reporter
+
+    with reporter() as progress:
+        found = run_bench(files, settings, report=progress)
+    if json:
+        _print(found, json)
+    else:
+        _show(*(bench_table(found, *cell) for cell in bench_cells(found)), *bench_lines(found))
+
+
+@app.command
 def report(run: Path, *, out: Path | None = None) -> None:
-    """Write the report of a run again.
+    """Write the report of a run again: one page that needs no network, and its figures as PNG.
 
     Args:
         run: the folder of a finished run.
-        out: where the page goes; report.html in the run without it.
+        out: where the page goes; report.html in the run without it. The figures go beside it.
     """
-    from pithnet.report import write_report
+    from pithnet.report import publish
 
-    print(write_report(run, out))
+    print(publish(run, out))
 
 
 @app.command
@@ -196,11 +253,14 @@ def lab(
     quick: bool = False,
     resume: bool = False,
     seed: int = 0,
+    precision: str = "float32",
+    items: str | None = None,
+    epochs: int | None = None,
 ) -> None:
     """Run one of the field's classic experiments: tables, plots and a page.
 
     Args:
-        name: pruning or deep-compression.
+        name: linear, fixed-point, pruning or deep-compression.
         out: a folder for results.json, tables, plots and index.html.
         data: cifar10 or digits.
         data_root: where the images are.
@@ -208,15 +268,25 @@ def lab(
         quick: bundled digits and few epochs, under a minute.
         resume: keep the finished rows in --out and go on.
         seed: of all that is random.
+        precision: of the trainings: float32, bf16, or auto: bf16 where it is faster.
+        items: those to measure, such as 2,5; all without it.
+        epochs: of every training but the baseline's, where the lab's own number takes too long.
     """
     from pithnet.run.progress import reporter
 
     if name not in LABS:
         raise PithError(f"unknown lab {name!r}.{nearest(name, LABS)}")
+    run = importlib.import_module(LABS[name]).run
     options: dict[str, Any] = {"data": data, "data_root": data_root, "weights": weights}
     options |= {"quick": quick, "resume": resume, "seed": seed}
+    special: dict[str, Any] = {"precision": None if precision == "float32" else precision}
+    special |= {"items": items, "epochs": epochs}
+    for option, value in special.items():
+        if value is not None and option not in signature(run).parameters:
+            raise PithError(f"lab {name} has no --{option}; leave it out")
+    options |= {option: value for option, value in special.items() if value is not None}
     with _says_how_to_resume("lab", out), reporter() as progress:
-        print(importlib.import_module(LABS[name]).run(out, **options, progress=progress))
+        print(run(out, **options, progress=progress))
 
 
 def main(tokens: list[str] | None = None) -> int:
@@ -288,10 +358,10 @@ def _announce(recipe: str, json: bool) -> Announce | None:
 
 def _show_compression(finished: Finished, json: bool) -> None:
     """Writes the report and prints what came out."""
-    from pithnet.report import write_report
+    from pithnet.report import publish
     from pithnet.run.tables import result_lines, result_table
 
-    page = write_report(finished.folder.path)
+    page = publish(finished.folder.path)
     if json:
         _print(finished.results, json)
     else:

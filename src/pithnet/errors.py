@@ -5,13 +5,24 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LONGEST = 390  # characters of a message that quotes a file
+
 
 class PithError(Exception):
     """Base of all pithnet errors; the command line prints it as one line and exits with code 2."""
 
 
 class ArtifactError(PithError):
-    """A .pith file is damaged, truncated, hostile, or does not fit the model it is loaded into."""
+    """A .pith file is damaged, truncated, hostile, or does not fit the model it is loaded into.
+
+    The message may quote names out of the file: it is kept short, and printable on one line.
+    """
+
+    def __init__(self, message: str) -> None:
+        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
+        super().__init__(
+            shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST // 2]}...{shown[-_LONGEST // 2 :]}"
+        )
 
 
 class DataError(PithError):

@@ -30,7 +30,7 @@ VALUES = st.one_of(
 
 def _block(values: np.ndarray, *sizes: int) -> Block:
     mask = np.ones(values.shape, bool)
-    return Block(values, Sites.of(mask, (*sizes, values.size - sum(sizes))))
+    return Block(values.reshape(-1), Sites.of(mask, (*sizes, values.size - sum(sizes))))
 
 
 def _read(number: int, block: Block) -> np.ndarray | None:
@@ -38,7 +38,7 @@ def _read(number: int, block: Block) -> np.ndarray | None:
     if plan is None:
         return None
     symbols = b"" if plan.symbols is None else coders.pack_symbols(plan.symbols, block.sites.mask)
-    cursor = Cursor(plan.side + symbols)
+    cursor = Cursor(plan.side() + symbols)
     values, _ = CODINGS[number].read(cursor, block.sites)
     cursor.finish()
     return values
@@ -61,6 +61,7 @@ FITTING = {
     6: np.array([0.25, -3, 2.0**-20, 3 * 2.0**-20], np.float32),
     7: np.arange(-3, 4).astype(np.float32) * np.float32(0.1),
     8: np.array([0.1, np.pi, -0.0, np.nan] * 3, np.float32),
+    9: np.array([[3, -1, 0], [7, 2, -5]], np.float32) * np.array([[0.1], [1e-9]], np.float32),
 }
 
 
@@ -69,7 +70,7 @@ def test_each_coding_takes_what_it_is_made_for(number: int) -> None:
     values = FITTING[number]
     read = _read(number, _block(values, 2))
     assert read is not None
-    assert floats.same(read, values)
+    assert floats.same(read, values.reshape(-1))
 
 
 def test_every_coder_has_a_number_of_its_own() -> None:
@@ -142,3 +143,42 @@ def test_sparse_records_cost_their_entropy(levels: int) -> None:
     decoded = decode_record(body, record)
     assert np.array_equal(decoded.values.numpy(), values.reshape(-1))
     assert sum(decoded.spent.values()) == len(body)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize(("group", "factor"), [(0, 1), (0, 16), (32, 1), (64, 8)])
+def test_a_scale_per_row_costs_its_rows_and_the_entropy(group: int, factor: int, sparse: bool) -> None:
+    rng = np.random.default_rng(group + factor)
+    q = np.clip(np.rint(rng.normal(0, 2, (64, 200))), -7, 7).astype(int)
+    rows = 64 * (-(-200 // group) if group else 1)
+    place = np.arange(64)[:, None] * (rows // 64) + (np.arange(200) // group if group else 0)
+    scales = np.float32(2.0) ** rng.uniform(-6, -3, rows).astype(np.float32).round(2)
+    remainders = rng.integers(0, factor, rows)
+    values = (factor * q + remainders[place]).astype(np.float32) * scales[place]
+    if sparse:
+        values[rng.random(values.shape) < 0.6] = 0
+    record = _record(values.shape)
+    body = encode_record([torch.from_numpy(values)], record)
+    assert body[0] & 127 == 9
+    assert np.array_equal(decode_record(body, record).values.numpy(), values.reshape(-1))
+    kept = values.reshape(-1) != 0 if sparse or factor > 1 else np.ones(values.size, bool)
+    _, counts = np.unique(q.reshape(-1)[kept], return_counts=True)
+    entropy = -(counts * np.log2(counts / counts.sum())).sum() / 8
+    positions = values.size * 0.971 / 8 if sparse else 0
+    assert len(body) < 1.03 * (entropy + positions) + rows * (3.2 + (factor > 1) * 0.6) + 60
+
+
+def test_rows_that_are_almost_on_a_grid_are_not_given_one() -> None:
+    values = np.arange(-6, 6, dtype=np.float32).reshape(2, 6) * np.array([[0.1], [0.3]], np.float32)
+    assert CODINGS[9].plan(_block(values)) is not None
+    for wrong in (
+        np.nextafter(values[1, 3], np.float32(1)),
+        np.float32("nan"),
+        np.float32("inf"),
+        np.float32(-0.0),
+    ):
+        other = values.copy()
+        other[1, 3] = wrong
+        read = _read(9, _block(other))
+        assert read is None or floats.same(read, other.reshape(-1))
+    assert CODINGS[9].plan(_block(np.random.default_rng(0).normal(size=(4, 50)).astype(np.float32))) is None

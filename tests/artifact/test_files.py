@@ -51,6 +51,31 @@ def test_ones_own_model_is_filled_and_stays_tied(tmp_path: Path) -> None:
         load(tmp_path / "tied.pith")
 
 
+def test_a_tie_that_the_file_contradicts_is_refused_before_anything_changes(tmp_path: Path) -> None:
+    apart, mine = Tied(), Tied()
+    apart.out.weight = nn.Parameter(torch.randn(11, 6))
+    save(tmp_path / "apart.pith", encode(apart))
+    kept = mine.embed.weight.clone()
+    with pytest.raises(ArtifactError, match=r"ties embed\.weight to out\.weight, the file holds different"):
+        load(tmp_path / "apart.pith", model=mine)
+    assert torch.equal(mine.embed.weight, kept)
+
+
+def test_a_model_without_weights_or_with_other_things_in_its_state_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "linear.pith", encode(nn.Sequential(nn.Linear(4, 4))))
+    with pytest.raises(
+        ArtifactError, match=r"the model's 0 \(LazyLinear\) has no weights yet; run one batch"
+    ):
+        load(tmp_path / "linear.pith", model=nn.Sequential(nn.LazyLinear(4)))
+
+    class Noted(nn.Linear):
+        def get_extra_state(self) -> str:
+            return "a note"
+
+    with pytest.raises(ArtifactError, match=r"the file holds no 0\._extra_state, which the model has"):
+        load(tmp_path / "linear.pith", model=nn.Sequential(Noted(4, 4)))
+
+
 def test_equal_tensors_of_a_zoo_model_are_not_tied_on_loading(tmp_path: Path) -> None:
     model = trained_like("resnet20")
     with torch.no_grad():

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from hostile.outcome import outcome
 from hostile.reseal import reseal
 from pithnet.artifact import Metadata, decode, inspect
 from pithnet.artifact.coders import SYMBOL_NUMBERS, pack_positions, pack_symbols
+from pithnet.artifact.codings import CODINGS
 from pithnet.artifact.container import MAGIC, pack
 from pithnet.artifact.layout import Entry
 from pithnet.artifact.wire import block, signed
@@ -68,6 +70,18 @@ RECORDS = {
     "unprintable coder": (b"\x05\x00\x00\x00" + block(b"\x1b[2J"), "unprintable"),
     "unknown position coder": (b"\x85\xfe", "coder this version does not know"),
     "long positions": (b"\x85\x02" + put_varint(1 << 33), "8589934592 bytes are due"),
+    "no factor": (b"\x09\x00\x00", "factor of 0"),
+    "large factor": (b"\x09\x00" + put_varint(1025), "factor of 1025"),
+    "far row grid": (b"\x09\x00\x01" + signed(1 << 16), "starts at 65536"),
+    "wide remainders": (b"\x09\x00\x01\x00\x21\x00" + bytes(40), "fields of 33 bits"),
+    "cut remainders": (b"\x09\x00\x01\x00\x20\x00" + bytes(9), "16 bytes are due, 9 are left"),
+    "no float scale": (b"\x09\x00\x01\x00\x00\x00\x00\x00" + put_varint(1 << 31) + SYMBOLS, "no float32"),
+    "far shifted scale": (b"\x09\x00\x01\x00\x00\x00\x00\x20\x00" + SYMBOLS, "shifted by 32"),
+    "infinite scale": (
+        b"\x09\x00\x01\x00\x00\x00\x01\x1f" + put_varint(1) + b"\xf0" + SYMBOLS,
+        "no finite float32",
+    ),
+    "group beyond a row": (b"\x09" + put_varint(1 << 40) + put_varint(1), "groups of 1099511627776 values"),
     "few symbols": (
         b"\x05\x00\x00" + pack_symbols(np.arange(300) % 7, np.ones(300, bool)),
         "damaged|truncated|stream",
@@ -114,6 +128,15 @@ def test_memory_is_not_taken_before_the_limit_is_checked() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1 << 22
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0, 2)])
+@pytest.mark.parametrize("number", CODINGS)
+def test_no_coding_trips_over_an_empty_tensor(number: int, shape: tuple[int, ...]) -> None:
+    for body in (b"", b"\0" * 5, b"\x05\x01" + bytes(9)):
+        for sparse in (0, 0x80):
+            what = outcome(_file(bytes([number | sparse]) + body, *shape), 100)
+            assert what == "read" or what.startswith("record 0 (layer.weight): ")
 
 
 def test_infinite_levels_are_numbers_like_others() -> None:
@@ -196,3 +219,8 @@ def test_bools_are_true_or_false_whatever_the_bytes() -> None:
 def test_aliases_resolve_to_one_tensor() -> None:
     state, _ = decode(_with_header({"l": LAYOUT, "t": [1, 0]}, b"\x03\x3f", b"\x03\x40"))
     assert state["a"] is state["b"]
+
+
+def test_a_scale_per_row_needs_rows() -> None:
+    with pytest.raises(ArtifactError, match="stand in no rows"):
+        decode(_file(b"\x09\x00\x01\x00" + bytes(9), 16))

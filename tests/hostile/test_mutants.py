@@ -3,99 +3,45 @@
 from __future__ import annotations
 
 import random
-import time
 import tracemalloc
 
 import pytest
-import torch
-from artifact.models import Assorted, Tied, fold_, shared_, trained_like
 
+from hostile.bases import small_files
+from hostile.mutations import KINDS, mutant
+from hostile.outcome import measured_outcome, outcome
 from hostile.reseal import reseal
-from pithnet.artifact import Metadata, decode, encode, inspect
+from pithnet.artifact import decode
 from pithnet.artifact.container import unpack
 from pithnet.errors import ArtifactError
 
-LIMIT = 100_000
-MUTANTS = 120
-MODELS = {
-    "zoo": lambda: fold_(shared_(trained_like("digits-cnn", width=3), zeros=0.7, levels=5)),
-    "custom": Tied,
-    "assorted": Assorted,
-}
+LIMIT = 200_000
+MUTANTS = 100
 
 
 @pytest.fixture(scope="module")
 def files() -> dict[str, bytes]:
-    torch.manual_seed(0)
-    return {k: encode(build(), Metadata(recipe="r", claimed=(10, 9))) for k, build in MODELS.items()}
+    return small_files()
 
 
-def _flip(data: bytes, rng: random.Random) -> bytes:
-    out = bytearray(data)
-    for _ in range(rng.choice([1, 1, 2, 8])):
-        out[rng.randrange(len(out))] ^= 1 << rng.randrange(8)
-    return bytes(out)
-
-
-def _overwrite(data: bytes, rng: random.Random) -> bytes:
-    at, n = rng.randrange(len(data)), rng.choice([1, 2, 5])
-    return data[:at] + rng.choice([b"\xff", b"\0", b"\x7f", b"\x80"]) * n + data[at + n :]
-
-
-def _insert(data: bytes, rng: random.Random) -> bytes:
-    at = rng.randrange(len(data))
-    return data[:at] + rng.randbytes(rng.randrange(1, 9)) + data[at:]
-
-
-def _delete(data: bytes, rng: random.Random) -> bytes:
-    at = rng.randrange(len(data))
-    return data[:at] + data[at + rng.randrange(1, 20) :]
-
-
-def _move(data: bytes, rng: random.Random) -> bytes:
-    a, b, n = rng.randrange(len(data)), rng.randrange(len(data)), rng.randrange(1, 40)
-    return data[:a] + data[b : b + n] + data[a + n :]
-
-
-def _cut(data: bytes, rng: random.Random) -> bytes:
-    return data[: rng.randrange(len(data))]
-
-
-KINDS = (_flip, _flip, _overwrite, _insert, _delete, _move, _cut)
-
-
-def _outcome(data: bytes) -> str:
-    """'read' where decode gives what the file declares, or else the message of its ArtifactError."""
-    try:
-        state, _ = decode(data, LIMIT)
-    except ArtifactError as e:
-        return str(e)
-    declared = {e.name: (e.shape, e.dtype) for e in unpack(data).layout}
-    assert declared == {n: (tuple(v.shape), v.dtype) for n, v in state.items()}
-    assert sum(inspect(data, LIMIT).parts.values()) == len(data)
-    return "read"
-
-
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("sealed", [False, True])
-def test_mutants_are_refused_or_read(files: dict[str, bytes], name: str, sealed: bool) -> None:
-    rng, original = random.Random(f"{name}{sealed}"), files[name]
-    outcomes = []
+def test_mutants_are_refused_or_read(files: dict[str, bytes], kind: str, sealed: bool) -> None:
+    rng, outcomes = random.Random(f"{kind}{sealed}"), []
     for _ in range(MUTANTS):
-        mutant = rng.choice(KINDS)(original, rng)
-        mutant = reseal(mutant) if sealed and len(mutant) > 8 else mutant
-        if mutant == original:
-            continue
-        start = time.process_time()
-        outcomes.append(_outcome(mutant))
-        assert time.process_time() - start < 2
+        name = rng.choice([name for name in files if name != "lanes"])
+        what, seconds, _ = measured_outcome(mutant(files[name], kind, sealed, rng), LIMIT)
+        assert not what.startswith("WRONG")
+        assert seconds < 2
+        outcomes.append(what)
     refused = [o for o in outcomes if o != "read"]
     assert all(message.isprintable() and len(message) < 400 for message in refused)
-    if sealed:
-        assert len(outcomes) - len(refused) > 3, "resealing does not reach the decoder"
-        assert len(refused) > MUTANTS // 4
-    else:
-        assert len(refused) == len(outcomes)
+    assert len(refused) > MUTANTS // 4
+    if sealed and kind in ("flip", "overwrite", "move", "edit_header", "edit_record"):
+        assert len(refused) < MUTANTS - 2, "resealing does not reach the decoder"
+    # One checksum cannot tell that two sound records of one length changed places.
+    if not sealed and kind != "swap_records":
+        assert len(refused) == MUTANTS
 
 
 def test_every_truncation_is_refused(files: dict[str, bytes]) -> None:
@@ -107,10 +53,10 @@ def test_every_truncation_is_refused(files: dict[str, bytes]) -> None:
 
 def test_memory_stays_near_what_the_shapes_need(files: dict[str, bytes]) -> None:
     rng = random.Random(5)
-    mutants = [reseal(_overwrite(files["zoo"], rng)) for _ in range(40)]
+    mutants = [mutant(files["zoo"], "overwrite", True, rng) for _ in range(40)]
     tracemalloc.start()
-    for mutant in mutants:
-        _outcome(mutant)
+    for data in mutants:
+        outcome(data, LIMIT)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 64 * LIMIT + (1 << 22)

@@ -12,6 +12,7 @@ from pithnet.errors import PithError
 from pithnet.labs import pruning
 from pithnet.labs.notebook import Notebook
 from pithnet.labs.pruning_answers import answers
+from pithnet.labs.pruning_regularized import MAGNITUDE, methods
 from pithnet.run.progress import Quiet
 from pithnet.tensor import uniform
 
@@ -38,9 +39,9 @@ def rows(results: dict[str, Any], item: str) -> list[dict[str, Any]]:
 
 
 def test_every_item_has_rows_and_the_run_says_what_it_was(results: dict[str, Any]) -> None:
-    assert items(results) == ["1", "2", "3", "4", "5"]
+    assert items(results) == ["1", "2", "3", "4", "5", "6"]
     assert results["seeds"] == [0]
-    assert results["epochs"] == {"baseline": 8, "retraining": 3, "prunings": 2}
+    assert results["epochs"] == {"baseline": 8, "retraining": 3, "prunings": 2, "regularized": 3}
     assert results["hardware"]["torch"]
     assert results["settings"]["quantiles"] == [0, 0.25, 0.3, 0.5, 0.7, 0.75]
     assert results["command"].startswith("pithnet lab pruning --out ")
@@ -108,8 +109,33 @@ def test_global_ranking_reaches_the_same_zeros_in_other_layers(results: dict[str
     assert minus["difference"] == pytest.approx(100 * (ranked["accuracy"] - iterative["accuracy"]))
 
 
+def test_regularizers_end_at_the_same_zeros_and_say_how_many_they_made(results: dict[str, Any]) -> None:
+    magnitude, *rest = rows(results, "6")
+    assert magnitude["what"] == MAGNITUDE
+    by_name = {r["what"]: r for r in rest}
+    assert list(by_name) == [m.what for m in methods(pruning.QUICK.penalties)]
+    for row in (magnitude, *rest):
+        assert row["masks_exact"] is True
+        assert row["epochs"] == 3
+        if row.get("kind") == "group-lasso":
+            assert row["sparsity"] == pytest.approx(0.7, abs=0.02)
+            # Zeros are whole filters: of 9 and of 9 * 32 and 9 * 64 weights.
+            assert row["structure"]["empty_kernels"] > 0.6 * row["structure"]["kernels"]
+            assert row["structure"]["empty_filters"] > 0.5 * row["structure"]["filters"]
+        else:
+            assert row["zeros"] == round(0.7 * WEIGHTS)
+            assert row["accuracy"] > 0.9
+    assert by_name["L1 in the loss, SGD"]["own_sparsity"] == 0
+    assert by_name["L1, proximal"]["own_sparsity"] > 0.3
+    assert by_name["trimmed L1, proximal"]["own_sparsity"] > 0.3
+    for row in rest:
+        assert row["own_sparsity"] == row["zeros_by_epoch"][1] / WEIGHTS
+        gain = 100 * (row["accuracy"] - magnitude["accuracy"])
+        assert row["magnitude_difference"] == pytest.approx(gain)
+
+
 def test_tables_plots_and_page_are_there(out: Path, results: dict[str, Any]) -> None:
-    for item in "12345":
+    for item in "123456":
         assert [r["what"] for r in read_csv(out / f"item{item}.csv")] == [
             r["what"] for r in rows(results, item)
         ]
@@ -123,6 +149,7 @@ def test_tables_plots_and_page_are_there(out: Path, results: dict[str, Any]) -> 
         "accuracy-by-sparsity",
         "accuracy-by-epoch",
         "zeros-per-layer",
+        "zeros-by-epoch",
     }
     for path in out.glob("*.png"):
         check_png(path)
@@ -137,6 +164,7 @@ def test_answers_say_what_the_rows_say(out: Path, results: dict[str, Any]) -> No
     assert "exact in 30 of 30 epochs of 10 trainings" in retraining
     ranked = rows(results, "5")[0]
     assert f"iterative global: {100 * ranked['accuracy']:.2f} %" in said["One-shot, iterative or global?"]
+    assert "made no exact zero by itself" in said["Regularisation instead of magnitude?"]
     share = next(r["sparsity"] for r in ranked["layers"] if r["name"] == "conv3")
     assert f"most `conv3` {100 * share:.2f} %" in said["Which layers become sparse, and why?"]
 

@@ -2,21 +2,32 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from pithnet import zoo
-from pithnet.errors import DataError, ModelError
+from pithnet.errors import DataError, ModelError, PithError, RecipeError
 from pithnet.labs import LABS, pruning
 from pithnet.labs.bench import Bench
-from pithnet.labs.start import open_lab
+from pithnet.labs.notebook import Notebook
+from pithnet.labs.start import chosen_items, open_lab
+from pithnet.learn import Training
 from pithnet.run.progress import Quiet
 
-OPTIONS = ["out", "data", "data_root", "weights", "quick", "resume", "seed", "progress"]
+OPTIONS = ["out", "data", "data_root", "weights", "quick", "resume", "seed"]
+TRAINED = {
+    "pruning": ["precision", "items", "epochs"],
+    "fixed-point": ["precision", "items", "epochs"],
+    "deep-compression": ["precision"],
+}
+TRAINING = asdict(Training(epochs=1, lr=0.1))
 
 
 class Notes(Quiet):
@@ -27,11 +38,19 @@ class Notes(Quiet):
         self.lines.append(text)
 
 
+def opened(out: Path, **changed: Any) -> tuple[Notebook, Bench]:
+    """The quick pruning lab, with trainings among its settings."""
+    facts = {"settings": {"tuning": TRAINING, "deep": {"training": TRAINING}}}
+    arguments: dict[str, Any] = {"data": None, "data_root": None, "weights": None, "quick": True, "seed": 0}
+    arguments |= {"resume": False, "progress": Quiet(), "batch_size": 64, "facts": facts}
+    return open_lab("pruning", out, **{**arguments, **changed})
+
+
 def test_every_lab_is_run_the_same_way() -> None:
-    assert list(LABS) == ["pruning", "deep-compression"]
-    for module in LABS.values():
+    assert list(LABS) == ["linear", "fixed-point", "pruning", "deep-compression"]
+    for name, module in LABS.items():
         run = importlib.import_module(module).run
-        assert list(inspect.signature(run).parameters) == OPTIONS
+        assert list(inspect.signature(run).parameters) == [*OPTIONS, *TRAINED.get(name, []), "progress"]
 
 
 def test_the_list_of_labs_needs_no_torch() -> None:
@@ -73,19 +92,75 @@ def test_choices_are_made_on_training_images(tmp_path: Path) -> None:
 
 def test_quick_says_that_it_does_not_use_the_data_asked_for(tmp_path: Path) -> None:
     notes = Notes()
-    book, bench = open_lab(
-        "pruning",
-        tmp_path / "out",
-        data="cifar10",
-        data_root=tmp_path,
-        weights=None,
-        quick=True,
-        resume=False,
-        seed=0,
-        progress=notes,
-        batch_size=64,
-        facts={},
-    )
+    book, bench = opened(tmp_path / "out", data="cifar10", data_root=tmp_path, progress=notes)
     assert notes.lines == ["--quick runs on the bundled digits; --data and --data-root are not used"]
     assert (bench.architecture, book.facts["dataset"]) == ("digits-cnn", "digits")
     assert book.facts["command"] == f"pithnet lab pruning --out {tmp_path}/out --quick"
+
+
+def test_the_items_asked_for_are_those_of_the_lab() -> None:
+    assert chosen_items(None, ("1", "2", "3")) == ("1", "2", "3")
+    assert chosen_items("3, 1", ("1", "2", "3")) == ("3", "1")
+    with pytest.raises(PithError, match=r"this lab has no item '4'; its items are 1, 2, 3"):
+        chosen_items("2,4", ("1", "2", "3"))
+    with pytest.raises(PithError, match=r"this lab has no item ''"):
+        chosen_items("2,", ("1", "2", "3"))
+
+
+def test_an_unknown_precision_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"unknown precision 'bf61'\. Did you mean bf16"):
+        opened(tmp_path / "out", precision="bf61")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_settings_say_the_precision_that_is_trained_in(tmp_path: Path) -> None:
+    book, bench = opened(tmp_path / "out", precision="bf16", items="2,3", seed=4)
+    assert bench.precision == book.facts["precision"] == "bf16"
+    settings = book.facts["settings"]
+    assert settings["tuning"] == settings["deep"]["training"] == {**TRAINING, "precision": "bf16"}
+    assert book.facts["command"].endswith("out --quick --seed 4 --precision bf16 --items 2,3")
+
+
+def test_a_lab_goes_on_in_its_precision_only(tmp_path: Path) -> None:
+    opened(tmp_path / "out", precision="bf16", items="1")[0].row("1", "baseline", dict)
+    with pytest.raises(PithError, match="was measured with precision bf16, not float32"):
+        opened(tmp_path / "out", resume=True)
+    for same in ("bf16", "auto"):  # what auto came to is not measured again
+        book, bench = opened(tmp_path / "out", precision=same, items="2", resume=True)
+        assert bench.precision == "bf16"
+        assert [row["what"] for row in book.rows] == ["baseline"]
+
+
+def test_a_teacher_hands_out_its_answers_with_the_images(small_bench: Bench, tmp_path: Path) -> None:
+    teacher = small_bench.model()
+    seen: list[tuple[int, int]] = []
+    taught = small_bench.taught(teacher, 2, tmp_path, lambda done, of: seen.append((done, of)))
+    assert taught.soft is not None
+    assert taught.soft.shape == (2, 128, 10)
+    assert seen
+    x, _, soft = next(iter(taught.training_batches()))
+    with torch.no_grad():
+        assert torch.allclose(teacher(x), soft.float(), atol=0.02)  # kept in half precision
+    assert len(next(iter(small_bench.training_batches()))) == 2
+
+
+def test_a_lab_whose_settings_say_another_precision_can_go_on(tmp_path: Path) -> None:
+    book, _ = opened(tmp_path / "out", precision="bf16")
+    written = json.loads(book.path.read_text())
+    written["settings"]["tuning"]["precision"] = "float32"  # as it once was, whatever was trained in
+    book.path.write_text(json.dumps(written))
+    again, _ = opened(tmp_path / "out", precision="bf16", resume=True)
+    assert again.facts["settings"]["tuning"]["precision"] == "bf16"
+    written["settings"]["tuning"]["lr"] = 0.2
+    book.path.write_text(json.dumps(written))
+    with pytest.raises(PithError, match=r"was measured with settings\.tuning\.lr 0\.2, not 0\.1"):
+        opened(tmp_path / "out", precision="bf16", resume=True)
+
+
+def test_fewer_epochs_are_those_of_every_training_but_the_baselines() -> None:
+    short = pruning.FULL.within(3)
+    assert (short.retrain.epochs, short.penalties.training.epochs, short.prunings) == (3, 3, 1)
+    assert short.baseline == pruning.FULL.baseline
+    assert pruning.FULL.within(None) == pruning.FULL
+    with pytest.raises(PithError, match="epochs must be at least 1, got 0"):
+        pruning.run(Path("never"), quick=True, epochs=0, progress=Quiet())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,15 @@ from torch import nn
 
 from pithnet.labs.bench import Bench
 from pithnet.labs.notebook import Notebook
-from pithnet.labs.training import Trained, exactly_zero, train, training_columns, zero_places, zeros
+from pithnet.labs.training import (
+    Trained,
+    exactly_zero,
+    rival_columns,
+    train,
+    training_columns,
+    zero_places,
+    zeros,
+)
 from pithnet.learn import EpochRecord, Training
 from pithnet.passes import GradualPruning, prune, share
 from pithnet.run.progress import Quiet
@@ -98,3 +107,23 @@ def test_masks_that_do_not_hold_are_noticed(small_bench: Bench, tmp_path: Path) 
     )
     assert not exactly_zero(model, places)
     assert [h["zeros"] for h in trained.history] == [28_112, 14_056]
+
+
+def test_the_bench_says_which_precision_is_trained_in(small_bench: Bench, tmp_path: Path) -> None:
+    losses = []
+    for precision in ("float32", "bf16"):
+        bench = replace(small_bench, precision=precision)
+        book = Notebook(tmp_path / precision, {}, progress=Quiet())
+        (row,) = train(book, bench, "x", bench.model(), Training(epochs=1, lr=0.05)).history
+        losses.append(row["loss"])
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+def test_a_rival_is_named_with_what_is_gained_over_it() -> None:
+    theirs = torch.tensor([True, True, False, False] * 25)
+    mine = torch.tensor([True, True, True, False] * 25)
+    row = rival_columns("by hand", theirs, mine)
+    assert row["rival"] == "by hand"
+    assert row["rival_difference"] == pytest.approx(25.0)
+    assert 10 < row["rival_difference_low"] < 25 < row["rival_difference_high"] < 40

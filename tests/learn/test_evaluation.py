@@ -1,51 +1,21 @@
-"""Accuracy and its intervals, against formulas of others."""
+"""Accuracy and other metrics of one model and of two on the same samples."""
 
 from __future__ import annotations
 
-import math
+import functools
 
 import pytest
 import torch
-from scipy import stats
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
 from pithnet.data import Batches
 from pithnet.errors import DataError
-from pithnet.learn import Evaluation, evaluate, paired_difference, wilson
+from pithnet.learn import Evaluation, evaluate, evaluate_together, mean_interval, wilson
+from pithnet.learn.scores import metric_name
 
 from .problems import NORMALIZATION, images, network
-
-
-@pytest.mark.parametrize(("right", "n"), [(0, 10), (1, 10), (5, 10), (10, 10), (9153, 10_000), (1, 1)])
-def test_wilson_is_scipys(right: int, n: int) -> None:
-    theirs = stats.binomtest(right, n).proportion_ci(0.95, method="wilson")
-    assert wilson(right, n) == pytest.approx((theirs.low, theirs.high), abs=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("both", "gained", "lost", "neither"), [(80, 5, 9, 6), (100, 0, 0, 0), (0, 10, 0, 0)]
-)
-def test_the_paired_interval_is_walds(both: int, gained: int, lost: int, neither: int) -> None:
-    a = torch.tensor([1] * both + [0] * gained + [1] * lost + [0] * neither, dtype=torch.bool)
-    b = torch.tensor([1] * both + [1] * gained + [0] * lost + [0] * neither, dtype=torch.bool)
-    n = len(a)
-    mean, low, high = paired_difference(a, b)
-    # The mean of the differences -1, 0, 1, and its standard error.
-    d = b.double() - a.double()
-    error = float(d.std(correction=0)) / math.sqrt(n)
-    assert mean == pytest.approx(float(d.mean()))
-    assert (low, high) == pytest.approx((mean - 1.959964 * error, mean + 1.959964 * error), abs=1e-9)
-
-
-def test_the_paired_interval_covers_the_truth_as_often_as_it_says() -> None:
-    g = torch.Generator().manual_seed(0)
-    # 92 % both right, 2 % gained, 4 % lost: a true difference of -2 points.
-    draws = torch.multinomial(torch.tensor([0.92, 0.02, 0.04, 0.02]), 400 * 2000, True, generator=g)
-    covered = 0
-    for kind in draws.view(400, 2000):
-        _, low, high = paired_difference((kind == 0) | (kind == 2), (kind == 0) | (kind == 1))
-        covered += low <= -0.02 <= high
-    assert 0.92 <= covered / 400 <= 0.98
 
 
 def plain(n: int = 50, labelled: bool = True) -> Batches:
@@ -98,3 +68,70 @@ def test_a_perfect_model_has_a_perfect_evaluation() -> None:
     result = evaluate(Oracle(), [(y.float(), y)])
     assert isinstance(result, Evaluation)
     assert (result.accuracy, result.loss) == (1.0, 0.0)
+
+
+def absolute_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs - targets).abs().squeeze(1)
+
+
+def within_one(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (absolute_error(outputs, targets) < 1).float()
+
+
+class Line(nn.Module):
+    def __init__(self, slope: float) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(slope))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.slope * x
+
+
+X = torch.linspace(-2, 2, 41)[:, None]
+REGRESSION = [(X[:30], 3 * X[:30]), (X[30:], 3 * X[30:])]
+
+
+def test_a_metric_and_a_loss_of_the_users() -> None:
+    result = evaluate(Line(2.0), REGRESSION, loss=F.mse_loss, metric=absolute_error)
+    assert result.metric == "absolute_error"
+    assert torch.allclose(result.scores.float(), X.abs().squeeze(1), atol=1e-6)
+    assert result.mean == pytest.approx(float(X.abs().mean()))
+    assert result.loss == pytest.approx(float(X.square().mean())), "batches count by their size"
+    assert result.interval == mean_interval(result.scores)
+    assert evaluate(Line(2.0), REGRESSION, metric=absolute_error).loss is None
+
+
+def test_scores_of_zero_and_one_are_a_share() -> None:
+    result = evaluate(Line(2.0), REGRESSION, metric=within_one)
+    right = int((X.abs() < 1).sum())
+    assert result.scores.dtype == torch.bool
+    assert (result.mean, result.interval) == (right / 41, wilson(right, 41))
+
+
+def test_models_are_compared_on_the_same_samples_though_the_loader_shuffles() -> None:
+    state = torch.get_rng_state()
+    loader = DataLoader(TensorDataset(X, 3 * X), 8, shuffle=True)
+    a, b = evaluate_together([Line(2.0), Line(4.0)], loader, metric=absolute_error)
+    assert torch.allclose(a.scores, b.scores, atol=1e-6)
+    assert not torch.allclose(a.scores, a.scores.sort().values)
+    assert torch.equal(torch.get_rng_state(), state), "measuring took from the user's random numbers"
+
+
+def test_a_metric_has_the_name_of_its_function() -> None:
+    assert metric_name(absolute_error) == "absolute_error"
+    assert metric_name(functools.partial(absolute_error)) == "absolute_error"
+    assert metric_name(lambda outputs, targets: targets) == "metric"
+    assert metric_name(nn.MSELoss()) == "MSELoss"
+
+
+def test_a_metric_gives_a_finite_number_for_each_sample() -> None:
+    with pytest.raises(
+        DataError, match=r"must give a score per sample, a tensor of shape \(30,\), and gave \(\)"
+    ):
+        evaluate(Line(2.0), REGRESSION, metric=F.l1_loss)
+    with pytest.raises(DataError, match="and gave a float"):
+        evaluate(Line(2.0), REGRESSION, metric=lambda o, t: 0.5)
+    with pytest.raises(DataError, match="absolute_error gave NaN or inf in batch 1"):
+        evaluate(Line(float("nan")), REGRESSION, metric=absolute_error)
+    with pytest.raises(DataError, match="absolute_error on one sample has no interval"):
+        evaluate(Line(2.0), [(X[:1], X[:1])], metric=absolute_error)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from pithnet.errors import RecipeError
 from pithnet.learn import precision
-from pithnet.learn.precision import autocast, resolve_precision
+from pithnet.learn.precision import autocast, channels_last_, resolve_precision
 
 from .problems import network
 
@@ -43,3 +44,31 @@ def test_autocast_changes_the_format_of_the_computation() -> None:
 def test_an_unknown_precision_gets_its_nearest() -> None:
     with pytest.raises(RecipeError, match=r"'bf15'\. Did you mean bf16"):
         resolve_precision("bf15", network(), X)
+
+
+class Answer(nn.Module):
+    """Two inputs, and an output with logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv3d(1, 2, 1)
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"logits": self.layer(a + b).flatten(1)}
+
+
+def test_any_inputs_and_outputs_can_be_timed() -> None:
+    x, model = torch.randn(2, 1, 2, 2, 2), Answer()
+    state = torch.get_rng_state()
+    assert resolve_precision("auto", model, {"a": x, "b": x}) in ("bf16", "float32")
+    assert resolve_precision("auto", model, (x, x)) in ("bf16", "float32")
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_2d_convolutions_become_channels_last_and_3d_ones_stay() -> None:
+    model = nn.ModuleList([nn.Conv2d(3, 4, 3), nn.Conv3d(3, 4, 3)])
+    values = [p.detach().clone() for p in model.parameters()]
+    channels_last_(model)
+    assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert model[1].weight.is_contiguous()
+    assert all(torch.equal(p, v) for p, v in zip(model.parameters(), values, strict=True))

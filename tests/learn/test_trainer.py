@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -189,9 +190,9 @@ def test_batches_without_length_or_images_are_refused() -> None:
     def stream() -> Iterator[Any]:
         yield from batches()
 
-    with pytest.raises(DataError, match="how many batches"):
+    with pytest.raises(DataError, match=r"start anew every epoch.* this is a generator"):
         next(Trainer(network(), stream(), Training(1)).run())
-    with pytest.raises(DataError, match="no images to train on"):
+    with pytest.raises(DataError, match="the training data is empty"):
         next(Trainer(network(), [], Training(1)).run())
 
 
@@ -200,3 +201,103 @@ def test_bfloat16_trains_float32_weights() -> None:
     records = list(Trainer(model, batches(), Training(4, lr=0.05, precision="bf16")).run())
     assert records[-1].loss < records[0].loss
     assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+class Promises(list[Any]):
+    """Says a length of its own."""
+
+    def __init__(self, content: Any, length: int) -> None:
+        super().__init__(content)
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+
+def test_a_length_that_is_not_kept_is_refused() -> None:
+    with pytest.raises(DataError, match="has length 3 and gave more batches"):
+        list(Trainer(network(), Promises(batches(), 3), Training(1)).run())
+    with pytest.raises(DataError, match="gave no batch in an epoch"):
+        list(Trainer(network(), Promises([], 3), Training(1)).run())
+
+
+def test_data_that_is_not_finite_is_told_from_a_diverging_training() -> None:
+    data = list(batches())
+    data[2][0][0, 0, 0, 0] = torch.nan
+    model = network()
+    with pytest.raises(DataError, match="the inputs of training batch 3 hold NaN or inf"):
+        list(Trainer(model, data, Training(1)).run())
+    assert all(torch.isfinite(p).all() for p in model.parameters()), "the step was taken"
+
+
+def test_a_single_sample_for_batchnorm_is_refused_by_name() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 10))
+    data = list(batches())
+    data.append((data[0][0][:1], data[0][1][:1]))
+    with pytest.raises(DataError, match=r"BatchNorm: .* a batch has one sample: set drop_last=True"):
+        list(Trainer(model, data, Training(1)).run())
+
+
+def test_labels_are_looked_at_in_every_batch() -> None:
+    data = list(batches())
+    data[3][1][0] = 10
+    with pytest.raises(DataError, match="the model has 10 classes, and a label is 10"):
+        list(Trainer(network(), data, Training(1)).run())
+
+
+def test_dicts_and_a_loss_of_the_users_train_too() -> None:
+    plain, named = network(), network()
+    dicts = [{"x": x, "labels": y} for x, y in batches()]
+    objective = Objective(loss=torch.nn.functional.cross_entropy)
+    first = list(Trainer(plain, list(batches()), Training(2, lr=0.05)).run())
+    second = list(Trainer(named, dicts, Training(2, lr=0.05, objective=objective)).run())
+    assert equal(plain, named)
+    assert [r.loss for r in first] == [r.loss for r in second]
+    assert [r.accuracy for r in first] == [r.accuracy for r in second] != [None, None]
+    regression = [(x, x.mean((1, 2, 3))) for x, _ in batches()]
+    loss = Objective(loss=lambda outputs, targets: (outputs[:, 0] - targets).square().mean())
+    records = list(Trainer(network(), regression, Training(4, lr=0.05, objective=loss)).run())
+    assert records[-1].loss < records[0].loss
+    assert records[0].accuracy is None
+
+
+def test_dropout_and_shuffling_repeat_with_the_seed_also_after_a_stop() -> None:
+    def run(seed: int, stop: int | None = None) -> nn.Module:
+        model = nn.Sequential(nn.Dropout(0.3), network())
+        data = torch.utils.data.DataLoader(next(iter(batches()))[0], 4, shuffle=True)  # type: ignore[arg-type]
+        training = Training(3, lr=0.05, seed=seed, objective=Objective(loss=lambda o, t: o.square().mean()))
+        work = Trainer(model, data, training)
+        for record in work.run():
+            if record.epoch == stop:
+                torch.rand(5)
+                state = copy.deepcopy(work.state_dict())
+                work = Trainer(model, data, training)
+                work.load_state_dict(state)
+                list(work.run())
+                break
+        return model
+
+    assert equal(run(1), run(1))
+    assert equal(run(1), run(1, stop=2))
+    assert not equal(run(1), run(2))
+
+
+def test_3d_convolutions_train() -> None:
+    model = nn.Sequential(nn.Conv3d(1, 2, 2), nn.Flatten(), nn.Linear(2 * 7 * 7, 10))
+    data = [(torch.stack([x, x], 2), y) for x, y in batches()]
+    records = list(Trainer(model, data, Training(2, lr=0.01)).run())
+    assert records[-1].loss < records[0].loss
+
+
+def test_a_loss_of_the_users_may_meet_bfloat16_outputs() -> None:
+    seen: list[torch.dtype] = []
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        seen.append(outputs.dtype)
+        return torch.nn.functional.mse_loss(outputs[:, 0], targets)
+
+    data = [(x, x.mean((1, 2, 3))) for x, _ in batches()]
+    training = Training(4, lr=0.05, precision="bf16", objective=Objective(loss=loss))
+    records = list(Trainer(network(), data, training).run())
+    assert set(seen) == {torch.bfloat16}
+    assert records[-1].loss < records[0].loss

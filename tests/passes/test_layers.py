@@ -27,9 +27,9 @@ def test_convolutions_and_linear_layers_are_taken_by_name() -> None:
 
 
 def test_nothing_left_is_refused() -> None:
-    with pytest.raises(ModelError, match="no convolution or linear layer left"):
+    with pytest.raises(ModelError, match="no convolution, linear layer or embedding left"):
         selected_layers(net(), ("*",))
-    with pytest.raises(ModelError, match="no convolution or linear layer left"):
+    with pytest.raises(ModelError, match="no convolution, linear layer or embedding left"):
         selected_layers(nn.BatchNorm2d(3))
 
 
@@ -44,7 +44,7 @@ def test_a_bad_number_is_refused_by_layer(bad: float) -> None:
     prune(model, 0.5, skip=("3",))
 
 
-def test_recurrent_and_attention_layers_are_refused_by_name_unless_skipped() -> None:
+def test_recurrent_layers_are_refused_by_name_unless_skipped() -> None:
     with pytest.raises(ModelError, match=r"lstm \(LSTM\) cannot be compressed; add 'lstm' to skip"):
         prune(Reader(), 0.5)
     model = Reader()
@@ -53,8 +53,6 @@ def test_recurrent_and_attention_layers_are_refused_by_name_unless_skipped() -> 
     LevelTraining(model, 2, skip=("lstm",))
     freeze_levels(model)
     assert torch.equal(model.lstm.weight_ih_l0, untouched)
-    with pytest.raises(ModelError, match=r"0 \(MultiheadAttention\)"):
-        share(nn.Sequential(nn.MultiheadAttention(4, 2), nn.Linear(4, 4)), 2)
 
 
 def test_weight_norm_is_refused_by_name() -> None:
@@ -62,16 +60,22 @@ def test_weight_norm_is_refused_by_name() -> None:
         prune(nn.Sequential(nn.Linear(4, 4), weight_norm(nn.Linear(4, 4))), 0.5)
 
 
-def test_tied_weights_are_refused_by_name() -> None:
-    model = nn.Sequential(nn.Embedding(6, 4), nn.Linear(4, 6, bias=False))
+def test_a_tied_weight_is_one_layer() -> None:
+    model = nn.Sequential(nn.Embedding(6, 4), nn.Linear(4, 6, bias=False), nn.Linear(6, 2))
     model[1].weight = model[0].weight
-    with pytest.raises(ModelError, match=r"1\.weight, which is tied to 0\.weight, cannot be compressed"):
-        share(model, 2)
-    twice = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4))
-    twice[2].weight = twice[0].weight
-    with pytest.raises(ModelError, match=r"0\.weight, which is tied to 2\.weight,"):
-        prune(twice, 0.5)
-    prune(twice, 0.5, skip=("0", "2"))
+    assert [(name, len(layer.holders)) for name, layer in selected_layers(model)] == [("0", 2), ("2", 1)]
+    assert [name for name, _ in selected_layers(model, ("1",))] == ["2"]
+    schedule = GradualPruning(model, 0.5, ramp=0.5, scope="uniform")
+    for done in (0.0, 0.2, 0.4, 1.0):
+        schedule(done)
+    assert schedule.record is not None
+    assert [(row.name, row.size, row.zeros) for row in schedule.record.layers] == [
+        ("0", 24, 12),
+        ("2", 12, 6),
+    ]
+    LevelTraining(model, levels=3)
+    assert {row.name: row.levels for row in freeze_levels(model).layers} == {"0": 3, "2": 3}
+    assert torch.equal(model[1].weight, model[0].weight)
 
 
 def test_one_module_in_two_places_is_no_tie() -> None:

@@ -8,7 +8,7 @@ _VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
 class Reader(HTMLParser):
-    """Texts by element, tables as rows of cells, addresses that the page would fetch, tags left open."""
+    """Texts by element, tables as rows of cells, addresses that the page would fetch, what tips say."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -16,6 +16,8 @@ class Reader(HTMLParser):
         self.tables: list[list[list[str]]] = []
         self.addresses: list[str] = []
         self.classes: list[str] = []
+        self.tips: list[str] = []
+        self.bins: list[dict[str, str]] = []
         self.open: list[str] = []
         self.feed(html)
         self.close()
@@ -26,6 +28,8 @@ class Reader(HTMLParser):
         given = dict(attrs)
         self.addresses += [given[k] or "" for k in ("src", "href", "srcset", "data") if k in given]
         self.classes.append(given.get("class") or "")
+        self.tips += [given["data-tip"] or ""] if "data-tip" in given else []
+        self.bins += [{k: v or "" for k, v in given.items()}] if "data-bins" in given else []
         if tag == "table":
             self.tables.append([])
         elif tag == "tr":

@@ -37,6 +37,24 @@ def test_bars_refuse_what_has_no_length(value: float) -> None:
         bar_chart([Bar("loss", (Part(value),), "")])
 
 
+def test_what_a_bar_lost_and_its_note_are_shown() -> None:
+    bars = [Bar("float", (Part(80, 0, "values"), Part(0, 1, "levels")), "80")]
+    bars.append(
+        Bar("pruned", (Part(20, 0, "values"), Part(0, 1, "levels")), "20", gone=60, note="a `bitmap`")
+    )
+    html = bar_chart(bars)
+    read = Reader(html)
+    assert _widths(html) == [100.0, 25.0, 75.0]
+    assert read.tips == ["values: 80", "values: 20", "60 fewer"]
+    assert "levels" not in read.text, "no bar has any"
+    assert "<code>bitmap</code>" in html
+
+
+def test_points_say_their_values() -> None:
+    html = curve_chart([Curve("1. prune", ((1, 2.5), (2, 1.25)))], "Loss", "epoch", "loss")
+    assert Reader(html).tips == ["1. prune, epoch 1: 2.50", "1. prune, epoch 2: 1.25"]
+
+
 def test_labels_are_escaped() -> None:
     html = bar_chart([Bar("<script>", (Part(1),), "&")], title="<b>")
     assert Reader(html).all_of("span") == ["<script>", "&"]
@@ -56,6 +74,8 @@ def test_curves_stay_inside_and_rise_with_their_values() -> None:
 def test_curves_leave_out_nan_and_refuse_nothing() -> None:
     html = curve_chart([Curve("a", ((1, math.nan), (2, 1.0)))], "Loss", "epoch", "loss")
     assert html.count("<circle") == 1
+    empty = Curve("b", ((1, math.nan),))
+    assert "legend" not in curve_chart([Curve("a", ((1, 1.0),)), empty], "Loss", "epoch", "loss")
     assert "nan" not in html
     with pytest.raises(PithError, match="chart 'Loss' has no finite point"):
         curve_chart([Curve("a", ((1, math.nan),))], "Loss", "epoch", "loss")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
+from markupsafe import Markup
 
 from pithnet.errors import PithError
 from pithnet.report import Page
@@ -66,6 +67,37 @@ def test_a_table_scrolls_in_its_own_box_and_may_be_folded() -> None:
     read = Reader(page.render())
     assert read.all_of("summary") == ["20 vectors"]
     assert "scroll" in read.classes
+
+
+def test_a_table_can_be_sorted_but_its_total_stays_below() -> None:
+    page = Page("p")
+    page.table([{"a": 1.5}, {"a": 2.25}, {"a": 3.0}], total={"a": 6.75})
+    page.table([{"a": 1}])
+    html = page.render()
+    body, foot = html.split("<tfoot>")
+    assert [c for row in Reader(html).tables[0][1:] for c in row] == ["1.50", "2.25", "3.00", "6.75"]
+    assert "6.75" not in body
+    assert "6.75" in foot
+    assert html.count('class="sortable"') == 1, "two rows need no sorting"
+
+
+def test_the_lead_stands_above_the_sections() -> None:
+    page = Page("p")
+    for heading in "abcd":
+        page.section(heading)
+    page.lead("**30x** smaller")
+    html = page.render()
+    assert '<p class="lead"><strong>30x</strong> smaller</p>' in html
+    assert html.index('class="lead"') < html.index("<nav")
+
+
+def test_many_drawings_may_be_folded_under_their_caption() -> None:
+    page = Page("p")
+    page.multiples([Markup("<p>one</p>"), Markup("<p>two</p>")], "What they are", folded="2 drawings")
+    read = Reader(page.render())
+    assert read.all_of("summary") == ["2 drawings"]
+    assert read.text.index("What they are") < read.text.index("one")
+    assert "multiples" in read.classes
 
 
 def test_sections_of_the_same_name_have_their_own_anchors() -> None:

@@ -254,7 +254,6 @@ STEPS = {
     [
         ({"model": bad_model()}, LEVELS, ModelError, r"conv2\.weight holds NaN or inf"),
         ({"train": None}, LEVELS, RecipeError, "'levels' trains for 5 epochs and needs training data"),
-        ({"train": training(labelled=False)}, CODEBOOKS, RecipeError, "without labels needs a teacher"),
         (
             {"test": Batches(images(40, labelled=False), 20, NORMALIZATION)},
             LEVELS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,56 @@ def test_a_new_folder_keeps_its_settings_and_is_not_overwritten(folder: RunFolde
 def test_there_must_be_a_run_to_continue(tmp_path: Path) -> None:
     with pytest.raises(PithError, match="holds no run to continue"):
         RunFolder.open(tmp_path)
+
+
+def test_settings_come_last_because_they_make_the_folder_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = tmp_path / "run", os.replace
+
+    def stop_at_settings(part: Path, to: Path) -> None:
+        if to.name == "settings.json":
+            raise KeyboardInterrupt
+        real(part, to)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", stop_at_settings)
+        with pytest.raises(KeyboardInterrupt):
+            RunFolder.create(path, {"seed": 1}, {"recipe.yaml": b"first"})
+    assert [p.name for p in path.iterdir()] == ["recipe.yaml"]
+    with pytest.raises(PithError, match=r"holds no run to continue.*; start one with --out"):
+        RunFolder.open(path)
+    RunFolder.create(path, {"seed": 1}, {"recipe.yaml": b"second"})
+    assert (path / "recipe.yaml").read_bytes() == b"second"
+
+
+def test_opening_removes_what_a_killed_process_was_writing(folder: RunFolder) -> None:
+    for left in (folder.path / ".state.pt-abc.part", folder.path / "cache" / ".teacher.pt-xyz.part"):
+        left.mkdir(parents=True)
+        (left / "half").write_text("")
+    RunFolder.open(folder.path)
+    assert sorted(str(p.relative_to(folder.path)) for p in folder.path.rglob("*")) == [
+        "cache",
+        "settings.json",
+    ]
+
+
+def test_what_cannot_be_written_says_how_to_go_on(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    folder.event("epoch", n=1)
+    monkeypatch.setattr("os.fsync", closed)
+    monkeypatch.setattr("os.truncate", closed)
+    advice = rf"Read-only file system; make the folder writable and continue with --resume {folder.path}"
+    for write in (
+        lambda: folder.event("epoch", n=2),
+        lambda: folder.save_state({"step": 0}),
+        lambda: folder.write("model.pith", b"x"),
+        folder.load_state,
+    ):
+        with pytest.raises(PithError, match=rf" cannot be written: {advice}$"):
+            write()
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from pithnet.artifact.decoder import decode
 from pithnet.artifact.encoder import encode
 from pithnet.artifact.files import load, read, save
 from pithnet.artifact.inspection import Inspection, TensorReport, inspect
+from pithnet.artifact.layout import check_storable
 from pithnet.artifact.metadata import Metadata
 from pithnet.artifact.state import float32_bytes, plain_state
 
@@ -11,6 +12,7 @@ __all__ = [
     "Inspection",
     "Metadata",
     "TensorReport",
+    "check_storable",
     "decode",
     "encode",
     "float32_bytes",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pithnet.artifact.grids import Fixed, FixedEach, Grid, Palette
 from pithnet.artifact.plain import Constant, Floating, Raw16
+from pithnet.artifact.row_grids import RowGrid
 from pithnet.artifact.values import Coding
 
 # 0 and 1 are the record's own: raw and deflated bytes of any dtype. A number never gets another meaning.
@@ -15,4 +16,5 @@ CODINGS: dict[int, Coding] = {
     6: FixedEach(),
     7: Grid(),
     8: Palette(),
+    9: RowGrid(),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from pithnet.artifact.layout import Entry, Record, layout_of, pack_layout, recor
 from pithnet.artifact.metadata import Metadata, from_header, to_header
 from pithnet.artifact.skeleton import skeleton
 from pithnet.artifact.wire import Cursor, block
+from pithnet.coding.bitpack import put_varint
 from pithnet.errors import ArtifactError
 
 MAGIC = b"PITH"
@@ -34,13 +35,13 @@ class Opened:
     layout: tuple[Entry, ...]
     aliases: Mapping[str, str]
     records: tuple[Record, ...]
-    bodies: tuple[bytes, ...]
+    bodies: tuple[memoryview, ...]
     network: nn.Module | None
     header_bytes: int
 
 
 def pack(
-    metadata: Metadata, layout: Sequence[Entry] | None, aliases: Sequence[int], bodies: Sequence[bytes]
+    metadata: Metadata, layout: Sequence[Entry] | None, aliases: Sequence[int], bodies: Iterable[bytes]
 ) -> bytes:
     """The file. layout: None where the architecture implies it; aliases: pairs of places in the layout."""
     entries = to_header(metadata)
@@ -54,16 +55,18 @@ def pack(
         raise ArtifactError(f"the metadata does not go into a header: {e}") from None
     if len(header) > _MAX_HEADER:
         raise ArtifactError(f"the header would take {len(header)} bytes; at most {_MAX_HEADER} are allowed")
-    framed = [block(body) + _crc(body) for body in bodies]
-    content = b"".join([MAGIC, bytes([VERSION]), block(header), *framed])
-    return content + _crc(content)
+    parts = [MAGIC, bytes([VERSION]), block(header)]
+    for body in bodies:
+        parts += [put_varint(len(body)), body, _crc(body)]
+    return b"".join([*parts, _crc(*parts)])
 
 
 def unpack(data: bytes) -> Opened:
     """Checks frame and checksums. Raises ArtifactError naming the header or the record that is wrong."""
     _check_start(data)
-    whole = data[-CRC_BYTES:] == _crc(data[:-CRC_BYTES])
-    cursor = Cursor(data[len(MAGIC) + 1 : -CRC_BYTES])
+    content = memoryview(data)[:-CRC_BYTES]
+    whole = data[-CRC_BYTES:] == _crc(content)
+    cursor = Cursor(content[len(MAGIC) + 1 :])
     try:
         header = _read_header(cursor)
         metadata = from_header(header)
@@ -85,8 +88,12 @@ def unpack(data: bytes) -> Opened:
     return Opened(metadata, layout, aliases, tuple(plan), tuple(bodies), network, header_bytes)
 
 
-def _crc(data: bytes) -> bytes:
-    return zlib.crc32(data).to_bytes(CRC_BYTES, "little")
+def _crc(*parts: bytes | memoryview) -> bytes:
+    """The checksum of these parts, one after the other."""
+    crc = 0
+    for part in parts:
+        crc = zlib.crc32(part, crc)
+    return crc.to_bytes(CRC_BYTES, "little")
 
 
 def _check_start(data: bytes) -> None:
@@ -140,9 +147,9 @@ def _aliases(pairs: object, layout: Sequence[Entry]) -> dict[str, str]:
     return found
 
 
-def _read_frame(cursor: Cursor, index: int, record: Record) -> bytes:
+def _read_frame(cursor: Cursor, index: int, record: Record) -> memoryview:
     try:
-        body = cursor.take(cursor.varint())
+        body = cursor.view(cursor.varint())
         crc = cursor.take(CRC_BYTES)
     except ArtifactError as e:
         raise ArtifactError(f"record {index} ({record.label}): {e}") from None

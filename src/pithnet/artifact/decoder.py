@@ -33,8 +33,7 @@ def decode_state(opened: Opened, max_elements: int = MAX_ELEMENTS) -> dict[str, 
     """The state_dict of an opened file, in the order of its layout."""
     found: dict[str, Tensor] = {}
     for record, decoded in decode_records(opened, max_elements):
-        parts = torch.split(decoded.values, [e.size for e in record.entries])
-        found.update((e.name, p.view(e.shape)) for e, p in zip(record.entries, parts, strict=True))
+        found.update(zip((e.name for e in record.entries), decoded.split(record), strict=True))
     for name in implied(opened.layout):
         found[name] = torch.zeros((), dtype=torch.int64)
     return {e.name: found[opened.aliases.get(e.name, e.name)] for e in opened.layout}

@@ -15,6 +15,7 @@ from pithnet.artifact.decoder import MAX_ELEMENTS, decode_state, folded
 from pithnet.artifact.skeleton import skeleton
 from pithnet.atomic import write_atomic
 from pithnet.errors import ArtifactError, PithError
+from pithnet.surgery import conflicting_tie, parametrize_, uninitialized
 
 _log = logging.getLogger(__name__)
 
@@ -38,52 +39,88 @@ def read(path: str | Path) -> bytes:
         raise ArtifactError(f"{path} cannot be read: {e.strerror or e}") from None
 
 
-def load(path: str | Path, model: nn.Module | None = None, max_elements: int = MAX_ELEMENTS) -> nn.Module:
+def load(
+    path: str | Path,
+    model: nn.Module | None = None,
+    *,
+    trainable: bool = False,
+    max_elements: int = MAX_ELEMENTS,
+) -> nn.Module:
     """The model of a .pith file in eval mode, with what the file says as its attribute `pith` (Metadata).
 
     Without `model` the file must name a zoo architecture, which is built. With one, its numbers are
-    replaced in place; names, shapes and dtypes must be the file's. A file of more than `max_elements`
-    numbers is refused, unless `model` has as many. Raises ArtifactError naming the path, and the record
-    that is damaged or the first tensor that does not fit.
+    replaced in place; names, shapes and dtypes must be the file's, and what the model ties must be equal
+    there. Where BN is folded in the file its statistics are gone: fine-tune with the BN layers in eval mode.
+
+    Args:
+        trainable: gives the parametrized form back, so that any training keeps what the file has: weights of
+            few values get a codebook (their levels and zeros stay), other weights with zeros a mask. The
+            function is the same to the bit, and encoded untouched it gives the same file. Layers that passes
+            refuse (an LSTM, say) stay plain. A level's gradient is the sum over its members: train at a low
+            rate, or with `learn.parameter_groups`.
+        max_elements: a file of more numbers is refused, unless `model` has as many.
+
+    Raises ArtifactError naming the path, and the record that is damaged, the first tensor that does not fit,
+    or, where it is to be trained, the first that holds NaN or inf.
     """
     data = read(path)
     try:
         opened = unpack(data)
-        model = _zoo_model(opened, max_elements) if model is None else _filled(model, opened, max_elements)
+        target = _skeleton(opened) if model is None else _plain(model)
+        own = target.state_dict()
+        _check_fit(opened, own)
+        most = max_elements if model is None else max(max_elements, sum(v.numel() for v in own.values()))
+        state = decode_state(opened, most)
+        _check_numbers(target, state, trainable)
     except ArtifactError as e:
         raise ArtifactError(f"{path}: {e}") from e
-    model.pith = opened.metadata  # type: ignore[assignment]
-    return model.eval()
+    loaded = _zoo_model(target, state, opened) if model is None else _filled(model, state)
+    if folded(state, opened):
+        _log.info("BatchNorm is folded: statistics are gone, continue training with BatchNorm in eval mode")
+    if trainable:
+        parametrize_(loaded)
+    loaded.pith = opened.metadata  # type: ignore[assignment]
+    return loaded.eval()
 
 
-def _zoo_model(opened: Opened, max_elements: int) -> nn.Module:
+def _skeleton(opened: Opened) -> nn.Module:
     meta = opened.metadata
     if meta.architecture is None:
         raise ArtifactError(
             "names no zoo architecture; build the network and pass it: load(path, model=MyNet())"
         )
-    network = opened.network or skeleton(meta.architecture, meta.arguments)
-    _check_fit(opened, network.state_dict())
-    state = decode_state(opened, max_elements)
+    return opened.network or skeleton(meta.architecture, meta.arguments)
+
+
+def _plain(model: nn.Module) -> nn.Module:
+    """The model, which is to be filled. Raises ArtifactError where it is not one of plain tensors."""
+    lazy = uninitialized(model)
+    if lazy:
+        raise ArtifactError(f"the model's {lazy} has no weights yet; run one batch through the model first")
+    for name, module in model.named_modules():
+        if parametrize.is_parametrized(module):
+            tensor = next(iter(module.parametrizations))
+            raise ArtifactError(
+                f"the model is parametrized ({f'{name}.' if name else ''}{tensor}), a file holds plain "
+                "tensors; build it afresh, or take that off with "
+                "torch.nn.utils.parametrize.remove_parametrizations"
+            )
+    return model
+
+
+def _zoo_model(network: nn.Module, state: Mapping[str, Tensor], opened: Opened) -> nn.Module:
     network.load_state_dict(state, assign=True)
     if opened.aliases or any(t.is_meta for t in (*network.parameters(), *network.buffers())):
         # Ties, and buffers outside the state_dict, are made by the real constructor only.
+        meta = opened.metadata
+        assert meta.architecture is not None
         network = zoo.build(meta.architecture, **meta.arguments)
         network.load_state_dict(state)
-    _note_folded(state, opened)
     return network
 
 
-def _filled(model: nn.Module, opened: Opened, max_elements: int) -> nn.Module:
-    own = model.state_dict()
-    if any(parametrize.is_parametrized(m) for m in model.modules()):
-        raise ArtifactError(
-            "the model is parametrized, a file holds plain tensors; load into a model built afresh"
-        )
-    _check_fit(opened, own)
-    state = decode_state(opened, max(max_elements, sum(v.numel() for v in own.values())))
+def _filled(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     model.load_state_dict(state)
-    _note_folded(state, opened)
     return model
 
 
@@ -92,6 +129,10 @@ def _check_fit(opened: Opened, own: Mapping[str, Tensor]) -> None:
         if entry.name not in own:
             raise ArtifactError(f"the model has no {entry.name} {list(entry.shape)}, which the file holds")
         mine = own[entry.name]
+        if not isinstance(mine, Tensor):
+            raise ArtifactError(
+                f"{entry.name} is a tensor in the file and a {type(mine).__name__} in the model"
+            )
         if tuple(mine.shape) != entry.shape or mine.dtype != entry.dtype:
             raise ArtifactError(
                 f"{entry.name} is {list(entry.shape)} {entry.dtype} in the file and {list(mine.shape)} "
@@ -100,9 +141,19 @@ def _check_fit(opened: Opened, own: Mapping[str, Tensor]) -> None:
     held = {entry.name for entry in opened.layout}
     for name, value in own.items():
         if name not in held:
-            raise ArtifactError(f"the file holds no {name} {list(value.shape)}, which the model has")
+            shape = f" {list(value.shape)}" if isinstance(value, Tensor) else ""
+            raise ArtifactError(f"the file holds no {name}{shape}, which the model has")
 
 
-def _note_folded(state: Mapping[str, Tensor], opened: Opened) -> None:
-    if folded(state, opened):
-        _log.info("BatchNorm is folded: statistics are gone, continue training with BatchNorm in eval mode")
+def _check_numbers(model: nn.Module, state: Mapping[str, Tensor], trainable: bool) -> None:
+    conflict = conflicting_tie(model, state)
+    if conflict:
+        raise ArtifactError(
+            "the model ties {} to {}, the file holds different numbers for them; load it into a network "
+            "without that tie".format(*conflict)
+        )
+    for name, value in state.items() if trainable else ():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise ArtifactError(
+                f"{name} holds NaN or inf and cannot be trained; load it without trainable=True"
+            )

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+BLOCK = 1 << 18  # numbers worked on at a time where there may be very many
+
 _SIGN = np.uint32(0x80000000)
 GRID_SPAN = 65535  # a grid's integers span at most this, so that they are symbols of at most 16 bits
 GRID_REACH = 1 << 26  # and are themselves no larger than this
@@ -21,16 +23,41 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and bool(np.array_equal(bits(a), bits(b)))
 
 
-def levels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def levels(values: np.ndarray, most: int = 1 << 31) -> tuple[np.ndarray, np.ndarray] | None:
     """Distinct float32 bit patterns in ascending numerical order (-0.0 before 0.0), and each value's index
-    among them.
+    among them; None where they are more than `most`.
 
-    Shapes (K,) and (n,). NaNs sort to the ends by their sign.
+    Shapes (K,) and (n,), the indices in the smallest unsigned type. NaNs sort to the ends by their sign.
     """
+    distinct = np.zeros(0, np.uint32)
+    for block in blocks(values):
+        distinct = np.union1d(distinct, _keys(block))
+        if distinct.size > most:
+            return None
+    index = np.empty(values.size, np.min_scalar_type(max(distinct.size - 1, 0)))
+    for at, block in zip(range(0, values.size, BLOCK), blocks(values), strict=True):
+        index[at : at + BLOCK] = np.searchsorted(distinct, _keys(block))
+    ordered = np.where(distinct & _SIGN, distinct ^ _SIGN, ~distinct).astype(np.uint32)
+    return ordered.view(np.float32), index
+
+
+def _keys(values: np.ndarray) -> np.ndarray:
+    """uint32 in the order of the values."""
     pattern = bits(values)
-    key = np.where(pattern & _SIGN, ~pattern, pattern | _SIGN)
-    distinct, index = np.unique(key, return_inverse=True)
-    return np.where(distinct & _SIGN, distinct ^ _SIGN, ~distinct).astype(np.uint32).view(np.float32), index
+    return np.where(pattern & _SIGN, ~pattern, pattern | _SIGN)
+
+
+def blocks(values: np.ndarray) -> Iterator[np.ndarray]:
+    """A flat array, BLOCK numbers at a time."""
+    return (values[at : at + BLOCK] for at in range(0, values.size, BLOCK))
+
+
+def look_up(table: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """table[index] for a flat index: numpy alone would copy that whole as 64-bit integers first."""
+    out = np.empty(index.size, table.dtype)
+    for at, block in zip(range(0, index.size, BLOCK), blocks(index), strict=True):
+        np.take(table, block, out=out[at : at + BLOCK])
+    return out
 
 
 def shift(values: np.ndarray) -> int | None:
@@ -93,8 +120,8 @@ def fixed_levels(q: np.ndarray, s: int) -> np.ndarray:
         return np.ldexp(q.astype(np.float64), -s).astype(np.float32)
 
 
-def grid_levels(k: np.ndarray, scale: np.float32) -> np.ndarray:
-    """float32(k) * scale, rounded once as float32 arithmetic does."""
+def grid_levels(k: np.ndarray, scale: np.float32 | np.ndarray) -> np.ndarray:
+    """float32(k) * scale, one scale or one for each k, rounded once as float32 arithmetic does."""
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         return k.astype(np.float32) * scale
 
@@ -112,6 +139,10 @@ def _integers(q: np.ndarray) -> np.ndarray:
 
 def as_half(values: np.ndarray) -> np.ndarray | None:
     """The values as float16 where that is exact to the bit, else None."""
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        half = values.astype(np.float16)
-    return half if same(half.astype(np.float32), values) else None
+    half = np.empty(values.size, np.float16)
+    for at, block in zip(range(0, values.size, BLOCK), blocks(values), strict=True):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            half[at : at + BLOCK] = block
+        if not same(half[at : at + BLOCK].astype(np.float32), block):
+            return None
+    return half

@@ -19,16 +19,20 @@ class Fixed(Coding):
     name = "fixed"
 
     def plan(self, block: Block) -> Plan | None:
-        s = floats.shift(block.values) if block.values.size else None
-        q = None if s is None else floats.on_fixed_grid(block.values, s)
+        # A grid has as many places as there can be levels: what has more levels lies on none.
+        if not block.values.size or block.levels is None:
+            return None
+        s = floats.shift(block.levels[0])
+        q = None if s is None else floats.on_fixed_grid(block.levels[0], s)
         if q is None or s is None:
             return None
-        return Plan(signed(s) + signed(int(q.min())), q - q.min())
+        return Plan.of(signed(s) + signed(int(q[0])), _symbols(q - q[0], block.levels[1]))
 
     def read(self, cursor: Cursor, sites: Sites) -> tuple[np.ndarray, str]:
         s, low = read_shift(cursor), read_integer(cursor)
         symbols, coder = read_symbols(cursor, sites.mask)
-        return floats.fixed_levels(_range(low, symbols), s)[symbols], f"{self.name}/{coder}"
+        levels = floats.fixed_levels(_range(low, symbols), s)
+        return floats.look_up(levels, symbols), f"{self.name}/{coder}"
 
 
 class FixedEach(Coding):
@@ -38,17 +42,20 @@ class FixedEach(Coding):
 
     def plan(self, block: Block) -> Plan | None:
         parts = [p for p in np.split(block.values, np.cumsum(block.sites.counts)[:-1]) if p.size]
-        shifts = [floats.shift(p) for p in parts]
-        if len(parts) < 2 or None in shifts or len(set(shifts)) == 1:
+        found = [floats.levels(p, MAX_LEVELS) for p in parts] if len(parts) > 1 else []
+        levels = [part for part in found if part is not None]
+        shifts = [s for s in (floats.shift(distinct) for distinct, _ in levels) if s is not None]
+        if len(shifts) < len(parts) or len(set(shifts)) < 2:
             return None
-        grids = [floats.on_fixed_grid(p, s) for p, s in zip(parts, shifts, strict=True) if s is not None]
+        grids = [floats.on_fixed_grid(distinct, s) for (distinct, _), s in zip(levels, shifts, strict=True)]
         whole = [q for q in grids if q is not None]
         if len(whole) < len(parts):
             return None
-        q = np.concatenate(whole)
-        if int(q.max() - q.min()) > floats.GRID_SPAN:
+        low, high = min(int(q[0]) for q in whole), max(int(q[-1]) for q in whole)
+        if high - low > floats.GRID_SPAN:
             return None
-        return Plan(b"".join(signed(s or 0) for s in shifts) + signed(int(q.min())), q - q.min())
+        symbols = [_symbols(q - low, index) for q, (_, index) in zip(whole, levels, strict=True)]
+        return Plan.of(b"".join(map(signed, shifts)) + signed(low), np.concatenate(symbols))
 
     def read(self, cursor: Cursor, sites: Sites) -> tuple[np.ndarray, str]:
         shifts = [read_shift(cursor) if n else 0 for n in sites.counts]
@@ -56,7 +63,7 @@ class FixedEach(Coding):
         symbols, coder = read_symbols(cursor, sites.mask)
         parts = np.split(symbols, np.cumsum(sites.counts)[:-1])
         q = _range(low, symbols)
-        values = [floats.fixed_levels(q, s)[p] for p, s in zip(parts, shifts, strict=True)]
+        values = [floats.look_up(floats.fixed_levels(q, s), p) for p, s in zip(parts, shifts, strict=True)]
         return np.concatenate(values), f"{self.name}/{coder}"
 
 
@@ -66,17 +73,21 @@ class Grid(Coding):
     name = "grid"
 
     def plan(self, block: Block) -> Plan | None:
-        scale = floats.grid_scale(block.levels[0]) if block.few_levels else None
-        k = None if scale is None else floats.on_grid(block.levels[0], scale)
+        if block.few_levels is None:
+            return None
+        levels, index = block.few_levels
+        scale = floats.grid_scale(levels)
+        k = None if scale is None else floats.on_grid(levels, scale)
         if scale is None or k is None:
             return None
-        return Plan(np.array(scale, "<f4").tobytes() + signed(int(k[0])), (k - k[0])[block.levels[1]])
+        return Plan.of(np.array(scale, "<f4").tobytes() + signed(int(k[0])), _symbols(k - k[0], index))
 
     def read(self, cursor: Cursor, sites: Sites) -> tuple[np.ndarray, str]:
         scale = np.frombuffer(cursor.take(4, "codebook"), "<f4")[0]
         low = read_integer(cursor)
         symbols, coder = read_symbols(cursor, sites.mask)
-        return floats.grid_levels(_range(low, symbols), scale)[symbols], f"{self.name}/{coder}"
+        levels = floats.grid_levels(_range(low, symbols), scale)
+        return floats.look_up(levels, symbols), f"{self.name}/{coder}"
 
 
 class Palette(Coding):
@@ -85,10 +96,10 @@ class Palette(Coding):
     name = "palette"
 
     def plan(self, block: Block) -> Plan | None:
-        if not block.few_levels:
+        if block.few_levels is None:
             return None
-        levels, index = block.levels
-        return Plan(put_varint(levels.size - 1) + pack_codebook(levels), index)
+        levels, index = block.few_levels
+        return Plan.of(put_varint(levels.size - 1) + pack_codebook(levels), index)
 
     def read(self, cursor: Cursor, sites: Sites) -> tuple[np.ndarray, str]:
         size = cursor.varint("codebook") + 1
@@ -98,7 +109,12 @@ class Palette(Coding):
         symbols, coder = read_symbols(cursor, sites.mask)
         if symbols.size and int(symbols.max()) >= size:
             raise ArtifactError(f"uses level {int(symbols.max())} of a codebook of {size}")
-        return codebook[symbols], f"{self.name}/{coder}"
+        return floats.look_up(codebook, symbols), f"{self.name}/{coder}"
+
+
+def _symbols(places: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """The places (0 to GRID_SPAN) of values that are given by their indices."""
+    return floats.look_up(places.astype(np.uint16), index)
 
 
 def _range(low: int, symbols: np.ndarray) -> np.ndarray:

@@ -65,12 +65,17 @@ class Record:
         return sum(e.size for e in self.entries)
 
 
-def layout_of(state: Mapping[str, Tensor]) -> tuple[Entry, ...]:
-    """The layout of a state_dict. Raises ArtifactError naming the first entry a file cannot hold."""
+def check_storable(state: Mapping[str, Tensor]) -> None:
+    """Raises ArtifactError naming the first entry of a state_dict that a file cannot hold."""
     for name, value in state.items():
         if not isinstance(value, Tensor) or value.layout is not torch.strided or value.dtype not in DTYPES:
             kind = f"{value.layout} {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
             raise ArtifactError(f"{name} is a {kind}; a .pith file holds dense real tensors only")
+
+
+def layout_of(state: Mapping[str, Tensor]) -> tuple[Entry, ...]:
+    """The layout of a state_dict. Raises ArtifactError as `check_storable`."""
+    check_storable(state)
     return tuple(Entry(name, tuple(value.shape), value.dtype) for name, value in state.items())
 
 

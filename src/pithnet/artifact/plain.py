@@ -12,6 +12,7 @@ from pithnet.coding.bitpack import pack_bits, unpack_bits
 from pithnet.errors import ArtifactError
 
 _MANTISSA = 23
+_FIELD = (1 << _MANTISSA) - 1
 _CHUNK = 1 << 16  # fields are packed so many at a time: unpacked bits take 8 bytes each
 
 
@@ -22,10 +23,10 @@ class Raw16(Coding):
 
     def plan(self, block: Block) -> Plan | None:
         half = floats.as_half(block.values)
-        return None if half is None else Plan(half.astype("<f2").tobytes())
+        return None if half is None else Plan(half.nbytes, lambda: half.astype("<f2", copy=False).tobytes())
 
     def read(self, cursor: Cursor, sites: Sites) -> tuple[np.ndarray, str]:
-        return np.frombuffer(cursor.take(2 * sites.count, "symbols"), "<f2").astype(np.float32), self.name
+        return np.frombuffer(cursor.view(2 * sites.count, "symbols"), "<f2").astype(np.float32), self.name
 
 
 class Constant(Coding):
@@ -34,9 +35,9 @@ class Constant(Coding):
     name = "constant"
 
     def plan(self, block: Block) -> Plan | None:
-        if block.levels[0].size != 1:
+        if block.levels is None or block.levels[0].size != 1:
             return None
-        return Plan(block.levels[0].astype("<f4").tobytes().lstrip(b"\0"))
+        return Plan.of(block.levels[0].astype("<f4").tobytes().lstrip(b"\0"))
 
     def read(self, cursor: Cursor, sites: Sites) -> tuple[np.ndarray, str]:
         if cursor.left > 4:
@@ -58,20 +59,21 @@ class Floating(Coding):
         if block.values.size == 0:
             return None
         pattern = floats.bits(block.values)
-        mantissa = pattern & np.uint32((1 << _MANTISSA) - 1)
-        width = max(_MANTISSA - _trailing_zeros(int(np.bitwise_or.reduce(mantissa))), 0)
-        packed = _pack_fields(mantissa >> np.uint32(_MANTISSA - width), width)
-        return Plan(bytes([width]) + packed, (pattern >> np.uint32(_MANTISSA)).astype(np.uint16))
+        width = max(_MANTISSA - _trailing_zeros(int(np.bitwise_or.reduce(pattern)) & _FIELD), 0)
+        top = np.empty(pattern.size, np.uint16)
+        np.right_shift(pattern, np.uint32(_MANTISSA), out=top, casting="unsafe")
+        return Plan(1 + (pattern.size * width + 7) // 8, lambda: _pack_mantissas(pattern, width), top)
 
     def read(self, cursor: Cursor, sites: Sites) -> tuple[np.ndarray, str]:
         width, size = cursor.byte("codebook"), sites.count
         if width > _MANTISSA:
             raise ArtifactError(f"declares mantissas of {width} bits; float32 has {_MANTISSA}")
-        mantissa = _read_fields(cursor.take((size * width + 7) // 8, "symbols"), width, size)
+        pattern = _read_mantissas(cursor.view((size * width + 7) // 8, "symbols"), width, size)
         top, coder = read_symbols(cursor, sites.mask)
         if size and int(top.max()) >> (32 - _MANTISSA):
             raise ArtifactError(f"holds a sign and exponent of {int(top.max())}; they have 9 bits")
-        pattern = top.astype(np.uint32) << np.uint32(_MANTISSA) | mantissa << np.uint32(_MANTISSA - width)
+        for at in range(0, size, _CHUNK):
+            pattern[at : at + _CHUNK] |= top[at : at + _CHUNK].astype(np.uint32) << np.uint32(_MANTISSA)
         return pattern.view(np.float32), f"{self.name}{width}/{coder}"
 
 
@@ -79,13 +81,19 @@ def _trailing_zeros(pattern: int) -> int:
     return (pattern & -pattern).bit_length() - 1 if pattern else _MANTISSA
 
 
-def _pack_fields(fields: np.ndarray, width: int) -> bytes:
-    return b"".join(pack_bits(fields[i : i + _CHUNK], width) for i in range(0, fields.size, _CHUNK))
+def _pack_mantissas(pattern: np.ndarray, width: int) -> bytearray:
+    """The byte `width`, then the upper `width` bits of every mantissa."""
+    packed = bytearray([width])
+    for at in range(0, pattern.size, _CHUNK):
+        mantissa = pattern[at : at + _CHUNK] & np.uint32(_FIELD)
+        packed += pack_bits(mantissa >> np.uint32(_MANTISSA - width), width)
+    return packed
 
 
-def _read_fields(data: bytes, width: int, size: int) -> np.ndarray:
-    fields, stride = np.zeros(size, np.uint32), _CHUNK * width // 8
+def _read_mantissas(data: memoryview, width: int, size: int) -> np.ndarray:
+    """The mantissas (uint32, 23 bits each) that `_pack_mantissas` packed, without the byte before them."""
+    fields, stride = np.empty(size, np.uint32), _CHUNK * width // 8
     for i, at in enumerate(range(0, size, _CHUNK)):
-        chunk = data[i * stride : (i + 1) * stride]
-        fields[at : at + _CHUNK] = unpack_bits(chunk, width, min(_CHUNK, size - at))
+        chunk = unpack_bits(data[i * stride : (i + 1) * stride], width, min(_CHUNK, size - at))
+        fields[at : at + _CHUNK] = chunk << _MANTISSA - width
     return fields

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +20,7 @@ from pithnet.artifact.codings import CODINGS
 from pithnet.artifact.layout import Record
 from pithnet.artifact.values import Block, Plan, Sites
 from pithnet.artifact.wire import Cursor
+from pithnet.coding.huffman import histogram
 from pithnet.errors import ArtifactError
 
 _RAW, _DEFLATE, _SPARSE = 0, 1, 0x80
@@ -34,6 +37,11 @@ class Decoded:
     coding: str
     spent: Counter[str]
 
+    def split(self, record: Record) -> list[Tensor]:
+        """The tensors of the record's entries, in their shapes."""
+        parts = torch.split(self.values, [e.size for e in record.entries])
+        return [part.view(e.shape) for part, e in zip(parts, record.entries, strict=True)]
+
 
 class _Choice(NamedTuple):
     """An exact coding: packed positions or none, its number, its plan, and the mask its symbols stand in."""
@@ -46,15 +54,24 @@ class _Choice(NamedTuple):
 
 def encode_record(tensors: Sequence[Tensor], record: Record) -> bytes:
     """The body of a record that gives these CPU tensors back bit for bit, by the smallest coding."""
-    flat = torch.cat([t.reshape(-1) for t in tensors])
+    flats = [t.reshape(-1) for t in tensors]
+    flat = flats[0] if len(flats) == 1 else torch.cat(flats)
     values = _as_float32(flat)
     if values is None:
         return _encode_bytes(flat)
-    raw = _Choice(b"", _RAW, Plan(_to_bytes(flat)), np.ones(0, bool))
-    choices = [raw, *_choices(values.reshape(record.shape), [e.size for e in record.entries])]
-    best = min(_predicted(choice) for choice in choices)
-    close = [c for c in choices if _predicted(c) <= best * _MARGIN + _SLACK]
-    return min((_written(choice) for choice in close), key=len)
+    raw = _Choice(b"", _RAW, Plan(flat.nbytes, lambda: _to_bytes(flat)), np.ones(0, bool))
+    choices = chain([raw], _choices(values.reshape(record.shape), [e.size for e in record.entries]))
+    return min((_written(choice) for choice in _closest(choices)), key=len)
+
+
+def _closest(choices: Iterable[_Choice]) -> list[_Choice]:
+    """Those whose prediction is close to the best; the others are forgotten as soon as they are known."""
+    best, close = math.inf, list[tuple[float, _Choice]]()
+    for choice in choices:
+        size = _predicted(choice)
+        best = min(best, size)
+        close = [(n, c) for n, c in [*close, (size, choice)] if n <= best * _MARGIN + _SLACK]
+    return [choice for _, choice in close]
 
 
 def _choices(values: np.ndarray, sizes: Sequence[int]) -> Iterator[_Choice]:
@@ -62,7 +79,8 @@ def _choices(values: np.ndarray, sizes: Sequence[int]) -> Iterator[_Choice]:
     zeros = mask.size - int(np.count_nonzero(mask))
     if zeros and zeros * _FEW_ZEROS >= mask.size and zeros < mask.size:
         yield from _plans(pack_positions(mask), Block(values[mask], Sites.of(mask, sizes)))
-    yield from _plans(b"", Block(values.reshape(-1), Sites.of(np.ones(values.shape, bool), sizes)))
+    del mask
+    yield from _plans(b"", Block(values.reshape(-1), Sites.everywhere(values.shape, sizes)))
 
 
 def _plans(positions: bytes, block: Block) -> Iterator[_Choice]:
@@ -74,25 +92,26 @@ def _plans(positions: bytes, block: Block) -> Iterator[_Choice]:
 
 def _predicted(choice: _Choice) -> float:
     symbols = choice.plan.symbols
-    return len(choice.positions) + len(choice.plan.side) + (0 if symbols is None else _entropy_bytes(symbols))
+    return len(choice.positions) + choice.plan.size + (0 if symbols is None else _entropy_bytes(symbols))
 
 
 def _entropy_bytes(symbols: np.ndarray) -> float:
     """Order-0 entropy plus a guess at the model's cost, or plain packing where that is less."""
-    counts = np.bincount(symbols)
+    counts = histogram(symbols)
+    width = (counts.size - 1).bit_length()
     counts = counts[counts > 0]
     entropy = float(-(counts * np.log2(counts / symbols.size)).sum()) / 8
-    return min(entropy + 0.5 * counts.size, symbols.size * int(symbols.max()).bit_length() / 8) + 2
+    return min(entropy + 0.5 * counts.size, symbols.size * width / 8) + 2
 
 
 def _written(choice: _Choice) -> bytes:
     plan = choice.plan
     symbols = b"" if plan.symbols is None else pack_symbols(plan.symbols, choice.mask)
     first = choice.number | (_SPARSE if choice.positions else 0)
-    return bytes([first]) + choice.positions + plan.side + symbols
+    return b"".join([bytes([first]), choice.positions, plan.side(), symbols])
 
 
-def decode_record(body: bytes, record: Record) -> Decoded:
+def decode_record(body: bytes | memoryview, record: Record) -> Decoded:
     """What `encode_record` wrote. Raises ArtifactError or CodingError for anything else."""
     cursor = Cursor(body)
     number = cursor.byte()
@@ -114,7 +133,7 @@ def _read_floats(cursor: Cursor, number: int, record: Record) -> tuple[np.ndarra
         raise ArtifactError(f"has a coding this version does not know (number {number}); update pithnet")
     sizes = [e.size for e in record.entries]
     if not number & _SPARSE:
-        return coding.read(cursor, Sites.of(np.ones(record.shape, bool), sizes))
+        return coding.read(cursor, Sites.everywhere(record.shape, sizes))
     mask, method = read_positions(cursor, record.shape)
     kept, name = coding.read(cursor, Sites.of(mask, sizes))
     numbers = np.zeros(mask.size, np.float32)
@@ -139,7 +158,7 @@ def words(flat: Tensor) -> Tensor:
 
 def _to_bytes(flat: Tensor) -> bytes:
     pattern = words(flat).numpy()
-    return pattern.astype(pattern.dtype.newbyteorder("<")).tobytes()
+    return pattern.astype(pattern.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def _encode_bytes(flat: Tensor) -> bytes:

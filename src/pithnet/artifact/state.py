@@ -31,20 +31,31 @@ def plain_state(model: nn.Module) -> dict[str, Tensor]:
 
     Keys are ordered by module, and within one: weight, bias, the others by name; so a parametrized model
     and its finalized copy give the same order. Effective values are taken in eval mode; the model is left
-    as it was.
+    as it was. What is tied in the model is one tensor under several keys.
     """
-    state = model.state_dict()
+    plain: dict[str, Tensor] = {}
+    chains: set[str] = set()
+    effective: dict[int, Tensor] = {}  # by chain: tied weights share one, and are one tensor here too
     with _evaluating(model), torch.no_grad():
         for prefix, module in model.named_modules(remove_duplicate=False):
             if not parametrize.is_parametrized(module):
                 continue
             start = f"{prefix}." if prefix else ""
-            for name in module.parametrizations:
-                inner = f"{start}parametrizations.{name}."
-                state = {k: v for k, v in state.items() if not k.startswith(inner)}
-                state[start + name] = getattr(module, name).detach()
+            for name, chain in module.parametrizations.items():
+                if id(chain) not in effective:
+                    effective[id(chain)] = getattr(module, name).detach()
+                plain[start + name] = effective[id(chain)]
+                chains.add(f"{start}parametrizations.")
+    kept = {k: v for k, v in model.state_dict().items() if _outside(k, chains)}
+    state = kept | plain
     order = {prefix: i for i, (prefix, _) in enumerate(model.named_modules(remove_duplicate=False))}
     return dict(sorted(state.items(), key=lambda item: _rank(item[0], order)))
+
+
+def _outside(key: str, chains: set[str]) -> bool:
+    """Whether a key is none of a parametrization's: `layer.parametrizations.weight.original`, say."""
+    at = key.find("parametrizations.")
+    return at < 0 or key[: at + len("parametrizations.")] not in chains
 
 
 def _rank(key: str, order: Mapping[str, int]) -> tuple[int, int, str]:

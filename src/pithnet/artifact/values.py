@@ -7,7 +7,7 @@ A coding is one class with `plan` (values -> Plan, or None where it cannot give 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,6 +26,11 @@ class Sites:
 
     mask: np.ndarray
     counts: tuple[int, ...]
+
+    @classmethod
+    def everywhere(cls, shape: tuple[int, ...], sizes: Sequence[int]) -> Sites:
+        """All the sites of tensors of these sizes; the mask takes no memory."""
+        return cls(np.broadcast_to(np.True_, shape), tuple(sizes))
 
     @classmethod
     def of(cls, mask: np.ndarray, sizes: Sequence[int]) -> Sites:
@@ -47,27 +52,36 @@ class Block:
     sites: Sites
 
     @cached_property
-    def levels(self) -> tuple[np.ndarray, np.ndarray]:
-        """Distinct values (K,) ascending, and the index of each value (n,)."""
-        return floats.levels(self.values)
+    def levels(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Distinct values (K,) ascending, and the index of each value (n,); None above MAX_LEVELS."""
+        return floats.levels(self.values, MAX_LEVELS)
 
     @property
-    def few_levels(self) -> bool:
-        """Whether a list of the levels can pay."""
+    def few_levels(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The levels, where a list of them can pay."""
+        if self.levels is None:
+            return None
         distinct, size = self.levels[0].size, self.values.size
-        return 0 < distinct <= MAX_LEVELS and (distinct <= size // 2 or size <= _SHORT)
+        return self.levels if distinct and (distinct <= size // 2 or size <= _SHORT) else None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a coding writes: `side` as it is, then the symbols, if any, through an entropy coder.
+    """What a coding writes: `side()`, of `size` bytes, as it is, then the symbols, if any, through an entropy
+    coder.
 
     Symbols ascend with the values they stand for, where they stand for values: coders use that neighbours
     are alike.
     """
 
-    side: bytes
+    size: int
+    side: Callable[[], bytes | bytearray]
     symbols: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, side: bytes, symbols: np.ndarray | None = None) -> Plan:
+        """The plan of a short side that is there already."""
+        return cls(len(side), lambda: side, symbols)
 
 
 class Coding(ABC):

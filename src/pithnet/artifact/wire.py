@@ -26,8 +26,8 @@ class Cursor:
     other.
     """
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
+    def __init__(self, data: bytes | memoryview) -> None:
+        self._data = memoryview(data)
         self._at = 0
         self.spent: Counter[str] = Counter()
 
@@ -37,7 +37,11 @@ class Cursor:
         return len(self._data) - self._at
 
     def take(self, count: int, part: str = "other") -> bytes:
-        """The next `count` bytes."""
+        """A copy of the next `count` bytes."""
+        return bytes(self.view(count, part))
+
+    def view(self, count: int, part: str = "other") -> memoryview:
+        """The next `count` bytes where they are."""
         if count > self.left:
             raise ArtifactError(f"ends too early: {count} bytes are due, {self.left} are left")
         self._at += count

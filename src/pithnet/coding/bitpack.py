@@ -24,7 +24,7 @@ def put_varint(value: int) -> bytes:
     return bytes(out)
 
 
-def get_varint(data: bytes, at: int) -> tuple[int, int]:
+def get_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
     """The varint at byte `at` and the index of the byte behind it; CodingError when it does not end."""
     value = 0
     for n in range(MAX_VARINT_BYTES):
@@ -47,7 +47,7 @@ def pack_bits(values: np.ndarray, width: int) -> bytes:
     return np.packbits((flat[:, None] >> shifts & np.uint64(1)).astype(np.uint8)).tobytes()
 
 
-def unpack_bits(data: bytes, width: int, count: int) -> np.ndarray:
+def unpack_bits(data: bytes | memoryview, width: int, count: int) -> np.ndarray:
     """The inverse of pack_bits: int64 array of `count` fields; CodingError when `data` has another size."""
     if not 0 <= width <= 32:
         raise CodingError(f"a field is 0 to 32 bits wide, not {width}")

@@ -19,25 +19,43 @@ from pithnet.coding.errors import CodingError
 from pithnet.coding.prefix import code_lengths
 
 MAX_BITS = 8
+_BLOCK = 1 << 18  # of a mask or of gaps, worked on at a time
 
 
 def relative_gaps(mask: np.ndarray, bits: int) -> np.ndarray:
     """Gap symbols 0 .. 2**bits - 1 of a mask in C order (zeros behind the last non-zero are not coded)."""
-    limit = (1 << bits) - 1
-    zeros = np.diff(np.flatnonzero(mask), prepend=-1) - 1
-    fillers = zeros // limit
-    out = np.full(int(fillers.sum()) + zeros.size, limit, np.uint8)
-    out[np.cumsum(fillers + 1) - 1] = zeros % limit
-    return out
+    return _gap_symbols(_zeros_before(mask), bits)
+
+
+def _zeros_before(mask: np.ndarray) -> np.ndarray:
+    """(non-zeros,) uint32: how many zeros there are before each non-zero, back to the last one."""
+    flat, last, found = mask.reshape(-1), -1, [np.zeros(0, np.uint32)]
+    for low in range(0, flat.size, _BLOCK):
+        at = low + np.flatnonzero(flat[low : low + _BLOCK])
+        if at.size:
+            found.append((np.diff(at, prepend=last) - 1).astype(np.uint32))
+            last = int(at[-1])
+    return np.concatenate(found)
+
+
+def _gap_symbols(zeros: np.ndarray, bits: int) -> np.ndarray:
+    limit, found = (1 << bits) - 1, [np.zeros(0, np.uint8)]
+    for low in range(0, zeros.size, _BLOCK):
+        fillers, rest = np.divmod(zeros[low : low + _BLOCK].astype(np.int64), limit)
+        symbols = np.full(int(fillers.sum()) + rest.size, limit, np.uint8)
+        symbols[np.cumsum(fillers + 1) - 1] = rest
+        found.append(symbols)
+    return np.concatenate(found)
 
 
 def encode(mask: np.ndarray) -> bytes:
     """The smallest gap coding of a mask; an empty one if nothing is non-zero."""
     if not mask.any():
         return b""
-    counts = [(_estimate(relative_gaps(mask, b)), b) for b in range(1, MAX_BITS + 1)]
-    bits = min(counts)[1]
-    symbols = relative_gaps(mask, bits)
+    zeros = _zeros_before(mask)
+    distinct, counts = np.unique(zeros, return_counts=True)
+    bits = min((_estimate(distinct.astype(np.int64), counts, b), b) for b in range(1, MAX_BITS + 1))[1]
+    symbols = _gap_symbols(zeros, bits)
     return bytes([bits]) + put_varint(symbols.size) + huffman.encode(symbols)
 
 
@@ -53,18 +71,29 @@ def decode(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
     count, at = get_varint(data, 1)
     if not 0 < count <= size:
         raise CodingError(f"{count} gaps do not fit {size} positions: the stream is damaged")
-    symbols = huffman.decode(data[at:], count).astype(np.int64)
+    symbols = huffman.decode(data[at:], count)
     if symbols.max() > limit:
         raise CodingError("a gap is wider than its bits: the stream is damaged")
-    filler = symbols == limit
-    ends = np.cumsum(np.where(filler, limit, symbols + 1)) - 1
-    if ends[-1] >= size:
-        raise CodingError("the gaps run past the last position: the stream is damaged")
-    mask[ends[~filler]] = True
+    last = -1
+    for low in range(0, count, _BLOCK):
+        block = symbols[low : low + _BLOCK]
+        filler = block == limit
+        ends = last + np.cumsum(np.where(filler, limit, block + np.int64(1)))
+        last = int(ends[-1])
+        if last >= size:
+            raise CodingError("the gaps run past the last position: the stream is damaged")
+        mask[ends[~filler]] = True
     return mask.reshape(shape)
 
 
-def _estimate(symbols: np.ndarray) -> float:
-    """Bits of the Huffman codes, and of the model, about."""
-    counts = np.bincount(symbols)
+def _estimate(zeros: np.ndarray, times: np.ndarray, bits: int) -> float:
+    """Bits of the Huffman codes, and of the model, about, for distinct numbers of zeros and how often each
+    occurs."""
+    limit = (1 << bits) - 1
+    fillers = int((zeros // limit) @ times)
+    # Whole numbers below 2**53: the doubles in which bincount adds the weights are exact.
+    counts = np.bincount(zeros % limit, times).astype(np.int64)
+    if fillers:
+        counts = np.pad(counts, (0, limit + 1 - counts.size))
+        counts[limit] = fillers
     return float(counts @ code_lengths(counts).astype(np.int64)) + 2.0 * counts.size

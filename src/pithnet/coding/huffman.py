@@ -51,7 +51,7 @@ def decode(data: bytes, count: int) -> np.ndarray:
     if count == 0:
         return np.zeros(0, np.uint8)
     lengths, at = _get_model(data)
-    body = data[at:]
+    body = memoryview(data)[at:]
     dtype = np.uint8 if lengths.size <= 256 else np.uint16
     used = np.flatnonzero(lengths)
     if used.size == 1:
@@ -59,7 +59,7 @@ def decode(data: bytes, count: int) -> np.ndarray:
             raise CodingError("a constant needs no codes, but codes follow: the stream is damaged")
         return np.full(count, used[0], dtype)
     if count <= ONE_LANE:
-        return decode_one_lane(body, lengths, count).astype(dtype, copy=False)
+        return decode_one_lane(bytes(body), lengths, count).astype(dtype, copy=False)
     ends, at = _get_ends(body, count)
     return decode_lanes(body[at:], ends, lengths, count).astype(dtype, copy=False)
 
@@ -108,7 +108,7 @@ def _get_model(data: bytes) -> tuple[np.ndarray, int]:
     return lengths, at + size
 
 
-def _get_ends(body: bytes, count: int) -> tuple[np.ndarray, int]:
+def _get_ends(body: memoryview, count: int) -> tuple[np.ndarray, int]:
     """Where each lane ends, in bits from the start of the codes, and the byte where these start."""
     if not body or body[0] > MAX_LANES:
         raise CodingError("the number of lanes is missing or above 8,192: the stream is damaged")

@@ -60,12 +60,14 @@ def _fit(values: np.ndarray, cut: Blocks) -> Parameters:
     counts = popcounts(values)
     start = Parameters(start_class(float(counts.mean()) / cut.bits))
 
-    def count_bits(spread: int, context: np.ndarray) -> float:
-        return float(-np.log2(count_model(cut.bits, spread).freqs[context, counts]).sum())
+    def count_bits(spread: int, times: np.ndarray) -> float:
+        return float(-(times * np.log2(count_model(cut.bits, spread).freqs)).sum())
 
-    contexts = [_contexts(counts, cut.bits, start._replace(strength=n)) for n in range(len(STRENGTHS))]
-    best = [min((count_bits(n, context), n) for n in range(len(SPREADS))) for context in contexts]
-    (_, spread), strength = min((found, n) for n, found in enumerate(best))
+    best = []
+    for strength in range(len(STRENGTHS)):
+        times = _times(_contexts(counts, cut.bits, start._replace(strength=strength)), counts, cut.bits)
+        best += [(count_bits(spread, times), spread, strength) for spread in range(len(SPREADS))]
+    _, spread, strength = min(best)
     seen = np.bincount(values.ravel(), minlength=1 << cut.bits)
 
     def arrangement_bits(attraction: int) -> float:
@@ -74,6 +76,12 @@ def _fit(values: np.ndarray, cut: Blocks) -> Parameters:
 
     attraction = min(range(len(ATTRACTIONS)), key=arrangement_bits)
     return start._replace(spread=spread, attraction=attraction, strength=strength)
+
+
+def _times(contexts: np.ndarray, counts: np.ndarray, bits: int) -> np.ndarray:
+    """How often each number of non-zeros occurs in each context, in the shape of a CountModel's freqs."""
+    shape = count_model(bits, 0).freqs.shape
+    return np.bincount((contexts * shape[1] + counts).ravel(), minlength=shape[0] * shape[1]).reshape(shape)
 
 
 def _contexts(counts: np.ndarray, bits: int, parameters: Parameters) -> np.ndarray:

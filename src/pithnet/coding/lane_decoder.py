@@ -8,6 +8,7 @@ from pithnet.coding.errors import CodingError
 from pithnet.coding.prefix import decode_table
 
 _STRIDE = 3  # the one-lane loop visits every 2**3rd symbol; the rest follows vectorised
+_BLOCK = 1 << 17
 _U = np.uint64
 
 
@@ -48,14 +49,14 @@ def _windows(body: bytes, width: int) -> np.ndarray:
     return (three[:, None] >> shifts & (1 << width) - 1).ravel()
 
 
-def _check_end(end: int, nbits: int, body: bytes) -> None:
+def _check_end(end: int, nbits: int, body: bytes | memoryview) -> None:
     if not nbits - 8 < end <= nbits:
         raise CodingError("the Huffman codes do not end where the stream does: it is damaged or truncated")
     if body[-1] & (1 << nbits - end) - 1:
         raise CodingError("the bits behind the last Huffman code are not zero: the stream is damaged")
 
 
-def decode_lanes(body: bytes, ends: np.ndarray, lengths: np.ndarray, count: int) -> np.ndarray:
+def decode_lanes(body: memoryview, ends: np.ndarray, lengths: np.ndarray, count: int) -> np.ndarray:
     """Decode `count` symbols dealt in pairs to len(ends) lanes; lane n ends at bit ends[n]."""
     if not body:
         raise CodingError("the Huffman codes are missing: the stream is truncated")
@@ -79,7 +80,17 @@ def decode_lanes(body: bytes, ends: np.ndarray, lengths: np.ndarray, count: int)
         raise CodingError("a lane of Huffman codes does not end where it should: the stream is damaged")
     if per_look == 2:
         return out.astype("<u2", copy=False).view(np.uint8).ravel()[:count]
-    return out.reshape(-1, 2, lanes).transpose(0, 2, 1).ravel()[:count]
+    _interleave(out.reshape(-1, 2, lanes))
+    return out.reshape(-1)[:count]
+
+
+def _interleave(pairs: np.ndarray) -> None:
+    """(rows, 2, lanes), in place: the two symbols of a pair side by side; a copy of it all could be large."""
+    rows, _, lanes = pairs.shape
+    step = max(_BLOCK // lanes, 1)
+    for low in range(0, rows, step):
+        block = pairs[low : low + step]
+        block.reshape(-1)[:] = block.transpose(0, 2, 1).ravel()
 
 
 def _lock_step(words: np.ndarray, position: np.ndarray, table: np.ndarray, out: np.ndarray) -> None:
@@ -102,9 +113,9 @@ def _lock_step(words: np.ndarray, position: np.ndarray, table: np.ndarray, out: 
             np.add(position, scratch.view(np.int64), out=position)
 
 
-def _words(body: bytes) -> np.ndarray:
+def _words(body: memoryview) -> np.ndarray:
     """uint64: the 64 bits from every 16th bit on."""
-    padded = body + bytes(8)
+    padded = b"".join([body, bytes(8)])
     return np.ndarray(len(body) // 2 + 1, ">u8", padded, strides=(2,)).astype(np.uint64)
 
 

@@ -31,14 +31,20 @@ def neighbours(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Two int64 arrays; symbols count from 1, 0 is none.
     """
-    order = np.zeros(mask.shape, np.int64)
-    order[mask] = np.arange(1, np.count_nonzero(mask) + 1)
-    left, above = np.zeros_like(order), np.zeros_like(order)
+    at = np.flatnonzero(mask)  # memory for the symbols only: there may be few of them in a large mask
+    left, above = np.zeros_like(at), np.zeros_like(at)
     if mask.ndim >= 2:
-        left[..., 1:] = order[..., :-1]
+        width = mask.shape[-1]
+        left = _symbols_at(at, at - 1, at % width > 0)
     if mask.ndim >= 4:
-        above[..., 1:, :] = order[..., :-1, :]
-    return left[mask], above[mask]
+        above = _symbols_at(at, at - width, at // width % mask.shape[-2] > 0)
+    return left, above
+
+
+def _symbols_at(at: np.ndarray, wanted: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Which symbol stands at each of the places `wanted`; 0 for none, and where it is not `inside`."""
+    symbol = np.searchsorted(at, wanted)  # below at.size: each place lies before one of `at`
+    return np.where(inside & (at[symbol] == wanted), symbol + 1, 0) if at.size else at
 
 
 def _stretches(count: int) -> Iterator[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -80,16 +81,9 @@ class Batches:
 
     def with_soft(self, soft: Tensor) -> Batches:
         """The same batches, handing out these teacher logits, (V, N, classes), of their V views."""
-        return Batches(
-            self.data,
-            self.batch_size,
-            self.normalization,
-            augmentation=self.augmentation,
-            shuffle=self.shuffle,
-            seed=self.seed,
-            views=len(soft),
-            soft=soft,
-        )
+        batches = copy.copy(self)  # they share the images
+        batches.views, batches.soft, batches.epoch = len(soft), soft, 0
+        return batches
 
     def _draws(self, view: int) -> tuple[Tensor, Tensor, Tensor]:
         """Vertical and horizontal crop offsets and flips of every image, each (N,)."""
@@ -153,5 +147,13 @@ def _check(data: ArrayData, batch_size: int, normalization: Normalization, pad: 
 
 def _pad(images: Tensor, pad: int) -> Tensor:
     """uint8 (N, C, H, W) -> (N, C, H + 2 pad, W + 2 pad) by reflection, stored channels-last."""
-    parts = [F.pad(part.float(), (pad,) * 4, mode="reflect").to(torch.uint8) for part in images.split(5000)]
-    return torch.cat(parts).contiguous(memory_format=torch.channels_last)
+    n, channels, height, width = images.shape
+    padded = torch.empty(
+        (n, channels, height + 2 * pad, width + 2 * pad),
+        dtype=torch.uint8,
+        device=images.device,
+        memory_format=torch.channels_last,
+    )
+    for part, out in zip(images.split(1000), padded.split(1000), strict=True):
+        out.copy_(F.pad(part.float(), (pad,) * 4, mode="reflect"))
+    return padded

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pithnet.data import Batches, Normalization
 from pithnet.errors import DataError, nearest
 from pithnet.labs.notebook import Row
+from pithnet.learn import cached_teacher_logits, resolve_precision
 from pithnet.run.inputs import TEST_BATCH, Images, load_images, load_network, normalization_of
 from pithnet.run.settings import DataSettings
 
@@ -20,7 +22,11 @@ ARCHITECTURES = {"cifar10": "resnet20", "digits": "digits-cnn"}
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """A zoo network and its images. `weights`: a checkpoint to start from, None to train one."""
+    """A zoo network and its images. `weights`: a checkpoint to start from, None to train one.
+
+    precision: "float32" or "bf16", of all trainings. soft: a teacher's logits for the training images, None
+    to learn from the labels alone.
+    """
 
     architecture: str
     images: Images
@@ -28,18 +34,32 @@ class Bench:
     batch_size: int
     seed: int
     weights: Path | None = None
+    precision: str = "float32"
+    soft: Tensor | None = None
 
     @classmethod
     def open(
-        cls, data: str, data_root: Path | None, weights: Path | None, batch_size: int, seed: int
+        cls,
+        data: str,
+        data_root: Path | None,
+        weights: Path | None,
+        batch_size: int,
+        seed: int,
+        precision: str = "float32",
     ) -> Bench:
-        """Loads the data. Raises DataError where the labs have no network for it, and as `load_images`."""
+        """Loads the data, and resolves the precision "auto".
+
+        Raises DataError where the labs have no network for it, and as `load_images` and `resolve_precision`.
+        """
         if data not in ARCHITECTURES:
             raise DataError(f"the labs do not run on {data!r}.{nearest(data, ARCHITECTURES)}")
         settings = DataSettings(data=data, data_root=None if data_root is None else str(data_root))
         images = load_images(settings, train=True, seed=seed)
         normalization = normalization_of(settings, weights)
-        return cls(ARCHITECTURES[data], images, normalization, batch_size, seed, weights)
+        bench = cls(ARCHITECTURES[data], images, normalization, batch_size, seed, weights)
+        x = next(iter(bench.training_batches(augment=False)))[0]
+        assert x is not None
+        return replace(bench, precision=resolve_precision(precision, bench.model(), x))
 
     def model(self) -> nn.Module:
         """The network in eval mode, with the checkpoint's weights or seeded fresh ones."""
@@ -48,7 +68,15 @@ class Bench:
 
     def training_batches(self, augment: bool = True) -> Batches:
         """All training images, shuffled, cropped and flipped as suits them."""
-        return self.images.train_batches(self.batch_size, self.normalization, augment, self.seed)
+        batches = self.images.train_batches(self.batch_size, self.normalization, augment, self.seed)
+        return batches if self.soft is None else batches.with_soft(self.soft)
+
+    def taught(
+        self, teacher: nn.Module, views: int, cache: Path, on_batch: Callable[[int, int], None]
+    ) -> Bench:
+        """The same, with batches that hand out the teacher's logits of so many views of each training one."""
+        soft = cached_teacher_logits(teacher, self.training_batches(), views, cache, on_batch)
+        return replace(self, soft=soft)
 
     def test_batches(self) -> Batches:
         return self.images.test_batches(self.normalization)
@@ -73,4 +101,5 @@ class Bench:
             "train_images": len(self.images.train),
             "test_images": len(self.images.test),
             "seeds": [self.seed],
+            "precision": self.precision,
         }

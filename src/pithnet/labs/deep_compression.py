@@ -67,6 +67,7 @@ def run(
     quick: bool = False,
     resume: bool = False,
     seed: int = 0,
+    precision: str = "float32",
     progress: Quiet | None = None,
 ) -> Path:
     """Measures items 1 to 4; writes results.json (returned), CSVs, PNGs, index.html, model.pith, six files.
@@ -86,6 +87,7 @@ def run(
         quick=quick,
         resume=resume,
         seed=seed,
+        precision=precision,
         progress=progress,
         batch_size=settings.recipe.batch_size,
         facts={"settings": {**asdict(settings), "recipe": recipe}, "epochs": epochs},

@@ -73,7 +73,8 @@ class Notebook:
             raise PithError(f"{self.path} is not a lab's result; choose another --out") from None
         before, now = flat(theirs), flat(mine)
         for name in [*now, *before]:
-            if before.get(name) != now.get(name):
+            # A training's precision is the lab's, which is a fact of its own.
+            if before.get(name) != now.get(name) and not name.endswith(".precision"):
                 raise PithError(
                     f"{self.path} was measured with {name} {before.get(name)}, not {now.get(name)}; resume "
                     "with the same arguments, or choose another --out"

@@ -9,7 +9,16 @@ from pithnet.labs.phrases import SETTINGS, Answer
 from pithnet.report import Page, write_csv
 
 ACCURACY = {"accuracy": "accuracy %", "low": "from %", "high": "to %"}
-_SHARES = ("accuracy", "sparsity", "low", "high", "accuracy_before", "best_over_test_epochs", "agreement")
+_SHARES = (
+    "accuracy",
+    "sparsity",
+    "own_sparsity",
+    "low",
+    "high",
+    "accuracy_before",
+    "best_over_test_epochs",
+    "agreement",
+)
 
 
 def open_page(book: Notebook, title: str) -> Page:

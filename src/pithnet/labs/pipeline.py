@@ -53,7 +53,7 @@ def compress(book: Notebook, bench: Bench, recipe: Recipe, model: nn.Module) -> 
     )
 
     def keep_pruned(number: int, step: Step, now: nn.Module) -> None:
-        if step.prune:
+        if step.prune or step.regularize:
             book.save(PRUNED, {"model": now.state_dict()})
 
     torch.manual_seed(recipe.seed)

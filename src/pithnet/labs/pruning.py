@@ -1,14 +1,15 @@
 """`lab pruning`: what magnitude pruning costs a network, one-shot, retrained, iterative and global.
 
-Items 1 to 5: baseline; per-layer percentile and standard deviation without retraining; the same retrained;
-iterative against one-shot; one ranking over all layers. No setting is chosen on what the lab shows.
+Items 1 to 6: baseline; per-layer percentile and standard deviation without retraining; the same retrained;
+iterative against one-shot; one ranking over all layers; regularizers instead of magnitude. No setting is
+chosen on what the lab shows.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from torch import nn
 from pithnet.labs.bench import Bench
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.pruning_page import write_results
+from pithnet.labs.pruning_regularized import Contest, Penalties
 from pithnet.labs.sparsity import layer_rows, structure
-from pithnet.labs.start import open_lab
+from pithnet.labs.start import checked_epochs, chosen_items, open_lab
 from pithnet.labs.training import (
     Trained,
     accuracy_columns,
@@ -31,6 +33,8 @@ from pithnet.learn import Evaluation, Training, evaluate
 from pithnet.passes import GradualPruning, prune, prune_by_std
 from pithnet.run.progress import Quiet
 
+ITEMS = ("1", "2", "3", "4", "5", "6")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -39,22 +43,36 @@ class Settings:
     baseline: Training
     retrain: Training
     prunings: int
+    penalties: Penalties
     batch_size: int
     target: float = 0.7
     quantiles: tuple[float, ...] = (0.0, 0.25, 0.3, 0.5, 0.7, 0.75)
     deviations: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0)
+
+    def within(self, epochs: int | None) -> Settings:
+        """The same with that many epochs of every training but the baseline's, None for as many as it has."""
+        if epochs is None:
+            return self
+        return replace(
+            self,
+            retrain=replace(self.retrain, epochs=epochs),
+            prunings=min(self.prunings, max(1, epochs // 2)),
+            penalties=replace(self.penalties, training=replace(self.penalties.training, epochs=epochs)),
+        )
 
 
 FULL = Settings(
     baseline=Training(epochs=40, lr=0.2),
     retrain=Training(epochs=20, lr=0.05, warmup=0.1),
     prunings=10,
+    penalties=Penalties(Training(epochs=10, lr=0.05, warmup=0.1), 0.6, l1=1e-4, hoyer=5e-6, group=1e-4),
     batch_size=128,
 )
 QUICK = Settings(
     baseline=Training(epochs=8, lr=0.2),
     retrain=Training(epochs=3, lr=0.05, warmup=0.1),
     prunings=2,
+    penalties=Penalties(Training(epochs=3, lr=0.05, warmup=0.1), 2 / 3, l1=1e-3, hoyer=5e-5, group=1e-3),
     batch_size=64,
 )
 
@@ -68,22 +86,31 @@ def run(
     quick: bool = False,
     resume: bool = False,
     seed: int = 0,
+    precision: str = "float32",
+    items: str | None = None,
+    epochs: int | None = None,
     progress: Quiet | None = None,
 ) -> Path:
-    """Measures items 1 to 5 and writes results.json (returned), CSV tables, PNGs and index.html into `out`.
+    """Measures items 1 to 6 and writes results.json (returned), CSV tables, PNGs and index.html into `out`.
 
     Args:
         data: "cifar10" (ResNet-20; the default) or "digits" (the bundled digits' CNN).
         weights: a checkpoint to prune, None to train the baseline here.
         quick: on the bundled digits, with few epochs: seconds instead of hours.
         resume: keep the rows of `out` that are finished, and continue the training that was cut off.
+        precision: "float32", "bf16" or "auto", of the trainings.
+        items: those to measure, as in "2,6"; 3 needs 2, 5 needs 4, and all of them where None. The page shows
+            what has been measured.
+        epochs: of every training but the baseline's; the lab's own number where None.
         progress: what shows the work, as `pithnet.run.progress.reporter()`; plain lines on stderr where None.
 
-    Raises DataError, ModelError for data and weights that cannot be used; PithError for an `out` that cannot.
+    Raises DataError, ModelError for data and weights that cannot be used; PithError for an `out` that cannot,
+    for items that there are not, and for epochs below 1.
     """
-    settings = QUICK if quick else FULL
-    epochs = {"baseline": 0 if weights else settings.baseline.epochs, "retraining": settings.retrain.epochs}
-    epochs |= {"prunings": settings.prunings}
+    wanted = chosen_items(items, ITEMS)
+    settings = (QUICK if quick else FULL).within(checked_epochs(epochs))
+    lengths = {"baseline": 0 if weights else settings.baseline.epochs, "retraining": settings.retrain.epochs}
+    lengths |= {"prunings": settings.prunings, "regularized": settings.penalties.training.epochs}
     book, bench = open_lab(
         "pruning",
         out,
@@ -93,17 +120,26 @@ def run(
         quick=quick,
         resume=resume,
         seed=seed,
+        precision=precision,
+        items=items,
+        epochs=epochs,
         progress=progress,
         batch_size=settings.batch_size,
-        facts={"settings": asdict(settings), "epochs": epochs},
+        facts={"settings": asdict(settings), "epochs": lengths},
     )
     lab = PruningLab(book, bench, settings)
-    lab.baseline_row()
-    lab.one_shot()
-    lab.retrained()
-    lab.iterative()
-    lab.global_ranking()
-    write_results(book, lab.pictured())
+    measures = (
+        lab.baseline_row,
+        lab.one_shot,
+        lab.retrained,
+        lab.iterative,
+        lab.global_ranking,
+        lab.regularized,
+    )
+    for item, measure in zip(ITEMS, measures, strict=True):
+        if item in wanted:
+            measure()
+    write_results(book, lab.pictured() if book.of("2") and book.of("5") else {})
     return book.path
 
 
@@ -225,6 +261,12 @@ class PruningLab:
         self._compare(
             "5", "global minus per layer", self._gradual("uniform"), lambda: self._gradual("global")
         )
+
+    def regularized(self) -> None:
+        s = self.settings
+        contest = Contest(self.book, self.bench, self.start, s.penalties, s.target)
+        for what, trained, extra in contest.results():
+            self.book.row("6", what, lambda t=trained, e=extra: e | self._trained_columns(t))  # type: ignore[misc]
 
     def _compare(self, item: str, what: str, a: Trained, b: Callable[[], Trained]) -> None:
         def measure() -> Row:

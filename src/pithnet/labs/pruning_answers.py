@@ -10,14 +10,20 @@ from pithnet.labs.sparsity import rank_correlation
 
 
 def answers(book: Notebook) -> list[Answer]:
-    """In the order of the page."""
+    """In the order of the page; those whose items have been measured."""
+    asked = [
+        ("2", "Percentile or standard deviation?", _threshold, "2"),
+        ("2", "Is the pattern of zeros structured?", _structured, "2"),
+        ("3", "What does a retraining loop add to a training loop?", _retraining, "3"),
+        ("5", "Which layers become sparse, and why?", _layers, "25"),
+        ("5", "One-shot, iterative or global?", _schedules, "45"),
+        ("6", "Regularisation instead of magnitude?", _regularized, "6"),
+        (SETTINGS, "Which settings?", _settings, ""),
+    ]
     return [
-        Answer("2", "Percentile or standard deviation?", _threshold(book)),
-        Answer("2", "Is the pattern of zeros structured?", _structured(book)),
-        Answer("3", "What does a retraining loop add to a training loop?", _retraining(book)),
-        Answer("5", "Which layers become sparse, and why?", _layers(book)),
-        Answer("5", "One-shot, iterative or global?", _schedules(book)),
-        Answer(SETTINGS, "Which settings?", _settings(book)),
+        Answer(item, question, answer(book))
+        for item, question, answer, needed in asked
+        if all(book.of(item) for item in needed)
     ]
 
 
@@ -140,6 +146,47 @@ def _schedules(book: Notebook) -> str:
     )
 
 
+def _regularized(book: Notebook) -> str:
+    magnitude, *rest = book.of("6")
+    by_kind = {r["what"]: r for r in rest}
+    by_sgd = by_kind["L1 in the loss, SGD"]
+    group = next(r for r in rest if r["kind"] == "group-lasso")
+    verdict = "no exact zero" if by_sgd["own_sparsity"] == 0 else percent(by_sgd["own_sparsity"]) + " zeros"
+    own = ", ".join(f"{r['what']} {percent(r['own_sparsity'])}" for r in rest if r is not by_sgd)
+    ranked = sorted(rest, key=lambda r: -float(r["accuracy"]))
+    ends = "; ".join(f"{r['what']} {percent(r['accuracy'])}, {_versus(r)} against magnitude" for r in ranked)
+    empty, filters = (group["structure"][key] for key in ("empty_filters", "filters"))
+    return (
+        f"L1 as a term of the loss made {verdict} by itself: its step is as long beside zero as far from "
+        "it, so a weight jumps over zero and back, and the mask has to cut. By themselves: "
+        f"{own}. After the mask and the epochs without the regularizer, beside "
+        f"{percent(magnitude['accuracy'])} of {magnitude['what']}: {ends}. {_proximal(book)} Group lasso "
+        f"leaves {empty} of {filters} filters empty. Known beside this run: empty filters make a network "
+        "smaller without a sparse format, and cost more accuracy, for a filter takes its good weights along; "
+        "L1 shrinks what it keeps, which the epochs after the mask undo, and trimmed L1 leaves what is to "
+        "stay alone."
+    )
+
+
+def _proximal(book: Notebook) -> str:
+    """The better of the two proximal L1s against magnitude, and where it stood when the mask was drawn."""
+    magnitude, *rest = book.of("6")
+    both = [r for r in rest if r["what"] in ("L1, proximal", "trimmed L1, proximal")]
+    best = max(both, key=lambda r: float(r["accuracy"]))
+    cut = round(book.facts["settings"]["penalties"]["until"] * best["epochs"]) - 1
+    points = best["magnitude_difference"]
+    verdict = "within half a point of" if points >= -0.5 else f"{-points:.2f} points below"
+    return (
+        f"Of the two proximal methods the better, {best['what']}, ends {verdict} magnitude; when its mask "
+        f"was drawn it was at {percent(best['accuracy_before'])}, magnitude after the same epoch at "
+        f"{percent(magnitude['accuracy_by_epoch'][cut])}."
+    )
+
+
+def _versus(row: Row) -> str:
+    return difference({k.removeprefix("magnitude_"): v for k, v in row.items() if k.startswith("magnitude_")})
+
+
 def _settings(book: Notebook) -> str:
     s, epochs = book.facts["settings"], book.facts["epochs"]
     r = s["retrain"]
@@ -148,5 +195,7 @@ def _settings(book: Notebook) -> str:
         f"{r['lr']}, momentum {r['momentum']}, weight decay {r['weight_decay']}, batches of "
         f"{s['batch_size']}. Iterative: before each of the first {epochs['prunings']} epochs the share of "
         f"zeros rises by {100 * s['target'] / epochs['prunings']:g} %, to {100 * s['target']:g} %; a pruned "
-        "weight may come back until the last of these."
+        "weight may come back until the last of these. Item 6: "
+        f"{epochs['regularized']} epochs each, the regularizer (or gradual pruning) in the first "
+        f"{percent(s['penalties']['until'])} of them."
     )

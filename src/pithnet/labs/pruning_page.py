@@ -22,13 +22,20 @@ def write_results(book: Notebook, pictured: Mapping[str, nn.Module]) -> None:
     page = open_page(book, "Pruning")
     album = Album(page, book.out)
     said = answers(book)
-    _baseline(book, page)
-    _one_shot(book, page, album, pictured)
-    write_answers(page, said, "2")
-    _retrained(book, page, album)
-    write_answers(page, said, "3")
-    _iterative(book, page, album)
-    write_answers(page, said, "5")
+    if book.of("1"):
+        _baseline(book, page)
+    if book.of("2"):
+        _one_shot(book, page, album, pictured)
+        write_answers(page, said, "2")
+    if book.of("3"):
+        _retrained(book, page, album)
+        write_answers(page, said, "3")
+    if book.of("5"):
+        _iterative(book, page, album)
+        write_answers(page, said, "5")
+    if book.of("6"):
+        _regularized(book, page, album)
+        write_answers(page, said, "6")
     write_facts(book, page, said)
     page.write(book.out / "index.html")
 
@@ -126,3 +133,32 @@ def _iterative(book: Notebook, page: Page, album: Album) -> None:
         percent_rows(runs[-1]["layers"], {"name": "layer", **shares}),
         caption=f"{runs[-1]['what']}, layer by layer.",
     )
+
+
+def _regularized(book: Notebook, page: Page, album: Album) -> None:
+    columns = {
+        "what": "method",
+        "own_sparsity": "zeros by itself %",
+        "accuracy_before": "before the mask %",
+        "sparsity": "zeros %",
+        **ACCURACY,
+        **_CHANGE,
+        "magnitude_difference": "points vs magnitude",
+        "magnitude_difference_low": "from ",
+        "magnitude_difference_high": "to ",
+        "best_over_test_epochs": "best test epoch %",
+        "masks_exact": "zeros exact after every epoch",
+    }
+    page.section("6. Regularised instead of magnitude")
+    caption = (
+        "Zeros by itself: exact zeros that the training had made when the mask was drawn; after it the "
+        "training goes on without the regularizer."
+    )
+    write_tables(book, "6", columns, page, caption)
+    rows = book.of("6")
+    weights = rows[0]["weights"]
+    curves = {
+        r["what"]: (list(range(1, r["epochs"] + 1)), [100 * z / weights for z in r["zeros_by_epoch"]])
+        for r in rows
+    }
+    album.lines("zeros-by-epoch", curves, "epoch", "exact zeros, %", "Exact zeros after every epoch.")

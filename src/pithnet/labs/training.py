@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -66,6 +66,7 @@ def train(
     goes on after its last whole epoch. Without a `schedule` the zeros of the start must all stay; with one,
     those of the masks in force.
     """
+    training = replace(training, precision=bench.precision)
     state: dict[str, Any] = book.load(key) or {"history": []}
     start = zero_places(model)
     if "model" in state:
@@ -124,6 +125,12 @@ def difference_columns(reference: Tensor, correct: Tensor) -> Row:
     """Points that `correct` gains over `reference` on the same images, and the paired 95 % interval."""
     points, low, high = (100 * v for v in paired_difference(reference, correct))
     return {"difference": points, "difference_low": low, "difference_high": high}
+
+
+def rival_columns(rival: str, theirs: Tensor, correct: Tensor) -> Row:
+    """`difference_columns` against another row than the reference: its name, and what is gained over it."""
+    found = difference_columns(theirs, correct)
+    return {"rival": rival, **{f"rival_{key}": value for key, value in found.items()}}
 
 
 def training_columns(trained: Trained) -> Row:

@@ -1,36 +1,21 @@
-"""Accuracy on a set of images, with its uncertainty, alone and against another model on the same images."""
+"""Models measured on a loader: accuracy, or another metric, alone or together on the same samples."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pithnet.errors import DataError
+from pithnet.learn.batch import Batch, call, has_class_labels, logits_of, read_batch
+from pithnet.learn.losses import Loss
 from pithnet.learn.precision import autocast
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """accuracy in [0, 1] of n images, mean cross-entropy `loss` in nats, which images were right: bool
-    (n,).
-    """
-
-    accuracy: float
-    n: int
-    loss: float
-    correct: Tensor
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The accuracy's 95 % Wilson score interval."""
-        return wilson(int(self.correct.sum()), self.n)
+from pithnet.learn.randomness import seeded
+from pithnet.learn.scores import Evaluation, Metric, Scores, accuracy, check_scores, metric_name
 
 
 @contextmanager
@@ -45,43 +30,98 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def evaluate(model: nn.Module, batches: Iterable[Any], precision: str = "float32") -> Evaluation:
-    """Runs `model` in eval mode over (x, y) batches; the modes of its modules are put back afterwards.
+@overload
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[Any],
+    precision: str = ...,
+    *,
+    loss: Loss | None = ...,
+    metric: None = ...,
+) -> Evaluation: ...
 
-    Raises DataError where the batches have no labels or there are none.
+
+@overload
+def evaluate(
+    model: nn.Module, batches: Iterable[Any], precision: str = ..., *, loss: Loss | None = ..., metric: Metric
+) -> Scores: ...
+
+
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[Any],
+    precision: str = "float32",
+    *,
+    loss: Loss | None = None,
+    metric: Metric | None = None,
+) -> Evaluation | Scores:
+    """Runs `model` in eval mode over the batches; the modes of its modules are put back afterwards.
+
+    Args:
+        batches: (x, y), dicts with labels, or whatever else `pn.compress` takes.
+        loss: (outputs, targets) -> scalar, the batch's mean; cross-entropy without one.
+        metric: (outputs, targets) -> (B,), a score per sample; accuracy without one. outputs are what the
+            model returned, targets what the loader gave; both on the model's device.
+
+    Raises DataError where the batches have no labels for the accuracy or there are none, and for a metric
+    that does not give a finite number per sample.
     """
-    device = next(model.parameters()).device
-    right, losses = [], []
-    with evaluating(model), torch.inference_mode():
-        for x, y, *_ in batches:
-            if y is None:
+    return evaluate_together([model], batches, precision, loss=loss, metric=metric)[0]
+
+
+def evaluate_together(
+    models: Sequence[nn.Module],
+    batches: Iterable[Any],
+    precision: str = "float32",
+    *,
+    loss: Loss | None = None,
+    metric: Metric | None = None,
+) -> list[Evaluation | Scores]:
+    """`evaluate` of several models, all of them on each batch: the same samples also where the loader
+    shuffles or augments, so their scores can be compared in pairs.
+    """
+    device = next((p.device for p in models[0].parameters()), torch.device("cpu"))
+    tallies = [_Tally(loss, metric) for _ in models]
+    # Not inference_mode: what a module caches on the way could then never be trained through.
+    with seeded(0, batches=batches), torch.no_grad():
+        for number, content in enumerate(batches, 1):
+            batch = read_batch(content, device)
+            if batch.targets is None and metric is None:
                 raise DataError("accuracy needs labels, and this data has none")
-            with autocast(device, precision):
-                logits = model(x.to(device)).float().cpu()
-            right.append(logits.argmax(1) == y.cpu())
-            losses.append(F.cross_entropy(logits, y.cpu(), reduction="none"))
-    if not right:
-        raise DataError("there are no images to evaluate on")
-    correct = torch.cat(right)
-    return Evaluation(float(correct.double().mean()), len(correct), float(torch.cat(losses).mean()), correct)
+            for model, tally in zip(models, tallies, strict=True):
+                with evaluating(model), autocast(device, precision):
+                    tally.add(call(model, batch.inputs), batch, number)
+    return [tally.total() for tally in tallies]
 
 
-def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Score interval of a share (Wilson 1927); z = 1.96 gives 95 %."""
-    p, z2 = successes / n, z * z
-    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+class _Tally:
+    """Scores and losses of one model, batch by batch."""
 
+    def __init__(self, loss: Loss | None, metric: Metric | None) -> None:
+        self.loss, self.metric = loss, metric
+        self.scores: list[Tensor] = []
+        self.losses: list[Tensor] = []
 
-def paired_difference(a: Tensor, b: Tensor, z: float = 1.959964) -> tuple[float, float, float]:
-    """(difference, low, high) of accuracy b - a on the same images: 95 % Wald interval for paired shares.
+    def add(self, outputs: Any, batch: Batch, number: int) -> None:
+        scores = (self.metric or accuracy)(outputs, batch.targets)
+        self.scores.append(check_scores(scores, batch.size, metric_name(self.metric or accuracy), number))
+        if self.loss is not None:
+            self.losses.append(self.loss(outputs, batch.targets).detach().float().cpu().expand(batch.size))
+        elif self.metric is None or has_class_labels(outputs, batch.targets):
+            logits, targets = logits_of(outputs).float().cpu(), batch.targets.cpu()
+            self.losses.append(F.cross_entropy(logits, targets, reduction="none"))
 
-    a, b: bool (n,), which images each model gets right. Only images where the two disagree carry information
-    (McNemar 1947); the variance is that of the difference of paired proportions.
-    """
-    n = len(a)
-    gained, lost = int((b & ~a).sum()), int((a & ~b).sum())
-    difference = (gained - lost) / n
-    half = z * math.sqrt(max(gained + lost - (gained - lost) ** 2 / n, 0.0)) / n
-    return difference, difference - half, difference + half
+    def total(self) -> Evaluation | Scores:
+        if not self.scores:
+            raise DataError("there are no images to evaluate on")
+        scores = torch.cat(self.scores)
+        n, whole = len(scores), len(self.losses) == len(self.scores)
+        loss = float(torch.cat(self.losses).mean()) if whole else None
+        if self.metric is None:
+            return Evaluation(float(scores.double().mean()), n, loss, scores)
+        values = scores.double()
+        if bool(((values == 0) | (values == 1)).all()):
+            values = values.bool()
+        elif n == 1:
+            raise DataError(f"{metric_name(self.metric)} on one sample has no interval; give two or more")
+        return Scores(metric_name(self.metric), float(values.double().mean()), n, loss, values)

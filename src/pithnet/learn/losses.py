@@ -1,13 +1,18 @@
-"""What a training minimises: labels, a teacher's logits, or both."""
+"""What a training minimises: labels, a teacher's logits, both, or a loss of the user's."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from pithnet.errors import RecipeError
+from pithnet.learn.batch import check_labels, check_logits, logits_of
+
+Loss = Callable[[Any, Any], Tensor]
 
 
 def distillation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -22,30 +27,42 @@ def distillation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Objective:
-    """(1 - distill) cross-entropy + distill * distillation.
+    """(1 - distill) hard + distill * distillation.
 
-    Without a teacher only the cross-entropy is left, without labels only the distillation.
+    hard is the cross-entropy of the labels, or `loss(outputs, targets)` where one is given: outputs as the
+    model returned them, targets as the loader gave them (None where it gave none), a scalar tensor back.
+    Without a teacher only the hard loss is left, without labels and without `loss` only the distillation.
     """
 
     label_smoothing: float = 0.0
     distill: float = 0.0
     temperature: float = 4.0
+    loss: Loss | None = None
 
-    def __call__(self, logits: Tensor, y: Tensor | None, teacher: Tensor | None) -> Tensor:
-        """logits (B, classes), y int64 (B,) or None, teacher logits (B, classes) or None -> scalar.
+    def __call__(self, outputs: Any, targets: Any, teacher: Tensor | None) -> Tensor:
+        """outputs: with logits (B, classes), targets int64 (B,) or None, teacher logits (B, classes) or None
+        -> scalar.
 
-        Raises RecipeError where there are neither labels nor teacher logits.
+        Raises RecipeError where there is nothing to learn from; without `loss`, as `check_logits` and
+        `check_labels`.
         """
-        logits = logits.float()
-        if y is None and teacher is None:
+        if self.loss is not None:
+            return self._with(self.loss(outputs, targets), lambda: logits_of(outputs).float(), teacher)
+        if targets is None and teacher is None:
             raise RecipeError(
                 "training needs labels or a teacher; give labelled data, or distil from a model"
             )
-        if y is None:
+        # One cast for both parts: their gradients are added before they are rounded to bfloat16.
+        logits = check_logits(outputs).float()
+        if targets is None:
             assert teacher is not None
             return distillation(logits, teacher, self.temperature)
-        hard = F.cross_entropy(logits, y, label_smoothing=self.label_smoothing)
+        check_labels(targets, *logits.shape)
+        hard = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        return self._with(hard, lambda: logits, teacher)
+
+    def _with(self, hard: Tensor, logits: Callable[[], Tensor], teacher: Tensor | None) -> Tensor:
+        """`hard` mixed with the distillation, where there is a teacher to learn from."""
         if teacher is None or self.distill == 0:
             return hard
-        soft = distillation(logits, teacher, self.temperature)
-        return (1 - self.distill) * hard + self.distill * soft
+        return (1 - self.distill) * hard + self.distill * distillation(logits(), teacher, self.temperature)

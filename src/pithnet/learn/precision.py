@@ -8,9 +8,11 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pithnet.errors import RecipeError, nearest
+from pithnet.learn.batch import call, logits_of, tensors
+from pithnet.learn.randomness import seeded
 
 PRECISIONS = ("auto", "bf16", "float32")
 
@@ -20,8 +22,16 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
-def resolve_precision(name: str, model: nn.Module, x: Tensor) -> str:
-    """ "bf16" or "float32": `name` itself, or for "auto" the one in which training on batch `x` is faster.
+def channels_last_(model: nn.Module) -> None:
+    """Stores the filters of 2-D convolutions channels-last, in place, which is faster; values stay."""
+    for module in model.modules():
+        # Not the model as a whole: 3-D convolutions have another format of that name.
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def resolve_precision(name: str, model: nn.Module, x: Any) -> str:
+    """ "bf16" or "float32": `name` itself, or for "auto" the one in which training on inputs `x` is faster.
 
     Instructions for bfloat16 alone say little: AVX512-BF16 without AMX runs ResNet-20 slower than float32 on
     one make of processor and twice as fast on another. Raises RecipeError for an unknown name.
@@ -30,23 +40,25 @@ def resolve_precision(name: str, model: nn.Module, x: Tensor) -> str:
         raise RecipeError(f"unknown precision {name!r}.{nearest(name, PRECISIONS)}")
     if name != "auto":
         return name
-    seconds = {precision: _step_seconds(model, x, precision) for precision in ("float32", "bf16")}
+    with seeded(0):
+        seconds = {precision: _step_seconds(model, x, precision) for precision in ("float32", "bf16")}
     # float32 wins ties: nothing is lost in it.
     return "bf16" if seconds["bf16"] < 0.9 * seconds["float32"] else "float32"
 
 
-def _step_seconds(model: nn.Module, x: Tensor, precision: str, steps: int = 4) -> float:
+def _step_seconds(model: nn.Module, x: Any, precision: str, steps: int = 4) -> float:
     """Least wall time of a forward and backward pass, of a copy: the model's BN statistics stay as they
     are.
     """
-    model = copy.deepcopy(model).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    best = float("inf")
+    model = copy.deepcopy(model).train()
+    channels_last_(model)
+    device, best = next(tensors(x)).device, float("inf")
     for _ in range(steps):
         start = time.perf_counter()
-        with autocast(x.device, precision):
-            out = model(x)
-        out.float().square().mean().backward()
-        if x.device.type == "cuda":
-            torch.cuda.synchronize(x.device)
+        with autocast(device, precision):
+            out = call(model, x)
+        logits_of(out).float().square().mean().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         best = min(best, time.perf_counter() - start)
     return best

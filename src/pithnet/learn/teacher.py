@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from pithnet.atomic import write_atomic
 from pithnet.data.batches import Batches
 from pithnet.errors import PithError
-from pithnet.learn.precision import autocast
+from pithnet.learn.batch import logits_of
+from pithnet.learn.precision import autocast, channels_last_
 
 
 def teacher_logits(
@@ -28,7 +29,7 @@ def teacher_logits(
     A teacher larger than the student costs more than the student's own training step; looking its answers up
     makes every epoch after the first `views` free of it. The teacher is left in eval mode.
     """
-    teacher.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    channels_last_(teacher.eval())
     device = next(teacher.parameters()).device
     total, done, out = views * -(-len(batches.data) // batches.batch_size), 0, []
     with torch.inference_mode():
@@ -36,7 +37,7 @@ def teacher_logits(
             logits = []
             for x in batches.view(view):
                 with autocast(device, precision):
-                    logits.append(teacher(x.to(device)).cpu().half())
+                    logits.append(logits_of(teacher(x.to(device))).cpu().half())
                 done += 1
                 if on_batch:
                     on_batch(done, total)

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pithnet.errors import DataError, ModelError
+from pithnet.learn.batch import Batch, call, check_finite, has_class_labels, logits_of, read_batch
+from pithnet.learn.loaders import batches_per_epoch
 from pithnet.learn.losses import Objective
-from pithnet.learn.precision import autocast
+from pithnet.learn.parameter_groups import parameter_groups
+from pithnet.learn.precision import autocast, channels_last_
+from pithnet.learn.randomness import seeded
 from pithnet.learn.schedules import get_schedule
-from pithnet.surgery import shared_parameters
 
 
 @dataclass(frozen=True)
 class Training:
     """How to train: `lr` is the schedule's maximum, `warmup` the share of the training it rises in.
 
-    precision: "float32" or "bf16" ("auto" is resolved before: `resolve_precision`).
+    precision: "float32" or "bf16" ("auto" is resolved before: `resolve_precision`). seed: of the order of a
+    shuffled DataLoader, of dropout and of every other global random number; epoch e repeats with (seed, e).
     """
 
     epochs: int
@@ -33,6 +37,7 @@ class Training:
     weight_decay: float = 5e-4
     precision: str = "float32"
     objective: Objective = field(default_factory=Objective)
+    seed: int = 0
 
 
 class StepSchedule(Protocol):
@@ -47,6 +52,13 @@ class StepSchedule(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
+@runtime_checkable
+class AttachedSchedule(StepSchedule, Protocol):
+    """A schedule that also acts on the optimizer's steps, such as a regularizer: it gets the optimizer."""
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> None: ...
+
+
 @dataclass(frozen=True)
 class EpochRecord:
     """One epoch: mean loss and accuracy of the training batches as they were trained on, wall time in s."""
@@ -59,28 +71,11 @@ class EpochRecord:
     images: int
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters for an optimizer: weight decay on matrices and filters only.
-
-    Biases, BN parameters and codebooks have one dimension; pulling those to zero only costs accuracy. A
-    shared value's gradient is a sum over N weights, so its `lr_scale` is 1 / sqrt(N) (the balance of LSQ,
-    Esser et al. 2020, section 2.2); `Trainer` multiplies every group's rate by it.
-    """
-    shared = {id(p): (p, n) for p, n in shared_parameters(model)}
-    params = [p for p in model.parameters() if p.requires_grad and id(p) not in shared]
-    decay, rest = [p for p in params if p.ndim > 1], [p for p in params if p.ndim <= 1]
-    groups = [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    groups += [
-        {"params": [p], "weight_decay": 0.0, "lr_scale": max(n, 1.0) ** -0.5} for p, n in shared.values()
-    ]
-    return [g for g in groups if g["params"]]
-
-
 class Trainer:
     """Trains `model` in place, an epoch per step of `run()`, and can be stopped and continued between epochs.
 
     Args:
-        batches: yields (x, y) or (x, y, teacher logits); its length gives the steps of an epoch.
+        batches: yields what `read_batch` takes; its length gives the steps of an epoch.
         teacher: asked for logits where the batches bring none.
         before_step: what is scheduled over the training, such as gradual pruning.
         on_batch: called with (steps done, steps) of the epoch: for progress bars.
@@ -106,6 +101,8 @@ class Trainer:
             momentum=training.momentum,
             nesterov=training.momentum > 0,
         )
+        if isinstance(before_step, AttachedSchedule):
+            before_step.attach(self.optimizer)
 
     def state_dict(self) -> dict[str, Any]:
         """All a later process needs, beside the model's state_dict, to continue as if it had not stopped."""
@@ -123,19 +120,15 @@ class Trainer:
     def run(self) -> Iterator[EpochRecord]:
         """Trains the epochs that are left, yielding after each.
 
-        Raises ModelError when the loss is not finite, DataError where the batches are none or have no length.
+        Raises ModelError when the loss is not finite, DataError where the batches cannot be used.
         """
-        if not isinstance(self.batches, Sized):
-            raise DataError(
-                "training needs to know how many batches an epoch has; give a list or a DataLoader"
-            )
-        if not len(self.batches):
-            raise DataError("there are no images to train on")
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        steps = batches_per_epoch(self.batches, "the training data")
+        channels_last_(self.model)
         while self.epoch < self.training.epochs:
             if hasattr(self.batches, "epoch"):
                 self.batches.epoch = self.epoch
-            record = self._epoch(len(self.batches))
+            with seeded(self.training.seed, self.epoch, self.batches):
+                record = self._epoch(steps)
             self.epoch += 1
             if self.before_step and self.epoch == self.training.epochs:
                 # A training of few steps may end before the last of its changes was due.
@@ -145,26 +138,27 @@ class Trainer:
     def _epoch(self, steps: int) -> EpochRecord:
         self.model.train()
         device = next(self.model.parameters()).device
-        loss_sum, correct, labelled, seen, lr = torch.zeros((), device=device), 0, True, 0, 0.0
+        loss_sum, correct, labelled, seen, lr = 0.0, 0, True, 0, 0.0
         start = time.perf_counter()
-        for step, batch in enumerate(self.batches):
-            x, y, soft = _parts(batch, device)
+        for step, content in enumerate(self.batches):
+            if step == steps:
+                raise DataError(
+                    f"the training data has length {steps} and gave more batches; repair its length"
+                )
+            batch = read_batch(content, device)
             lr = self._before(self.epoch + step / steps)
-            logits, loss = self._step(x, y, soft)
-            loss_sum += loss.detach() * len(x)
-            seen += len(x)
-            labelled = labelled and y is not None
-            if y is not None:
-                correct += int((logits.argmax(1) == y).sum())
+            outputs, loss = self._step(batch, step + 1)
+            loss_sum += loss * batch.size
+            seen += batch.size
+            labelled = labelled and has_class_labels(outputs, batch.targets)
+            if labelled:
+                correct += int((logits_of(outputs).argmax(1) == batch.targets).sum())
             if self.on_batch:
                 self.on_batch(step + 1, steps)
-        mean = float(loss_sum) / max(seen, 1)
-        if not math.isfinite(mean):
-            raise ModelError(
-                f"the training loss is {mean} in epoch {self.epoch + 1}; lower the learning rate"
-            )
-        accuracy = correct / seen if labelled and seen else None
-        return EpochRecord(self.epoch + 1, mean, accuracy, lr, time.perf_counter() - start, seen)
+        if not seen:
+            raise DataError("the training data gave no batch in an epoch; it must start anew every time")
+        accuracy = correct / seen if labelled else None
+        return EpochRecord(self.epoch + 1, loss_sum / seen, accuracy, lr, time.perf_counter() - start, seen)
 
     def _before(self, epochs_done: float) -> float:
         done = epochs_done / self.training.epochs
@@ -175,23 +169,36 @@ class Trainer:
             self.before_step(done)
         return lr
 
-    def _step(self, x: Tensor, y: Tensor | None, soft: Tensor | None) -> tuple[Tensor, Tensor]:
-        with autocast(x.device, self.training.precision):
-            logits = self.model(x)
+    def _step(self, batch: Batch, number: int) -> tuple[Any, float]:
+        """Outputs and loss of a step; the loss is looked at before it changes the weights."""
+        device = next(self.model.parameters()).device
+        with autocast(device, self.training.precision):
+            outputs = self._outputs(batch)
+            soft = batch.soft
             if soft is None and self.teacher is not None:
                 with torch.no_grad():
-                    soft = self.teacher(x).float()
-        loss = self.training.objective(logits, y, soft)
+                    soft = logits_of(call(self.teacher, batch.inputs)).float()
+        own = self.training.objective.loss is not None
+        # A loss of the user's may mix number formats, as autocast allows; ours is computed in float32.
+        with autocast(device, self.training.precision if own else "float32"):
+            loss = self.training.objective(outputs, batch.targets, soft)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            check_finite(batch, f"training batch {number}")
+            raise ModelError(
+                f"the training loss is {value} in epoch {self.epoch + 1}; lower the learning rate"
+            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        return logits.detach(), loss
+        return outputs, value
 
-
-def _parts(
-    batch: Sequence[Tensor | None], device: torch.device
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """x, labels or None, teacher logits or None of an (x, y) or (x, y, teacher logits) batch, on `device`."""
-    x, y, soft = (None if b is None else b.to(device) for b in (*batch, None)[:3])
-    assert x is not None
-    return x, y, soft
+    def _outputs(self, batch: Batch) -> Any:
+        try:
+            return call(self.model, batch.inputs)
+        except ValueError as e:
+            if "more than 1 value" not in str(e):
+                raise
+            raise DataError(
+                f"BatchNorm: {e}; a batch has one sample: set drop_last=True in the loader"
+            ) from None

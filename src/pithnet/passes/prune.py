@@ -62,6 +62,8 @@ def prune(
 ) -> Record:
     """Masks `model` in place so that exactly round(sparsity * weights) are zero, not counting biases and BN.
 
+    A weight that several layers share has one mask and counts once.
+
     Args:
         sparsity: share of zeros, in [0, 1].
         scope: "global" ranks all layers together, "uniform" gives each the same share, "erk" spares small
@@ -99,10 +101,10 @@ def prune_by_std(model: nn.Module, s: float, *, skip: Sequence[str] = ()) -> Rec
     return _apply(f"prune std {s:.4g}", layers, masks, recoverable=False)
 
 
-def _ranked_weight(layer: nn.Module) -> Tensor:
+def _ranked_weight(layer: Weighted) -> Tensor:
     mask = parametrization(layer, Mask)
     recoverable = isinstance(mask, Mask) and mask.recoverable
-    return latent_weight(layer) if recoverable else layer.weight  # type: ignore[return-value]
+    return latent_weight(layer) if recoverable else layer.weight
 
 
 def _apply(what: str, layers: list[tuple[str, Weighted]], masks: list[Tensor], recoverable: bool) -> Record:

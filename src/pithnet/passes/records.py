@@ -7,12 +7,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LayerRecord:
-    """One compressed layer; `levels`: number of distinct non-zero values, None where they are not shared."""
+    """One compressed layer.
+
+    levels: number of distinct non-zero values, of a quantized layer those that share a step; None where they
+    are not shared. bits: those of a quantizer's code, None where there is no quantizer. own_zeros: how many a
+    regularized training had made by itself before the mask was drawn; zero_groups: which filters or channels
+    are gone as a whole, None where there was no regularizer, or none of groups.
+    """
 
     name: str
     size: int
     zeros: int
     levels: int | None = None
+    own_zeros: int | None = None
+    zero_groups: tuple[int, ...] | None = None
+    bits: int | None = None
 
     @property
     def sparsity(self) -> float:

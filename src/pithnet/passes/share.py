@@ -13,6 +13,8 @@ from pithnet.passes.records import LayerRecord, Record
 from pithnet.surgery import (
     TrainedLevels,
     Weighted,
+    chain,
+    latent_weight,
     parametrization,
     set_codebook,
     set_trained_levels,
@@ -37,10 +39,14 @@ def _levels(bits: int | None, levels: int | None) -> int:
 def _cluster(
     weight: Tensor, k: int, init: str, rate_weight: float, generator: torch.Generator | None
 ) -> Clustering | None:
-    """Clustering of the non-zero weights, None where all are zero; rate_weight in mean squared weights."""
+    """Clustering of the non-zero weights, None where all are zero; rate_weight in mean squared weights.
+
+    Centroids are float64 for float64 weights, else float32.
+    """
     values = weight.detach()[weight != 0]
     if not len(values):
         return None
+    values = values if values.dtype == torch.float64 else values.float()
     if rate_weight == 0:
         return kmeans_1d(values, k, init, generator)
     return ecsq_1d(values, k, rate_weight * float(values.double().square().mean()), init, generator=generator)
@@ -60,7 +66,8 @@ def share(
     """Gives each layer a codebook, in place: its non-zero weights take one of 2^bits (or `levels`) values.
 
     Zeros stay zero and are not counted among the values. The assignment is fixed from then on; the codebooks
-    train (Han, Mao & Dally 2016, section 3). Run it before the optimizer is built: it replaces parameters.
+    train (Han, Mao & Dally 2016, section 3). A weight that several layers share has one codebook. Run it
+    before the optimizer is built: the parameters change their shape.
 
     Args:
         init: "linear", "random", "density", "kmeans++" or "optimal", as `pithnet.tensor.kmeans_1d`.
@@ -78,7 +85,7 @@ def share(
         centroids = weight.new_zeros(0)
         if found is not None:
             index[weight != 0] = found.assignment.int() + 1
-            centroids = found.centroids
+            centroids = found.centroids.to(weight.dtype)
         set_codebook(layer, index, centroids)
         rows.append(_row(name, layer))
     return Record(f"share {k} levels", tuple(rows))
@@ -120,7 +127,8 @@ class LevelTraining:
         for layer in self.layers:
             found = _cluster(layer.weight, k, init, rate_weight, generator)
             if found is not None:
-                set_trained_levels(layer, found.centroids, torch.zeros_like(found.centroids))
+                centroids = found.centroids.to(layer.weight.dtype)
+                set_trained_levels(layer, centroids, torch.zeros_like(centroids))
         self._set_prices()
 
     def state_dict(self) -> dict[str, int]:
@@ -153,13 +161,11 @@ class LevelTraining:
 
 def _chosen(layer: Weighted, levels: TrainedLevels) -> tuple[Tensor, Tensor]:
     """int64 index 0 (zero) or 1..K (level) per weight, and the full-precision weights, zeros included."""
-    chain: nn.ModuleList = layer.parametrizations["weight"]  # type: ignore[index,assignment]
-    weight = chain.original
-    for step in chain:
+    weight = latent_weight(layer)
+    for step in chain(layer):
         if step is levels:
             break
         weight = step(weight)
-    assert isinstance(weight, Tensor)
     return torch.where(weight == 0, 0, levels.nearest(weight) + 1), weight
 
 

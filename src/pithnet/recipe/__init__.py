@@ -1,13 +1,14 @@
 """What to do, as data."""
 
 from pithnet.recipe.files import load_recipe, presets, to_yaml
-from pithnet.recipe.schema import Distill, Keep, Prune, Recipe, Share, Step, Train, parse
+from pithnet.recipe.schema import Distill, Keep, Prune, Recipe, Regularize, Share, Step, Train, parse
 
 __all__ = [
     "Distill",
     "Keep",
     "Prune",
     "Recipe",
+    "Regularize",
     "Share",
     "Step",
     "Train",

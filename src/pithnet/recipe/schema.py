@@ -69,6 +69,30 @@ class Share(_Part):
         return self
 
 
+class Regularize(_Part):
+    """Zeros by a regularizer over the first `until` of the step's training, then masked to `sparsity`.
+
+    kind: a name in `pithnet.tensor.REGULARIZERS`, `parameters` its own. Keys as in `pithnet.Regularization`.
+    """
+
+    kind: str = "trimmed-l1"
+    strength: Annotated[float, Field(ge=0)] | None = None
+    sparsity: Annotated[float, Field(ge=0, le=1)] | None = None
+    how: Literal["proximal", "loss", "admm"] | None = None
+    until: Annotated[float, Field(gt=0, le=1)] = 1.0
+    scope: Literal["global", "uniform", "erk"] = "global"
+    groups: Literal["filters", "channels"] = "filters"
+    updates: Annotated[int, Field(ge=1)] = 40
+    rho: tuple[float, float] = (1e-3, 1e-1)
+    parameters: dict[str, float] = {}
+    skip: tuple[str, ...] = ()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of `pithnet.Regularization` beside the model."""
+        return {**self.model_dump(exclude={"parameters"}), **self.parameters}
+
+
 class Step(_Part):
     """One pass, or none, and the training that goes with it; a trained `share` freezes its levels after
     it.
@@ -76,14 +100,19 @@ class Step(_Part):
 
     prune: Prune | None = None
     share: Share | None = None
+    regularize: Regularize | None = None
     train: Train | None = None
 
     @model_validator(mode="after")
     def _something(self) -> Step:
         if self.prune and self.share:
             raise ValueError("prune and share are two steps")
-        if not (self.prune or self.share or self.train):
-            raise ValueError("a step needs prune, share or train")
+        if self.regularize and (self.prune or self.share):
+            raise ValueError("regularize is a step of its own")
+        if not (self.prune or self.share or self.regularize or self.train):
+            raise ValueError("a step needs prune, share, regularize or train")
+        if self.regularize and self.train is None:
+            raise ValueError("regularize needs train")
         if self.train is None and ((self.prune and self.prune.ramp) or (self.share and self.share.trained)):
             raise ValueError("a ramp or trained levels need train")
         return self
@@ -95,7 +124,7 @@ class Step(_Part):
             return f"prune {self.prune.sparsity if self.prune.std is None else f'{self.prune.std} std'}"
         if self.share:
             return f"share {self.share.levels or 2 ** (self.share.bits or 0)} levels"
-        return "train"
+        return f"regularize {self.regularize.kind}" if self.regularize else "train"
 
 
 class Distill(_Part):
@@ -119,12 +148,17 @@ class Keep(_Part):
 
 
 class Recipe(_Part):
-    """A list of steps, what all of them share, and how the result is stored."""
+    """A list of steps, what all of them share, and how the result is stored.
+
+    precision: of the training; "auto": bf16 where it is faster on the machine at hand. Measuring and storing
+    are in float32 always.
+    """
 
     name: str
     description: str = ""
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
     batch_size: Annotated[int, Field(ge=1)] = 128
+    precision: Literal["float32", "bf16", "auto"] = "float32"
     augment: bool = True
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     distill: Distill = Distill()
@@ -161,6 +195,7 @@ def _first_fault(error: ValidationError) -> str:
 _PARTS: dict[str, type[_Part]] = {
     "prune": Prune,
     "share": Share,
+    "regularize": Regularize,
     "train": Train,
     "distill": Distill,
     "storage": Keep,

@@ -1,7 +1,8 @@
 """Pages, tables and figures from what was measured; reads run folders, needs no torch."""
 
 from pithnet.report.page import Page
+from pithnet.report.publish import publish
 from pithnet.report.run_report import write_report
 from pithnet.report.tables import write_csv
 
-__all__ = ["Page", "write_csv", "write_report"]
+__all__ = ["Page", "publish", "write_csv", "write_report"]

@@ -29,11 +29,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Bar:
-    """A labelled bar of one or more parts, with the `text` that says its value."""
+    """A labelled bar of one or more parts, with the `text` that says its value.
+
+    gone: drawn pale after the parts, as what the bar had more before; note: a line under it.
+    """
 
     label: str
     parts: tuple[Part, ...]
     text: str
+    gone: float = 0.0
+    note: str = ""
 
     @property
     def total(self) -> float:
@@ -56,19 +61,21 @@ def bar_chart(
     compact: low rows, for many bars. Raises PithError for a negative length or one that is not finite.
     """
     for bar in bars:
-        if any(not 0 <= part.value < math.inf for part in bar.parts):
+        if any(not 0 <= value < math.inf for value in (bar.gone, *(part.value for part in bar.parts))):
             raise PithError(f"bar {bar.label!r} has a part that is negative or not finite; leave it out")
-    scale = longest or max((bar.total for bar in bars), default=0.0) or 1.0
-    legend = {part.name: part.colour for bar in bars for part in bar.parts if part.name}
+    scale = longest or max((bar.total + bar.gone for bar in bars), default=0.0) or 1.0
+    drawn = {part.name for bar in bars for part in bar.parts if part.value}
+    legend = {p.name: p.colour for bar in bars for p in bar.parts if p.name and p.name in drawn}
     return render("bars.html", bars=bars, title=title, scale=scale, legend=legend, compact=compact)
 
 
 def curve_chart(curves: Sequence[Curve], title: str, x_label: str, y_label: str) -> Markup:
     """Curves over one pair of linear axes. Raises PithError where no point is finite."""
     kept = [Curve(c.name, tuple(p for p in c.points if all(map(math.isfinite, p)))) for c in curves]
-    points = [p for c in kept for p in c.points]
-    if not points:
+    kept = [c for c in kept if c.points]
+    if not kept:
         raise PithError(f"chart {title!r} has no finite point to draw")
+    points = [p for c in kept for p in c.points]
     x_ticks = ticks(min(x for x, _ in points), max(x for x, _ in points), 6)
     y_ticks = ticks(min(y for _, y in points), max(y for _, y in points), 5)
     xs = _Scale(x_ticks[0], x_ticks[-1], _LEFT, _WIDTH - _RIGHT)
@@ -85,8 +92,17 @@ def curve_chart(curves: Sequence[Curve], title: str, x_label: str, y_label: str)
         bottom=_HEIGHT - _BOTTOM,
         x_ticks=list(zip(map(xs, x_ticks), column_texts(x_ticks), strict=True)),
         y_ticks=list(zip(map(ys, y_ticks), column_texts(y_ticks), strict=True)),
-        curves=[(c.name, i % COLOURS, [(xs(x), ys(y)) for x, y in c.points]) for i, c in enumerate(kept)],
+        curves=[
+            (c.name, i % COLOURS, [(xs(x), ys(y), tip) for (x, y), tip in _with_tips(c)])
+            for i, c in enumerate(kept)
+        ],
     )
+
+
+def _with_tips(curve: Curve) -> list[tuple[tuple[float, float], tuple[str, str]]]:
+    """Each point with its x and y as they are shown when it is pointed at."""
+    xs, ys = zip(*curve.points, strict=True)
+    return list(zip(curve.points, zip(column_texts(xs), column_texts(ys), strict=True), strict=True))
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:

@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
 from pithnet.report.charts import Bar, Part, bar_chart
 from pithnet.report.page import Page
-from pithnet.report.run_record import StoredTensor
+from pithnet.report.run_record import RunRecord, StoredTensor
 
-_COLOURS = {"positions": 0, "symbols": 1, "codebook": 2, "other": 6}
+PART_COLOURS = {"positions": 0, "symbols": 1, "codebook": 2, "other": 6}
+_CAPTION = (
+    "Weights; a click on a column's head sorts by it. Bits are those per value, zeros included, shares "
+    "those of the file."
+)
+_PLANNED = " Planned: bytes expected before any training."
+_MOST_BARS = 40  # a longer list of layers is folded
 
 
-def add_layers(page: Page, tensors: Sequence[StoredTensor]) -> None:
+def add_layers(page: Page, record: RunRecord) -> None:
     """Bars and a table of the weights; the vectors (biases, normalisation) as one sum, their table folded."""
-    if not tensors:
+    tensors, whole = record.results.tensors, record.results.bytes
+    if not tensors or not whole:
         return
     page.section("Layers")
-    weights = [t for t in tensors if len(t.shape) > 1]
-    vectors = [t for t in tensors if len(t.shape) <= 1]
+    planned = {layer.name: layer.bytes for layer in record.plan.layers} if record.plan else {}
+    weights = [t for t in tensors if t.is_weight]
+    vectors = [t for t in tensors if not t.is_weight]
     if weights:
-        page.row([_bytes_chart(weights), _zeros_chart(weights), _bits_chart(weights)])
-        page.table([*map(_row, weights), _total(weights)], caption="Weights")
+        folded = f"Bars of all {len(weights)} layers" if len(weights) > _MOST_BARS else ""
+        page.row([_bytes_chart(weights), _zeros_chart(weights), _bits_chart(weights)], folded=folded)
+        rows = [_row(t, whole, planned) for t in weights]
+        page.table(rows, caption=_CAPTION + (_PLANNED if planned else ""), total=_total(weights, whole))
     if vectors:
-        title = f"Vectors (biases, normalisation; {len(vectors)} in all): {sum(map(_spent, vectors)):,} bytes"
-        page.table(
-            [_row(t) for t in vectors],
-            folded=title,
-        )
+        spent = sum(t.spent for t in vectors)
+        folded = f"Vectors (biases, normalisation; {len(vectors)} in all): {spent:,} bytes"
+        page.table([_row(t, whole, {}) for t in vectors], folded=folded)
 
 
 def _bytes_chart(weights: Sequence[StoredTensor]) -> Markup:
     bars = [
         Bar(
-            _short(t.name),
-            tuple(Part(t.bytes.get(part, 0), colour, part) for part, colour in _COLOURS.items()),
-            f"{_spent(t):,}",
+            t.short,
+            tuple(Part(t.bytes.get(part, 0), colour, part) for part, colour in PART_COLOURS.items()),
+            f"{t.spent:,}",
         )
         for t in weights
     ]
@@ -45,51 +52,42 @@ def _bytes_chart(weights: Sequence[StoredTensor]) -> Markup:
 
 
 def _zeros_chart(weights: Sequence[StoredTensor]) -> Markup:
-    shares = [100 * t.zeros / max(_count(t), 1) for t in weights]
-    bars = [Bar(_short(t.name), (Part(s),), f"{s:.1f} %") for t, s in zip(weights, shares, strict=True)]
+    shares = [100 * t.zeros / max(t.size, 1) for t in weights]
+    bars = [Bar(t.short, (Part(s),), f"{s:.1f} %") for t, s in zip(weights, shares, strict=True)]
     return bar_chart(bars, "Zeros", longest=100, compact=True)
 
 
 def _bits_chart(weights: Sequence[StoredTensor]) -> Markup:
-    bars = [Bar(_short(t.name), (Part(t.bits, 5),), f"{t.bits:.2f}") for t in weights]
+    bars = [Bar(t.short, (Part(t.bits, 5),), f"{t.bits:.2f}") for t in weights]
     return bar_chart(bars, "Bits per weight, zeros included", compact=True)
 
 
-def _row(t: StoredTensor) -> dict[str, object]:
+def _row(t: StoredTensor, whole: int, planned: Mapping[str, int]) -> dict[str, object]:
     return {
-        "tensor": _short(t.name),
+        "tensor": t.short,
         "shape": "×".join(map(str, t.shape)) or "scalar",
-        "values": _count(t),
+        "values": t.size,
         "zeros": t.zeros,
-        "zeros (%)": 100 * t.zeros / max(_count(t), 1),
+        "zeros (%)": 100 * t.zeros / max(t.size, 1),
         "levels": t.levels,
-        "bits each": t.bits,
-        "bytes": _spent(t),
-        **{part: t.bytes.get(part, 0) for part in _COLOURS},
+        "bits": t.bits,
+        "bytes": t.spent,
+        "share (%)": 100 * t.spent / whole,
+        **({"planned": planned[t.short]} if t.short in planned else {}),
+        **{part: t.bytes.get(part, 0) for part in PART_COLOURS},
         "coding": t.coding,
     }
 
 
-def _total(weights: Sequence[StoredTensor]) -> dict[str, object]:
-    values, zeros, spent = sum(map(_count, weights)), sum(t.zeros for t in weights), sum(map(_spent, weights))
+def _total(weights: Sequence[StoredTensor], whole: int) -> dict[str, object]:
+    values, zeros, spent = (sum(n) for n in zip(*((t.size, t.zeros, t.spent) for t in weights), strict=True))
     return {
         "tensor": "all weights",
         "values": values,
         "zeros": zeros,
         "zeros (%)": 100 * zeros / max(values, 1),
-        "bits each": 8 * spent / max(values, 1),
+        "bits": 8 * spent / max(values, 1),
         "bytes": spent,
-        **{part: sum(t.bytes.get(part, 0) for t in weights) for part in _COLOURS},
+        "share (%)": 100 * spent / whole,
+        **{part: sum(t.bytes.get(part, 0) for t in weights) for part in PART_COLOURS},
     }
-
-
-def _count(t: StoredTensor) -> int:
-    return math.prod(t.shape)
-
-
-def _spent(t: StoredTensor) -> int:
-    return sum(t.bytes.values())
-
-
-def _short(name: str) -> str:
-    return name.removesuffix(".weight")

@@ -33,6 +33,7 @@ class Page:
 
     def __init__(self, title: str, subtitle: str = "") -> None:
         self.title, self.subtitle = title, subtitle
+        self._lead = ""
         self._blocks: list[Markup] = []
         self._sections: dict[str, str] = {}
         self._plots = 0
@@ -45,6 +46,10 @@ class Page:
         self._sections[anchor] = heading
         self._blocks.append(Markup('<h2 id="{}">{}</h2>').format(anchor, heading))
 
+    def lead(self, paragraph: str) -> None:
+        """The page's conclusion, in larger type, above everything else."""
+        self._lead = paragraph
+
     def text(self, paragraph: str) -> None:
         """A paragraph."""
         self._add("text.html", text=paragraph)
@@ -54,19 +59,36 @@ class Page:
         self._add("facts.html", facts=facts)
 
     def table(
-        self, rows: Sequence[Row], columns: Sequence[str] | None = None, caption: str = "", folded: str = ""
+        self,
+        rows: Sequence[Row],
+        columns: Sequence[str] | None = None,
+        caption: str = "",
+        folded: str = "",
+        total: Row | None = None,
     ) -> None:
-        """A table of dictionaries; `folded`, where given, is the line that opens it.
+        """A table of dictionaries, sorted by a click on a column's head.
 
-        columns: which keys, in which order; all of them in order of appearance where None.
+        columns: which keys, in which order; all of them in order of appearance where None. folded: where
+        given, the line that opens the table. total: a last row that stays where it is.
         Raises PithError for a column that no row has.
         """
-        shown = table_columns(rows, columns)
-        self._add("table.html", columns=shown, count=len(rows), caption=caption, folded=folded)
+        shown = table_columns([*rows, *([total] if total else [])], columns)
+        self._add(
+            "table.html",
+            columns=shown,
+            count=len(rows),
+            caption=caption,
+            folded=folded,
+            total=total is not None,
+        )
 
-    def row(self, drawings: Sequence[Markup], caption: str = "") -> None:
-        """Drawings of `charts`, side by side where there is room."""
-        self._add("row.html", drawings=drawings, caption=caption)
+    def row(self, drawings: Sequence[Markup], caption: str = "", folded: str = "") -> None:
+        """Drawings of `charts`, side by side where there is room; `folded` as in `table`."""
+        self._add("row.html", drawings=drawings, caption=caption, folded=folded, grid="drawings")
+
+    def multiples(self, drawings: Sequence[Markup], caption: str = "", folded: str = "") -> None:
+        """Many small drawings in a grid, two beside each other on a phone; `folded` as in `table`."""
+        self._add("row.html", drawings=drawings, caption=caption, folded=folded, grid="multiples")
 
     def code(self, text: str, caption: str = "") -> None:
         """Text as it is, in a box of its own."""
@@ -101,6 +123,7 @@ class Page:
             "page.html",
             title=self.title,
             subtitle=self.subtitle,
+            lead=self._lead,
             sections=self._sections if len(self._sections) >= 4 else {},
             blocks=self._blocks,
             plotly=_plotly() if self._plots else "",

@@ -1,32 +1,56 @@
-"""What a run folder says, read without torch: results.json, events.jsonl, recipe.yaml."""
+"""What a run folder says, read without torch."""
 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from pithnet.errors import PithError
+from pithnet.report.event_log import EventLog, read_events
+from pithnet.report.measured import Measurements, Plan
+
+_Kind = TypeVar("_Kind", bound=BaseModel)
 
 
 class Accuracy(BaseModel):
-    """On n images; accuracy and its 95 % interval in [0, 1]."""
+    """On n images; accuracy and its 95 % interval in [0, 1].
+
+    metric: what was measured in its place; share: whether that is one of 0 to 1, not in a unit of its own.
+    """
 
     accuracy: float
     n: int
     loss: float | None = None
     interval: tuple[float, float] | None = None
+    metric: str = "accuracy"
+    share: bool = True
+
+    @property
+    def unit(self) -> str:
+        """What stands after `shown`."""
+        return " %" if self.share else ""
+
+    def shown(self, value: float) -> str:
+        """A value of the metric as people read it: per cent of a share."""
+        return f"{100 * value:.2f}" if self.share else f"{value:.4g}"
 
 
 class Difference(BaseModel):
-    """Compressed minus float on the same images, in points, with its 95 % interval."""
+    """Compressed minus float on the same images and its 95 % interval: in points, or the metric's unit."""
 
     points: float
     low: float
     high: float
+    metric: str = "accuracy"
+    share: bool = True
+
+    def shown(self, value: float) -> str:
+        return f"{value:+.2f}" if self.share else f"{value:+.3g}"
 
 
 class Size(BaseModel):
@@ -35,15 +59,35 @@ class Size(BaseModel):
 
 
 class StoredTensor(BaseModel):
-    """One tensor of the file; `bytes` by part."""
+    """One tensor of the file; `bytes` by part, none for one that is tied to another."""
 
     name: str
     shape: list[int]
+    dtype: str = "float32"
     coding: str
     zeros: int
     levels: int
     bits: float
     bytes: dict[str, int]
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def spent(self) -> int:
+        """Bytes of the file."""
+        return sum(self.bytes.values())
+
+    @property
+    def is_weight(self) -> bool:
+        """Two dimensions or more: what is pruned and shared; the others are vectors."""
+        return len(self.shape) > 1
+
+    @property
+    def short(self) -> str:
+        """The name of its layer."""
+        return self.name.removesuffix(".weight") or self.name
 
 
 class Results(BaseModel):
@@ -63,6 +107,7 @@ class Results(BaseModel):
     parts: dict[str, int] = {}
     tensors: list[StoredTensor] = []
     seconds: float | None = None
+    train_seconds: float | None = None
     hardware: dict[str, Any] = {}
     command: str | list[str] | None = None
     seed: int | None = None
@@ -71,60 +116,29 @@ class Results(BaseModel):
     measured_on: str = "images"
 
 
-class Epoch(BaseModel):
-    """One epoch of training; `number` is the step it belongs to."""
-
-    number: int = 0
-    step: str = "train"
-    epoch: int
-    loss: float
-    accuracy: float | None = None
-    lr: float | None = None
-    seconds: float = 0.0
-    images: int = 0
-
-
-class Layer(BaseModel):
-    name: str
-    size: int
-    zeros: int
-    levels: int | None = None
-
-
-class Pass(BaseModel):
-    """What a pass did in step `number`."""
-
-    number: int = 0
-    what: str
-    layers: list[Layer] = []
-
-
 @dataclass(frozen=True)
 class RunRecord:
-    """A finished run. file_bytes: of model.pith, where there is one; unreadable: broken lines of the log."""
+    """A finished run. file_bytes: of model.pith; it, plan and measurements are None where there are none."""
 
-    path: Path
     results: Results
-    epochs: tuple[Epoch, ...]
-    passes: tuple[Pass, ...]
+    log: EventLog
     recipe: str
     file_bytes: int | None
-    unreadable: int
+    plan: Plan | None
+    measurements: Measurements | None
 
 
 def read_run(path: Path) -> RunRecord:
-    """Reads a run folder. Raises PithError where it is none, is not finished, or its results are damaged."""
-    epochs, passes, unreadable = _events(path / "events.jsonl") if path.is_dir() else ([], [], 0)
+    """Reads a run folder. Raises PithError where it is none, is not finished, or a file of it is damaged."""
     results = _results(path)
-    recipe, artifact = path / "recipe.yaml", path / "model.pith"
+    artifact = path / "model.pith"
     return RunRecord(
-        path,
         results,
-        tuple(epochs),
-        tuple(passes),
-        _text(recipe) if recipe.is_file() else "",
+        read_events(_text(path / "events.jsonl")),
+        _text(path / "recipe.yaml"),
         artifact.stat().st_size if artifact.is_file() else None,
-        unreadable,
+        _optional(path / "plan.json", Plan),
+        _optional(path / "measurements.json", Measurements),
     )
 
 
@@ -138,46 +152,31 @@ def _results(path: Path) -> Results:
                 f"{path} is not finished: it has no results.json; continue it with --resume {path}"
             )
         raise PithError(f"{path} holds no run: it has no results.json; give the --out folder of a run")
+    results = _parsed(file, Results)
+    if results.bytes is None and results.test is None:
+        raise PithError(f"{file} is of no compression or training: it has neither bytes nor a test accuracy")
+    return results
+
+
+def _optional(file: Path, kind: type[_Kind]) -> _Kind | None:
+    return _parsed(file, kind) if file.is_file() else None
+
+
+def _parsed(file: Path, kind: type[_Kind]) -> _Kind:
     try:
-        results = Results.model_validate(json.loads(_text(file)))
+        return kind.model_validate(json.loads(_text(file)))
     except ValidationError as e:
         fault = e.errors()[0]
         where = ".".join(str(part) for part in fault["loc"]) or "the whole"
         raise PithError(f"{file} is damaged: {where}: {fault['msg']}; run the compression again") from None
     except ValueError as e:
         raise PithError(f"{file} is damaged: {e}; run the compression again") from None
-    if results.bytes is None and results.test is None:
-        raise PithError(f"{file} is of no compression or training: it has neither bytes nor a test accuracy")
-    return results
-
-
-def _events(file: Path) -> tuple[list[Epoch], list[Pass], int]:
-    """Epochs and passes in order; of what a stopped and resumed run logged twice, the later one.
-
-    A run killed while it wrote leaves a broken line; the rest of the log is good, so it is only counted.
-    """
-    if not file.is_file():
-        return [], [], 0
-    epochs: dict[tuple[int, int], Epoch] = {}
-    passes: dict[tuple[int, str], Pass] = {}
-    unreadable = 0
-    for line in filter(None, _text(file).splitlines()):
-        try:
-            event: Any = json.loads(line)
-            kind = event["event"]
-            if kind == "epoch":
-                epoch = Epoch.model_validate(event)
-                epochs[epoch.number, epoch.epoch] = epoch
-            elif kind == "pass":
-                done = Pass.model_validate(event)
-                passes[done.number, done.what] = done
-        except (ValueError, TypeError, KeyError):
-            unreadable += 1
-    in_order = [epochs[key] for key in sorted(epochs)]
-    return in_order, sorted(passes.values(), key=lambda p: p.number), unreadable
 
 
 def _text(file: Path) -> str:
+    """Its text; empty where there is no such file."""
+    if not file.is_file():
+        return ""
     try:
         return file.read_text("utf-8", errors="replace")
     except OSError as e:

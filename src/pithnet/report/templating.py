@@ -9,6 +9,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from pithnet.report.numbers import column_texts
+
 # `code`, or **bold** that touches its stars (so that "2 ** 3 ** 4" stays as it is).
 _MARKED = re.compile(r"`([^`]+)`|\*\*(?=\S)(.+?)(?<=\S)\*\*")
 
@@ -23,6 +25,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["rich"] = rich_text
+    environment.filters["number"] = lambda value: column_texts([value])[0]
     return environment
 
 

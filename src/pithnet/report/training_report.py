@@ -1,42 +1,120 @@
-"""What the passes did and how the training went, from a run's events."""
+"""How the run went: what the passes did, when, and the curves of the training, from its events."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
+
+from markupsafe import Markup
 
 from pithnet.report.charts import Curve, curve_chart
+from pithnet.report.drawings import Mark, Span, timeline
+from pithnet.report.event_log import Epoch, EventLog, Pass
 from pithnet.report.page import Page
-from pithnet.report.run_record import Epoch, Pass
+
+# Title, what is on the y axis, and where an epoch has it.
+CURVES: tuple[tuple[str, str, Callable[[Epoch], float | None]], ...] = (
+    ("Training loss", "loss", lambda e: e.loss),
+    ("Accuracy on the training images", "%", lambda e: None if e.accuracy is None else 100 * e.accuracy),
+    ("Learning rate", "rate", lambda e: e.lr),
+    ("Zeros among the weights", "%", lambda e: None if e.sparsity is None else 100 * e.sparsity),
+)
 
 
-def add_passes(page: Page, passes: Sequence[Pass]) -> None:
-    """A row per pass: its layers, zeros and levels after it."""
-    if not passes:
+def add_training(page: Page, log: EventLog) -> None:
+    """A timeline, a row per training and pass, and loss, accuracy, rate and zeros over all epochs."""
+    if not log.epochs and not log.passes:
         return
     page.section("What was done")
-    page.table([_pass_row(done) for done in passes])
-
-
-def add_training(page: Page, epochs: Sequence[Epoch]) -> None:
-    """Loss, and accuracy where there were labels, over all epochs of the run, a curve per step."""
-    if not epochs:
+    if any(e.seconds for e in log.epochs):
+        page.row([_timeline(log)])
+    page.table(_rows(log))
+    for remark in log.remarks:
+        page.text(f"Remark: {remark}.")
+    if not log.epochs:
         return
-    page.section("Training")
-    charts = [curve_chart(_curves(epochs, lambda e: e.loss), "Training loss", "epoch", "loss")]
-    if any(e.accuracy is not None for e in epochs):
-        curves = _curves(epochs, lambda e: None if e.accuracy is None else 100 * e.accuracy)
-        charts.append(curve_chart(curves, "Accuracy on the training images", "epoch", "%"))
-    page.row(charts, "Measured while training; the loss is the one trained on, a teacher's part included.")
-    seconds, images = sum(e.seconds for e in epochs), sum(e.images for e in epochs)
+    drawn = [_chart(title, unit, curves(log.epochs, value)) for title, unit, value in CURVES]
+    page.row(
+        [chart for chart in drawn if chart],
+        "Measured while training, a point per epoch of the whole run; the loss is the one trained on, a "
+        "teacher's part included.",
+    )
+    seconds, images = sum(e.seconds for e in log.epochs), sum(e.images for e in log.epochs)
     speed = f" in {seconds:,.0f} s, {images / seconds:,.0f} images/s" if seconds and images else ""
-    page.text(f"{len(epochs)} epochs{speed}. The accuracies at the top are those after the last one.")
+    page.text(f"{len(log.epochs)} epochs{speed}. The accuracies at the top are those after the last one.")
+
+
+def curves(epochs: Sequence[Epoch], value: Callable[[Epoch], float | None]) -> list[Curve]:
+    """One curve per step, over the epochs of the whole run counted from 1; empty where none has the value."""
+    points: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    for position, epoch in enumerate(epochs, 1):
+        y = value(epoch)
+        if y is not None:
+            points.setdefault((epoch.number, epoch.step), []).append((position, y))
+    return [Curve(f"{number + 1}. {step}", tuple(p)) for (number, step), p in points.items()]
+
+
+def _chart(title: str, unit: str, found: Sequence[Curve]) -> Markup | None:
+    return curve_chart(found, title, "epoch", unit) if found else None
+
+
+def _steps(epochs: Sequence[Epoch]) -> list[tuple[int, str, list[Epoch]]]:
+    grouped = groupby(epochs, key=lambda e: (e.number, e.step))
+    return [(number, step, list(some)) for (number, step), some in grouped]
+
+
+def _timeline(log: EventLog) -> Markup:
+    spans = []
+    for number, step, some in _steps(log.epochs):
+        seconds = sum(e.seconds for e in some)
+        name = f"{number + 1}. {step}"
+        spans.append(Span(name, seconds, f"{name}: {_epochs(len(some))}, {seconds:,.0f} s"))
+    marks = [
+        Mark(sum(e.seconds for e in log.epochs[: done.epochs_before]), f"{done.what}: {_zeros(done)}")
+        for done in log.passes
+    ]
+    whole = sum(e.seconds for e in log.epochs)
+    title = "Training time by step; marks are passes" if marks else "Training time by step"
+    return timeline(spans, marks, title, ("0 s", f"{whole:,.0f} s"))
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'s' if count != 1 else ''}"
+
+
+def _zeros(done: Pass) -> str:
+    size, zeros = sum(layer.size for layer in done.layers), sum(layer.zeros for layer in done.layers)
+    return f"{100 * zeros / size:.1f} % zeros" if size else "no layers"
+
+
+def _rows(log: EventLog) -> list[dict[str, object]]:
+    """Trainings and passes in the order they ended."""
+    rows, done = [], 0
+    passes = list(log.passes)
+    for number, step, some in _steps(log.epochs):
+        while passes and passes[0].epochs_before <= done:
+            rows.append(_pass_row(passes.pop(0)))
+        rows.append(_training_row(number, step, some))
+        done += len(some)
+    return rows + [_pass_row(p) for p in passes]
+
+
+def _training_row(number: int, step: str, some: Sequence[Epoch]) -> dict[str, object]:
+    return {
+        "step": number + 1,
+        "what": "train" if step == "train" else f"train: {step}",
+        "epochs": len(some),
+        "seconds": round(sum(e.seconds for e in some)) or None,
+        "first loss": some[0].loss,
+        "last loss": some[-1].loss,
+    }
 
 
 def _pass_row(done: Pass) -> dict[str, object]:
     size, zeros = sum(layer.size for layer in done.layers), sum(layer.zeros for layer in done.layers)
     return {
         "step": done.number + 1,
-        "pass": done.what,
+        "what": done.what,
         "layers": len(done.layers),
         "weights": size,
         "zeros": zeros,
@@ -49,13 +127,3 @@ def _range(levels: Sequence[int]) -> int | str | None:
     if len(set(levels)) < 2:
         return levels[0] if levels else None
     return f"{min(levels)} to {max(levels)}"
-
-
-def _curves(epochs: Sequence[Epoch], value: Callable[[Epoch], float | None]) -> list[Curve]:
-    """One curve per step, over the epochs of the whole run counted from 1."""
-    points: dict[tuple[int, str], list[tuple[float, float]]] = {}
-    for position, epoch in enumerate(epochs, 1):
-        y = value(epoch)
-        if y is not None:
-            points.setdefault((epoch.number, epoch.step), []).append((position, y))
-    return [Curve(f"{number + 1}. {step}", tuple(p)) for (number, step), p in points.items()]

@@ -4,108 +4,46 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from pithnet import artifact
-from pithnet.artifact import Metadata
 from pithnet.data import Batches
-from pithnet.errors import DataError, ModelError, RecipeError
 from pithnet.learn import (
     EpochRecord,
+    Evaluation,
     Objective,
     StepSchedule,
     Trainer,
     Training,
     cached_teacher_logits,
-    evaluate,
+    evaluate_together,
 )
 from pithnet.passes import (
     GradualPruning,
     LevelTraining,
     Record,
+    Regularization,
     freeze_levels,
     prune,
     prune_by_std,
-    selected_layers,
     share,
 )
 from pithnet.recipe import Recipe, Step
 from pithnet.run.folder import RunFolder
+from pithnet.run.measurements import measurements, sparsity
+from pithnet.run.problem import Problem, check, remark, resolved
 from pithnet.run.result import Result, formula_ratio
 from pithnet.run.rivals import rivals
 from pithnet.surgery import Storage, finalize, restore
-from pithnet.tensor import get_criterion
+
+__all__ = ["Compression", "Problem", "check", "resolved"]
 
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass
-class Problem:
-    """What to compress, and on what.
-
-    train: batches to fine-tune on, None for recipes without training. test: batches to measure accuracy on.
-    teacher: who to learn from, the float model itself where None; teacher_batches: the training images as the
-    teacher expects them, where its normalisation differs. cache: folder for the teacher's answers.
-    """
-
-    model: nn.Module
-    train: Iterable[Any] | None = None
-    test: Iterable[Any] | None = None
-    metadata: Metadata = field(default_factory=Metadata)
-    teacher: nn.Module | None = None
-    teacher_batches: Batches | None = None
-    cache: Path | None = None
-
-
-def check(problem: Problem, recipe: Recipe) -> None:
-    """Raises RecipeError, ModelError or DataError for what would fail later, perhaps after hours."""
-    if recipe.epochs and problem.train is None:
-        raise RecipeError(f"recipe {recipe.name!r} trains for {recipe.epochs} epochs and needs training data")
-    for name, value in problem.model.state_dict().items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise ModelError(f"{name} holds NaN or inf; train or export the model again")
-    _check_data(problem, recipe)
-    _check_passes(problem.model, recipe)
-
-
-def _check_data(problem: Problem, recipe: Recipe) -> None:
-    train, test, theirs = problem.train, problem.test, problem.teacher_batches
-    if isinstance(test, Batches) and test.data.labels is None:
-        raise DataError("accuracy needs labels, and the test data has none; leave it out, or give labels")
-    if not recipe.epochs or not isinstance(train, Batches):
-        return
-    if train.data.labels is None and not recipe.distill.weight:
-        raise RecipeError("training without labels needs a teacher; give the recipe a distill weight above 0")
-    if theirs is None or not recipe.distill.weight:
-        return
-    mine = (len(train.data), train.seed, train.augmentation)
-    if mine != (len(theirs.data), theirs.seed, theirs.augmentation):
-        raise RecipeError(
-            "the teacher must see the same images: same data, seed and augmentation in its batches"
-        )
-
-
-def _check_passes(model: nn.Module, recipe: Recipe) -> None:
-    shared: set[str] = set()
-    for step in recipe.steps:
-        what = step.prune or step.share
-        if what is None:
-            continue
-        names = {name for name, _ in selected_layers(model, what.skip)}
-        if step.share:
-            shared |= names
-            continue
-        if shared & names:
-            raise RecipeError(
-                f"{step.title!r} comes after sharing, but shared weights cannot be pruned; change the order"
-            )
-        get_criterion(step.prune.criterion if step.prune else "")
 
 
 class Compression:
@@ -119,7 +57,9 @@ class Compression:
         progress: Progress | None = None,
     ) -> None:
         check(problem, recipe)
-        self.problem, self.recipe, self.folder, self.progress = problem, recipe, folder, progress
+        self.problem, self.folder, self.progress = problem, folder, progress
+        self.recipe = resolved(recipe, problem.model, problem.train, problem.loss)
+        self.remark = remark(recipe, problem.train, problem.loss, self.recipe)
         self.model = copy.deepcopy(problem.model)
         self.teacher = problem.teacher
         self.train = problem.train
@@ -133,6 +73,8 @@ class Compression:
         if state is not None:
             restore(self.model, state["model"])
             first = state["step"]
+        elif self.folder and self.remark:
+            self.folder.event("remark", text=self.remark)
         self._prepare_teacher()
         for number, step in enumerate(self.recipe.steps[first:], first):
             resumed = state["trainer"] if state is not None and number == first else None
@@ -170,11 +112,12 @@ class Compression:
                 trainer.load_state_dict(resumed)
             for epoch in trainer.run():
                 if self.folder:
-                    self.folder.event("epoch", number=number, step=step.title, **asdict(epoch))
+                    done = {"number": number, "step": step.title, **asdict(epoch)}
+                    self.folder.event("epoch", **done, sparsity=sparsity(self.model))
                 self._save(number, trainer.state_dict())
                 if self.on_epoch:
                     self.on_epoch(step.title, epoch, step.train.epochs)
-        if isinstance(schedule, GradualPruning) and schedule.record:
+        if isinstance(schedule, GradualPruning | Regularization) and schedule.record:
             self._event("pass", number=number, record=schedule.record)
         if isinstance(schedule, LevelTraining):
             self._event("pass", number=number, record=freeze_levels(self.model))
@@ -192,6 +135,8 @@ class Compression:
             if fresh and p.sparsity is not None:
                 options = p.model_dump(include={"scope", "criterion", "skip"})
                 return None, prune(self.model, p.sparsity, generator=generator, **options)
+        if step.regularize:
+            return Regularization(self.model, **step.regularize.options), None
         if step.share:
             options = step.share.model_dump(exclude={"trained"})
             if step.share.trained:
@@ -204,12 +149,16 @@ class Compression:
         assert step.train is not None
         assert self.train is not None
         d = self.recipe.distill
-        objective = Objective(self.recipe.label_smoothing, d.weight, d.temperature)
-        training = Training(**step.train.model_dump(), objective=objective)
-        batches = self.train
+        objective = Objective(self.recipe.label_smoothing, d.weight, d.temperature, self.problem.loss)
+        training = Training(
+            **step.train.model_dump(),
+            precision=self.recipe.precision,
+            objective=objective,
+            seed=self.recipe.seed,
+        )
         return Trainer(
             self.model,
-            batches,
+            self.train,
             training,
             teacher=self.teacher,
             before_step=schedule,
@@ -219,16 +168,16 @@ class Compression:
     def _finish(self, start: float) -> Result:
         final = finalize(self.model, Storage(**self.recipe.storage.model_dump()))
         before = after = None
-        if self.problem.test is not None:
-            before, after = (
-                evaluate(self.problem.model, self.problem.test),
-                evaluate(final, self.problem.test),
-            )
+        p = self.problem
+        if p.test is not None:
+            before, after = evaluate_together([p.model, final], p.test, loss=p.loss, metric=p.metric)
         meta = self.problem.metadata
-        if after is not None:
+        if isinstance(after, Evaluation):
             meta = replace(meta, claimed=(after.n, int(after.correct.sum())))
         data = artifact.encode(final, meta)
         inspection = artifact.inspect(data)
+        if self.folder:
+            self.folder.write_json("measurements.json", measurements(self.problem.model, final))
         return Result(
             final,
             data,

@@ -96,7 +96,7 @@ def _clear(out: Path) -> None:
     if (out / MARK).exists():
         for path in (out / "float", out / "cache"):
             shutil.rmtree(path, ignore_errors=True)
-        for name in ("settings.json", "state.pt", "events.jsonl", "results.json"):
+        for name in ("settings.json", "state.pt", "events.jsonl", "results.json", "measurements.json"):
             (out / name).unlink(missing_ok=True)
     try:
         out.mkdir(parents=True, exist_ok=True)

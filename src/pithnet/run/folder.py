@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pithnet.atomic import write_atomic
+from pithnet.atomic import not_written, sweep, write_atomic
 from pithnet.errors import PithError
 
 __all__ = ["RunFolder", "write_atomic"]
@@ -23,8 +24,13 @@ class RunFolder:
         self.path = path
 
     @classmethod
-    def create(cls, path: Path, settings: dict[str, Any]) -> RunFolder:
-        """A new run. Raises PithError where the folder holds a run already, or cannot be written."""
+    def create(
+        cls, path: Path, settings: dict[str, Any], files: Mapping[str, bytes] | None = None
+    ) -> RunFolder:
+        """A new run, with what it cannot be continued without: `files`, and then settings.json.
+
+        Raises PithError where the folder holds a run already, or cannot be written.
+        """
         if (path / "settings.json").exists():
             raise PithError(
                 f"{path} holds a run already; continue it with --resume {path}, or choose another --out"
@@ -33,19 +39,29 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as e:
             raise PithError(f"{path} cannot be created: {e.strerror}; choose another --out") from None
-        folder = cls(path)
-        folder.write_json("settings.json", settings)
-        return folder
+        # settings.json comes last: the folder holds a run from then on, and whatever a killed process left
+        # before is no more than rubbish.
+        for name, data in {**(files or {}), "settings.json": _json(settings)}.items():
+            write_atomic(path / name, data)
+        return cls(path)
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """An existing run. Raises PithError where there is none."""
+        """An existing run, less what a killed process was writing. Raises PithError where there is none."""
         if not (path / "settings.json").exists():
-            raise PithError(f"{path} holds no run to continue: there is no settings.json in it")
+            raise PithError(
+                f"{path} holds no run to continue: there is no settings.json in it; start one with --out"
+            )
+        sweep(path)
         return cls(path)
 
+    def write(self, name: str, data: bytes | memoryview) -> None:
+        """A file of the run, whole or not at all. Raises PithError where it cannot be written."""
+        write_atomic(self.path / name, data, self.then)
+
     def write_json(self, name: str, content: Any) -> None:
-        write_atomic(self.path / name, (json.dumps(content, indent=1) + "\n").encode())
+        """`content` as JSON, as `write`."""
+        self.write(name, _json(content))
 
     def read_json(self, name: str) -> Any:
         try:
@@ -54,13 +70,17 @@ class RunFolder:
             raise PithError(f"{self.path / name} cannot be read: {e}") from None
 
     def event(self, kind: str, **content: Any) -> None:
-        """Appends a line to events.jsonl."""
+        """Appends a line to events.jsonl. Raises PithError where it cannot."""
         line = json.dumps({"event": kind, **content}) + "\n"
+        log = self.path / "events.jsonl"
         try:
-            with open(self.path / "events.jsonl", "a") as f:
+            with open(log, "a") as f:
                 f.write(line)
+                f.flush()
+                # A state that counts on this line must not outlive it in a power cut.
+                os.fsync(f.fileno())
         except OSError as e:
-            raise PithError(f"{self.path / 'events.jsonl'} cannot be written: {e.strerror}") from None
+            raise not_written(log, e, self.then) from None
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         """What `event` wrote under that name, in order."""
@@ -69,10 +89,10 @@ class RunFolder:
         return [e for e in map(json.loads, lines) if e["event"] == kind]
 
     def save_tensors(self, name: str, content: dict[str, Any]) -> None:
-        """torch.save, atomically."""
+        """torch.save, as `write`."""
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        write_atomic(self.path / name, buffer.getvalue())
+        self.write(name, buffer.getbuffer())
 
     def save_state(self, state: dict[str, Any]) -> None:
         """What `load_state` gives back after a crash."""
@@ -83,7 +103,7 @@ class RunFolder:
         """The last saved state, None where the run had not come to one.
 
         Cuts events.jsonl back to that moment: what came later happens again. Raises PithError where the state
-        is damaged.
+        is damaged, or the folder cannot be written.
         """
         path = self.path / "state.pt"
         try:
@@ -95,5 +115,17 @@ class RunFolder:
         log = self.path / "events.jsonl"
         if log.exists():
             size = log.stat().st_size
-            os.truncate(log, 0 if state is None else min(size, state.get("log_bytes", size)))
+            try:
+                os.truncate(log, 0 if state is None else min(size, state.get("log_bytes", size)))
+            except OSError as e:
+                raise not_written(log, e, self.then) from None
         return state
+
+    @property
+    def then(self) -> str:
+        """How a message goes on that says what keeps the run from being written."""
+        return f"and continue with --resume {self.path}"
+
+
+def _json(content: Any) -> bytes:
+    return (json.dumps(content, indent=1) + "\n").encode()

@@ -12,14 +12,13 @@ import torch
 from torch import nn
 
 from pithnet.artifact import Metadata
-from pithnet.data import Normalization
+from pithnet.data import Batches, Normalization
 from pithnet.errors import ModelError, PithError
 from pithnet.recipe import Recipe, Step, load_recipe, to_yaml
-from pithnet.run.compress import Compression, Problem
-from pithnet.run.folder import RunFolder, write_atomic
+from pithnet.run.compress import Compression, Problem, resolved
+from pithnet.run.folder import RunFolder
 from pithnet.run.hardware import hardware
 from pithnet.run.inputs import (
-    Images,
     check_architecture,
     check_fit,
     load_images,
@@ -65,8 +64,8 @@ def compress(
     if settings.seed is not None:
         recipe = recipe.model_copy(update={"seed": settings.seed})
     job = _Job(data, settings, recipe, report or Quiet())
-    folder = RunFolder.create(out, to_json("compress", command, data, settings))
-    write_atomic(folder.path / "recipe.yaml", to_yaml(recipe).encode())
+    recipe_file = {"recipe.yaml": to_yaml(job.recipe).encode()}
+    folder = RunFolder.create(out, to_json("compress", command, data, settings), recipe_file)
     folder.write_json("plan.json", job.plan.to_json())
     if announce:
         announce(job.plan)
@@ -88,11 +87,12 @@ class _Job:
     """Recipe, network, images and teacher, checked; `run` only computes."""
 
     def __init__(self, data: DataSettings, settings: CompressSettings, recipe: Recipe, report: Quiet) -> None:
-        self.data, self.settings, self.recipe, self.report = data, settings, recipe, report
+        self.data, self.settings, self.report = data, settings, report
         name = check_architecture(settings.model)
         if settings.weights is None:
             raise ModelError("there is nothing to compress: give --weights FILE")
         self.weights = Path(settings.weights)
+        self.recipe = recipe
         self.images = load_images(data, train=recipe.epochs > 0, seed=recipe.seed, progress=report.download)
         self.model = load_network(name, self.images, self.weights)
         self.normalization = normalization_of(data, self.weights)
@@ -105,6 +105,8 @@ class _Job:
                 f"--source-files needs a recipe that shares weights, and {recipe.name!r} does not"
             )
         self.plan = make_plan(self.model, recipe)
+        self.train = self._train_batches(self.normalization) if recipe.epochs else None
+        self.recipe = resolved(recipe, self.model, self.train)
 
     def run(self, folder: RunFolder, command: str) -> Finished:
         torch.manual_seed(self.recipe.seed)
@@ -117,7 +119,7 @@ class _Job:
         result = compression.run()
         if self.settings.source_files:
             write_shared(folder.path, compression.model)
-        result.save(folder.path / "model.pith")
+        folder.write("model.pith", result.data)
         results = results_json(result, self.recipe, folder, command)
         results |= {"dataset": self.data.name, "measured_on": measured_on(self.data)}
         folder.write_json("results.json", results)
@@ -127,16 +129,16 @@ class _Job:
         cache = Path(self.settings.cache) if self.settings.cache else run / "cache"
         problem = Problem(self.model, metadata=self._metadata(), cache=cache)
         problem.test = self.images.test_batches(self.normalization)
-        if self.recipe.epochs:
-            problem.train = self._train_batches(self.images, self.normalization)
+        problem.train = self.train
         if self.teacher is not None:
             problem.teacher = self.teacher.model
-            problem.teacher_batches = self._train_batches(self.images, self.teacher.normalization)
+            if self.train is not None:
+                problem.teacher_batches = self._train_batches(self.teacher.normalization)
         return problem
 
-    def _train_batches(self, images: Images, normalization: Normalization) -> Any:
+    def _train_batches(self, normalization: Normalization) -> Batches:
         r = self.recipe
-        return images.train_batches(r.batch_size, normalization, r.augment, r.seed) if r.epochs else None
+        return self.images.train_batches(r.batch_size, normalization, r.augment, r.seed)
 
     def _metadata(self) -> Metadata:
         name, arguments = self.model.architecture  # type: ignore[misc]
@@ -165,7 +167,7 @@ def results_json(result: Result, recipe: Recipe, folder: RunFolder, command: str
 
 
 def _write_source(run: Path, step: Step, model: nn.Module) -> None:
-    if step.prune:
+    if step.prune or step.regularize:
         write_network(run / PRUNED, model)
 
 

@@ -24,11 +24,13 @@ _MAGIC = b"PITH"
 def measure(
     file: Path, data: DataSettings, model: str | None = None, *, report: Quiet | None = None
 ) -> dict[str, Any]:
-    """accuracy (0-1), its interval, loss, n and bytes of a .pith, or of a checkpoint of `model`.
+    """accuracy (0-1), its interval, loss, n and bytes of a .pith, an ONNX file, or a checkpoint of `model`.
 
     Where `data` names no set, a .pith is measured on the one it names. Raises PithError for a file, an
     architecture or data that cannot be used.
     """
+    if file.suffix == ".onnx":
+        return _measure_onnx(file, data, report or Quiet())
     is_pith = is_artifact(file)
     network = artifact.load(file, zoo.build(model) if model else None) if is_pith else None
     meta = getattr(network, "pith", Metadata())
@@ -45,6 +47,18 @@ def measure(
     else:
         normalization = _said(meta, data)
     return _measure(file, network, images, normalization, meta.architecture or model)
+
+
+def _measure_onnx(file: Path, data: DataSettings, report: Quiet) -> dict[str, Any]:
+    # Only here: no other file needs these runtimes.
+    from pithnet.deploy import OnnxNetwork
+    from pithnet.run.onnx_facts import onnx_facts
+
+    network, facts = OnnxNetwork(file), onnx_facts(file)
+    images = load_images(data, train=False, seed=0, progress=report.download)
+    normalization = None if data.normalize else facts.normalization
+    name = facts.architecture[0] if facts.architecture else None
+    return _measure(file, network, images, normalization or normalization_of(data), name)
 
 
 def is_artifact(file: Path) -> bool:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pithnet.artifact import float32_bytes
+from pithnet.artifact import check_storable, float32_bytes, plain_state
 from pithnet.coding import entropy_bits
-from pithnet.passes import prune, prune_by_std, share
+from pithnet.passes import Regularization, prune, prune_by_std, share
 from pithnet.recipe import Keep, Recipe, Step
-from pithnet.surgery import weighted_layers
+from pithnet.surgery import check_usable, weighted_layers
 
 _BITS = {"float32": 32, "float16": 16, "fixed10": 10, "fixed8": 8}
 _HEADER = 60  # of the file
@@ -62,23 +62,27 @@ class Plan:
 def make_plan(model: nn.Module, recipe: Recipe) -> Plan:
     """Tries the recipe's passes on a copy of `model`, without the trainings.
 
-    Bytes are the entropies of positions and symbols. Raises RecipeError or ModelError for what a pass cannot
-    do: unknown criterion, a `skip` that matches nothing, pruning after sharing.
+    Bytes are the entropies of positions and symbols; what layers share counts once. Raises RecipeError or
+    ModelError for what a pass cannot do: unknown criterion, a `skip` that matches nothing, pruning after
+    sharing; ArtifactError for a tensor that no file holds (complex, sparse, quantized).
     """
+    check_usable(model)
+    check_storable(plain_state(model))
     trial = copy.deepcopy(model)
     touched: dict[str, list[str]] = {name: [] for name, _ in weighted_layers(trial)}
     shared: set[str] = set()
     for step in recipe.steps:
         for name in _try(trial, step, recipe.seed):
-            touched[name].append("prune" if step.prune else "share")
+            touched[name].append("prune" if step.prune else "share" if step.share else "regularize")
             if step.share:
                 shared.add(name)
     rows = tuple(
         _row(name, layer.weight.detach(), touched[name], name in shared, recipe.storage)
         for name, layer in weighted_layers(trial)
     )
-    rest = _HEADER + _rest_bytes(model, {f"{name}.weight" for name in touched}, recipe.storage)
-    return Plan(rows, rest, float32_bytes(model.state_dict()))
+    weights = {key for _, layer in weighted_layers(model) for key in layer.keys}
+    rest = _HEADER + _rest_bytes(model, weights, recipe.storage)
+    return Plan(rows, rest, float32_bytes(plain_state(model)))
 
 
 def _try(model: nn.Module, step: Step, seed: int) -> list[str]:
@@ -89,6 +93,8 @@ def _try(model: nn.Module, step: Step, seed: int) -> list[str]:
     elif step.prune and step.prune.sparsity is not None:
         options = step.prune.model_dump(include={"scope", "criterion", "skip"})
         record = prune(model, step.prune.sparsity, generator=generator, **options)
+    elif step.regularize:
+        record = Regularization(model, **step.regularize.options).finish()
     elif step.share:
         record = share(model, generator=generator, **step.share.model_dump(exclude={"trained"}))
     else:
@@ -111,12 +117,14 @@ def _row(name: str, weight: Tensor, passes: Sequence[str], is_shared: bool, stor
 
 def _rest_bytes(model: nn.Module, weights: set[str], storage: Keep) -> int:
     """Everything but the layers' weights: normalisation, with its statistics or without, biases, the rest."""
-    norms = {name for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
-    bits = 0
-    for key, value in model.state_dict().items():
+    named = model.named_modules(remove_duplicate=False)
+    norms = {name for name, module in named if isinstance(module, _BatchNorm)}
+    bits, seen = 0, set()
+    for key, value in plain_state(model).items():
         module, _, last = key.rpartition(".")
-        if key in weights or not value.is_floating_point():
+        if key in weights or not value.is_floating_point() or (value.numel() and value.data_ptr() in seen):
             continue
+        seen.add(value.data_ptr())
         statistics = last in ("running_mean", "running_var")
         if statistics and storage.fold:
             continue

@@ -7,26 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from pithnet import artifact
 from pithnet.artifact import Inspection
-from pithnet.learn import Evaluation, paired_difference
+from pithnet.learn import Evaluation, Scores, paired_difference
+
+Measured = Evaluation | Scores
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
     """A compressed model.
 
-    before, after: the float model and the finalized one on the same images, None where there were none.
+    before, after: the float model and the finalized one on the same samples, None where there were none.
     rivals: bytes of the trivial ways. formula_ratio: the compression Deep Compression's formula gives.
     """
 
     model: nn.Module
     data: bytes
     recipe: str
-    before: Evaluation | None
-    after: Evaluation | None
+    before: Measured | None
+    after: Measured | None
     inspection: Inspection
     rivals: Mapping[str, int]
     formula_ratio: float
@@ -47,11 +50,12 @@ class Result:
         artifact.save(path, self.data)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the model and the data."""
-        difference = None
-        if self.before is not None and self.after is not None:
-            points, low, high = (100 * v for v in paired_difference(self.before.correct, self.after.correct))
-            difference = {"points": points, "low": low, "high": high}
+        """Everything but the model and the data.
+
+        `before`, `after` and `difference` name their `metric`. Of a metric other than accuracy, the key
+        "accuracy" holds the mean score; `share` says whether that is one of 0..1 and `points` are percentage
+        points, else both are in the metric's own unit.
+        """
         return {
             "recipe": self.recipe,
             "architecture": self.inspection.architecture,
@@ -59,15 +63,16 @@ class Result:
             "float_bytes": self.float_bytes,
             "ratio": self.ratio,
             "formula_ratio": self.formula_ratio,
-            "before": _evaluation(self.before),
-            "after": _evaluation(self.after),
-            "difference": difference,
+            "before": _measured(self.before),
+            "after": _measured(self.after),
+            "difference": _difference(self.before, self.after),
             "rivals": {k: {"bytes": v, "ratio": self.float_bytes / v} for k, v in self.rivals.items()},
             "parts": dict(self.inspection.parts),
             "tensors": [
                 {
                     "name": t.name,
                     "shape": list(t.shape),
+                    "dtype": t.dtype,
                     "coding": t.coding,
                     "zeros": t.zeros,
                     "levels": t.levels,
@@ -85,20 +90,43 @@ class Result:
             f"{self.ratio:.1f}x smaller than float32 ({self.float_bytes:,})"
         ]
         if self.before is not None and self.after is not None:
-            points, low, high = (100 * v for v in paired_difference(self.before.correct, self.after.correct))
-            lines.append(
-                f"accuracy {100 * self.before.accuracy:.2f} % -> {100 * self.after.accuracy:.2f} % on "
-                f"{self.after.n:,} images: {points:+.2f} points (95 % interval {low:+.2f} to {high:+.2f})"
-            )
+            lines.append(_comparison(self.before, self.after))
         for name, size in self.rivals.items():
             lines.append(f"  {name}: {size:,} bytes, {self.float_bytes / size:.1f}x")
         return "\n".join(lines)
 
 
-def _evaluation(e: Evaluation | None) -> dict[str, Any] | None:
+def _measured(e: Measured | None) -> dict[str, Any] | None:
     if e is None:
         return None
-    return {"accuracy": e.accuracy, "n": e.n, "loss": e.loss, "interval": list(e.interval)}
+    what = {"metric": e.metric, "share": _is_share(e)}
+    return {"accuracy": e.mean, "n": e.n, "loss": e.loss, "interval": list(e.interval), **what}
+
+
+def _difference(before: Measured | None, after: Measured | None) -> dict[str, Any] | None:
+    if before is None or after is None:
+        return None
+    share = _is_share(before) and _is_share(after)
+    points, low, high = ((100 if share else 1) * v for v in paired_difference(before.scores, after.scores))
+    return {"points": points, "low": low, "high": high, "metric": after.metric, "share": share}
+
+
+def _comparison(before: Measured, after: Measured) -> str:
+    """Before -> after and their difference in a line: per cent and points of a share, else plain numbers."""
+    d = _difference(before, after)
+    assert d is not None
+    if d["share"]:
+        change = f"{100 * before.mean:.2f} % -> {100 * after.mean:.2f} %"
+        gain = f"{d['points']:+.2f} points (95 % interval {d['low']:+.2f} to {d['high']:+.2f})"
+    else:
+        change = f"{before.mean:.4g} -> {after.mean:.4g}"
+        gain = f"{d['points']:+.3g} (95 % interval {d['low']:+.3g} to {d['high']:+.3g})"
+    things = "images" if after.metric == "accuracy" else "samples"
+    return f"{after.metric} {change} on {after.n:,} {things}: {gain}"
+
+
+def _is_share(e: Measured) -> bool:
+    return e.scores.dtype == torch.bool
 
 
 def formula_ratio(inspection: Inspection) -> float:
@@ -106,7 +134,7 @@ def formula_ratio(inspection: Inspection) -> float:
 
     Counts neither positions, codebooks, BN nor headers, which is why real files are larger.
     """
-    weights = [t for t in inspection.tensors if len(t.shape) > 1]
+    weights = [t for t in inspection.tensors if len(t.shape) > 1 and not t.coding.startswith("tied to ")]
     total = sum(_size(t.shape) for t in weights)
     bits = sum(8 * t.bytes["symbols"] for t in weights)
     return total * 32 / bits if bits else 0.0

@@ -13,7 +13,7 @@ _LEVEL = 19
 
 def rivals(float_model: nn.Module, final: nn.Module) -> dict[str, int]:
     """Bytes of: float16 + zstd, int8 per channel + zstd, the model's pruned weights in float16 + zstd."""
-    state = plain_state(float_model)
+    state = _once(plain_state(float_model))
     pruned = dict(state)
     for name, value in plain_state(final).items():
         if value.ndim > 1 and name in pruned:
@@ -23,6 +23,12 @@ def rivals(float_model: nn.Module, final: nn.Module) -> dict[str, int]:
         "int8 + zstd": _zstd([p for v in _floats(state) for p in _int8(v)]),
         "pruned float16 + zstd": _zstd([v.half() for v in _floats(pruned)]),
     }
+
+
+def _once(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tied tensors under their first name only: a rival stores them once too."""
+    first = {value.data_ptr() if value.numel() else name: name for name, value in reversed(state.items())}
+    return {name: value for name, value in state.items() if name in first.values()}
 
 
 def _floats(state: dict[str, Tensor]) -> list[Tensor]:

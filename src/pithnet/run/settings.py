@@ -97,6 +97,44 @@ class CompressSettings:
     seed: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings:
+    """A network as an ONNX file.
+
+    Args:
+        model: name of a checkpoint's architecture, such as resnet18.
+        int8: weights and activations in 8 bits, calibrated on training images.
+        dynamic: linear layers in 8 bits, their inputs quantized anew for every batch; needs no images.
+        calibrate: this many training images.
+        seed: which images.
+    """
+
+    model: str | None = None
+    int8: bool = False
+    dynamic: bool = False
+    calibrate: int = 512
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchSettings:
+    """How files are timed.
+
+    Args:
+        model: name of a checkpoint's architecture, or of the network in an ONNX file of another program.
+        batch: images in a batch, one or more numbers.
+        threads: one or more numbers. Default: 1 and as many as there are cores.
+        seconds: for each batch size and number of threads; never fewer than 7 rounds.
+        openvino: time ONNX files in OpenVINO too.
+    """
+
+    model: str | None = None
+    batch: tuple[int, ...] = (1, 64)
+    threads: tuple[int, ...] = ()
+    seconds: float = 10.0
+    openvino: bool = False
+
+
 def absolute(settings: Settings) -> Settings:
     """The same settings with absolute paths, so that a run can be continued from another folder."""
     changes: dict[str, str] = {}

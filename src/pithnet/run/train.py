@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from pithnet.atomic import staged
 from pithnet.data import Batches
 from pithnet.errors import PithError, RecipeError
 from pithnet.learn import (
@@ -103,7 +102,7 @@ class _Prepared:
             folder.event("epoch", number=0, step="train", **asdict(record))
             folder.save_state({"model": self.model.state_dict(), "trainer": trainer.state_dict()})
             self.report.epoch("train", record, self.settings.epochs)
-        save_checkpoint(folder.path / "model.pt", self.model.state_dict())
+        save_checkpoint(folder.path / "model.pt", self.model.state_dict(), folder.then)
         results = self._results(folder, command)
         folder.write_json("results.json", results)
         return results
@@ -172,15 +171,14 @@ def measured_on(data: DataSettings) -> str:
     return f"{data.val} held-out training images" if data.val else "test images"
 
 
-def save_checkpoint(path: Path, state: Mapping[str, Tensor]) -> None:
-    """A plain dict of tensors by torch.save, whole or not at all. Raises PithError where it cannot be."""
+def save_checkpoint(path: Path, state: Mapping[str, Tensor], then: str = "or choose another folder") -> None:
+    """A plain dict of tensors by torch.save, whole or not at all.
+
+    Raises PithError where it cannot be; `then` is how its message goes on after "free some space".
+    """
     try:
-        # torch.save writes the file's name into the archive: only the final name gives the same bytes.
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as staged:
-            part = Path(staged) / path.name
+        with staged(path, then) as part:
             torch.save(dict(state), part)
-            with open(part, "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(part, path)
-    except (OSError, RuntimeError) as e:
-        raise PithError(f"{path} cannot be written: {e}; free some space or choose another folder") from None
+    except RuntimeError as e:  # torch's own writer does not say what the system told it
+        first = str(e).splitlines()[0]
+        raise PithError(f"{path} cannot be written ({first}); free some space {then}") from None

@@ -1,39 +1,70 @@
 """The only room that touches the structure of a network."""
 
-from pithnet.surgery.finalize import Storage, finalize, fold_batchnorm_
-from pithnet.surgery.parametrizations import (
-    PARAMETRIZATIONS,
-    Codebook,
-    Mask,
-    TrainedLevels,
-    Weighted,
+from pithnet.surgery.activation_quantizers import ActivationQuantizer, LearnedClip
+from pithnet.surgery.chains import (
+    attach,
+    chain,
     latent_weight,
     parametrization,
     release,
-    restore,
+    release_all,
     set_codebook,
     set_mask,
     set_trained_levels,
     shared_parameters,
-    weighted_layers,
 )
+from pithnet.surgery.fake_quantizers import FakeQuantizer
+from pithnet.surgery.finalize import Storage, finalize, fold_batchnorm_
+from pithnet.surgery.folding import fold_into_layers_
+from pithnet.surgery.insertion import activation_quantizers, insert_activation_quantizers_
+from pithnet.surgery.parametrizations import PARAMETRIZATIONS, Codebook, Mask, TrainedLevels
+from pithnet.surgery.restore import restore
+from pithnet.surgery.ties import conflicting_tie
+from pithnet.surgery.trainable import parametrize_
+from pithnet.surgery.unsupported import Refusal, check_usable, refusals, uninitialized
+from pithnet.surgery.weight_quantization import (
+    fake_quantizer,
+    set_fake_quantizer,
+    set_latent_weight,
+    unquantized_weight,
+)
+from pithnet.surgery.weights import Weighted, weighted_layers
 
 __all__ = [
     "PARAMETRIZATIONS",
+    "ActivationQuantizer",
     "Codebook",
+    "FakeQuantizer",
+    "LearnedClip",
     "Mask",
+    "Refusal",
     "Storage",
     "TrainedLevels",
     "Weighted",
+    "activation_quantizers",
+    "attach",
+    "chain",
+    "check_usable",
+    "conflicting_tie",
+    "fake_quantizer",
     "finalize",
     "fold_batchnorm_",
+    "fold_into_layers_",
+    "insert_activation_quantizers_",
     "latent_weight",
     "parametrization",
+    "parametrize_",
+    "refusals",
     "release",
+    "release_all",
     "restore",
     "set_codebook",
+    "set_fake_quantizer",
+    "set_latent_weight",
     "set_mask",
     "set_trained_levels",
     "shared_parameters",
+    "uninitialized",
+    "unquantized_weight",
     "weighted_layers",
 ]

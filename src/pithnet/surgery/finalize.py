@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -10,13 +11,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pithnet.errors import RecipeError, nearest
-from pithnet.surgery.parametrizations import (
-    Codebook,
-    latent_weight,
-    parametrization,
-    release,
-    weighted_layers,
-)
+from pithnet.surgery.chains import latent_weight, parametrization, release_all
+from pithnet.surgery.parametrizations import Codebook, TrainedLevels
+from pithnet.surgery.unsupported import check_usable
+from pithnet.surgery.weight_quantization import fake_quantizer, unquantized_weight
+from pithnet.surgery.weights import weighted_layers
 
 
 def float32(values: Tensor) -> Tensor:
@@ -78,14 +77,17 @@ def fold_batchnorm_(model: nn.Module) -> None:
 
     y = (x - m) / sqrt(v + eps) * g + b becomes y = x * g' + b'. sqrt((1 - eps) + eps) is exactly 1 in
     float32, so the division is exact too. The statistics are gone: further training estimates them anew. A BN
-    without statistics or without affine parameters stays as it is, and so does one that is folded already.
+    without statistics or without affine parameters stays as it is, and so do one that is folded already and
+    one that shares its weight or bias with another module, whose statistics are others.
     """
+    holders = Counter(id(p) for m in model.modules() for p in m._parameters.values() if p is not None)
     for bn in model.modules():
         if (
             not isinstance(bn, _BatchNorm)
             or bn.running_mean is None
             or bn.running_var is None
             or not bn.affine
+            or max(holders[id(bn.weight)], holders[id(bn.bias)]) > 1
         ):
             continue
         unit = torch.full_like(bn.running_var, 1 - bn.eps)
@@ -103,21 +105,28 @@ def finalize(model: nn.Module, storage: Storage = Storage()) -> nn.Module:
     """A copy of `model` with plain tensors, in eval mode, rounded to what the file stores.
 
     The artifact encoder codes any float32 tensor exactly, so this copy and the reloaded file give the same
-    bits.
+    bits. Other libraries' parametrizations (weight_norm) become plain tensors too.
+
+    Raises ModelError as `check_usable`.
     """
+    check_usable(model)
     final = copy.deepcopy(model).eval()
-    rounded: set[str] = set()
-    for name, layer in weighted_layers(final):
-        if isinstance(parametrization(layer, Codebook), Codebook):
+    formats: dict[int, str] = {}
+    for _, layer in weighted_layers(final):
+        if parametrization(layer, TrainedLevels):
+            formats[id(latent_weight(layer))] = storage.codebook
+        elif parametrization(layer, Codebook):
             centroids = latent_weight(layer)
             centroids.copy_(ROUNDINGS[storage.codebook](centroids))
-            rounded.add(f"{name}.weight" if name else "weight")
-        release(layer)
+            formats[id(centroids)] = "float32"  # it is the plain weight, rounded, once the chain is off
+        quantizer = fake_quantizer(layer)
+        if quantizer is not None:
+            quantizer.settle(unquantized_weight(layer))
+            formats[id(latent_weight(layer))] = "float32"  # its levels are what the file keeps
+    release_all(final)
     if storage.fold:
         fold_batchnorm_(final)
-    norms = {n for n, m in final.named_modules() if isinstance(m, _BatchNorm)}
-    for name, p in final.named_parameters():
-        if name not in rounded:
-            rounding = storage.norm if name.rpartition(".")[0] in norms else storage.other
-            p.copy_(ROUNDINGS[rounding](p))
+    norms = {id(p) for m in final.modules() if isinstance(m, _BatchNorm) for p in m.parameters()}
+    for p in final.parameters():
+        p.copy_(ROUNDINGS[formats.get(id(p), storage.norm if id(p) in norms else storage.other)](p))
     return final

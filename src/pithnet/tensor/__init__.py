@@ -4,17 +4,25 @@ from pithnet.tensor.allocation import erk, uniform
 from pithnet.tensor.clustering import Clustering, kmeans_1d
 from pithnet.tensor.criteria import CRITERIA, Criterion, get_criterion
 from pithnet.tensor.entropy_constrained import ecsq_1d
+from pithnet.tensor.group_masks import group_mask
+from pithnet.tensor.integer_grid import integer_grid
 from pithnet.tensor.masks import global_masks, keep_mask, threshold_mask
+from pithnet.tensor.regularizers import REGULARIZERS, Regularizer, get_regularizer
 from pithnet.tensor.thresholds import percentile_threshold, std_threshold
 
 __all__ = [
     "CRITERIA",
+    "REGULARIZERS",
     "Clustering",
     "Criterion",
+    "Regularizer",
     "ecsq_1d",
     "erk",
     "get_criterion",
+    "get_regularizer",
     "global_masks",
+    "group_mask",
+    "integer_grid",
     "keep_mask",
     "kmeans_1d",
     "percentile_threshold",

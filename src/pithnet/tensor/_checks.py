@@ -48,3 +48,9 @@ def require_nonnegative(value: float, name: str) -> None:
     """Raise RecipeError unless value is finite and >= 0."""
     if not (math.isfinite(value) and value >= 0.0):
         raise RecipeError(f"{name} is {value}: use a finite number >= 0.")
+
+
+def require_positive(value: float, name: str) -> None:
+    """Raise RecipeError unless value is finite and > 0."""
+    if not (math.isfinite(value) and value > 0.0):
+        raise RecipeError(f"{name} is {value}: use a finite number > 0.")

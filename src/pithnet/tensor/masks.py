@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pithnet.errors import ModelError
 from pithnet.tensor._checks import require_finite, require_nonnegative, require_zero_count
+from pithnet.tensor._selection import BLOCK, blocks, kth_smallest
 
 
 def keep_mask(scores: Tensor, zeros: int) -> Tensor:
@@ -22,15 +23,7 @@ def keep_mask(scores: Tensor, zeros: int) -> Tensor:
     """
     require_finite(scores, "scores")
     require_zero_count(zeros, scores.numel())
-    flat = scores.detach().flatten()
-    if zeros == 0:
-        return torch.ones_like(scores, dtype=torch.bool)
-    cutoff = torch.kthvalue(flat, zeros).values
-    mask = flat >= cutoff
-    # Every score below the cutoff is already False; of those equal to it, the first ones fill up the count.
-    missing = zeros - int((~mask).sum())
-    mask[(flat == cutoff).nonzero().flatten()[:missing]] = False
-    return mask.reshape(scores.shape)
+    return _lowest_pruned([scores], zeros)[0]
 
 
 def global_masks(scores: Sequence[Tensor], zeros: int) -> list[Tensor]:
@@ -48,11 +41,25 @@ def global_masks(scores: Sequence[Tensor], zeros: int) -> list[Tensor]:
     devices = {str(score.device) for score in scores}
     if len(devices) > 1:
         raise ModelError(f"scores are on {', '.join(sorted(devices))}: move them to one device.")
-    if not scores:
-        return []
-    joint = keep_mask(torch.cat([score.detach().flatten() for score in scores]), zeros)
-    parts = joint.split([score.numel() for score in scores])
-    return [part.reshape(score.shape).clone() for part, score in zip(parts, scores, strict=True)]
+    return _lowest_pruned(scores, zeros)
+
+
+def _lowest_pruned(scores: Sequence[Tensor], zeros: int) -> list[Tensor]:
+    if zeros == 0:
+        return [torch.ones_like(score, dtype=torch.bool) for score in scores]
+    cutoff, below = kth_smallest(scores, zeros)
+    missing = zeros - below  # of the scores equal to the cutoff, the first ones fill up the count
+    masks = []
+    for score in scores:
+        mask = torch.empty(score.numel(), dtype=torch.bool, device=score.device)
+        for part, block in zip(mask.split(BLOCK), blocks(score, cutoff.dtype), strict=True):
+            torch.ge(block, cutoff, out=part)
+            if missing:
+                equal = (block == cutoff).nonzero().flatten()[:missing]
+                part[equal] = False
+                missing -= len(equal)
+        masks.append(mask.reshape(score.shape))
+    return masks
 
 
 def threshold_mask(weight: Tensor, threshold: float) -> Tensor:
@@ -66,4 +73,7 @@ def threshold_mask(weight: Tensor, threshold: float) -> Tensor:
     """
     require_finite(weight, "weight")
     require_nonnegative(threshold, "threshold")
-    return weight.detach().abs().double() > threshold
+    mask = torch.empty(weight.numel(), dtype=torch.bool, device=weight.device)
+    for part, block in zip(mask.split(BLOCK), blocks(weight, torch.float64), strict=True):
+        torch.gt(block.abs(), threshold, out=part)
+    return mask.reshape(weight.shape)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from pithnet.tensor._checks import require_finite, require_fraction, require_nonempty, require_nonnegative
+from pithnet.tensor._selection import kth_smallest
 
 
 def percentile_threshold(weight: Tensor, q: float) -> float:
@@ -23,14 +23,14 @@ def percentile_threshold(weight: Tensor, q: float) -> float:
     require_fraction(q, "q")
     require_nonempty(weight, "weight")
     require_finite(weight, "weight")
-    magnitudes = weight.detach().abs().flatten()
+    magnitudes = weight.detach().abs()
     # torch.quantile refuses more than 16 M elements and sorts; two order statistics are all it takes.
     position = q * (magnitudes.numel() - 1)
     below = math.floor(position)
-    low = torch.kthvalue(magnitudes, below + 1).values.item()
+    low = kth_smallest([magnitudes], below + 1)[0].item()
     if position == below:
         return low
-    high = torch.kthvalue(magnitudes, below + 2).values.item()
+    high = kth_smallest([magnitudes], below + 2)[0].item()
     return low + (high - low) * (position - below)
 
 

@@ -1,6 +1,14 @@
 """Architectures and their checkpoints."""
 
 from pithnet.zoo.checkpoints import has_module_prefix, load, load_state, read_checkpoint
-from pithnet.zoo.registry import ARCHITECTURES, build
+from pithnet.zoo.registry import ARCHITECTURES, build, input_shape
 
-__all__ = ["ARCHITECTURES", "build", "has_module_prefix", "load", "load_state", "read_checkpoint"]
+__all__ = [
+    "ARCHITECTURES",
+    "build",
+    "has_module_prefix",
+    "input_shape",
+    "load",
+    "load_state",
+    "read_checkpoint",
+]

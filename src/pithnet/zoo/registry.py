@@ -10,13 +10,24 @@ from torch import nn
 
 from pithnet.errors import ModelError, nearest
 from pithnet.zoo.digits_cnn import DigitsCNN
+from pithnet.zoo.resnet18 import ResNet18
 from pithnet.zoo.resnet_cifar import ResNetCifar
+from pithnet.zoo.vgg import Vgg16, Vgg16Cifar
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "digits-cnn": DigitsCNN,
     **{f"resnet{d}": partial(ResNetCifar, d, "A") for d in (20, 32, 44, 56, 110)},
     **{f"resnet{d}b": partial(ResNetCifar, d, "B") for d in (20, 32, 44, 56, 110)},
+    "resnet18": ResNet18,
+    "vgg16": Vgg16Cifar,
+    "vgg16-imagenet": Vgg16,
 }
+_INPUT_SHAPES = {"digits-cnn": (1, 8, 8), "vgg16-imagenet": (3, 224, 224)}
+
+
+def input_shape(name: str) -> tuple[int, int, int]:
+    """(channels, height, width) of the images that an architecture of the zoo is made for."""
+    return _INPUT_SHAPES.get(name, (3, 32, 32))
 
 
 def build(name: str, **arguments: Any) -> nn.Module:

@@ -1,0 +1,80 @@
+"""What ONNX Runtime makes of a file: which operators run in int8, and which are left in float."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from pithnet.deploy.reading import read_proto
+from pithnet.deploy.runtimes import OnnxSession
+
+# Each kind of work: its operators in float, and in int8 after ONNX Runtime's fusions.
+FLOAT = {
+    "convolution": ("Conv", "FusedConv", "ConvTranspose"),
+    "addition": ("Add",),
+    "linear layer": ("Gemm", "FusedGemm", "MatMul", "FusedMatMul"),
+}
+INT8 = {
+    "convolution": ("QLinearConv", "ConvInteger"),
+    "addition": ("QLinearAdd",),
+    "linear layer": (
+        "QGemm",
+        "QLinearMatMul",
+        "MatMulInteger",
+        "DynamicQuantizeMatMul",
+        "MatMulIntegerToFloat",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Operators:
+    """counts: operators of the optimised graph by ONNX name. float_names: the work left in float, by name."""
+
+    counts: dict[str, int]
+    float_names: dict[str, tuple[str, ...]]
+
+    def int8(self, kind: str) -> int:
+        """How many operators of a kind ("convolution", "addition", "linear layer") run in int8."""
+        return sum(self.counts.get(name, 0) for name in INT8[kind])
+
+    def lines(self) -> list[str]:
+        """For people: a line per kind of work."""
+        said = []
+        for kind, left in self.float_names.items():
+            count = self.int8(kind)
+            if count + len(left):
+                shown = ", ".join(left[:8]) + (f", ... ({len(left)} in all)" if len(left) > 8 else "")
+                rest = f"; in float: {shown}" if left else ""
+                said.append(f"{kind}s in int8: {count} of {count + len(left)}{rest}")
+        return said
+
+
+def operators(path: str | Path) -> Operators:
+    """The operators of an ONNX file after ONNX Runtime's optimisations, except those of memory layout.
+
+    Raises ModelError where the file cannot be read or run.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        optimised = Path(folder) / "optimised.onnx"
+        OnnxSession(path, threads=1, save_optimised=optimised)
+        graph = read_proto(optimised, weights=False).graph
+    counts = Counter(node.op_type for node in graph.node)
+    nodes = [n for n in graph.node if not (n.op_type == "Add" and _of_bias(graph, n))]
+    left = {kind: tuple(_name(n) for n in nodes if n.op_type in ops) for kind, ops in FLOAT.items()}
+    return Operators(dict(counts), left)
+
+
+def _name(node: onnx.NodeProto) -> str:
+    """The layer's, which ONNX Runtime prefixes where it fuses it with a ReLU."""
+    return node.name.removeprefix("fused ")
+
+
+def _of_bias(graph: onnx.GraphProto, node: onnx.NodeProto) -> bool:
+    """Whether one of the summands is stored in the file: a linear layer's bias, not a joint of branches."""
+    stored = {i.name for i in graph.initializer}
+    return any(value in stored for value in node.input)

@@ -1,0 +1,181 @@
+"""The questions of `lab fixed-point`, answered by what was measured; general knowledge is marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pithnet.labs.fixed_point_schemes import OURS, SOURCE
+from pithnet.labs.notebook import Notebook, Row
+from pithnet.labs.phrases import SETTINGS, Answer, difference, percent
+
+
+def answers(book: Notebook) -> list[Answer]:
+    """In the order of the page; those whose items have been measured."""
+    asked = [
+        ("1", "How do precision and accuracy trade?", _precision),
+        ("2", "What does training recover?", _recovered),
+        ("3", "What does pruning do to it?", _pruned),
+        ("4", "Symmetric or asymmetric levels?", _symmetric),
+        ("5", "Which mixed scheme, and why?", _mixed),
+        ("6", "Does a search beat the schemes by hand?", _searched),
+    ]
+    found = [Answer(item, question, answer(book)) for item, question, answer in asked if book.of(item)]
+    return [*found, Answer(SETTINGS, "Which settings?", _settings(book))]
+
+
+def _precision(book: Notebook) -> str:
+    parts = []
+    for levels in (SOURCE, OURS):
+        rows = [r for r in book.of("1") if r["levels"] == levels]
+        blocks = [r for r in rows if r["where"] == "blocks"]
+        listed = ", ".join(f"{r['bits']} bits {percent(r['accuracy'])}" for r in blocks)
+        kept = [r["bits"] for r in blocks if r["difference"] > -1]
+        verdict = f"less than a point is lost at {_bits(kept)}" if kept else "every width loses more"
+        parts.append(f"{levels.capitalize()} levels in the blocks: {listed}; {verdict}{_ends(rows)}")
+    return (
+        f"{'. '.join(parts)}. Known beside this run: each bit less doubles the step and quadruples the "
+        "noise, until the levels no longer tell weights apart."
+    )
+
+
+def _bits(widths: Sequence[int]) -> str:
+    return " and ".join(map(str, widths)) + " bits"
+
+
+def _ends(rows: Sequence[Row]) -> str:
+    """What the first and the last layer cost besides, in points at each width."""
+    blocks = {r["bits"]: r["accuracy"] for r in rows if r["where"] == "blocks"}
+    costs = [f"{100 * (r['accuracy'] - blocks[r['bits']]):+.2f}" for r in rows if r["where"] == "all"]
+    return f"; the first and last layer quantized too change that by {' / '.join(costs)} points"
+
+
+def _recovered(book: Notebook) -> str:
+    reference, parts = book.of("0")[0]["accuracy"], []
+    for row in book.of("2"):
+        lost, gained = reference - row["accuracy_before"], row["accuracy"] - row["accuracy_before"]
+        share = f", {100 * gained / lost:.0f} % of what was lost" if lost > 0 else ""
+        parts.append(
+            f"{row['what']}: from {percent(row['accuracy_before'])} to {percent(row['accuracy'])}{share}, "
+            f"{difference(row)} against float"
+        )
+    return ". ".join(parts) + "."
+
+
+def _rivalry(row: Row) -> str:
+    """What the row gains over its rival, in points with their interval."""
+    keys = ("difference", "difference_low", "difference_high")
+    return difference({key: row[f"rival_{key}"] for key in keys})
+
+
+def _pruned(book: Notebook) -> str:
+    base, *rows = book.of("3")
+    parts = [f"{r['what']}: {percent(r['accuracy'])}, {_rivalry(r)} against unpruned" for r in rows]
+    held = sum(r["masks_exact"] for r in rows)
+    zeros = (
+        "Every pruned weight was exactly zero after every epoch"
+        if held == len(rows)
+        else f"The zeros held in only {held} of {len(rows)} trainings"
+    )
+    return (
+        f"With {base['zeros']:,} zeros the float network has {percent(base['accuracy'])}, {difference(base)} "
+        f"against before. Quantized and trained: {'; '.join(parts)}. {zeros}. Known beside this run: the "
+        "smallest weights are pruned, so the range and with it the step stay, and no level is spent on zero."
+    )
+
+
+def _symmetric(book: Notebook) -> str:
+    kinds: dict[str, list[Row]] = {"Without training": [], "Trained": []}
+    for row in book.of("4"):
+        kinds["Trained" if "epochs" in row else "Without training"].append(row)
+    parts = []
+    for kind, rows in kinds.items():
+        listed = "; ".join(f"{r['bits']} bits {percent(r['accuracy'])}, {_rivalry(r)}" for r in rows)
+        parts.append(f"{kind}, symmetric levels against the source's: {listed}. {_score(rows)}")
+    fewest = min(kinds["Without training"], key=lambda r: int(r["bits"]))
+    parts.append(f"At {fewest['bits']} bits the symmetric levels make {fewest['zeros']:,} weights zero.")
+    return (
+        f"{' '.join(parts)} One scale per tensor in both. Known beside this run: symmetric levels keep zero "
+        "and need no offset, so that integer kernels are simpler; one of the 2^b is left unused, and where "
+        "weights lie to one side more are wasted."
+    )
+
+
+def _score(rows: Sequence[Row]) -> str:
+    """In how many of the comparisons the rows are ahead, and in how many the interval leaves no doubt."""
+    ahead = [r for r in rows if r["rival_difference"] > 0]
+    sure = sum(r["rival_difference_low"] > 0 for r in ahead)
+    behind = sum(r["rival_difference_high"] < 0 for r in rows)
+    return f"Ahead in {len(ahead)} of {len(rows)} ({sure} beyond the interval), behind beyond it in {behind}."
+
+
+def _mixed(book: Notebook) -> str:
+    rows, parts = book.of("5"), []
+    for levels in dict.fromkeys(r["levels"] for r in rows):
+        mine = [r for r in rows if r["levels"] == levels]
+        listed = "; ".join(
+            f"{r['what']}: {r['average_bits']:.4f} bits per weight, {percent(r['accuracy_before'])} -> "
+            f"{percent(r['accuracy'])}"
+            for r in mine
+        )
+        parts.append(f"{listed}. {_trade(mine, _uniform(book, levels))}")
+    return (
+        f"{' '.join(parts)} Known beside this run: three quarters of a ResNet-20's weights are in its last "
+        "stage, so only its bits move the average much, while the first stages are narrow and feel the "
+        "rounding of each weight more."
+    )
+
+
+def _uniform(book: Notebook, levels: str) -> list[Row]:
+    return [r for r in book.of("2") if r["levels"] == levels and r["where"] == "blocks"]
+
+
+def _trade(rows: Sequence[Row], uniform: Sequence[Row]) -> str:
+    """Which schemes are the best for their bits, among themselves and beside the same bits everywhere."""
+    best = [r for r in rows if not any(_dominates(other, r) for other in rows)]
+    verdict = f"The best for their bits among these: {', '.join(_set(r) for r in best)}"
+    beaten = [
+        f"{_set(r)} by {u['bits']} bits everywhere ({u['average_bits']:.4f}, {percent(u['accuracy'])})"
+        for r in best
+        for u in uniform
+        if _dominates(u, r)
+    ]
+    return f"{verdict}{'; of these beaten: ' + ', '.join(beaten) if beaten else ''}."
+
+
+def _set(row: Row) -> str:
+    return "{" + ",".join(map(str, row["bits"])) + "}"
+
+
+def _dominates(one: Row, other: Row) -> bool:
+    """Whether `one` is at least as accurate with no more bits, and better in one of the two."""
+    no_worse = one["accuracy"] >= other["accuracy"] and one["average_bits"] <= other["average_bits"]
+    differs = (one["accuracy"], one["average_bits"]) != (other["accuracy"], other["average_bits"])
+    return bool(no_worse and differs)
+
+
+def _searched(book: Notebook) -> str:
+    rows, parts = book.of("6"), []
+    for row in rows:
+        bits = [layer["bits"] for layer in row["layers"]]
+        parts.append(
+            f"{row['what']}: {row['average_bits']:.4f} bits per weight, {min(bits)} to {max(bits)} bits a "
+            f"layer, {percent(row['accuracy'])}, {_rivalry(row)} against {row['rival']}"
+        )
+    return (
+        f"{'. '.join(parts)}. {_score(rows)} The search has the first and last layer too, which are float "
+        "in the schemes by hand and cost 32 bits a weight there. It looks at the answers on training images, "
+        "not at labels."
+    )
+
+
+def _settings(book: Notebook) -> str:
+    s = book.facts["settings"]
+    t = s["tuning"]
+    epochs = "1 epoch" if t["epochs"] == 1 else f"{t['epochs']} epochs"
+    return (
+        f"Quantized networks train for {epochs} by SGD in {t['precision']}, {t['schedule']} learning rate up "
+        f"to {t['lr']}, momentum {t['momentum']}, weight decay {t['weight_decay']}, batches of "
+        f"{s['batch_size']}; {percent(t['objective']['distill'])} of the loss are the float network's own "
+        f"answers on {s['views']} views of every image. Source: one scale per tensor, from the least to the "
+        "greatest non-zero weight, followed while training. Ours: one learned step per channel."
+    )

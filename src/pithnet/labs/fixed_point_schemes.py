@@ -1,0 +1,78 @@
+"""The ways to quantize that `lab fixed-point` compares: which levels, how many bits, in which layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from pithnet.labs.notebook import Row
+from pithnet.passes import quantize
+from pithnet.surgery import weighted_layers
+
+SOURCE, OURS, SYMMETRIC = "source", "ours", "symmetric"
+LEVELS: Mapping[str, Mapping[str, Any]] = {
+    SOURCE: {"quantizer": "dynamic", "granularity": "tensor"},
+    OURS: {"quantizer": "lsq", "granularity": "channel", "fit": "mse"},
+    SYMMETRIC: {"quantizer": "linear", "granularity": "tensor", "symmetric": True},
+}
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A way to quantize: levels of LEVELS, bits for all layers or by part; `ends`: first and last too."""
+
+    levels: str
+    bits: int | tuple[int, ...]
+    ends: bool = False
+
+    @property
+    def what(self) -> str:
+        bits = str(self.bits) if isinstance(self.bits, int) else "{" + ",".join(map(str, self.bits)) + "}"
+        return f"{self.levels}, {bits} bits, {'all layers' if self.ends else 'blocks'}"
+
+    def columns(self) -> Row:
+        """What a row says of the scheme."""
+        return {"levels": self.levels, "bits": self.bits, "where": "all" if self.ends else "blocks"}
+
+    def apply(self, model: nn.Module) -> None:
+        """Quantizes `model` in place."""
+        parts = stages(model)
+        skip = () if self.ends else (parts.first, parts.last)
+        if isinstance(self.bits, int):
+            quantize(model, self.bits, skip=skip, **LEVELS[self.levels])
+            return
+        overrides = {name: b for names, b in zip(parts.inner, self.bits, strict=True) for name in names}
+        quantize(model, None, overrides=overrides, skip=skip, **LEVELS[self.levels])
+
+
+def untuned_schemes(bits: tuple[int, ...]) -> list[Scheme]:
+    """Item 1: the source's levels and ours, blocks and all layers."""
+    ways = [(levels, ends) for levels in (SOURCE, OURS) for ends in (False, True)]
+    return [Scheme(levels, b, ends) for levels, ends in ways for b in bits]
+
+
+def tuned_schemes(bits: tuple[int, ...]) -> list[Scheme]:
+    """Item 2: ours and the source's levels in the blocks, as the source has it, and ours in all layers."""
+    ways = [(OURS, False), (SOURCE, False), (OURS, True)]
+    return [Scheme(levels, b, ends) for levels, ends in ways for b in bits]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Names of the first and the last layer, and of those between by stage."""
+
+    first: str
+    last: str
+    inner: tuple[tuple[str, ...], ...]
+
+
+def stages(model: nn.Module) -> Parts:
+    """The layers of a network: ResNets by layer1..3; of other networks each inner layer is a stage."""
+    names = [name for name, _ in weighted_layers(model)]
+    inner = names[1:-1]
+    found = sorted({name.split(".")[0] for name in inner})
+    grouped = tuple(tuple(n for n in inner if n.split(".")[0] == stage) for stage in found)
+    return Parts(names[0], names[-1], grouped)

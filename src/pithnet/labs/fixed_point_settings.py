@@ -1,0 +1,52 @@
+"""What `lab fixed-point` tries, and how it trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pithnet.learn import Objective, Training
+
+
+@dataclass(frozen=True)
+class Settings:
+    """bits: tried without training; trained: those trained too; views: of each image the float network is
+    asked about, whose answers the quantized ones learn from beside the labels; target: sparsity of item 3.
+    """
+
+    baseline: Training
+    tuning: Training
+    pruning: Training
+    batch_size: int
+    views: int
+    bits: tuple[int, ...] = (6, 5, 4, 3, 2)
+    trained: tuple[int, ...] = (4, 3, 2)
+    mixed: tuple[tuple[int, ...], ...] = ((4, 4, 2), (4, 2, 4), (2, 4, 4))
+    target: float = 0.7
+
+    def within(self, epochs: int | None) -> Settings:
+        """The same with that many epochs of every training but the baseline's, None for as many as it has."""
+        if epochs is None:
+            return self
+        return replace(
+            self, tuning=replace(self.tuning, epochs=epochs), pruning=replace(self.pruning, epochs=epochs)
+        )
+
+
+_DISTILLED = Objective(distill=0.9, temperature=4)
+FULL = Settings(
+    baseline=Training(epochs=40, lr=0.2),
+    tuning=Training(epochs=20, lr=0.04, warmup=0.1, objective=_DISTILLED),
+    pruning=Training(epochs=20, lr=0.05, warmup=0.1, objective=_DISTILLED),
+    batch_size=128,
+    views=4,
+)
+QUICK = Settings(
+    baseline=Training(epochs=6, lr=0.2),
+    tuning=Training(epochs=1, lr=0.02, warmup=0.1, objective=_DISTILLED),
+    pruning=Training(epochs=2, lr=0.05, warmup=0.1, objective=_DISTILLED),
+    batch_size=64,
+    views=1,
+    bits=(6, 4, 2),
+    trained=(4, 2),
+    mixed=((4, 2), (2, 4)),
+)

@@ -1,0 +1,128 @@
+"""`lab linear`: sparse optimisation of a linear model, from three data points to a random design.
+
+Three points and five weights, by gradient, projection, subgradient, proximal step and trimmed L1; the same
+with y negated, and with two points. Then 100 x 400 random designs: who finds the 10 weights that are not
+zero, what the penalty does to their values, and how fast the solvers are. All in float64.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from pithnet.labs import linear_design as design
+from pithnet.labs.linear_curves import PENALTIES, Curves
+from pithnet.labs.linear_design import Design
+from pithnet.labs.linear_page import write_results
+from pithnet.labs.linear_points import DATA, METHODS, MU, STEPS, Walk
+from pithnet.labs.linear_recovery import entrants, recovery
+from pithnet.labs.notebook import Notebook, Row
+from pithnet.run.hardware import hardware
+from pithnet.run.progress import Quiet
+
+DESIGNS, QUICK_DESIGNS = 20, 4
+_CONVERGENCE = ("subgradient", "ista", "fista", "admm")
+
+
+def run(
+    out: Path,
+    *,
+    data: str | None = None,
+    data_root: Path | None = None,
+    weights: Path | None = None,
+    quick: bool = False,
+    resume: bool = False,
+    seed: int = 0,
+    progress: Quiet | None = None,
+) -> Path:
+    """Measures everything and writes results.json (returned), CSV tables, PNGs and index.html into `out`.
+
+    Args:
+        data, data_root, weights: not used, as a note says where they are given; this lab makes its data.
+        quick: 4 random designs instead of 20.
+        resume: keep the rows of `out` that are finished.
+        seed: of the first random design; the others follow.
+        progress: what shows the work, as `pithnet.run.progress.reporter()`; plain lines on stderr where None.
+
+    Raises PithError for an `out` that cannot be written or holds another lab.
+    """
+    seeds = list(range(seed, seed + (QUICK_DESIGNS if quick else DESIGNS)))
+    book = Notebook(out, _facts(out, quick, seeds), resume=resume, progress=progress)
+    if (data, data_root, weights) != (None, None, None):
+        book.progress.note("lab linear makes its own data; --data, --data-root and --weights are not used")
+    with _one_thread():
+        walks = three_points(book)
+        random_designs(book, seeds)
+    write_results(book, walks)
+    return book.path
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Matrices this small are done before a second thread has woken up."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _facts(out: Path, quick: bool, seeds: Sequence[int]) -> Row:
+    command = ["pithnet", "lab", "linear", "--out", str(out), *(["--quick"] if quick else [])]
+    command += ["--seed", str(seeds[0])] if seeds[0] else []
+    settings = {
+        "learning_rate": MU,
+        "steps": STEPS,
+        "design": {"points": design.POINTS, "weights": design.WEIGHTS, "nonzeros": design.NONZEROS},
+        "noise": design.NOISE,
+        "lambda": design.universal_strength(),
+        "lambda_of_groups": design.group_strength(),
+    }
+    return {
+        "lab": "linear",
+        "quick": quick,
+        "settings": settings,
+        "seeds": list(seeds),
+        "epochs": {"steps": STEPS},
+        "hardware": hardware(),
+        "command": shlex.join(command),
+    }
+
+
+def three_points(book: Notebook) -> dict[str, list[Walk]]:
+    """A row for each method on each data set; the paths, for the figures."""
+    walks = {data: [Walk.take(data, method) for method in METHODS] for data in DATA}
+    for data, taken in walks.items():
+        for i, walk in enumerate(taken):
+            mirrored = walks["three"][i] if data == "three-negated" else None
+            book.row(data, walk.method.what, partial(_walk_row, walk, mirrored))
+    return walks
+
+
+def _walk_row(walk: Walk, mirrored: Walk | None) -> Row:
+    row = walk.row()
+    if mirrored is not None:
+        row["mirror_gap"] = float((walk.path.weights + mirrored.path.weights).abs().max())
+    return row
+
+
+def random_designs(book: Notebook, seeds: Sequence[int]) -> None:
+    """Rows of the recovery tables, and of the curves over the first design."""
+    for data, grouped in (("random", False), ("random-grouped", True)):
+        drawn = [Design.draw(seed, grouped) for seed in seeds]
+        for entrant in entrants(grouped):
+            book.row(data, entrant.what, partial(recovery, entrant, drawn, data))
+    curves = Curves(Design.draw(seeds[0]))
+    kinds: tuple[tuple[str, Callable[[str], Row], Sequence[str]], ...] = (
+        ("random-path", curves.along, tuple(PENALTIES)),
+        ("random-convergence", curves.convergence, _CONVERGENCE),
+    )
+    for item, measure, methods in kinds:
+        for method in methods:
+            book.row(item, method, partial(measure, method))

@@ -1,0 +1,62 @@
+"""ADMM in a training: the loss sees a weight that is pulled towards a sparse copy of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from pithnet.errors import RecipeError
+from pithnet.learn.regularization import Regularized, Term
+
+
+def require_rho(rho: tuple[float, float]) -> None:
+    """Raise RecipeError unless both are finite and above 0, and the second is not below the first."""
+    if not 0 < rho[0] <= rho[1] < float("inf"):
+        raise RecipeError(f"rho goes from {rho[0]} to {rho[1]}: use finite numbers > 0 that do not fall")
+
+
+class ADMM(Regularized):
+    """Splits loss(W) + r(Z), W = Z, with the scaled dual U (Zhang et al. 2018;
+    Boyd et al. 2011, section 3.1.1).
+
+    Every step adds rho (W - Z + U) to the gradient; every `update` sets Z = prox(W + U, 1 / rho) and then
+    U = U + W - Z. W comes close to Z but is not sparse itself: cut it off afterwards, and fine-tune. Z and U
+    are a copy of the weights each, and part of the state_dict.
+
+    rho: at the start and the end of the training, rising by the same factor at each update; > 0.
+    """
+
+    def __init__(self, terms: Sequence[Term], rho: tuple[float, float] = (1e-3, 1e-1)) -> None:
+        super().__init__(terms)
+        require_rho(rho)
+        self.range, self.rho = rho, rho[0]
+        with torch.no_grad():
+            values = [term.read().clone() for term in self.terms]
+            self.dual = [torch.zeros_like(v) for v in values]
+            self.sparse = [t.regularizer.prox(v, 1 / self.rho) for t, v in zip(terms, values, strict=True)]
+
+    def before_step(self) -> None:
+        for term, z, u in zip(self.terms, self.sparse, self.dual, strict=True):
+            for slot, pull in term.parts(self.rho * (term.read() - z + u)):
+                slot.add_gradient(pull)
+
+    @torch.no_grad()
+    def update(self, done: float) -> None:
+        old, (low, high) = self.rho, self.range
+        self.rho = low * (high / low) ** done
+        for i, term in enumerate(self.terms):
+            value = term.read()
+            # The dual is in units of 1 / rho (Boyd et al. 2011, section 3.4.1).
+            joint = value + self.dual[i] * (old / self.rho)
+            self.sparse[i] = term.regularizer.prox(joint, 1 / self.rho)
+            self.dual[i] = joint - self.sparse[i]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rho": self.rho, "sparse": self.sparse, "dual": self.dual}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rho = state["rho"]
+        for mine, theirs in ((self.sparse, state["sparse"]), (self.dual, state["dual"])):
+            mine[:] = [new.to(old.device) for old, new in zip(mine, theirs, strict=True)]

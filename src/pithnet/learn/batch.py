@@ -1,0 +1,158 @@
+"""A batch of any loader: what the model is called with, and what its output is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pithnet.errors import DataError, ModelError, PithError
+
+LABELS = ("labels", "label", "y")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """inputs: a tensor, a tuple of arguments or a dict of them, see `call`. targets: labels or whatever the
+    loss compares with, None where there are none. soft: teacher logits (B, classes) or None. size: B.
+    """
+
+    inputs: Any
+    targets: Any
+    soft: Tensor | None
+    size: int
+
+
+def read_batch(batch: Any, device: torch.device | None = None) -> Batch:
+    """What stands in a loader's batch, its tensors on `device`.
+
+    A tuple or list is (x,), (x, y) or (x, y, teacher logits), where y may be None; a mapping holds the labels
+    under "labels", "label" or "y", if any, and inputs under its other keys; a tensor is x alone. x itself may
+    be a tensor, a tuple or list of the model's arguments, or a mapping of them.
+
+    Raises DataError for anything else, and for x without a tensor.
+    """
+    if isinstance(batch, Mapping):
+        inputs = {k: v for k, v in batch.items() if k not in LABELS}
+        targets = next((batch[k] for k in LABELS if k in batch), None)
+        parts: tuple[Any, ...] = (inputs, targets, None)
+    elif isinstance(batch, Tensor):
+        parts = (batch, None, None)
+    elif isinstance(batch, tuple | list) and 1 <= len(batch) <= 3:
+        parts = (*batch, None, None)[:3]
+    else:
+        parts_of = f" of {len(batch)} parts" if isinstance(batch, tuple | list) else ""
+        raise DataError(
+            f"a batch is a {type(batch).__name__}{parts_of}; yield (x, y), (x, y, teacher logits), x alone, "
+            "or a dict of inputs and labels"
+        )
+    inputs, targets, soft = (_to(part, device) for part in parts)
+    first = next(tensors(inputs), None)
+    if first is None or not first.ndim:
+        raise DataError(f"a batch holds no tensor of inputs but {describe(inputs)}; yield tensors (B, ...)")
+    return Batch(inputs, targets, soft, len(first))
+
+
+def call(model: nn.Module, inputs: Any) -> Any:
+    """The model's output: model(x) for a tensor, model(*x) for a tuple or list, model(**x) for a mapping."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
+
+
+def logits_of(output: Any) -> Tensor:
+    """The logits in a model's output: the output itself, its `.logits` or ["logits"], a tuple's first part.
+
+    Raises ModelError where none of these is a tensor.
+    """
+    found = output
+    if isinstance(output, Mapping):
+        found = output.get("logits")
+    elif not isinstance(output, Tensor):
+        found = getattr(output, "logits", None)
+        if found is None and isinstance(output, tuple | list) and output:
+            found = output[0]
+    if not isinstance(found, Tensor):
+        raise ModelError(
+            f"the model returns {describe(output)}, in which no logits are to be found; give loss= and "
+            "metric=, functions of (outputs, targets), or return the logits"
+        )
+    return found
+
+
+def check_logits(output: Any) -> Tensor:
+    """The class logits in a model's output, float (B, C >= 2). Raises ModelError where there are none."""
+    logits = logits_of(output)
+    if logits.ndim != 2 or logits.shape[1] < 2 or not logits.is_floating_point():
+        raise ModelError(
+            f"class logits are float (B, classes), and the model returns {describe(logits)}; for another "
+            "task give loss= and metric=, functions of (outputs, targets)"
+        )
+    return logits
+
+
+def check_labels(targets: Any, size: int, classes: int) -> None:
+    """Raises DataError unless targets are class indexes, int64 (size,), from 0 to classes - 1."""
+    if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.shape != (size,):
+        raise DataError(
+            f"labels are class indexes, int64 ({size},), and these are {describe(targets)}; convert them "
+            "(.long(), .squeeze(1), .argmax(1)), or for another task give loss= and metric="
+        )
+    low, high = (int(v) for v in targets.aminmax()) if size else (0, 0)
+    if low < 0 or high >= classes:
+        wrong = low if low < 0 else high
+        raise DataError(
+            f"the model has {classes} classes, and a label is {wrong}; labels are from 0 to {classes - 1}"
+        )
+
+
+def has_class_labels(output: Any, targets: Any) -> bool:
+    """Whether the output holds class logits and the targets are their labels."""
+    try:
+        check_labels(targets, *check_logits(output).shape)
+    except PithError:
+        return False
+    return True
+
+
+def check_finite(batch: Batch, where: str) -> None:
+    """Raises DataError where an input or a target is NaN or inf."""
+    for what, value in (("inputs", batch.inputs), ("targets", batch.targets)):
+        if any(t.is_floating_point() and not bool(torch.isfinite(t).all()) for t in tensors(value)):
+            raise DataError(f"the {what} of {where} hold NaN or inf; repair the data")
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    """Every tensor in nested tuples, lists and mappings, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from tensors(part)
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from tensors(part)
+
+
+def describe(value: Any) -> str:
+    """Kind, dtypes and shapes in a few words, for messages."""
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k}: {describe(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, tuple | list):
+        return "(" + ", ".join(map(describe, value)) + ")"
+    return f"a {type(value).__name__}" if value is not None else "None"
+
+
+def _to(value: Any, device: torch.device | None) -> Any:
+    if isinstance(value, Tensor):
+        return value if device is None else value.to(device)
+    if isinstance(value, Mapping):
+        return {k: _to(v, device) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return tuple(_to(v, device) for v in value)
+    return value

@@ -1,0 +1,165 @@
+"""Regularizers in a training: as a term of the loss, or as a proximal step after the optimizer's own.
+
+Both hang on the hooks of a torch optimizer, so any optimizer and any loop take them, and the optimizer's
+state_dict stays what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from pithnet.errors import RecipeError
+from pithnet.surgery import Mask
+from pithnet.tensor import Regularizer
+
+
+def step_size(group: Mapping[str, Any]) -> float:
+    """How far an optimizer's group moves a weight for a gradient of 1 that stays: the proximal step's size.
+
+    lr (1 - dampening) / (1 - momentum) where there is momentum: with it the points where a proximal training
+    comes to rest are those of loss + r, as without. lr alone for Adam and its kin, whose averages are
+    normalised: like AdamW's weight decay the step is apart from the gradient's scaling.
+    """
+    momentum = float(group.get("momentum", 0.0))
+    return float(group["lr"]) * (1 - float(group.get("dampening", 0.0)) * (momentum > 0)) / (1 - momentum)
+
+
+@dataclass(frozen=True, eq=False)
+class Slot:
+    """A trainable tensor of any shape, and the mask it is seen through, if any.
+
+    A masked number is zero to the regularizer, and it is not written to.
+    """
+
+    parameter: Tensor
+    mask: Mask | None = None
+
+    def read(self) -> Tensor:
+        value = self.parameter.detach()
+        return value if self.mask is None else torch.where(self.mask.mask, value, 0.0)
+
+    def write(self, value: Tensor) -> None:
+        old = self.parameter.detach()
+        self.parameter.copy_(value if self.mask is None else torch.where(self.mask.mask, value, old))
+
+    def add_gradient(self, value: Tensor) -> None:
+        """Adds to the gradient, unless the loss gave none: then the optimizer leaves the tensor alone."""
+        if self.parameter.grad is not None:
+            masked = value if self.mask is None else torch.where(self.mask.mask, value, 0.0)
+            self.parameter.grad.add_(masked)
+
+
+class Term:
+    """A regularizer over one tensor, or over several as if they were one vector."""
+
+    def __init__(self, regularizer: Regularizer, slots: Sequence[Slot]) -> None:
+        self.regularizer, self.slots = regularizer, tuple(slots)
+
+    def read(self) -> Tensor:
+        """The tensor, or all of them flat, one after another: (n,)."""
+        if len(self.slots) == 1:
+            return self.slots[0].read()
+        return torch.cat([slot.read().flatten() for slot in self.slots])
+
+    def parts(self, values: Tensor) -> list[tuple[Slot, Tensor]]:
+        """What `read` gives, taken apart again."""
+        shapes = [slot.parameter.shape for slot in self.slots]
+        split = values.flatten().split([shape.numel() for shape in shapes])
+        return [(slot, v.view(shape)) for slot, shape, v in zip(self.slots, shapes, split, strict=True)]
+
+
+class Regularized:
+    """What a regularizer adds to the steps of an optimizer, while `active`; subclasses say when and what."""
+
+    def __init__(self, terms: Sequence[Term]) -> None:
+        self.terms, self.active = tuple(terms), True
+
+    def attach(self, optimizer: Optimizer) -> None:
+        """Acts on every step of `optimizer` from now on.
+
+        Raises RecipeError where a regularized tensor is not among the optimizer's, or where those of one term
+        have learning rates of their own.
+        """
+        self._step_sizes(optimizer)
+        optimizer.register_step_pre_hook(self._before)
+        optimizer.register_step_post_hook(self._after)
+
+    def before_step(self) -> None:
+        """Gradients are ready, the step is not taken."""
+
+    def after_step(self, step_sizes: Sequence[float]) -> None:
+        """The step is taken; `step_sizes`: one per term."""
+
+    @property
+    def zeros(self) -> float:
+        """Share of zeros among the numbers of all the terms, in [0, 1]."""
+        values = [term.read() for term in self.terms]
+        return sum(int((v == 0).sum()) for v in values) / max(sum(v.numel() for v in values), 1)
+
+    def set_strength(self, strength: float) -> None:
+        """Gives every term's regularizer this lambda from the next step on."""
+        for term in self.terms:
+            term.regularizer = replace(term.regularizer, strength=strength)
+
+    def update(self, done: float) -> None:
+        """Now and then; done: share of the regularized training, in [0, 1]."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state_dict` gave."""
+
+    @torch.no_grad()
+    def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self.active:
+            self.before_step()
+
+    @torch.no_grad()
+    def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self.active:
+            self.after_step(self._step_sizes(optimizer))
+
+    def _step_sizes(self, optimizer: Optimizer) -> list[float]:
+        sizes = {id(p): step_size(group) for group in optimizer.param_groups for p in group["params"]}
+        found = []
+        for term in self.terms:
+            own = {sizes.get(id(slot.parameter)) for slot in term.slots}
+            if None in own:
+                raise RecipeError("a regularized weight is not in the optimizer: give it all of the model's")
+            if len(own) > 1:
+                raise RecipeError(
+                    "layers ranked together need one learning rate and momentum; give scope='uniform'"
+                )
+            found += [float(size) for size in own if size is not None]
+        return found
+
+
+class LossTerm(Regularized):
+    """Adds r(w) to the loss: its subgradient to the gradient, before every step.
+
+    Stochastic steps on it lead to small numbers, hardly ever to exact zeros.
+    """
+
+    def before_step(self) -> None:
+        for term in self.terms:
+            for slot, gradient in term.parts(term.regularizer.subgradient(term.read())):
+                slot.add_gradient(gradient)
+
+
+class ProximalStep(Regularized):
+    """Replaces w by prox(w) after every step, with the step size of `step_size`: exact zeros.
+
+    Stochastic proximal gradient (Duchi & Singer 2009, FOBOS); with momentum as in Yun, Lozano & Yang 2021.
+    """
+
+    def after_step(self, step_sizes: Sequence[float]) -> None:
+        for term, size in zip(self.terms, step_sizes, strict=True):
+            for slot, value in term.parts(term.regularizer.prox(term.read(), size)):
+                slot.write(value)

@@ -1,0 +1,99 @@
+"""Accuracy and other metrics of a set of samples, with their uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pithnet.errors import DataError
+from pithnet.learn.batch import check_labels, check_logits
+from pithnet.learn.intervals import mean_interval, wilson
+
+Metric = Callable[[Any, Any], Tensor]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """accuracy in [0, 1] of n images, mean cross-entropy `loss` in nats, which images were right: bool
+    (n,).
+
+    With a loss of the user's, `loss` is its mean.
+    """
+
+    accuracy: float
+    n: int
+    loss: float | None
+    correct: Tensor
+
+    @property
+    def metric(self) -> str:
+        return "accuracy"
+
+    @property
+    def mean(self) -> float:
+        return self.accuracy
+
+    @property
+    def scores(self) -> Tensor:
+        """bool (n,): the score of every image."""
+        return self.correct
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The accuracy's 95 % Wilson score interval."""
+        return wilson(int(self.correct.sum()), self.n)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The mean of a user's metric over n samples; scores (n,): bool where all are 0 or 1, else float64.
+
+    loss: mean of the loss, None where no loss applies.
+    """
+
+    metric: str
+    mean: float
+    n: int
+    loss: float | None
+    scores: Tensor
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 %: the Wilson interval of a share, the normal interval of any other mean."""
+        if self.scores.dtype == torch.bool:
+            return wilson(int(self.scores.sum()), self.n)
+        return mean_interval(self.scores)
+
+
+def accuracy(outputs: Any, targets: Tensor) -> Tensor:
+    """bool (B,): whether the largest logit (B, classes) is the label's, int64 (B,).
+
+    Raises ModelError where there are no class logits, DataError for what are no labels.
+    """
+    logits = check_logits(outputs)
+    check_labels(targets, *logits.shape)
+    return logits.argmax(1) == targets
+
+
+def metric_name(metric: Metric) -> str:
+    """What a metric is called in results: its function's name, "metric" where it has none."""
+    function = getattr(metric, "func", metric)
+    name = getattr(function, "__name__", type(function).__name__)
+    return "metric" if name == "<lambda>" else str(name)
+
+
+def check_scores(scores: Any, size: int, name: str, number: int) -> Tensor:
+    """The scores on the CPU. Raises DataError where they are not one finite number per sample, (B,)."""
+    if not isinstance(scores, Tensor) or scores.shape != (size,):
+        got = tuple(scores.shape) if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
+        raise DataError(
+            f"{name} must give a score per sample, a tensor of shape ({size},), and gave {got}; leave "
+            "out its mean"
+        )
+    if not bool(torch.isfinite(scores).all()):
+        raise DataError(f"{name} gave NaN or inf in batch {number}; repair the metric or the data")
+    return scores.detach().cpu()

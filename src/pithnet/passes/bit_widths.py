@@ -1,0 +1,55 @@
+"""How many bits each layer's weights take: asked for, and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from pithnet.errors import RecipeError, nearest
+from pithnet.surgery import Weighted, fake_quantizer, weighted_layers
+from pithnet.tensor.quantizers import require_bits
+
+FLOAT_BITS = 32
+Overrides = Mapping[str, int | None]
+
+
+def layer_bits(
+    layers: Sequence[tuple[str, Weighted]], bits: int | None, overrides: Overrides
+) -> dict[str, int | None]:
+    """The bits of each layer by name: those of the last pattern of `overrides` that fits, else `bits`.
+
+    A pattern is a layer's name, a part of the network ("layer1": all layers in it), or a shell pattern
+    ("*.conv2"). None leaves a layer as it is, 0 makes it zero.
+    Raises RecipeError for bits outside 0..8, and for a pattern that matches nothing.
+    """
+    for asked in (bits, *overrides.values()):
+        if asked is not None:
+            require_bits(asked)
+    for pattern in overrides:
+        if not any(_matches(layer.names, pattern) for _, layer in layers):
+            known = nearest(pattern, [name for name, _ in layers])
+            raise RecipeError(f"overrides: {pattern!r} matches no layer that is quantized.{known}")
+    found = {}
+    for name, layer in layers:
+        fits = [asked for pattern, asked in overrides.items() if _matches(layer.names, pattern)]
+        found[name] = fits[-1] if fits else bits
+    return found
+
+
+def _matches(names: Iterable[str], pattern: str) -> bool:
+    return any(fnmatchcase(name, pattern) or name.startswith(f"{pattern}.") for name in names)
+
+
+def average_bits(model: nn.Module) -> float:
+    """Bits per weight over all layers' weights, those that are not quantized counted with 32; biases and BN
+    not counted.
+    """
+    spent = [(layer.weight.numel(), _bits(layer)) for _, layer in weighted_layers(model)]
+    return sum(n * b for n, b in spent) / max(sum(n for n, _ in spent), 1)
+
+
+def _bits(layer: Weighted) -> int:
+    found = fake_quantizer(layer)
+    return FLOAT_BITS if found is None else found.quantizer.bits

@@ -1,0 +1,116 @@
+"""Bits for every layer: what each one's rounding does to the answers, and the best use of a budget; no
+labels.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pithnet.errors import RecipeError, nearest
+from pithnet.learn.batch import logits_of
+from pithnet.learn.evaluation import evaluating
+from pithnet.passes.bit_widths import FLOAT_BITS
+from pithnet.passes.calibration import images_of
+from pithnet.passes.layers import selected_layers
+from pithnet.passes.quantize import quantize
+from pithnet.surgery import weighted_layers
+from pithnet.tensor.knapsack import cheapest_choices
+from pithnet.tensor.quantizers import require_bits
+
+WIDTHS = (2, 3, 4, 5, 6, 7, 8)
+Sensitivity = Mapping[str, Sequence[float]]
+
+
+def _kl(logits: Tensor, teacher: Tensor) -> float:
+    """KL divergence of the answers from the teacher's, nats per image."""
+    found = F.kl_div(logits.log_softmax(-1), teacher.log_softmax(-1), log_target=True, reduction="sum")
+    return max(float(found) / len(logits), 0.0)
+
+
+def _mse(logits: Tensor, teacher: Tensor) -> float:
+    """Mean squared difference of the outputs."""
+    return float(F.mse_loss(logits, teacher))
+
+
+MEASURES: dict[str, Callable[[Tensor, Tensor], float]] = {"kl": _kl, "mse": _mse}
+
+
+@torch.no_grad()
+def sensitivity(
+    model: nn.Module,
+    calibrate: Any,
+    *,
+    widths: Sequence[int] = WIDTHS,
+    measure: str = "kl",
+    skip: Sequence[str] = (),
+    **scheme: Any,
+) -> dict[str, tuple[float, ...]]:
+    """What quantizing each layer alone does to the model's outputs on the images, for each of `widths` bits.
+
+    measure: "kl", of class logits, in nats, or "mse", of any outputs. scheme: further arguments of
+    `quantize`, of weights. The model is left as it is; every width of every layer is one run over the images.
+    Raises RecipeError for an unknown measure and bits out of range; DataError without images; else as
+    `quantize`.
+    """
+    if measure not in MEASURES:
+        raise RecipeError(f"unknown measure {measure!r}.{nearest(measure, MEASURES)}")
+    for bits in widths:
+        require_bits(bits)
+    teacher = _outputs(model, calibrate)
+    found = {}
+    for name, _ in selected_layers(model, skip):
+        found[name] = tuple(
+            MEASURES[measure](_outputs(_with_one(model, name, bits, scheme), calibrate), teacher)
+            for bits in widths
+        )
+    return found
+
+
+def _with_one(model: nn.Module, name: str, bits: int, scheme: Mapping[str, Any]) -> nn.Module:
+    trial = copy.deepcopy(model)
+    quantize(trial, None, overrides={name: bits}, **scheme)
+    return trial
+
+
+def _outputs(model: nn.Module, calibrate: Any) -> Tensor:
+    device = next(model.parameters()).device
+    with evaluating(model):
+        return torch.cat([logits_of(model(images)).float() for images, _ in images_of(calibrate, device)])
+
+
+def allocate_bits(
+    model: nn.Module,
+    sensitivities: Sensitivity,
+    *,
+    widths: Sequence[int] = WIDTHS,
+    average_bits: float | None = None,
+    size: int | None = None,
+) -> dict[str, int]:
+    """Bits for each layer of `sensitivities`, of least harm in sum within a budget: `quantize`'s overrides.
+
+    Harms of layers quantized alone are added up, which holds while they are small. One of the two budgets:
+    average_bits, as `average_bits(model)` counts: over the weights of all layers, those without a sensitivity
+    with 32. size: bytes of the layers' weights in as many bits, scales and entropy coding not counted.
+    Raises RecipeError for both or neither, and where the fewest of `widths` exceed the budget.
+    """
+    sizes = {name: layer.weight.numel() for name, layer in weighted_layers(model)}
+    if (average_bits is None) == (size is None):
+        raise RecipeError("give one budget, average_bits or size")
+    if average_bits is not None:
+        left_out = sum(n for name, n in sizes.items() if name not in sensitivities)
+        # A budget that is itself an average, rounded, should allow what it was the average of.
+        budget = math.floor(average_bits * sum(sizes.values()) + 1e-6) - FLOAT_BITS * left_out
+    else:
+        assert size is not None
+        budget = 8 * size
+    costs = list(sensitivities.values())
+    prices = [[sizes[name] * bits for bits in widths] for name in sensitivities]
+    choices = cheapest_choices(costs, prices, budget)
+    return {name: widths[choice] for name, choice in zip(sensitivities, choices, strict=True)}

@@ -1,0 +1,217 @@
+"""Quantization: few evenly spaced levels for weights, and unsigned integers for activations."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pithnet.errors import ModelError, RecipeError, nearest
+from pithnet.passes.bit_widths import layer_bits
+from pithnet.passes.calibration import first_images, run_through
+from pithnet.passes.layers import selected_layers
+from pithnet.passes.records import LayerRecord, Record
+from pithnet.surgery import (
+    ActivationQuantizer,
+    FakeQuantizer,
+    LearnedClip,
+    TrainedLevels,
+    Weighted,
+    fake_quantizer,
+    fold_into_layers_,
+    insert_activation_quantizers_,
+    parametrization,
+    set_fake_quantizer,
+    unquantized_weight,
+)
+from pithnet.surgery.insertion import HOME
+from pithnet.tensor.observers import get_observer
+from pithnet.tensor.quantizers import (
+    FITS,
+    GROUP_SIZE,
+    MAX_BITS,
+    QUANTIZERS,
+    fit_levels,
+    get_quantizer,
+    require_granularity,
+)
+
+CLIPS = ("observed", "learned")
+
+
+@dataclass(frozen=True)
+class WeightScheme:
+    """How weights are quantized; fields as `quantize`'s arguments. Raises RecipeError for what there is
+    not.
+    """
+
+    quantizer: str = "linear"
+    symmetric: bool | None = None
+    granularity: str = "channel"
+    group_size: int = GROUP_SIZE
+    fit: str = "range"
+
+    def __post_init__(self) -> None:
+        get_quantizer(self.quantizer, MAX_BITS, self.symmetric)
+        require_granularity(self.granularity, self.group_size)
+        if self.fit not in FITS:
+            raise RecipeError(f"unknown fit {self.fit!r}.{nearest(self.fit, FITS)}")
+
+    def apply(self, layer: Weighted, bits: int) -> None:
+        """Quantizes the layer's weight, in place."""
+        set_fake_quantizer(layer, self.part(unquantized_weight(layer), bits))
+
+    def part(self, weight: Tensor, bits: int) -> FakeQuantizer:
+        """A fake quantizer for a weight. Its levels follow the weight, unless fitted otherwise or learned."""
+        part = FakeQuantizer(
+            get_quantizer(self.quantizer, bits, self.symmetric), self.granularity, self.group_size
+        )
+        if self.fit != "range" or QUANTIZERS[self.quantizer].learned:
+            part.fix(fit_levels(part.quantizer, part.rows(weight.detach()), self.fit))
+        return part
+
+
+@dataclass(frozen=True)
+class ActivationScheme:
+    """How activations are quantized; fields as `quantize`'s arguments. Raises RecipeError for what there is
+    not.
+    """
+
+    bits: int = 8
+    observer: str = "mse"
+    clip: str = "observed"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 1 <= self.bits <= MAX_BITS:
+            raise RecipeError(
+                f"activations take from 1 to {MAX_BITS} bits, or None for float, not {self.bits}"
+            )
+        if self.clip not in CLIPS:
+            raise RecipeError(f"unknown clip {self.clip!r}.{nearest(self.clip, CLIPS)}")
+        get_observer(self.observer)
+
+    def quantizer(self, place: str) -> ActivationQuantizer:
+        """A new one, which observes."""
+        return ActivationQuantizer(self.bits, get_observer(self.observer, self.bits), place)
+
+
+@torch.no_grad()
+def quantize(
+    model: nn.Module,
+    bits: int | None = 8,
+    *,
+    quantizer: str = "linear",
+    symmetric: bool | None = None,
+    granularity: str = "channel",
+    group_size: int = GROUP_SIZE,
+    fit: str = "range",
+    overrides: Mapping[str, int | None] | None = None,
+    skip: Sequence[str] = (),
+    activations: int | None = None,
+    observer: str = "mse",
+    clip: str = "observed",
+    calibrate: Any = None,
+) -> Record:
+    """Quantizes weights, and with `activations` activations too, in place; any training loop then trains
+    them.
+
+    Masks stay and come first: a pruned weight is exactly zero and takes no level. With `activations`
+    BatchNorm is multiplied into the layers before it, and the model's class becomes one derived from it,
+    whose forward has the quantizers. Run it before the optimizer is built: parameters may be replaced.
+
+    Args:
+        bits: 1 to 8 per weight, 0 for zeros, None for float.
+        quantizer: "linear" (whole multiples of a step: what int8 runtimes take), "dynamic" (from the
+        smallest to
+            the largest non-zero weight), "lsq" (learned step) or "apot" (additive powers of two, learned
+            range).
+        symmetric: whether levels come in pairs; None is the quantizer's own way: linear and apot yes, others
+        no. granularity: what shares a step: a "tensor", a "channel" (entry of the weight's first axis), or a
+        "group"
+            of `group_size` neighbouring weights of a channel.
+        fit: "range" spans all weights and follows them in training; "mse" fixes levels of least squared
+        error. overrides: bits for some layers: name, part of the network ("layer1") or pattern -> bits; the
+        last one
+            that fits counts.
+        activations: bits of the activations, unsigned, with a zero point; needs `calibrate`.
+        observer: a name in `pithnet.tensor.observers.OBSERVERS`: how ranges of activations are found.
+        clip: "observed" ranges, or "learned" ones (PACT) where activations are never negative.
+        calibrate: a loader, or a tensor of images (N, ...); labels are not needed. Warns (UserWarning) where
+        the
+            images are sorted by class.
+
+    Raises RecipeError for arguments out of range and patterns that match nothing; DataError without images;
+    ModelError as `selected_layers`, for a forward that cannot be followed, and, with their place, for
+    activations that are constant or NaN. The model is as it was then.
+    """
+    scheme = WeightScheme(quantizer, symmetric, granularity, group_size, fit)
+    named = dict(overrides or {})
+    plan = layer_bits(_quantizable(model, skip), bits, named)
+    if activations is not None:
+        how = ActivationScheme(activations, observer, clip)
+        _quantize_activations(model, how, calibrate, lambda m: _quantize_weights(m, scheme, plan, skip))
+    else:
+        _quantize_weights(model, scheme, plan, skip)
+    what = f"quantize {quantizer} {bits} bits" + (f", activations {activations}" if activations else "")
+    return Record(what, tuple(_row(name, layer) for name, layer in selected_layers(model, skip)))
+
+
+def _quantizable(model: nn.Module, skip: Sequence[str]) -> list[tuple[str, Weighted]]:
+    layers = selected_layers(model, skip)
+    for _, layer in layers:
+        if parametrization(layer, TrainedLevels):
+            raise ModelError(f"{layer.keys[0]} is training its levels; run freeze_levels before quantizing")
+    return layers
+
+
+def _quantize_weights(
+    model: nn.Module, scheme: WeightScheme, plan: Mapping[str, int | None], skip: Sequence[str]
+) -> None:
+    for name, layer in selected_layers(model, skip):
+        bits = plan[name]
+        if bits is not None:
+            scheme.apply(layer, bits)
+
+
+def _quantize_activations(
+    model: nn.Module, how: ActivationScheme, calibrate: Any, quantize_weights: Callable[[nn.Module], None]
+) -> None:
+    """Inserts settled quantizers, in place, and quantizes the weights of the folded network."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    example = first_images(calibrate, device)
+    # The images go through a copy: they may turn out to be unusable, and then the model is as it was.
+    trial = copy.deepcopy(model)
+    watching = _inserted(trial, how, example, quantize_weights)
+    run_through(trial, calibrate)
+    for quantizer in watching.values():
+        quantizer.settle()
+    for name, quantizer in _inserted(model, how, example, quantize_weights).items():
+        quantizer.observer = None
+        quantizer.load_state_dict(watching[name].state_dict())
+        if how.clip == "learned" and not int(quantizer.zero_point):
+            model.set_submodule(f"{HOME}.{name}", LearnedClip(quantizer))
+
+
+def _inserted(
+    model: nn.Module, how: ActivationScheme, example: Tensor, quantize_weights: Callable[[nn.Module], None]
+) -> dict[str, ActivationQuantizer]:
+    fold_into_layers_(model)
+    found = insert_activation_quantizers_(model, example[:1], how.quantizer)
+    for quantizer in found.values():
+        quantizer.to(example.device)
+    quantize_weights(model)
+    return found
+
+
+def _row(name: str, layer: Weighted) -> LayerRecord:
+    values, found = layer.weight.detach(), fake_quantizer(layer)
+    zeros = int((values == 0).sum())
+    if found is None:
+        return LayerRecord(name, values.numel(), zeros)
+    rows = found.rows(unquantized_weight(layer).detach())
+    used = found.quantizer.codes(rows, found.levels(rows))[found.rows(values) != 0]
+    return LayerRecord(name, values.numel(), zeros, used.unique().numel(), bits=found.quantizer.bits)

@@ -1,0 +1,95 @@
+"""Roundings chosen for what layers compute, not for the weights alone: no labels, no training of the
+network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pithnet.errors import ModelError, RecipeError, nearest
+from pithnet.passes.adaround import learn_rounding
+from pithnet.passes.layer_inputs import columns, inputs_of, require_columns
+from pithnet.surgery import (
+    FakeQuantizer,
+    Weighted,
+    fake_quantizer,
+    set_latent_weight,
+    unquantized_weight,
+    weighted_layers,
+)
+from pithnet.tensor.quantizers import Levels, from_rows
+from pithnet.tensor.second_order import round_by_hessian
+
+Rounding = Callable[[nn.Module, Tensor, FakeQuantizer, Iterable[Tensor]], Tensor]
+
+
+def reconstruct(model: nn.Module, calibrate: Any, method: str = "gptq") -> int:
+    """Rounds the quantized layers of `model` anew, in place, each for least change of its output on the
+    images.
+
+    Layer by layer in the order of the network, with inputs as the layers rounded before give them. Levels are
+    those that `quantize` chose and are fixed from here on; zeros stay. Returns how many layers.
+
+    Args:
+        calibrate: a loader, or a tensor of images; 500 to 1,000 images do, labels are not needed.
+        method: "gptq", closed form, errors made good by later weights (Frantar et al. 2022); or "adaround",
+            up or down learned by gradient descent on the layer alone (Nagel et al. 2020).
+
+    Raises RecipeError for an unknown method; ModelError, before anything is changed, where nothing is
+    quantized and for layers other than Conv2d and Linear, by name; DataError without images.
+    """
+    if method not in METHODS:
+        raise RecipeError(f"unknown reconstruction {method!r}.{nearest(method, METHODS)}")
+    layers = [(name, layer, fake_quantizer(layer)) for name, layer in weighted_layers(model)]
+    quantized = [
+        (name, layer, part) for name, layer, part in layers if part is not None and part.quantizer.bits
+    ]
+    if not quantized:
+        raise ModelError("no layer is quantized; run quantize(model, bits=...) before reconstructing")
+    for name, layer, _ in quantized:
+        require_columns(name, _module(layer))
+    for _, layer, part in quantized:
+        with torch.no_grad():
+            weight = unquantized_weight(layer)
+            part.fix(part.levels(part.rows(weight)))
+        rounded = METHODS[method](_module(layer), weight, part, inputs_of(model, _module(layer), calibrate))
+        set_latent_weight(layer, rounded)
+    return len(quantized)
+
+
+def _gptq(module: nn.Module, weight: Tensor, part: FakeQuantizer, inputs: Iterable[Tensor]) -> Tensor:
+    hessian, count = torch.zeros(()), 0
+    for x in inputs:
+        found = columns(module, x)
+        hessian = hessian + found @ found.transpose(1, 2)
+        count += found.shape[2]
+    rows, levels = weight.flatten(1), _levels_of_weights(part, weight)
+    groups = len(hessian)
+    per_group = [
+        round_by_hessian(w, h / count, part.quantizer, Levels(*parts))
+        for w, h, *parts in zip(
+            rows.chunk(groups), hessian, *(level.chunk(groups) for level in levels), strict=True
+        )
+    ]
+    return torch.cat(per_group).view_as(weight)
+
+
+def _levels_of_weights(part: FakeQuantizer, weight: Tensor) -> Levels:
+    """Scale and offset of every weight, (C, M)."""
+    rows = part.rows(weight)
+    return Levels(*(from_rows(v[:, None].expand_as(rows), weight).flatten(1) for v in part.levels(rows)))
+
+
+def _adaround(module: nn.Module, weight: Tensor, part: FakeQuantizer, inputs: Iterable[Tensor]) -> Tensor:
+    return learn_rounding(module, weight, part, torch.cat(list(inputs)))
+
+
+METHODS: dict[str, Rounding] = {"gptq": _gptq, "adaround": _adaround}
+
+
+def _module(layer: Weighted) -> nn.Module:
+    return layer.holders[0].module

@@ -1,0 +1,135 @@
+"""The top of a run's report: the conclusion, the few numbers it rests on, and their definitions."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from pithnet.report.charts import Bar, Part, bar_chart
+from pithnet.report.page import Page
+from pithnet.report.run_record import Accuracy, Difference, Results, RunRecord
+
+
+def title(r: Results) -> tuple[str, str]:
+    """The page's title and the line under it."""
+    network = r.architecture or r.model or "A network"
+    if r.bytes is None:
+        return f"{network}, trained", f"on {r.dataset}" if r.dataset else ""
+    recipe = f"with recipe `{r.recipe}`" if r.recipe else ""
+    return f"{network}, compressed", recipe + (f", measured on {r.dataset}" if r.dataset else "")
+
+
+def add_headline(page: Page, record: RunRecord) -> None:
+    """Conclusion first; then the numbers large; then accuracies and sizes as tables."""
+    r = record.results
+    if conclusion(r):
+        page.lead(conclusion(r))
+    if record.file_bytes is not None and r.bytes is not None and record.file_bytes != r.bytes:
+        page.text(
+            f"**The file was changed after it was measured:** `model.pith` has {record.file_bytes:,} bytes "
+            f"now, `results.json` says {r.bytes:,}. Run the compression again."
+        )
+    page.facts(_facts(r))
+    if r.before and r.after:
+        page.table(
+            [_score_row("float32", r.before), _score_row("compressed", r.after)],
+            caption=f"On {on(r.after, r.measured_on)}; each has its own 95 % interval.",
+        )
+    if r.float_bytes and r.bytes and r.formula_ratio:
+        page.row([_ratio_chart(r.float_bytes / r.bytes, r.formula_ratio)])
+
+
+def conclusion(r: Results) -> str:
+    """What came out, in two or three sentences; no stronger than the interval allows."""
+    said = []
+    if r.bytes and r.float_bytes:
+        said.append(
+            f"**{r.float_bytes / r.bytes:.1f}x smaller:** {r.float_bytes:,} bytes of float32 became "
+            f"{r.bytes:,} on disk."
+        )
+    if r.before and r.after:
+        before, after = (a.shown(a.accuracy) for a in (r.before, r.after))
+        said.append(f"{r.after.metric.capitalize()} went from {before} to {after}{r.after.unit}.")
+    if r.difference:
+        said.append(verdict(r.difference))
+    if r.rivals and r.bytes:
+        name, best = min(r.rivals.items(), key=lambda item: item[1].bytes)
+        ours = best.bytes / r.bytes
+        said.append(
+            f"The best trivial way, {name}, takes {best.bytes:,} bytes, "
+            + (f"{ours:.1f} times this file." if ours > 1 else "**no more than this file.**")
+        )
+    return " ".join(said)
+
+
+def verdict(d: Difference) -> str:
+    """The paired difference in words, no stronger than its interval allows."""
+    low, high = d.shown(d.low), d.shown(d.high)
+    if not d.share:
+        zero = "holds" if d.low <= 0 <= d.high else "does not hold"
+        return f"The 95 % interval of the paired difference, {low} to {high}, {zero} 0."
+    if d.low > 0:
+        return f"It is a gain of {d.metric}: the whole 95 % interval is above 0."
+    if d.low > -1:
+        return f"Less than one point of {d.metric} is lost: the whole 95 % interval is above -1."
+    if d.points > -1:
+        return f"Less than one point of {d.metric} is lost as measured, but the 95 % interval reaches {low}."
+    if d.high > -1:
+        return f"A point of {d.metric} or more is lost as measured; the 95 % interval reaches {high}."
+    return f"**More than one point of {d.metric} is lost**: the whole 95 % interval is at or below -1."
+
+
+def on(a: Accuracy, measured_on: str) -> str:
+    """'10,000 test images'; a held-out count is in the words already."""
+    if measured_on[:1].isdigit():
+        return measured_on
+    return f"{a.n:,} {measured_on if a.metric == 'accuracy' else measured_on.replace('images', 'samples')}"
+
+
+def _facts(r: Results) -> list[tuple[str, str, str]]:
+    facts = []
+    if r.bytes is not None:
+        facts.append((f"{r.bytes:,} bytes", "File", "on disk, everything counted"))
+    if r.bytes and r.float_bytes:
+        facts.append((f"{r.float_bytes / r.bytes:.1f}x", "Smaller", f"than float32, {r.float_bytes:,} bytes"))
+    after = r.after or r.test
+    if after:
+        before = f"{r.before.shown(r.before.accuracy)} → " if r.before else ""
+        shown = f"{before}{after.shown(after.accuracy)}{after.unit}"
+        facts.append((shown, after.metric.capitalize(), _note(after, r.measured_on)))
+    if r.difference:
+        d = r.difference
+        note = f"95 % interval {d.shown(d.low)} to {d.shown(d.high)}, paired: both saw the same "
+        note += "images (McNemar)" if d.metric == "accuracy" else "samples"
+        facts.append((f"{d.shown(d.points)}{' points' if d.share else ''}", "Difference", note))
+    return facts
+
+
+def _ratio_chart(real: float, formula: float) -> Markup:
+    bars = [
+        Bar(
+            "bytes on disk",
+            (Part(real, 0),),
+            f"{real:.2f}x",
+            note="float32 bytes of the state_dict / bytes of the file, all of them.",
+        ),
+        Bar(
+            "the source's formula",
+            (Part(formula, 6),),
+            f"{formula:.2f}x",
+            note="1 / (non-zeros / weights × mean code length / 32), as Deep Compression counts: no "
+            "positions, codebooks, normalisation or header.",
+        ),
+    ]
+    return bar_chart(bars, "The field's two ratios: only the first is what a disk or a network sees")
+
+
+def _score_row(network: str, a: Accuracy) -> dict[str, object]:
+    scale = 100 if a.share else 1
+    interval = None if a.interval is None else [scale * bound for bound in a.interval]
+    name = f"{a.metric} (%)" if a.share else a.metric
+    return {"network": network, name: scale * a.accuracy, "95 % interval": interval, "loss": a.loss}
+
+
+def _note(a: Accuracy, measured_on: str) -> str:
+    span = f", 95 % interval {a.shown(a.interval[0])} to {a.shown(a.interval[1])}" if a.interval else ""
+    return f"on {on(a, measured_on)}{span}"

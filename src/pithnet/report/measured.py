@@ -1,0 +1,85 @@
+"""measurements.json and plan.json of a run: spreads of weights, places of zeros, and what was expected."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import zlib
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, FiniteFloat, NonNegativeInt, PositiveInt
+
+from pithnet.errors import PithError
+
+_MOST_CELLS = 1024
+
+
+class Grid(BaseModel):
+    """Share of non-zeros of each kernel, or block of kernels: a byte each, rows * columns, base64 of zlib."""
+
+    rows: Annotated[int, Field(ge=1, le=_MOST_CELLS)]
+    columns: Annotated[int, Field(ge=1, le=_MOST_CELLS)]
+    shares: str
+
+    def cells(self) -> NDArray[np.uint8]:
+        """(rows, columns); 0 is empty, 255 full. Raises PithError where the bytes are not so many."""
+        size = self.rows * self.columns
+        try:
+            data = zlib.decompressobj().decompress(base64.b64decode(self.shares, validate=True), size + 1)
+        except (binascii.Error, zlib.error, ValueError):
+            data = b""
+        if len(data) != size:
+            raise PithError("measurements.json is damaged: a picture of zeros has not the size it claims")
+        return np.frombuffer(data, np.uint8).reshape(self.rows, self.columns)
+
+
+class Empty(BaseModel):
+    """How many kernels, rows (outputs) and columns (inputs) of a weight are all zero."""
+
+    kernels: NonNegativeInt
+    rows: NonNegativeInt
+    columns: NonNegativeInt
+
+
+class Spread(BaseModel):
+    """One weight tensor: counts in equal bins from low to high, its levels, the grid of its kernels."""
+
+    name: str
+    shape: list[PositiveInt]
+    low: FiniteFloat
+    high: FiniteFloat
+    before: list[NonNegativeInt] | None
+    after: Annotated[list[NonNegativeInt], Field(min_length=1)]
+    levels: list[tuple[FiniteFloat, NonNegativeInt]] | None
+    grid: Grid
+    empty: Empty
+
+    @property
+    def weights(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def kept(self) -> int:
+        """Weights that are not zero."""
+        return sum(self.after)
+
+
+class Measurements(BaseModel):
+    """measurements.json."""
+
+    layers: list[Spread]
+
+
+class PlannedLayer(BaseModel):
+    name: str
+    bytes: NonNegativeInt
+
+
+class Plan(BaseModel):
+    """plan.json: bytes expected before anything was trained."""
+
+    bytes: NonNegativeInt
+    layers: list[PlannedLayer]

@@ -1,0 +1,66 @@
+"""A trained network from its file, a .pith or a checkpoint of the zoo, without any data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pithnet import artifact, zoo
+from pithnet.artifact import Metadata
+from pithnet.data import DATASETS, Normalization
+from pithnet.errors import ModelError
+from pithnet.run.inputs import check_architecture, normalization_of
+from pithnet.run.measure import is_artifact
+from pithnet.run.onnx_facts import OnnxFacts
+from pithnet.run.settings import DataSettings
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedNetwork:
+    """A network in eval mode. architecture: (name in the zoo, its arguments)."""
+
+    file: Path
+    model: nn.Module
+    architecture: tuple[str, dict[str, Any]]
+    metadata: Metadata
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the images the architecture is made for."""
+        return zoo.input_shape(self.architecture[0])
+
+    def normalization(self, data: DataSettings) -> Normalization:
+        """--normalize, else what a .pith says, else what suits the checkpoint or the data."""
+        said = self.metadata.normalization
+        if data.normalize is None and said is not None:
+            return Normalization(*said)
+        return normalization_of(data, None if is_artifact(self.file) else self.file)
+
+    def data(self, data: DataSettings) -> DataSettings:
+        """With the data set that a .pith names, where `data` names none."""
+        named = self.metadata.dataset
+        return replace(data, data=named) if data.data is None and named in DATASETS else data
+
+    def facts(self, precision: str, normalization: Normalization) -> dict[str, str]:
+        """What an ONNX file made of it says of itself."""
+        return OnnxFacts(self.architecture, normalization, precision).to_metadata()
+
+
+def open_network(file: Path, model: str | None) -> OpenedNetwork:
+    """The network of a .pith, or of a checkpoint of the architecture `model`.
+
+    Raises PithError for a file that cannot be used, or a checkpoint without its architecture.
+    """
+    if is_artifact(file):
+        network = artifact.load(file, zoo.build(model) if model else None)
+        metadata: Metadata = network.pith  # type: ignore[assignment]
+        known = (model, {}) if model else (metadata.architecture, dict(metadata.arguments))
+        return OpenedNetwork(file, network, known, metadata)  # type: ignore[arg-type]
+    if model is None:
+        raise ModelError(
+            f"{file} is a checkpoint, or meant to be one: add --model NAME, such as --model resnet20"
+        )
+    return OpenedNetwork(file, zoo.load(check_architecture(model), file), (model, {}), Metadata())

@@ -1,0 +1,46 @@
+"""What an ONNX file that pithnet wrote says of itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pithnet.data import Normalization
+from pithnet.deploy import facts_of
+from pithnet.errors import ModelError
+
+_ARCHITECTURE, _NORMALIZATION, _PRECISION = "architecture", "normalization", "precision"
+
+
+@dataclass(frozen=True)
+class OnnxFacts:
+    """architecture: (name in the zoo, its arguments). All None where another program made the file."""
+
+    architecture: tuple[str, dict[str, Any]] | None = None
+    normalization: Normalization | None = None
+    precision: str | None = None
+
+    def to_metadata(self) -> dict[str, str]:
+        """Names and values for the file."""
+        n = self.normalization
+        return {
+            _ARCHITECTURE: json.dumps(self.architecture),
+            _NORMALIZATION: json.dumps(n and [n.mean, n.std]),
+            _PRECISION: self.precision or "",
+        }
+
+
+def onnx_facts(file: Path) -> OnnxFacts:
+    """Reads them. Raises ModelError where the file is no ONNX, or where its facts are damaged."""
+    facts = facts_of(file)
+    try:
+        name, arguments = json.loads(facts[_ARCHITECTURE])
+        mean, std = json.loads(facts[_NORMALIZATION])
+        normalization = Normalization(tuple(map(float, mean)), tuple(map(float, std)))
+        return OnnxFacts((str(name), dict(arguments)), normalization, facts[_PRECISION])
+    except KeyError:
+        return OnnxFacts()
+    except (TypeError, ValueError):
+        raise ModelError(f"{file}: its metadata is damaged; export it again") from None

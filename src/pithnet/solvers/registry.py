@@ -1,0 +1,29 @@
+"""Solvers by name. A new one: a class, a line in the list; the law test finds it."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from pithnet.errors import RecipeError, nearest
+from pithnet.solvers.admm import Admm
+from pithnet.solvers.base import Solver
+from pithnet.solvers.descent import GradientDescent, Subgradient
+from pithnet.solvers.proximal_gradient import Fista, Ista, ProjectedGradient
+
+_FAMILY: tuple[type[Solver], ...] = (GradientDescent, Subgradient, ProjectedGradient, Ista, Fista, Admm)
+SOLVERS: dict[str, type[Solver]] = {kind.name: kind for kind in _FAMILY}
+
+
+def get_solver(name: str, **settings: Any) -> Solver:
+    """The solver called `name`, such as get_solver("fista", steps=500, tolerance=1e-8).
+
+    Raises RecipeError for an unknown name or setting, with the nearest ones, and for a value out of range.
+    """
+    if name not in SOLVERS:
+        raise RecipeError(f"Unknown solver {name!r}.{nearest(name, SOLVERS)}")
+    known = {field.name for field in fields(SOLVERS[name])}
+    for setting in settings:
+        if setting not in known:
+            raise RecipeError(f"{name!r} has no setting {setting!r}.{nearest(setting, known)}")
+    return SOLVERS[name](**settings)

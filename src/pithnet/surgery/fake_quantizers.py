@@ -1,0 +1,117 @@
+"""Fake quantizers of weights: a parametrization that rounds a weight to few levels in every forward pass."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pithnet.errors import ModelError, PithError
+from pithnet.tensor.quantizers import (
+    FAMILY,
+    GROUP_SIZE,
+    Levels,
+    Quantizer,
+    from_rows,
+    require_granularity,
+    to_rows,
+)
+
+_TENSOR, _CHANNEL = 0, 1  # in a state, where a group has its size, which is 2 or more
+
+
+def is_quantizer_state(state: object) -> bool:
+    """Whether this is of the form that `FakeQuantizer.get_extra_state` gives."""
+    return isinstance(state, Tensor) and state.shape == (4,) and state.dtype == torch.int64
+
+
+class FakeQuantizer(nn.Module):
+    """weight -> its levels, zeros kept; gradients as the quantizer's.
+
+    levels: fixed ones, or None for levels that follow the weight: fitted anew in every forward pass. Where
+    the quantizer learns its scales these are a parameter, else a buffer.
+    """
+
+    scale: Tensor | None
+    offset: Tensor | None
+
+    def __init__(
+        self,
+        quantizer: Quantizer,
+        granularity: str,
+        group_size: int = GROUP_SIZE,
+        levels: Levels | None = None,
+    ) -> None:
+        super().__init__()
+        require_granularity(granularity, group_size)
+        self.quantizer, self.granularity, self.group_size = quantizer, granularity, group_size
+        self.register_buffer("scale", None)
+        self.register_buffer("offset", None)
+        if levels is not None:
+            self.fix(levels)
+
+    @classmethod
+    def from_state(
+        cls, weight: Tensor, kind: Tensor, scale: Tensor | None, offset: Tensor | None
+    ) -> FakeQuantizer:
+        """The fake quantizer of `weight` in a state_dict: its `get_extra_state`, and its levels if any.
+
+        Raises ModelError for a kind that is none, and for levels of another number of rows.
+        """
+        place, bits, symmetric, size = kind.tolist()
+        granularity = {_TENSOR: "tensor", _CHANNEL: "channel"}.get(size, "group")
+        try:
+            part = cls(dict(enumerate(FAMILY))[place](bits, bool(symmetric)), granularity, max(size, 2))
+        except (PithError, KeyError):
+            raise ModelError(f"the state has a fake quantizer of an unknown kind {kind.tolist()}") from None
+        if scale is not None and offset is not None:
+            rows = len(part.rows(weight))
+            if scale.shape != (rows,) or offset.shape != (rows,):
+                raise ModelError(f"the state has {scale.numel()} scales for the {rows} rows of a weight")
+            part.fix(Levels(scale, offset))
+        return part
+
+    def get_extra_state(self) -> Tensor:
+        """int64 (4,): the quantizer's place in FAMILY, bits, symmetric, and 0 per tensor, 1 per channel or
+        the group's size. Not a buffer: averaging weights averages those.
+        """
+        size = {"tensor": _TENSOR, "channel": _CHANNEL}.get(self.granularity, self.group_size)
+        symmetric = int(self.quantizer.symmetric)
+        return torch.tensor([FAMILY.index(type(self.quantizer)), self.quantizer.bits, symmetric, size])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Raises ModelError where the state is of another quantizer: then `restore` is the way to load it."""
+        if state.tolist() != self.get_extra_state().tolist():
+            raise ModelError("the state is of a model quantized otherwise; load it with pithnet.restore")
+
+    def fix(self, levels: Levels) -> None:
+        """Keeps these levels from now on, for scales (R,) and offsets (R,) of the weight's rows."""
+        if self.scale is None and self.quantizer.learned:
+            del self.scale
+            self.scale = nn.Parameter(levels.scale.detach().clone())
+        elif self.scale is None:
+            self.scale = levels.scale.detach().clone()
+        else:
+            self.scale.detach().copy_(levels.scale)
+        self.offset = levels.offset.detach().clone()
+
+    def levels(self, rows: Tensor) -> Levels:
+        """The levels of rows (R, M): the fixed ones, or those fitted to them."""
+        if self.scale is None or self.offset is None:
+            return self.quantizer.fit(rows)
+        return Levels(self.scale.abs(), self.offset)  # a learned step may cross zero
+
+    @torch.no_grad()
+    def settle(self, weight: Tensor) -> None:
+        """Fixes the levels for the weight it is given, in the form that a file stores."""
+        self.fix(self.quantizer.stored(self.levels(self.rows(weight))))
+
+    def rows(self, weight: Tensor) -> Tensor:
+        """The weight as rows (R, M) with a scale each."""
+        return to_rows(weight, self.granularity, self.group_size)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        rows = self.rows(weight)
+        return from_rows(self.quantizer(rows, self.levels(rows)), weight)
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        return weight

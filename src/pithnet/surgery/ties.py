@@ -1,0 +1,28 @@
+"""Tensors that a model holds under several names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+def conflicting_tie(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[str, str] | None:
+    """The first two names of one tensor of the model for which `state` holds different numbers, else None.
+
+    Loading such a state would silently keep the last of the two.
+    """
+    first: dict[tuple[object, ...], str] = {}
+    for key, value in model.state_dict().items():
+        if key not in state or not isinstance(value, Tensor) or value.is_meta or not value.numel():
+            continue
+        place = (value.data_ptr(), value.shape, value.stride(), value.dtype)
+        other = first.setdefault(place, key)
+        if other != key and not torch.equal(_bits(state[other]), _bits(state[key])):
+            return other, key
+    return None
+
+
+def _bits(value: Tensor) -> Tensor:
+    return value.contiguous().reshape(-1).view(torch.uint8)

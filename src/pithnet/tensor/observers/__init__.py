@@ -1,0 +1,18 @@
+"""Observers: which range of activations to tell apart, from batches seen one after the other."""
+
+from pithnet.tensor.observers.base import Observer
+from pithnet.tensor.observers.extremes import MinMax, MovingAverage
+from pithnet.tensor.observers.histograms import BINS, Entropy, HistogramMSE, Percentile
+from pithnet.tensor.observers.registry import OBSERVERS, get_observer
+
+__all__ = [
+    "BINS",
+    "OBSERVERS",
+    "Entropy",
+    "HistogramMSE",
+    "MinMax",
+    "MovingAverage",
+    "Observer",
+    "Percentile",
+    "get_observer",
+]

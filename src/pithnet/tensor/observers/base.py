@@ -1,0 +1,57 @@
+"""What an observer is: it sees batch after batch and then names the range to quantize, in memory that is
+fixed.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from pithnet.errors import ModelError
+
+
+class Observer:
+    """Watches values of any shape, batch by batch; keeps numbers of a fixed size, none of the values.
+
+    name: in `OBSERVERS`. lowest, highest: of all values so far. bits: what the range is for; only observers
+    that weigh errors look at it.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, bits: int = 8) -> None:
+        self.bits, self.seen = bits, 0
+        self.lowest, self.highest = float("inf"), -float("inf")
+
+    def observe(self, x: Tensor) -> None:
+        """Sees a batch, floating point. Raises ModelError for NaN and inf."""
+        if not x.numel():
+            return
+        low, high = (float(v) for v in torch.aminmax(x.detach()))
+        if not (abs(low) < float("inf") and abs(high) < float("inf")):
+            bad = int((~torch.isfinite(x)).sum())
+            raise ModelError(
+                f"{bad} of {x.numel()} activations are NaN or inf; check the images and the model"
+            )
+        self.lowest, self.highest = min(self.lowest, low), max(self.highest, high)
+        self.update(x.detach(), low, high)
+        self.seen += x.numel()
+
+    def update(self, x: Tensor, low: float, high: float) -> None:
+        """Takes in a batch of finite values and its extremes."""
+        raise NotImplementedError
+
+    def range(self) -> tuple[float, float]:
+        """(low, high) of the values to tell apart; what lies beyond is clipped.
+
+        Raises ModelError where nothing has been seen.
+        """
+        if not self.seen:
+            raise ModelError("no activations have been seen; calibrate with at least one batch")
+        return self.found()
+
+    def found(self) -> tuple[float, float]:
+        """The range, once something has been seen."""
+        raise NotImplementedError

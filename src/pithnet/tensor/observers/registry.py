@@ -1,0 +1,18 @@
+"""Observers by name. A new one: a class, a line in the list; the law test finds it."""
+
+from __future__ import annotations
+
+from pithnet.errors import RecipeError, nearest
+from pithnet.tensor.observers.base import Observer
+from pithnet.tensor.observers.extremes import MinMax, MovingAverage
+from pithnet.tensor.observers.histograms import Entropy, HistogramMSE, Percentile
+
+_FAMILY: tuple[type[Observer], ...] = (MinMax, MovingAverage, Percentile, HistogramMSE, Entropy)
+OBSERVERS: dict[str, type[Observer]] = {kind.name: kind for kind in _FAMILY}
+
+
+def get_observer(name: str, bits: int = 8) -> Observer:
+    """A new observer of that name; RecipeError with the nearest names if there is none."""
+    if name not in OBSERVERS:
+        raise RecipeError(f"unknown observer {name!r}.{nearest(name, OBSERVERS)}")
+    return OBSERVERS[name](bits)

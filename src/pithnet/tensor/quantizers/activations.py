@@ -1,0 +1,35 @@
+"""Activations to unsigned integers: the grid for a range, and a clipping level that learns."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def activation_grid(low: float, high: float, bits: int) -> tuple[float, int]:
+    """(scale, zero point) of the codes 0..2^bits - 1 over a range, widened to hold zero, which is a level.
+
+    Unsigned, because runtimes fuse unsigned activations with signed weights. The scale is 1 for a range of
+    zero.
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    steps = 2**bits - 1
+    # In float32, as runtimes divide: a scale rounded afterwards could move the zero point by one.
+    scale = float(torch.tensor((high - low) / steps, dtype=torch.float32))
+    if scale == 0:
+        return 1.0, 0
+    return scale, min(max(round(-low / scale), 0), steps)
+
+
+def pact(x: Tensor, alpha: Tensor, bits: int) -> Tensor:
+    """x clipped to [0, alpha] and rounded to 2^bits levels; x of any shape, alpha a scalar > 0 (Choi et al.
+    2018).
+
+    The gradient reaches x straight inside the range, and alpha wherever x is clipped to it (eq. 3).
+    """
+    clipped = torch.minimum(x.clamp(min=0), alpha)
+    scale = alpha.detach() / (2**bits - 1)
+    rounded = torch.fake_quantize_per_tensor_affine(
+        clipped.detach(), scale, torch.zeros((), dtype=torch.int32, device=x.device), 0, 2**bits - 1
+    )
+    return rounded + (clipped - clipped.detach())

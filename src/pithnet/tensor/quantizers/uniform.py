@@ -1,0 +1,97 @@
+"""Evenly spaced levels: the affine grid of runtimes, and straight-through with dynamic scaling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from pithnet.tensor.quantizers.base import Levels, Quantizer, positive, short
+
+
+@dataclass(frozen=True)
+class Linear(Quantizer):
+    """Whole multiples of a step, zero among them: what integer arithmetic computes with (Jacob et al. 2018,
+    eq. 1).
+
+    Symmetric: -(2^(b-1) - 1)..2^(b-1) - 1 times the step, 127 for 8 bits; with 1 bit the two levels +-mean
+    |w| (Rastegari et al. 2016, eq. 6). Asymmetric: 2^b levels from the smallest to the largest weight, with
+    a whole zero point. A weight beyond the levels gets no gradient.
+    """
+
+    name: ClassVar[str] = "linear"
+
+    @property
+    def count(self) -> int:
+        return 2**self.bits - 1 if self.symmetric and self.bits > 1 else 2**self.bits
+
+    def fit(self, rows: Tensor) -> Levels:
+        rows = rows.detach()
+        if self.symmetric and self.bits == 1:
+            mean = rows.abs().sum(1) / (rows != 0).sum(1).clamp(min=1)
+            return Levels(2 * mean, torch.full_like(mean, -0.5))
+        if self.symmetric:
+            scale = rows.abs().amax(1) / max(2 ** (self.bits - 1) - 1, 1)
+            return Levels(scale, torch.full_like(scale, -(self.count // 2)))
+        low, high = rows.amin(1).clamp(max=0), rows.amax(1).clamp(min=0)
+        scale = (high - low) / max(self.count - 1, 1)
+        return Levels(scale, (low / positive(scale)).round().clamp(1 - self.count, 0))
+
+    def codes(self, rows: Tensor, levels: Levels) -> Tensor:
+        """As the base's; ties go where torch's fake quantizer and ONNX's QuantizeLinear put them."""
+        if not self._has_zero:
+            return super().codes(rows, levels)
+        steps = rows.detach() * (1 / positive(levels.scale))[:, None]
+        return (steps.round() - levels.offset[:, None]).clamp(0, self.count - 1)
+
+    @property
+    def _has_zero(self) -> bool:
+        """Whether zero is a level: so it is but for one symmetric bit, and for none."""
+        return self.bits > 1 or (self.bits == 1 and not self.symmetric)
+
+    def __call__(self, rows: Tensor, levels: Levels) -> Tensor:
+        if not self._has_zero:
+            return super().__call__(rows, levels)
+        zero_point = (-levels.offset).to(torch.int32)
+        return torch.fake_quantize_per_channel_affine(
+            rows, positive(levels.scale.detach()), zero_point, 0, 0, self.count - 1
+        )
+
+
+@dataclass(frozen=True)
+class Dynamic(Quantizer):
+    """2^b levels evenly spaced from the smallest to the largest of the non-zero weights.
+
+    alpha = max - min, beta = min, ws = (w - beta) / alpha, round((2^b - 1) ws) / (2^b - 1), scaled back: zero
+    need not be a level. Symmetric: from -max |w| to max |w|.
+    """
+
+    name: ClassVar[str] = "dynamic"
+    symmetric_by_default: ClassVar[bool] = False
+
+    def fit(self, rows: Tensor) -> Levels:
+        rows = rows.detach()
+        kept, steps = rows != 0, max(self.count - 1, 1)
+        high = torch.where(kept, rows, -torch.inf).amax(1)
+        low = torch.where(kept, rows, torch.inf).amin(1)
+        low, high = (torch.where(kept.any(1), bound, 0.0) for bound in (low, high))
+        if self.symmetric:
+            high = torch.maximum(-low, high)
+            low = -high
+        # Where all weights of a row are one value, that value is the level: any step will do.
+        scale = torch.where(high > low, (high - low) / steps, low.abs())
+        return Levels(scale, low / positive(scale))
+
+    @property
+    def parts(self) -> int:
+        """Into how many parts a step is divided for the offsets that a file keeps."""
+        return int(min(16, 2 ** (8 - self.bits)))
+
+    def stored(self, levels: Levels) -> Levels:
+        """As the base's, with offsets in whole parts of a step, so that all is on one grid."""
+        parts = self.parts
+        scale = short(levels.scale)
+        beta = levels.offset * levels.scale
+        return Levels(scale, (beta / positive(scale) * parts).round() / parts)

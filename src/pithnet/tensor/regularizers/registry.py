@@ -1,0 +1,54 @@
+"""Regularizers by name. A new one: a class, a line in the list; the law test finds it."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from typing import Any
+
+from pithnet.errors import RecipeError, nearest
+from pithnet.tensor.regularizers.base import Regularizer
+from pithnet.tensor.regularizers.cardinality import KeepK, KeepKGroups, TrimmedL1
+from pithnet.tensor.regularizers.elementwise import L0, L1, MCP, SCAD, ElasticNet, TransformedL1
+from pithnet.tensor.regularizers.groups import GroupHoyerSquare, GroupLasso
+from pithnet.tensor.regularizers.hoyer import Hoyer, HoyerSquare
+
+_FAMILY: tuple[type[Regularizer], ...] = (
+    L1,
+    L0,
+    KeepK,
+    TrimmedL1,
+    ElasticNet,
+    MCP,
+    SCAD,
+    TransformedL1,
+    Hoyer,
+    HoyerSquare,
+    GroupLasso,
+    GroupHoyerSquare,
+    KeepKGroups,
+)
+REGULARIZERS: dict[str, type[Regularizer]] = {kind.name: kind for kind in _FAMILY}
+
+
+def regularizer_class(name: str) -> type[Regularizer]:
+    """The class called `name`; RecipeError with the nearest names if there is none."""
+    if name not in REGULARIZERS:
+        raise RecipeError(f"Unknown regularizer {name!r}.{nearest(name, REGULARIZERS)}")
+    return REGULARIZERS[name]
+
+
+def get_regularizer(name: str, **parameters: Any) -> Regularizer:
+    """The regularizer called `name`, such as get_regularizer("trimmed-l1", strength=0.1, k=2).
+
+    Raises RecipeError for an unknown name or parameter, with the nearest ones, for one that is missing, and
+    for a value out of range.
+    """
+    kind = regularizer_class(name)
+    known = {field.name: field for field in fields(kind)}
+    for parameter in parameters:
+        if parameter not in known:
+            raise RecipeError(f"{name!r} has no parameter {parameter!r}.{nearest(parameter, known)}")
+    for parameter, field in known.items():
+        if field.default is MISSING and parameter not in parameters:
+            raise RecipeError(f"{name!r} needs the parameter {parameter!r}.")
+    return kind(**parameters)

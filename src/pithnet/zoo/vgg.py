@@ -1,0 +1,64 @@
+"""VGG-16 (Simonyan & Zisserman 2015, configuration D) in two forms, both as `features` and `classifier`.
+
+`Vgg16Cifar` has BN and one linear layer, with the names of the public pytorch-cifar checkpoints; `Vgg16` is
+the paper's network for 224x224 images, with the names of the public ImageNet checkpoints.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+# Channels of each 3x3 convolution as multiples of the first one's; 0 halves the image by max pooling.
+_LAYERS = (1, 1, 0, 2, 2, 0, 4, 4, 4, 0, 8, 8, 8, 0, 8, 8, 8, 0)
+
+
+class Vgg16Cifar(nn.Module):
+    """13 convolutions with BN and one linear layer; x: float32 (N, 3, 32, 32) -> logits (N, classes).
+
+    `width`: channels of the first convolution.
+    """
+
+    def __init__(self, width: int = 64, classes: int = 10) -> None:
+        super().__init__()
+        self.features = _features(width, norm=True)
+        self.classifier = nn.Linear(8 * width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.features(x).flatten(1))
+
+
+class Vgg16(nn.Module):
+    """13 convolutions and three linear layers; x: float32 (N, 3, 224, 224) -> logits (N, classes).
+
+    `width`: channels of the first convolution. `hidden`: neurons of the two hidden linear layers.
+    """
+
+    def __init__(self, width: int = 64, hidden: int = 4096, classes: int = 1000) -> None:
+        super().__init__()
+        self.features = _features(width, norm=False)
+        self.classifier = nn.Sequential(
+            nn.Linear(8 * width * 7 * 7, hidden),
+            nn.ReLU(inplace=True),
+            nn.Dropout(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(inplace=True),
+            nn.Dropout(),
+            nn.Linear(hidden, classes),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.features(x).flatten(1))
+
+
+def _features(width: int, norm: bool) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    c_in = 3
+    for factor in _LAYERS:
+        if factor:
+            layers.append(nn.Conv2d(c_in, factor * width, 3, padding=1))
+            layers += [nn.BatchNorm2d(factor * width)] if norm else []
+            layers.append(nn.ReLU(inplace=True))
+            c_in = factor * width
+        else:
+            layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers)

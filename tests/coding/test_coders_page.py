@@ -1,0 +1,192 @@
+"""docs/coders.md and docs/format.md say all a reader needs: one written from them alone reads every file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from artifact.models import Assorted, Tied, fold_, shared_, trained_like
+from torch import Tensor, nn
+
+from pithnet import zoo
+from pithnet.artifact import decode, encode, inspect
+from pithnet.coding import POSITION_CODERS, SYMBOL_CODERS, encode_positions, encode_symbols
+
+from . import page_file, page_reader
+
+ROOT = Path(__file__).parents[2]
+SHAPES = [
+    (),
+    (77,),
+    (30, 77),
+    (9, 1),
+    (20, 9, 3),
+    (24, 16, 3, 3),
+    (12, 6, 1, 1),
+    (6, 4, 5, 5),
+    (6, 4, 7, 7),
+    (4, 3, 11, 11),
+    (5, 3, 3, 1),
+    (4, 3, 12, 2),
+    (2, 3, 2, 2, 2),
+    (3, 0, 3, 3),
+]
+
+
+def _uneven_mask(shape: tuple[int, ...], part: float, seed: int) -> np.ndarray:
+    """A part of the positions; some rows and columns have far more of them than others."""
+    rng = np.random.default_rng(seed)
+    values = rng.random(shape)
+    for axis in range(min(2, len(shape))):
+        values *= np.exp(rng.normal(size=[n if i == axis else 1 for i, n in enumerate(shape)]))
+    return np.asarray(values > np.quantile(values, 1 - part) if values.size else values > 0)
+
+
+def _bell(levels: int, count: int, seed: int) -> np.ndarray:
+    """Symbols below `levels`, those in the middle far more often."""
+    numbers = np.random.default_rng(seed).normal(levels / 2, levels / 6, count)
+    return np.clip(np.floor(numbers), 0, levels - 1).astype(int)
+
+
+def _read_symbols(method: str, data: bytes, mask: np.ndarray) -> list[int]:
+    where = (mask.ravel().tolist(), mask.shape) if SYMBOL_CODERS[method].needs_mask else ()
+    return getattr(page_reader, method)(data, int(mask.sum()), *where)
+
+
+def _assert_reads_symbols(method: str, symbols: np.ndarray, mask: np.ndarray) -> None:
+    _, data = encode_symbols(symbols, method, mask)
+    assert _read_symbols(method, data, mask) == symbols.tolist()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.9])
+@pytest.mark.parametrize("method", sorted(set(POSITION_CODERS) - {"constant"}))
+def test_masks_are_read(method: str, part: float, seed: int) -> None:
+    for shape in SHAPES:
+        mask = _uneven_mask(shape, part, seed)
+        _, data = encode_positions(mask, method)
+        assert getattr(page_reader, method)(data, shape) == mask.ravel().tolist(), shape
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("method", POSITION_CODERS)
+def test_masks_of_one_value_are_read(method: str, stored: bool) -> None:
+    for shape in SHAPES:
+        _, data = encode_positions(np.full(shape, stored), method)
+        assert getattr(page_reader, method)(data, shape) == int(np.prod(shape)) * [stored], shape
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 16, 17, 100, 256, 300])
+@pytest.mark.parametrize("method", SYMBOL_CODERS)
+def test_symbols_are_read(method: str, levels: int) -> None:
+    levels = min(levels, 256) if method == "neighbours" else levels
+    for seed, shape in enumerate(SHAPES):
+        mask = _uneven_mask(shape, 0.4, seed)
+        _assert_reads_symbols(method, _bell(levels, int(mask.sum()), seed), mask)
+        _assert_reads_symbols(method, _bell(levels, mask.size, seed), np.ones(shape, bool))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_neighbours_are_read_where_kernels_are_smooth(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(24, 16, 1, 1)) + 0.5 * rng.normal(size=(24, 16, 3, 3))
+    mask = abs(values) > 0.5
+    symbols = np.digitize(values[mask], np.linspace(-2, 2, 9))
+    _assert_reads_symbols("neighbours", symbols, mask)
+
+
+def test_neighbours_are_read_beyond_the_halving_of_counts() -> None:
+    _assert_reads_symbols("neighbours", _bell(8, 120_000, 0), np.ones((300, 400), bool))
+
+
+@pytest.mark.parametrize("count", [131_072, 131_073, 150_002])
+def test_many_huffman_lanes_are_read(count: int) -> None:
+    _assert_reads_symbols("huffman", _bell(5, count, 0), np.ones(count, bool))
+
+
+def test_the_largest_symbols_are_read() -> None:
+    symbols = np.array([65_535, 0, 65_535])
+    _assert_reads_symbols("huffman", symbols, np.ones(3, bool))
+    _assert_reads_symbols("rans", symbols // 64, np.ones(3, bool))
+
+
+def _assert_same(read: dict[str, np.ndarray], expected: dict[str, Tensor]) -> None:
+    assert list(read) == list(expected)
+    for name, tensor in expected.items():
+        known = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+        assert read[name].dtype == known.dtype, name
+        assert read[name].shape == known.shape, name
+        assert read[name].tobytes() == known.tobytes(), name
+
+
+def _layout(model: nn.Module) -> list[page_file.Entry]:
+    numbers = {torch.float32: page_file.FLOAT32, torch.int64: page_file.INT64}
+    return [page_file.Entry(k, numbers[v.dtype], tuple(v.shape)) for k, v in model.state_dict().items()]
+
+
+def test_a_record_is_read() -> None:
+    data = (ROOT / "records" / "resnet20-public-smallest.pith").read_bytes()
+    _assert_same(page_file.read(data, _layout(zoo.build("resnet20"))), decode(data)[0])
+
+
+@pytest.mark.parametrize("short_norm", [False, True])
+def test_a_pruned_and_shared_network_is_read(short_norm: bool) -> None:
+    model = shared_(trained_like("digits-cnn", width=8), zeros=0.8, levels=6)
+    data = encode(fold_(model) if short_norm else model)
+    _assert_same(page_file.read(data, _layout(model)), decode(data)[0])
+
+
+@pytest.mark.parametrize("model", [Assorted(), Tied(), nn.Module(), nn.BatchNorm1d(5)])
+def test_other_layouts_are_read(model: nn.Module) -> None:
+    data = encode(model)
+    _assert_same(page_file.read(data), decode(data)[0])
+
+
+class _Grids(nn.Module):
+    """Biases in one record: two on grids of their own, one of zeros, which are taken out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        numbers = torch.randint(-50, 50, (400,), generator=torch.Generator().manual_seed(0))
+        self.coarse = nn.ParameterDict({"bias": nn.Parameter(numbers[:200] / 8)})
+        self.none = nn.ParameterDict({"bias": nn.Parameter(torch.zeros(99))})
+        self.fine = nn.ParameterDict({"bias": nn.Parameter(numbers[200:] / 2**20)})
+
+
+def _every_coding() -> nn.Module:
+    """Numbers for which each coding in turn is the shortest."""
+    model = _Grids()
+    generator = torch.Generator().manual_seed(0)
+    normal = torch.randn(60, 50, generator=generator)
+    few = torch.randn(300, generator=generator)
+    grouped = torch.randn(20, 4, 64, generator=generator).mul(2).round() * few[:80].abs().view(20, 4, 1)
+    for name, buffer in {
+        "raw": torch.tensor([[200, 7], [30, 99]], dtype=torch.uint8),
+        "deflate": torch.arange(900).view(30, 30),
+        "raw16": normal[:2, :3].half().float(),
+        "constant": torch.full((5, 7), 0.75),
+        "float": normal,
+        "fixed": (normal[:5] * 64).round() / 64,
+        "grid": (normal[:5] * 64).round() * 0.0123,
+        "row_grid": (normal * 3).round() * torch.linspace(0.011, 0.023, 60)[:, None],
+        "row_grid_of_groups": grouped.flatten(1),
+        "row_grid_off_zero": ((normal * 3).round() + 0.25) * torch.linspace(0.011, 0.023, 60)[:, None],
+        "palette": few[(normal.abs() * 70).long()],
+        "palette_of_halves": few.half().float()[(normal.abs() * 9).long()],
+        "palette_of_steps": (few * 2**12).round()[(normal.abs() * 9).long()] / 2**12,
+        "sparse": torch.where(normal > 1, few[(normal.abs() * 2).long()], 0.0),
+    }.items():
+        model.register_buffer(f"for_{name}", buffer)
+    return model
+
+
+def test_every_coding_is_read() -> None:
+    data = encode(_every_coding())
+    page = (ROOT / "docs" / "format.md").read_text()
+    used = " ".join(tensor.coding for tensor in inspect(data).tensors)
+    named = set(re.findall(r"^\| \d+ \| ([a-z0-9-]+) \|", page, re.M))
+    assert set(re.findall(r"raw16|[a-z-]+", used)) >= named
+    _assert_same(page_file.read(data), decode(data)[0])

@@ -1,0 +1,113 @@
+"""BatchNorm multiplied into layers, and graphs read from a network's forward."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pithnet import zoo
+from pithnet.errors import ModelError
+from pithnet.passes import prune, quantize, share
+from pithnet.surgery import Mask, chain, fold_into_layers_, weighted_layers
+
+
+def lively(model: nn.Module) -> nn.Module:
+    """The model with BN statistics and parameters that are no trivial ones."""
+    g = torch.Generator().manual_seed(0)
+    for m in model.modules():
+        if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) and m.running_mean is not None:
+            m.running_mean.copy_(torch.randn(m.num_features, generator=g) / 4)
+            m.running_var.copy_(torch.rand(m.num_features, generator=g) + 0.5)  # type: ignore[union-attr]
+            if m.affine:
+                nn.init.uniform_(m.weight, -1, 1.5, generator=g)
+                nn.init.normal_(m.bias, 0, 0.3, generator=g)
+    return model.eval()
+
+
+NETWORKS = {
+    "convolution": lambda: nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU()),
+    "with a bias": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()),
+    "no affine": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False)),
+    "depthwise": lambda: nn.Sequential(nn.Conv2d(3, 6, 3, groups=3), nn.BatchNorm2d(6)),
+    "transposed": lambda: nn.Sequential(nn.ConvTranspose2d(3, 4, 3), nn.BatchNorm2d(4)),
+    "linear": lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.BatchNorm1d(5)),
+    "resnet20": lambda: zoo.build("resnet20"),
+    "resnet20b": lambda: zoo.build("resnet20b"),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_folded_network_computes_the_same_without_bn(name: str) -> None:
+    torch.manual_seed(1)
+    model, x = lively(NETWORKS[name]()), torch.randn(2, 3, 8, 8)
+    expected = model(x).detach()
+    count = sum(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in model.modules())
+    folded = fold_into_layers_(model)
+    assert len(folded) == count > 0
+    assert not any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in model.modules())
+    assert torch.allclose(model(x), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    assert fold_into_layers_(model) == ()
+
+
+def test_masks_stay_and_shared_weights_keep_their_zeros() -> None:
+    model = lively(
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4))
+    )
+    prune(model, 0.5)
+    zeros = [layer.weight == 0 for _, layer in weighted_layers(model)]
+    share(model, 3, skip=("0",))
+    x = torch.randn(2, 3, 8, 8)
+    expected = model(x)
+    fold_into_layers_(model)
+    assert torch.allclose(model(x), expected, atol=1e-5)
+    for (_, layer), pruned in zip(weighted_layers(model), zeros, strict=True):
+        assert [type(part) for part in chain(layer)] == [Mask]
+        assert torch.equal(layer.weight == 0, pruned)
+
+
+class _Twice(nn.Module):
+    """A convolution used at two places, a BN after something else, and one whose input is used elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn1, self.bn2 = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+        self.other, self.bn3, self.bn4 = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn2(self.conv(self.bn1(self.conv(x))))
+        z = self.other(y)
+        return self.bn3(z) + z + self.bn4(torch.relu(z))
+
+
+def test_a_bn_that_does_not_stand_alone_after_a_layer_stays() -> None:
+    model = _Twice()
+    assert fold_into_layers_(model) == ()
+    tied = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1))
+    tied[2].weight = tied[0].weight
+    assert fold_into_layers_(tied) == ()
+    unknown = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3, track_running_stats=False))
+    assert fold_into_layers_(unknown) == ()
+
+
+def test_a_quantized_weight_is_not_folded_into() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    quantize(model, 4)
+    with pytest.raises(ModelError, match=r"0.weight is quantized already, its BatchNorm not folded"):
+        fold_into_layers_(model)
+
+
+class _Branches(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) if x.sum() > 0 else x
+
+
+def test_a_forward_that_cannot_be_followed_is_named_with_what_to_do() -> None:
+    with pytest.raises(ModelError, match=r"forward of _Branches.*take what depends on the data"):
+        fold_into_layers_(_Branches())
+    with pytest.raises(ModelError, match=r"put it into nn.Sequential"):
+        fold_into_layers_(nn.Conv2d(3, 3, 1))
