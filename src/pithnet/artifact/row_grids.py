@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -54,6 +55,12 @@ class _Grid:
     scales: np.ndarray
     q: np.ndarray
 
+    @cached_property
+    def side(self) -> bytes:
+        """All but the integers, which are counted from their lowest."""
+        head = put_varint(self.factor) + signed(int(self.q.min()))
+        return head + _pack_remainders(self.remainders) + _pack_scales(self.scales)
+
 
 class RowGrid(Coding):
     """Integers times a float32 scale per row: an entry of the first axis, or a group of its values.
@@ -69,13 +76,12 @@ class RowGrid(Coding):
         for group in _GROUPS:
             found = _multiples(block, group)
             if found is not None:
-                grid = min(_grids(*found, _Rows.at(block.sites, group)), key=lambda g: _entropy(g.q))
+                grids = _grids(*found, _Rows.at(block.sites, group))
+                grid = min(grids, key=lambda g: _entropy(g.q) + 8 * len(g.side))
                 low = int(grid.q.min())
                 if int(grid.q.max()) - low > floats.GRID_SPAN:
                     return None
-                side = put_varint(group) + put_varint(grid.factor) + signed(low)
-                side += _pack_remainders(grid.remainders) + _pack_scales(grid.scales)
-                return Plan.of(side, (grid.q - low).astype(np.uint16))
+                return Plan.of(put_varint(group) + grid.side, (grid.q - low).astype(np.uint16))
         return None
 
     def read(self, cursor: Cursor, sites: Sites) -> tuple[np.ndarray, str]:
@@ -146,14 +152,15 @@ def _grids(k: np.ndarray, scales: np.ndarray, rows: _Rows) -> Iterator[_Grid]:
     """
     low = np.minimum.reduceat(k, rows.starts)
     spacing = np.gcd.reduceat(k - rows.spread(low), rows.starts)
-    factor = _common(spacing)
-    # A row that uses few of its levels shows a wider spacing: halving its scale is exact.
-    finer = factor // np.gcd(spacing, factor)
-    if bool((finer & (finer - 1)).any()):
-        factor, finer = int(np.gcd.reduce(spacing)) or 1, np.ones_like(finer)
-    k, low, scales = k * rows.spread(finer), low * finer, (scales / finer).astype(np.float32)
-    for remainders in (low % factor, (low + factor // 2) % factor - factor // 2, low):
-        yield _Grid(factor, remainders, scales, (k - rows.spread(remainders)) // factor)
+    for factor in {_common(spacing), max(1, int(spacing.max()))}:
+        # A row with another spacing (it uses few of its levels, say) has a scale halved: that is exact.
+        finer = factor // np.gcd(spacing, factor)
+        if bool((finer & (finer - 1)).any()) or factor > _MAX_FACTOR:
+            factor, finer = int(np.gcd.reduce(spacing)) or 1, np.ones_like(finer)
+        fine_k, fine_low = k * rows.spread(finer), low * finer
+        fine_scales = (scales / finer).astype(np.float32)
+        for remainders in (fine_low % factor, (fine_low + factor // 2) % factor - factor // 2, fine_low):
+            yield _Grid(factor, remainders, fine_scales, (fine_k - rows.spread(remainders)) // factor)
 
 
 def _common(spacing: np.ndarray) -> int:

@@ -1,12 +1,24 @@
 """What to do, as data."""
 
 from pithnet.recipe.files import load_recipe, presets, to_yaml
-from pithnet.recipe.schema import Distill, Keep, Prune, Recipe, Regularize, Share, Step, Train, parse
+from pithnet.recipe.schema import (
+    Distill,
+    Keep,
+    Prune,
+    Quantize,
+    Recipe,
+    Regularize,
+    Share,
+    Step,
+    Train,
+    parse,
+)
 
 __all__ = [
     "Distill",
     "Keep",
     "Prune",
+    "Quantize",
     "Recipe",
     "Regularize",
     "Share",

@@ -93,6 +93,25 @@ class Regularize(_Part):
         return {**self.model_dump(exclude={"parameters"}), **self.parameters}
 
 
+class Quantize(_Part):
+    """Evenly spaced levels: `bits` a weight, 0 for zeros, null for float; keys as in `pithnet.quantize`.
+
+    Zeros stay zero and take no level; a training in the same step goes straight through the rounding.
+    """
+
+    bits: Annotated[int, Field(ge=0, le=8)] | None = 4
+    quantizer: str = "lsq"
+    symmetric: bool | None = None
+    granularity: Literal["tensor", "channel", "group"] = "channel"
+    group_size: Annotated[int, Field(ge=1)] = 64
+    fit: str = "mse"
+    overrides: dict[str, Annotated[int, Field(ge=0, le=8)] | None] = {}
+    skip: tuple[str, ...] = ()
+
+
+_PASSES = ("prune", "share", "regularize", "quantize")
+
+
 class Step(_Part):
     """One pass, or none, and the training that goes with it; a trained `share` freezes its levels after
     it.
@@ -101,6 +120,7 @@ class Step(_Part):
     prune: Prune | None = None
     share: Share | None = None
     regularize: Regularize | None = None
+    quantize: Quantize | None = None
     train: Train | None = None
 
     @model_validator(mode="after")
@@ -109,13 +129,20 @@ class Step(_Part):
             raise ValueError("prune and share are two steps")
         if self.regularize and (self.prune or self.share):
             raise ValueError("regularize is a step of its own")
-        if not (self.prune or self.share or self.regularize or self.train):
-            raise ValueError("a step needs prune, share, regularize or train")
+        if self.quantize and (self.prune or self.share or self.regularize):
+            raise ValueError("quantize is a step of its own")
+        if not (self.prune or self.share or self.regularize or self.quantize or self.train):
+            raise ValueError("a step needs prune, share, regularize, quantize or train")
         if self.regularize and self.train is None:
             raise ValueError("regularize needs train")
         if self.train is None and ((self.prune and self.prune.ramp) or (self.share and self.share.trained)):
             raise ValueError("a ramp or trained levels need train")
         return self
+
+    @property
+    def kind(self) -> str:
+        """The name of the step's pass, or "train" where there is none."""
+        return next((name for name in _PASSES if getattr(self, name)), "train")
 
     @property
     def title(self) -> str:
@@ -124,6 +151,8 @@ class Step(_Part):
             return f"prune {self.prune.sparsity if self.prune.std is None else f'{self.prune.std} std'}"
         if self.share:
             return f"share {self.share.levels or 2 ** (self.share.bits or 0)} levels"
+        if self.quantize:
+            return f"quantize {'float' if self.quantize.bits is None else f'{self.quantize.bits} bits'}"
         return f"regularize {self.regularize.kind}" if self.regularize else "train"
 
 
@@ -196,6 +225,7 @@ _PARTS: dict[str, type[_Part]] = {
     "prune": Prune,
     "share": Share,
     "regularize": Regularize,
+    "quantize": Quantize,
     "train": Train,
     "distill": Distill,
     "storage": Keep,

@@ -31,6 +31,7 @@ from pithnet.passes import (
     freeze_levels,
     prune,
     prune_by_std,
+    quantize,
     share,
 )
 from pithnet.recipe import Recipe, Step
@@ -137,6 +138,8 @@ class Compression:
                 return None, prune(self.model, p.sparsity, generator=generator, **options)
         if step.regularize:
             return Regularization(self.model, **step.regularize.options), None
+        if step.quantize and fresh:
+            return None, quantize(self.model, **step.quantize.model_dump())
         if step.share:
             options = step.share.model_dump(exclude={"trained"})
             if step.share.trained:

@@ -13,18 +13,26 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from pithnet.artifact import check_storable, float32_bytes, plain_state
 from pithnet.coding import entropy_bits
-from pithnet.passes import Regularization, prune, prune_by_std, share
+from pithnet.passes import Regularization, prune, prune_by_std, quantize, share
 from pithnet.recipe import Keep, Recipe, Step
-from pithnet.surgery import check_usable, weighted_layers
+from pithnet.surgery import (
+    FakeQuantizer,
+    Weighted,
+    check_usable,
+    fake_quantizer,
+    unquantized_weight,
+    weighted_layers,
+)
 
 _BITS = {"float32": 32, "float16": 16, "fixed10": 10, "fixed8": 8}
+_SCALE = 32  # of a row of quantized weights
 _HEADER = 60  # of the file
 _RECORD = 8  # each tensor's coding and checksum
 
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """One layer: its passes, and how many zeros, levels (None: not shared) and bytes are to be expected."""
+    """One layer: its passes, and the zeros, levels (None: neither shared nor quantized) and bytes to expect."""
 
     name: str
     shape: tuple[int, ...]
@@ -73,11 +81,11 @@ def make_plan(model: nn.Module, recipe: Recipe) -> Plan:
     shared: set[str] = set()
     for step in recipe.steps:
         for name in _try(trial, step, recipe.seed):
-            touched[name].append("prune" if step.prune else "share" if step.share else "regularize")
+            touched[name].append(step.kind)
             if step.share:
                 shared.add(name)
     rows = tuple(
-        _row(name, layer.weight.detach(), touched[name], name in shared, recipe.storage)
+        _row(name, layer, touched[name], name in shared, recipe.storage)
         for name, layer in weighted_layers(trial)
     )
     weights = {key for _, layer in weighted_layers(model) for key in layer.keys}
@@ -95,6 +103,8 @@ def _try(model: nn.Module, step: Step, seed: int) -> list[str]:
         record = prune(model, step.prune.sparsity, generator=generator, **options)
     elif step.regularize:
         record = Regularization(model, **step.regularize.options).finish()
+    elif step.quantize:
+        record = quantize(model, **step.quantize.model_dump())
     elif step.share:
         record = share(model, generator=generator, **step.share.model_dump(exclude={"trained"}))
     else:
@@ -102,17 +112,29 @@ def _try(model: nn.Module, step: Step, seed: int) -> list[str]:
     return [layer.name for layer in record.layers]
 
 
-def _row(name: str, weight: Tensor, passes: Sequence[str], is_shared: bool, storage: Keep) -> LayerPlan:
-    values, counts = weight[weight != 0].unique(return_counts=True)
-    size, used = weight.numel(), int(counts.sum())
+def _row(name: str, layer: Weighted, passes: Sequence[str], is_shared: bool, storage: Keep) -> LayerPlan:
+    weight, part = layer.weight.detach(), fake_quantizer(layer)
+    symbols = weight[weight != 0] if part is None else _codes(layer, part)
+    counts = symbols.unique(return_counts=True)[1]
+    size, used = weight.numel(), symbols.numel()
     bits = size * entropy_bits(torch.tensor([size - used, used]).numpy())
-    if is_shared:
-        bits += used * entropy_bits(counts.numpy()) + len(values) * _BITS[storage.codebook]
+    levels = None
+    if part is not None:
+        levels = len(counts)
+        bits += used * entropy_bits(counts.numpy()) + len(part.rows(weight)) * _SCALE
+    elif is_shared:
+        levels = len(counts)
+        bits += used * entropy_bits(counts.numpy()) + levels * _BITS[storage.codebook]
     else:
         bits += used * _BITS[storage.other]
-    levels = len(values) if is_shared else None
     what = ", ".join(passes) or "as it is"
     return LayerPlan(name, tuple(weight.shape), size, what, size - used, levels, round(bits / 8) + _RECORD)
+
+
+def _codes(layer: Weighted, part: FakeQuantizer) -> Tensor:
+    """Which level each weight that is not zero has in its row."""
+    rows = part.rows(unquantized_weight(layer).detach())
+    return part.quantizer.codes(rows, part.levels(rows))[part.rows(layer.weight.detach()) != 0]
 
 
 def _rest_bytes(model: nn.Module, weights: set[str], storage: Keep) -> int:
