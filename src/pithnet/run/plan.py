@@ -25,14 +25,14 @@ from pithnet.surgery import (
 )
 
 _BITS = {"float32": 32, "float16": 16, "fixed10": 10, "fixed8": 8}
-_SCALE = 32  # of a row of quantized weights
+_SCALE = 12  # of a row of quantized weights: finalize makes them short
 _HEADER = 60  # of the file
 _RECORD = 8  # each tensor's coding and checksum
 
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """One layer: its passes, and the zeros, levels (None: neither shared nor quantized) and bytes to expect."""
+    """One layer: its passes, and the zeros, levels (None: its weights stay floats) and bytes to expect."""
 
     name: str
     shape: tuple[int, ...]
