@@ -26,8 +26,7 @@ def _memory(value: Tensor) -> tuple[object, ...]:
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
-    """The model's state_dict with each parametrized tensor replaced by its effective value, under its plain
-    name.
+    """The model's state_dict, each parametrized tensor replaced by its effective value under its plain name.
 
     Keys are ordered by module, and within one: weight, bias, the others by name; so a parametrized model
     and its finalized copy give the same order. Effective values are taken in eval mode; the model is left

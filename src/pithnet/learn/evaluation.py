@@ -77,8 +77,9 @@ def evaluate_together(
     loss: Loss | None = None,
     metric: Metric | None = None,
 ) -> list[Evaluation | Scores]:
-    """`evaluate` of several models, all of them on each batch: the same samples also where the loader
-    shuffles or augments, so their scores can be compared in pairs.
+    """`evaluate` of several models, all of them on each batch.
+
+    The same samples also where the loader shuffles or augments, so their scores can be compared in pairs.
     """
     device = next((p.device for p in models[0].parameters()), torch.device("cpu"))
     tallies = [_Tally(loss, metric) for _ in models]

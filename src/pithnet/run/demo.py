@@ -41,8 +41,8 @@ def demo(
 ) -> Finished:
     """Trains, compresses, saves OUT/model.pith, loads it, compares logits; an earlier demo is replaced.
 
-    Raises PithError where `out` holds something else or cannot be written, ArtifactError where the loaded
-    model differs.
+    Raises PithError where `out` holds something else or cannot be written,
+    ArtifactError where the loaded model differs.
     """
     report = report or Quiet()
     _clear(out)

@@ -17,9 +17,7 @@ _KEPT = 0.9999
 
 
 class Histogram(Observer):
-    """Counts in 2048 equal bins on each side of zero; the bins widen by powers of two when values outgrow
-    them.
-    """
+    """Counts in 2048 equal bins each side of zero; bins widen by powers of two when values outgrow them."""
 
     def __init__(self, bits: int = 8) -> None:
         super().__init__(bits)
@@ -108,9 +106,10 @@ class HistogramMSE(Histogram):
 
 
 class Entropy(Histogram):
-    """The threshold that loses least information: the Kullback-Leibler divergence of the clipped histogram
-    from the same one seen through the quantizer's levels (Migacz 2017). One threshold on magnitudes for both
-    signs.
+    """The threshold that loses least information (Migacz 2017); one on magnitudes, for both signs.
+
+    The loss is the Kullback-Leibler divergence of the clipped histogram from the same one seen
+    through the quantizer's levels.
     """
 
     name: ClassVar[str] = "entropy"
@@ -127,8 +126,9 @@ class Entropy(Histogram):
 
 
 def _divergence(counts: Tensor, end: int, levels: int) -> float:
-    """KL divergence, in nats, of the first `end` bins, with what lies beyond in the last, from their means
-    over `levels` equal intervals.
+    """KL divergence, in nats, of the first `end` bins from their means over `levels` equal intervals.
+
+    What lies beyond is in the last of them.
     """
     clipped = counts[:end].clone()
     clipped[-1] += counts[end:].sum()

@@ -30,8 +30,9 @@ def require_bits(bits: int) -> None:
 
 @dataclass(frozen=True)
 class Quantizer:
-    """Rounds each row (R, M) to its levels. A zero is a pruned weight: it stays exactly zero, whatever the
-    levels.
+    """Rounds each row (R, M) to its levels.
+
+    A zero is a pruned weight: it stays exactly zero, whatever the levels.
 
     bits: 1 to 8, or 0, which gives zeros. symmetric: whether levels come in pairs of opposite sign.
 

@@ -13,8 +13,7 @@ from pithnet.tensor.quantizers.base import Levels, Quantizer, positive, short
 
 @dataclass(frozen=True)
 class Linear(Quantizer):
-    """Whole multiples of a step, zero among them: what integer arithmetic computes with (Jacob et al. 2018,
-    eq. 1).
+    """Whole multiples of a step, zero too: what integer arithmetic computes with (Jacob et al. 2018, eq. 1).
 
     Symmetric: -(2^(b-1) - 1)..2^(b-1) - 1 times the step, 127 for 8 bits; with 1 bit the two levels +-mean
     |w| (Rastegari et al. 2016, eq. 6). Asymmetric: 2^b levels from the smallest to the largest weight, with
