@@ -118,7 +118,7 @@ def _multiples(block: Block, group: int) -> tuple[np.ndarray, np.ndarray] | None
     ends = np.cumsum(np.count_nonzero(mask, axis=1))
     # What is on no such grid shows it in its first entries, mostly: one, then as many as make a block.
     step = max(1, floats.BLOCK // mask.shape[1])
-    cuts = [0, 1, *range(1 + step, len(mask), step), len(mask)]
+    cuts = sorted({0, 1, *range(1 + step, len(mask), step), len(mask)})
     k, scales = [], []
     for low, high in pairwise(cuts):
         begin, end = int(ends[low - 1]) if low else 0, int(ends[high - 1]) if high else 0
