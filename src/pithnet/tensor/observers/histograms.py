@@ -68,10 +68,10 @@ class Percentile(Histogram):
     def chosen(self) -> tuple[float, float]:
         total, sides = float(self.counts.sum()), 2 if self.low < 0 < self.high else 1
         cut = (1 - _KEPT) * total / sides
-        below, above = (self._edge(side, total, cut) for side in self.counts)
+        below, above = (self._edge(side, cut) for side in self.counts)
         return max(self.low, -below), min(self.high, above)
 
-    def _edge(self, side: Tensor, total: float, cut: float) -> float:
+    def _edge(self, side: Tensor, cut: float) -> float:
         """The outer edge of the innermost bin beyond which at most `cut` values lie."""
         beyond = side.sum() - side.cumsum(0)
         bins = int((beyond > cut).sum()) + 1
