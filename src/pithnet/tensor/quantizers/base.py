@@ -89,6 +89,11 @@ def positive(scale: Tensor) -> Tensor:
     return torch.where(scale > 0, scale, torch.ones_like(scale))
 
 
+def mean_magnitude(rows: Tensor) -> Tensor:
+    """The mean |w| of each row's non-zeros, (R,); 0 for a row of zeros."""
+    return rows.abs().sum(1) / (rows != 0).sum(1).clamp(min=1)
+
+
 def short(values: Tensor, bits: int = 12) -> Tensor:
     """The nearest numbers with a mantissa of `bits` significant bits."""
     mantissa, exponent = torch.frexp(values.detach())

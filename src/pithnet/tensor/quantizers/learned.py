@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pithnet.tensor.quantizers.base import Levels, Quantizer, positive
+from pithnet.tensor.quantizers.base import Levels, Quantizer, mean_magnitude, positive
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,7 @@ class LearnedStep(Quantizer):
         return max(2 ** (self.bits - 1) - 1, 1) if self.bits else 1
 
     def fit(self, rows: Tensor) -> Levels:
-        rows = rows.detach()
-        mean = rows.abs().sum(1) / (rows != 0).sum(1).clamp(min=1)
-        scale = 2 * mean / math.sqrt(self._top)
+        scale = 2 * mean_magnitude(rows.detach()) / math.sqrt(self._top)
         lowest = -0.5 if self.bits == 1 else self._top - self.count + 1
         return Levels(scale, torch.full_like(scale, lowest))
 

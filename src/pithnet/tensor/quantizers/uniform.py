@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pithnet.tensor.quantizers.base import Levels, Quantizer, positive, short
+from pithnet.tensor.quantizers.base import Levels, Quantizer, mean_magnitude, positive, short
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Linear(Quantizer):
     def fit(self, rows: Tensor) -> Levels:
         rows = rows.detach()
         if self.symmetric and self.bits == 1:
-            mean = rows.abs().sum(1) / (rows != 0).sum(1).clamp(min=1)
+            mean = mean_magnitude(rows)
             return Levels(2 * mean, torch.full_like(mean, -0.5))
         if self.symmetric:
             scale = rows.abs().amax(1) / max(2 ** (self.bits - 1) - 1, 1)
