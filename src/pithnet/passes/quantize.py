@@ -121,14 +121,14 @@ def quantize(
     Args:
         bits: 1 to 8 per weight, 0 for zeros, None for float.
         quantizer: "linear" (whole multiples of a step: what int8 runtimes take), "dynamic" (from the
-            smallest to the largest non-zero weight), "lsq" (learned step) or "apot" (additive powers of two,
-            learned range).
+            smallest to the largest non-zero weight), "lsq" (learned step) or "apot" (additive powers
+            of two, with a learned range).
         symmetric: whether levels come in pairs; None is the quantizer's own way: yes for linear and apot.
         granularity: what shares a step: a "tensor", a "channel" (entry of the weight's first axis), or a
             "group" of `group_size` neighbouring weights of a channel.
         fit: "range" spans all weights and follows them in training; "mse" fixes those of least squared error.
-        overrides: bits for some layers: name, part of the network ("layer1") or pattern -> bits; the last
-            one that fits counts.
+        overrides: bits for some layers: name, part of the network ("layer1") or pattern -> bits;
+            the last one that fits counts.
         activations: bits of the activations, unsigned, with a zero point; needs `calibrate`.
         observer: a name in `pithnet.tensor.observers.OBSERVERS`: how ranges of activations are found.
         clip: "observed" ranges, or "learned" ones (PACT) where activations are never negative.
