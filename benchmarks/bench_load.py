@@ -3,9 +3,9 @@
     python benchmarks/bench_load.py [FILE.pith] [--repeats 20] [--model resnet20] [--json]
 
 Without FILE a fresh network of the zoo is pruned to 80 % zeros, shared to 6 levels and encoded: as many
-numbers and as many bits as a trained one. The checkpoint is what torch.save writes of the float state_dict;
-reading it is torch.load(weights_only=True) into a network of the zoo. `first` is the first call of the
-process.
+numbers and as many bits as a trained one. The checkpoint is what torch.save writes of the float
+state_dict; reading it is torch.load(weights_only=True) into a network of the zoo. `first` is the first
+call of the process.
 """
 
 from __future__ import annotations

@@ -53,9 +53,7 @@ def status(key: str) -> int:
 
 
 def measured(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
-    """What `work` gives, its seconds by the clock and of the processor, by how many bytes memory grew at its
-    peak.
-    """
+    """What `work` gives, its seconds by clock and by processor, and the bytes memory grew by at its peak."""
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before, cpu, start = status("VmRSS"), time.process_time(), time.perf_counter()

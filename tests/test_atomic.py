@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pithnet.atomic import staged, sweep, write_atomic
+from pithnet.atomic import make_folder, staged, sweep, write_atomic
 from pithnet.errors import PithError
 
 
@@ -64,3 +64,16 @@ def test_sweeping_takes_unfinished_files_only(tmp_path: Path) -> None:
         part.parent.mkdir()
         part.write_bytes(b"whole")
     assert (tmp_path / "f").read_bytes() == b"whole"
+
+
+def test_a_folder_is_made_with_those_it_lies_in(tmp_path: Path) -> None:
+    for _ in range(2):
+        make_folder(tmp_path / "a" / "b")
+        assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        PithError, match=r"file/run cannot be created: Not a directory; choose another --out$"
+    ):
+        make_folder(tmp_path / "file" / "run")
+    with pytest.raises(PithError, match=r"file cannot be created: File exists; take another$"):
+        make_folder(tmp_path / "file", "take another")

@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Folders, and files written whole or not at all."""
 
 from __future__ import annotations
 
@@ -45,6 +45,14 @@ def staged(path: Path, then: str = "or choose another folder") -> Iterator[Path]
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_folder(path: Path, then: str = "choose another --out") -> None:
+    """Makes the folder and those it lies in. Raises PithError where it cannot; `then` ends its message."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise PithError(f"{path} cannot be created: {e.strerror}; {then}") from None
 
 
 def sweep(folder: Path) -> None:

@@ -129,6 +129,18 @@ def test_a_record_gives_any_bit_pattern_back(patterns: np.ndarray) -> None:
     assert np.array_equal(decoded.values.numpy().view(np.uint32), patterns.reshape(-1))
 
 
+@pytest.mark.parametrize("shape", [(1, 7), (1, 3, 2, 2), (2, 7)])
+def test_a_tensor_of_one_row_has_a_scale_per_row(shape: tuple[int, ...]) -> None:
+    values = np.arange(-3, np.prod(shape) - 3, dtype=np.float32).reshape(shape) * np.float32(0.1)
+    block = _block(values)
+    read = _read(9, block)
+    assert read is not None
+    assert floats.same(read, values.reshape(-1))
+    record = _record(shape)
+    decoded = decode_record(encode_record([torch.from_numpy(values)], record), record)
+    assert floats.same(decoded.values.numpy(), values.reshape(-1))
+
+
 @pytest.mark.parametrize("levels", [2, 4, 16])
 def test_sparse_records_cost_their_entropy(levels: int) -> None:
     rng = np.random.default_rng(levels)

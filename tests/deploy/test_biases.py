@@ -40,8 +40,9 @@ def test_a_model_in_float_keeps_its_biases(digits_float: Exported) -> None:
 
 @pytest.fixture(scope="module")
 def tiny_channel(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """Channels of weights near 1e-13 and of zeros, with large biases; pooling between quantizer and layer;
-    two layers with the same bias.
+    """Channels of weights near 1e-13 and of zeros, with large biases.
+
+    Pooling between quantizer and layer; two layers with the same bias.
     """
     torch.manual_seed(0)
     first, second, last = nn.Conv2d(1, 4, 3), nn.Linear(36, 5), nn.Linear(5, 5)

@@ -1,5 +1,7 @@
-"""decode(encode(x)) == x for every coder in the registries, and no stream, however damaged, does worse than
-CodingError or an array of the right size."""
+"""decode(encode(x)) == x for every coder in the registries.
+
+No stream, however damaged, does worse than CodingError or an array of the right size.
+"""
 
 from __future__ import annotations
 

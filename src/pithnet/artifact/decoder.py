@@ -19,8 +19,7 @@ MAX_ELEMENTS = 1 << 28
 
 
 def decode(data: bytes, max_elements: int = MAX_ELEMENTS) -> tuple[dict[str, Tensor], Metadata]:
-    """The plain state_dict (names and shapes of the model, BatchNorm buffers included) and what the file
-    says.
+    """The plain state_dict (the model's names and shapes, BatchNorm buffers too) and what the file says.
 
     Tensors that were tied are one tensor under several names. Raises ArtifactError naming the header or the
     record for a damaged, truncated or hostile file, and for more than `max_elements` numbers in all.

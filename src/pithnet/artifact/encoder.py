@@ -17,6 +17,7 @@ from pithnet.artifact.record import encode_record
 from pithnet.artifact.skeleton import skeleton
 from pithnet.artifact.state import plain_state
 from pithnet.errors import ArtifactError
+from pithnet.surgery.ties import raw_bytes
 
 
 def encode(model: nn.Module, meta: Metadata | None = None) -> bytes:
@@ -70,7 +71,7 @@ def _ties(layout: Sequence[Entry], state: Mapping[str, Tensor]) -> list[tuple[in
         value = state[entry.name]
         if entry.name in skipped or entry.size < 2 or bool((value == value.reshape(-1)[0]).all()):
             continue
-        key = (entry.shape, entry.dtype, blake2b(_bytes(value).numpy().data, digest_size=16).digest())
+        key = (entry.shape, entry.dtype, blake2b(raw_bytes(value).numpy().data, digest_size=16).digest())
         holder = first.setdefault(key, i)
         if holder != i:
             ties.append((i, holder))
@@ -96,8 +97,4 @@ def _verify(data: bytes, state: Mapping[str, Tensor], meta: Metadata) -> None:
 
 
 def _identical(a: Tensor, b: Tensor) -> bool:
-    return (a.dtype, a.shape) == (b.dtype, b.shape) and torch.equal(_bytes(a), _bytes(b))
-
-
-def _bytes(value: Tensor) -> Tensor:
-    return value.contiguous().reshape(-1).view(torch.uint8)
+    return (a.dtype, a.shape) == (b.dtype, b.shape) and torch.equal(raw_bytes(a), raw_bytes(b))

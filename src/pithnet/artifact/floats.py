@@ -24,10 +24,10 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def levels(values: np.ndarray, most: int = 1 << 31) -> tuple[np.ndarray, np.ndarray] | None:
-    """Distinct float32 bit patterns in ascending numerical order (-0.0 before 0.0), and each value's index
-    among them; None where they are more than `most`.
+    """Distinct float32 bit patterns, ascending in value (-0.0 before 0.0), and each value's index among them.
 
-    Shapes (K,) and (n,), the indices in the smallest unsigned type. NaNs sort to the ends by their sign.
+    Shapes (K,) and (n,), the indices in the smallest unsigned type; None where there are more than `most`.
+    NaNs sort to the ends by their sign.
     """
     distinct = np.zeros(0, np.uint32)
     for block in blocks(values):
@@ -81,8 +81,7 @@ def on_fixed_grid(values: np.ndarray, s: int) -> np.ndarray | None:
 
 
 def grid_scale(distinct: np.ndarray) -> np.float32 | None:
-    """A scale with which each of the sorted distinct levels is float32(k) * scale for small integers k, or
-    None.
+    """A scale by which each sorted distinct level is float32(k) * scale for small integers k, or None.
 
     Tried: the smallest level and the smallest distance between levels, whole or divided by 2, 3, 4, and their
     neighbouring floats (a multiple that was rounded does not divide back exactly).

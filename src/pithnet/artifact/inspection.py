@@ -25,8 +25,7 @@ PARTS = ("positions", "symbols", "codebook", "other")
 
 @dataclass(frozen=True)
 class TensorReport:
-    """One stored tensor. zeros: exact +0.0; levels: distinct values but zero; bits: 8 * its bytes / its
-    elements.
+    """One stored tensor. zeros: exact +0.0; levels: distinct values but zero; bits: 8 * its bytes / elements.
 
     bytes: positions, symbols, codebook and other; a record that several tensors share is split by their
     sizes. Checksums are counted with the file, not with tensors.

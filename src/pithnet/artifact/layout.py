@@ -95,9 +95,8 @@ def implied(layout: Sequence[Entry]) -> set[str]:
 def records(layout: Sequence[Entry], aliases: Mapping[str, str]) -> list[Record]:
     """The records of a file, in order.
 
-    A tensor of two or more dimensions has its own. Vectors and scalars of one dtype and last name share
-    one, those of BatchNorm layers apart from the others; it stands where its first member stands in the
-    layout.
+    A tensor of two or more dimensions has its own. Vectors and scalars of one dtype and last name share one,
+    those of BatchNorm layers apart from the others; it stands where its first member stands in the layout.
     """
     norms, skipped = norm_prefixes(layout), implied(layout)
     groups: dict[tuple[Any, ...], list[Entry]] = {}
@@ -131,9 +130,7 @@ def pack_layout(layout: Sequence[Entry]) -> bytes:
 
 
 def unpack_layout(data: bytes) -> tuple[Entry, ...]:
-    """The layout that `pack_layout` wrote. Raises ArtifactError for anything else, before it takes much
-    memory.
-    """
+    """The layout that `pack_layout` wrote; ArtifactError for anything else, before it takes much memory."""
     inflater = zlib.decompressobj()
     try:
         table = msgpack.unpackb(inflater.decompress(data, _MAX_LAYOUT_BYTES))

@@ -141,9 +141,7 @@ def _architecture(entry: object) -> tuple[str | None, dict[str, Scalar]]:
 
 
 def _numbers(values: tuple[float, ...]) -> list[Any]:
-    """[decimals, integers...] where a few decimals give every value exactly (0.485 is [3, 485]), else [-1,
-    floats...].
-    """
+    """[decimals, integers...] where few decimals give all exactly (0.485: [3, 485]), else [-1, floats...]."""
     decimals = max((-int(Decimal(repr(v)).as_tuple().exponent) for v in values), default=0)
     scaled = [round(v * 10**decimals) for v in values] if 0 <= decimals <= 6 else []
     if scaled and all(abs(q) < 2**31 and q / 10**decimals == v for q, v in zip(scaled, values, strict=True)):

@@ -103,9 +103,7 @@ class RowGrid(Coding):
 
 
 def _in_rows(values: np.ndarray, group: int) -> np.ndarray:
-    """(R, M) rows of a tensor: its entries, or their groups, the last one of an entry filled up with
-    zeros.
-    """
+    """(R, M) rows of a tensor: its entries, or their groups, an entry's last one filled up with zeros."""
     entries = values.reshape(len(values), -1)
     if not group:
         return entries
@@ -120,7 +118,7 @@ def _multiples(block: Block, group: int) -> tuple[np.ndarray, np.ndarray] | None
     ends = np.cumsum(np.count_nonzero(mask, axis=1))
     # What is on no such grid shows it in its first entries, mostly: one, then as many as make a block.
     step = max(1, floats.BLOCK // mask.shape[1])
-    cuts = [0, 1, *range(1 + step, len(mask), step), len(mask)]
+    cuts = sorted({0, 1, *range(1 + step, len(mask), step), len(mask)})
     k, scales = [], []
     for low, high in pairwise(cuts):
         begin, end = int(ends[low - 1]) if low else 0, int(ends[high - 1]) if high else 0
@@ -147,9 +145,7 @@ def _of_entries(mask: np.ndarray, values: np.ndarray, group: int) -> tuple[np.nd
 
 
 def _grids(k: np.ndarray, scales: np.ndarray, rows: _Rows) -> Iterator[_Grid]:
-    """The ways to write multiples as a factor and remainders: counted from zero, or from each row's
-    lowest.
-    """
+    """Ways to write multiples as a factor and remainders: counted from zero, or from each row's lowest."""
     low = np.minimum.reduceat(k, rows.starts)
     spacing = np.gcd.reduceat(k - rows.spread(low), rows.starts)
     for factor in {_common(spacing), max(1, int(spacing.max()))}:
@@ -186,8 +182,9 @@ def _read_remainders(cursor: Cursor, count: int) -> np.ndarray:
 
 
 def _pack_scales(scales: np.ndarray) -> bytes:
-    """Positive floats are in the order of their bit patterns: the distance from the lowest, without the low
-    bits that are zero in all.
+    """Bit patterns of scales as distances from the lowest, without the low bits that are zero in all.
+
+    Positive floats are in the order of their bit patterns.
     """
     pattern = floats.bits(scales).astype(np.int64)
     low = int(pattern.min())

@@ -1,6 +1,4 @@
-"""A zoo network without memory for its numbers: its layout for a fraction of building it, ready to be
-filled.
-"""
+"""A zoo network without memory for its numbers: its layout, ready to fill, for a fraction of building it."""
 
 from __future__ import annotations
 
@@ -47,8 +45,8 @@ class _WithoutNumbers(TorchFunctionMode):
 def skeleton(architecture: str, arguments: Mapping[str, Scalar]) -> nn.Module:
     """The zoo's network of that name with all tensors on the meta device.
 
-    Raises ArtifactError for an unknown architecture and for arguments it does not take or that are out of
-    reason.
+    Raises ArtifactError for an unknown architecture, and for arguments it does not take
+    or that are out of reason.
     """
     for name, value in arguments.items():
         if isinstance(value, str) and len(value) > _LONGEST_ARGUMENT:

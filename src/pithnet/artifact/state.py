@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from pithnet.surgery import evaluating
+
 _FIRST = {"weight": 0, "bias": 1}
 
 
@@ -26,8 +28,7 @@ def _memory(value: Tensor) -> tuple[object, ...]:
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
-    """The model's state_dict with each parametrized tensor replaced by its effective value, under its plain
-    name.
+    """The model's state_dict, each parametrized tensor replaced by its effective value under its plain name.
 
     Keys are ordered by module, and within one: weight, bias, the others by name; so a parametrized model
     and its finalized copy give the same order. Effective values are taken in eval mode; the model is left
@@ -36,7 +37,7 @@ def plain_state(model: nn.Module) -> dict[str, Tensor]:
     plain: dict[str, Tensor] = {}
     chains: set[str] = set()
     effective: dict[int, Tensor] = {}  # by chain: tied weights share one, and are one tensor here too
-    with _evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad():
         for prefix, module in model.named_modules(remove_duplicate=False):
             if not parametrize.is_parametrized(module):
                 continue
@@ -61,18 +62,3 @@ def _outside(key: str, chains: set[str]) -> bool:
 def _rank(key: str, order: Mapping[str, int]) -> tuple[int, int, str]:
     module, _, name = key.rpartition(".")
     return order.get(module, len(order)), _FIRST.get(name, len(_FIRST)), name
-
-
-class _evaluating:
-    """Eval mode within, each module's own mode again after."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._modes = {module: module.training for module in model.modules()}
-        self._model = model
-
-    def __enter__(self) -> None:
-        self._model.eval()
-
-    def __exit__(self, *_: object) -> None:
-        for module, mode in self._modes.items():
-            module.training = mode

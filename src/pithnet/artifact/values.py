@@ -67,11 +67,9 @@ class Block:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a coding writes: `side()`, of `size` bytes, as it is, then the symbols, if any, through an entropy
-    coder.
+    """What a coding writes: `side()`, of `size` bytes, as it is, then symbols, if any, by an entropy coder.
 
-    Symbols ascend with the values they stand for, where they stand for values: coders use that neighbours
-    are alike.
+    Where symbols stand for values they ascend with them: coders use that neighbours are alike.
     """
 
     size: int

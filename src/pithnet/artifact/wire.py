@@ -22,8 +22,8 @@ def block(data: bytes) -> bytes:
 class Cursor:
     """Reads a byte string from its start to its end and counts, by part, where the bytes went.
 
-    Every method raises ArtifactError where the bytes end too early. Parts: positions, symbols, codebook,
-    other.
+    Every method raises ArtifactError where the bytes end too early.
+    Parts: positions, symbols, codebook, other.
     """
 
     def __init__(self, data: bytes | memoryview) -> None:

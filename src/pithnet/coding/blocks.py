@@ -20,8 +20,8 @@ MAX_BITS = 9
 class Blocks(NamedTuple):
     """How a mask is cut: rows x columns blocks of `bits` weights, `width` of them side by side.
 
-    A row has `length` weights, of which `run` at a time are cut into equal blocks, the last one filled up
-    with zeros.
+    A row has `length` weights, of which `run` at a time are cut into equal blocks, the last one
+    filled up with zeros.
     """
 
     rows: int
@@ -77,8 +77,10 @@ ArrangementRow = tuple[list[int], list[tuple[int, int, int]]]
 
 
 class Arrangements(NamedTuple):
-    """Intervals of each block value among those with as many ones: by value; and by number of ones, for hot
-    loops, the ends of the intervals and (freq, start, value)."""
+    """Intervals of each block value among those with as many ones.
+
+    By value; and by number of ones, for hot loops, the ends of the intervals and (freq, start, value).
+    """
 
     start_of: np.ndarray
     freq_of: np.ndarray

@@ -87,8 +87,7 @@ def decode(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _estimate(zeros: np.ndarray, times: np.ndarray, bits: int) -> float:
-    """Bits of the Huffman codes, and of the model, about, for distinct numbers of zeros and how often each
-    occurs."""
+    """Bits of Huffman codes, and about those of the model, for distinct numbers of zeros and their counts."""
     limit = (1 << bits) - 1
     fillers = int((zeros // limit) @ times)
     # Whole numbers below 2**53: the doubles in which bincount adds the weights are exact.

@@ -66,8 +66,10 @@ def start_class(density: float) -> int:
 
 
 class CountModel(NamedTuple):
-    """Intervals of the number of non-zeros, (contexts, numbers); and by context for the hot loop: the ends of
-    the intervals, and (freq, start, number)."""
+    """Intervals of the number of non-zeros, (contexts, numbers).
+
+    By context, for the hot loop, the ends of the intervals and (freq, start, number).
+    """
 
     starts: np.ndarray
     freqs: np.ndarray

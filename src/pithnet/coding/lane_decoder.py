@@ -120,8 +120,10 @@ def _words(body: memoryview) -> np.ndarray:
 
 
 def _look_up(lengths: np.ndarray) -> tuple[np.ndarray, int]:
-    """(table, symbols per look): what 16 bits begin with, as bits used << 16 | first | second << 8, or
-    bits used << 16 | symbol where two codes may not fit."""
+    """(table, symbols per look): what 16 bits begin with.
+
+    As bits used << 16 | first | second << 8, or bits used << 16 | symbol where two codes may not fit.
+    """
     symbol, length, width = decode_table(lengths)
     every = np.arange(1 << 16, dtype=np.int64)
     first = every >> 16 - width

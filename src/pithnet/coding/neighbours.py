@@ -2,9 +2,9 @@
 
 Trained kernels are smooth: a weight has the sign, and about the size, of the weights to its left and above.
 Symbols are levels in ascending order, so the sum of the two neighbours' levels, counted from the middle one,
-tells much about the next. Six contexts (none, far below, below, middle, above, far above) have a distribution
-each, learnt while coding and relearnt at fixed points of the stream, so both sides agree and the encoder is
-vectorised.
+tells much about the next. Six contexts (none, far below, below, middle, above, far above) have a
+distribution each, learnt while coding and relearnt at fixed points of the stream, so both sides agree and
+the encoder is vectorised.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def _stretches(count: int) -> Iterator[tuple[int, int]]:
 class _Model:
     """Which context a symbol has, and the adaptive distribution of each context.
 
-    The score of level s is 2 s - middle; contexts tell the sum of two scores by its sign and whether it is
-    beyond `far`.
+    The score of level s is 2 s - middle; contexts tell the sum of two scores by its sign and whether
+    it is beyond `far`.
     """
 
     def __init__(self, levels: int, middle: int, far: int) -> None:

@@ -1,7 +1,7 @@
 """Optimal length-limited prefix codes: lengths by package-merge, canonical codes, look-up tables.
 
-Source: L. Larmore, D. Hirschberg, "A fast algorithm for optimal length-limited Huffman codes", J. ACM 37(3),
-1990.
+Source: L. Larmore, D. Hirschberg, "A fast algorithm for optimal length-limited Huffman codes",
+J. ACM 37(3), 1990.
 """
 
 from __future__ import annotations

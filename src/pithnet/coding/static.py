@@ -119,8 +119,11 @@ def _decode_symbols(stream: Decoder, freqs: np.ndarray, count: int) -> np.ndarra
 
 
 def apportion(weights: np.ndarray) -> np.ndarray:
-    """Integer shares of 2**14 in proportion to non-negative integer weights (< 2**40): at least 1 for each
-    positive weight; the largest takes the rounding. Integer arithmetic, so every machine gets the same."""
+    """Integer shares of 2**14 in proportion to non-negative integer weights (< 2**40).
+
+    At least 1 for each positive weight; the largest takes the rounding. Integer arithmetic, so every
+    machine gets the same.
+    """
     shares = weights * TOTAL // int(weights.sum())
     shares[(shares == 0) & (weights > 0)] = 1
     largest = int(shares.argmax())

@@ -22,9 +22,7 @@ _Quantizer = ActivationQuantizer | LearnedClip
 
 @dataclass(frozen=True, eq=False)
 class Int8Model:
-    """model: for `export_onnx` alone. in_float: layers whose weights int8 cannot hold exactly, left as they
-    are.
-    """
+    """model: for `export_onnx` alone. in_float: layers left as they are, their weights not exact in int8."""
 
     model: nn.Module
     in_float: tuple[str, ...]

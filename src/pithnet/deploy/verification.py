@@ -19,9 +19,11 @@ _ROUNDING = 1.001  # a step is a difference of two products, each rounded
 
 @dataclass(frozen=True)
 class Agreement:
-    """Between a file and a model on n images: the largest difference of a logit, and how many images have
-    the same best class. step: of the file's quantized logits; where they are float, a 255th of their range.
-    within_a_step: the share of logits that differ by no more than one.
+    """How near a file and a model are to each other on n images.
+
+    The largest difference of a logit, and how many images have the same best class. step: of the file's
+    quantized logits; where they are float, a 255th of their range. within_a_step: the share of logits that
+    differ by no more than one.
 
     Where a sum falls in the middle between two integers, the last bit of a float decides which way it is
     rounded: about one activation in a million differs in each layer, and later layers carry it on.

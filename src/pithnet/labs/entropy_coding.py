@@ -22,8 +22,6 @@ from pithnet.coding.prefix import canonical_codes, code_lengths
 from pithnet.labs.notebook import Row
 from pithnet.surgery import weighted_layers
 
-RELATIVE_INDEX = "gaps"  # Deep Compression's coding of positions, Huffman coded as there
-
 
 @dataclass(frozen=True, eq=False)
 class LayerCode:

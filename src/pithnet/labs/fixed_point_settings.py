@@ -9,8 +9,10 @@ from pithnet.learn import Objective, Training
 
 @dataclass(frozen=True)
 class Settings:
-    """bits: tried without training; trained: those trained too; views: of each image the float network is
-    asked about, whose answers the quantized ones learn from beside the labels; target: sparsity of item 3.
+    """bits: tried without training; trained: those trained too; target: sparsity of item 3.
+
+    views: of each image the float network is asked about, whose answers the quantized ones learn
+    from beside the labels.
     """
 
     baseline: Training

@@ -8,12 +8,9 @@ zero, what the penalty does to their values, and how fast the solvers are. All i
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-
-import torch
 
 from pithnet.labs import linear_design as design
 from pithnet.labs.linear_curves import PENALTIES, Curves
@@ -24,6 +21,7 @@ from pithnet.labs.linear_recovery import entrants, recovery
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.run.hardware import hardware
 from pithnet.run.progress import Quiet
+from pithnet.run.threads import one_thread
 
 DESIGNS, QUICK_DESIGNS = 20, 4
 _CONVERGENCE = ("subgradient", "ista", "fista", "admm")
@@ -55,22 +53,11 @@ def run(
     book = Notebook(out, _facts(out, quick, seeds), resume=resume, progress=progress)
     if (data, data_root, weights) != (None, None, None):
         book.progress.note("lab linear makes its own data; --data, --data-root and --weights are not used")
-    with _one_thread():
+    with one_thread():
         walks = three_points(book)
         random_designs(book, seeds)
     write_results(book, walks)
     return book.path
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Matrices this small are done before a second thread has woken up."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _facts(out: Path, quick: bool, seeds: Sequence[int]) -> Row:

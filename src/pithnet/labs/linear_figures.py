@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path as File
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from pithnet.labs.linear_points import METHODS, STEPS, Walk, logarithms
-from pithnet.report import Page
-from pithnet.report.figures import COLOURS, axes, panels, save_png
+from pithnet.labs.pictures import Album
+from pithnet.report.figures import COLOURS, axes, panels
 
 _FAMILIES = tuple(dict.fromkeys(method.name for method in METHODS))
 # (PNG, interactive): of the parameters of a method, smallest first.
@@ -19,11 +18,8 @@ _CLOSE = 50  # steps
 _TOP, _PANEL, _BOTTOM = 40, 185, 90  # pixels
 
 
-class PathFigures:
-    """Draws onto `page`, and PNGs into `folder`."""
-
-    def __init__(self, page: Page, folder: File) -> None:
-        self.page, self.folder = page, folder
+class PathFigures(Album):
+    """What an album has, and the paths."""
 
     def losses(self, walks: Sequence[Walk], caption: str) -> None:
         """log L of all methods on one data set: a colour a method, a dash a parameter."""
@@ -89,10 +85,6 @@ class PathFigures:
         interactive.update_xaxes(title_text="step", row=2, col=1)
         caption = f"The three weights that belong at zero, in the last {_CLOSE} steps, at the largest λ."
         self._put("close-up", drawn, interactive, caption)
-
-    def _put(self, name: str, drawn: object, interactive: go.Figure, caption: str) -> None:
-        save_png(drawn, self.folder / f"{name}.png")  # type: ignore[arg-type]
-        self.page.figure(interactive, caption)
 
 
 def _trace(i: int, values: Sequence[float], shown: bool) -> go.Scatter:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pithnet.atomic import write_atomic
+from pithnet.atomic import make_folder, write_atomic
 from pithnet.errors import PithError
 from pithnet.run.progress import Lines, Quiet
 
@@ -48,10 +48,8 @@ class Notebook:
     def __init__(self, out: Path, facts: Row, *, resume: bool = False, progress: Quiet | None = None) -> None:
         self.out, self.facts, self.progress = Path(out), json.loads(json.dumps(facts)), progress or Lines()
         self.rows: list[Row] = []
-        try:
-            (self.out / "state").mkdir(parents=True, exist_ok=True)
-        except OSError as e:
-            raise PithError(f"{self.out} cannot be created: {e.strerror}; choose another --out") from None
+        make_folder(self.out)
+        make_folder(self.out / "state")
         if self.path.exists():
             if not resume:
                 raise PithError(f"{self.out} holds a lab already; add --resume, or choose another --out")

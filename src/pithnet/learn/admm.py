@@ -18,8 +18,9 @@ def require_rho(rho: tuple[float, float]) -> None:
 
 
 class ADMM(Regularized):
-    """Splits loss(W) + r(Z), W = Z, with the scaled dual U (Zhang et al. 2018;
-    Boyd et al. 2011, section 3.1.1).
+    """Splits loss(W) + r(Z), W = Z, with the scaled dual U.
+
+    Zhang et al. 2018; Boyd et al. 2011, section 3.1.1.
 
     Every step adds rho (W - Z + U) to the gradient; every `update` sets Z = prox(W + U, 1 / rho) and then
     U = U + W - Z. W comes close to Z but is not sparse itself: cut it off afterwards, and fine-tune. Z and U

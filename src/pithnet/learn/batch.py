@@ -16,8 +16,10 @@ LABELS = ("labels", "label", "y")
 
 @dataclass(frozen=True)
 class Batch:
-    """inputs: a tensor, a tuple of arguments or a dict of them, see `call`. targets: labels or whatever the
-    loss compares with, None where there are none. soft: teacher logits (B, classes) or None. size: B.
+    """inputs: a tensor, a tuple of arguments or a dict of them, see `call`. size: B.
+
+    targets: labels or whatever the loss compares with, None where there are none. soft: teacher logits
+    (B, classes) or None.
     """
 
     inputs: Any

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any, overload
 
 import torch
@@ -16,18 +15,7 @@ from pithnet.learn.losses import Loss
 from pithnet.learn.precision import autocast
 from pithnet.learn.randomness import seeded
 from pithnet.learn.scores import Evaluation, Metric, Scores, accuracy, check_scores, metric_name
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode within; afterwards every module has its own mode again, also where one was frozen."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+from pithnet.surgery.modes import evaluating as evaluating
 
 
 @overload
@@ -77,8 +65,9 @@ def evaluate_together(
     loss: Loss | None = None,
     metric: Metric | None = None,
 ) -> list[Evaluation | Scores]:
-    """`evaluate` of several models, all of them on each batch: the same samples also where the loader
-    shuffles or augments, so their scores can be compared in pairs.
+    """`evaluate` of several models, all of them on each batch.
+
+    The same samples also where the loader shuffles or augments, so their scores can be compared in pairs.
     """
     device = next((p.device for p in models[0].parameters()), torch.device("cpu"))
     tallies = [_Tally(loss, metric) for _ in models]

@@ -40,11 +40,12 @@ class Objective:
     loss: Loss | None = None
 
     def __call__(self, outputs: Any, targets: Any, teacher: Tensor | None) -> Tensor:
-        """outputs: with logits (B, classes), targets int64 (B,) or None, teacher logits (B, classes) or None
-        -> scalar.
+        """outputs with logits (B, classes), targets int64 (B,) or None -> scalar.
 
-        Raises RecipeError where there is nothing to learn from; without `loss`, as `check_logits` and
-        `check_labels`.
+        teacher: logits (B, classes) or None.
+
+        Raises RecipeError where there is nothing to learn from;
+        without `loss`, as `check_logits` and `check_labels`.
         """
         if self.loss is not None:
             return self._with(self.loss(outputs, targets), lambda: logits_of(outputs).float(), teacher)

@@ -47,9 +47,7 @@ def resolve_precision(name: str, model: nn.Module, x: Any) -> str:
 
 
 def _step_seconds(model: nn.Module, x: Any, precision: str, steps: int = 4) -> float:
-    """Least wall time of a forward and backward pass, of a copy: the model's BN statistics stay as they
-    are.
-    """
+    """Least wall time of a forward and backward pass, of a copy: the model's BN statistics stay."""
     model = copy.deepcopy(model).train()
     channels_last_(model)
     device, best = next(tensors(x)).device, float("inf")

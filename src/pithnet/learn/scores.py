@@ -18,8 +18,7 @@ Metric = Callable[[Any, Any], Tensor]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """accuracy in [0, 1] of n images, mean cross-entropy `loss` in nats, which images were right: bool
-    (n,).
+    """accuracy in [0, 1] of n images, mean cross-entropy `loss` in nats, which were right: bool (n,).
 
     With a loss of the user's, `loss` is its mean.
     """

@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pithnet.atomic import write_atomic
+from pithnet.atomic import make_folder, write_atomic
 from pithnet.data.batches import Batches
-from pithnet.errors import PithError
 from pithnet.learn.batch import logits_of
 from pithnet.learn.precision import autocast, channels_last_
+from pithnet.surgery.ties import raw_bytes
 
 
 def teacher_logits(
@@ -61,10 +61,7 @@ def cached_teacher_logits(
     logits = teacher_logits(teacher, batches, views, on_batch=on_batch)
     buffer = io.BytesIO()
     torch.save(logits, buffer)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise PithError(f"{folder} cannot be created: {e.strerror}; choose another cache folder") from None
+    make_folder(folder, "choose another cache folder")
     write_atomic(path, buffer.getvalue())
     return logits
 
@@ -80,4 +77,4 @@ def _fingerprint(teacher: nn.Module, batches: Batches, views: int) -> str:
 
 def _bytes(value: Tensor) -> bytes:
     # As uint8, because numpy has no bfloat16.
-    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    return raw_bytes(value.detach().cpu()).numpy().tobytes()

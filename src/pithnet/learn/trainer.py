@@ -41,9 +41,11 @@ class Training:
 
 
 class StepSchedule(Protocol):
-    """Something that changes the model while it trains: called with the share of the training done, in [0,
-    1),
-    before every step, and once with 1 after the last. It may change values, not replace parameters."""
+    """Something that changes the model while it trains.
+
+    Called with the share of the training done, in [0, 1), before every step, and once with 1 after the last.
+    It may change values, not replace parameters.
+    """
 
     def __call__(self, done: float) -> None: ...
 

@@ -21,14 +21,14 @@ _SHARPNESS = (20.0, 2.0)  # beta of eq. 24, from the first step to the last
 def learn_rounding(
     module: nn.Module, weight: Tensor, part: FakeQuantizer, x: Tensor, seed: int = 0
 ) -> Tensor:
-    """The weight on the levels of its fake quantizer: each one rounded up or down as the layer's output likes
-    best.
+    """The weight on its fake quantizer's levels, each rounded up or down as the layer's output likes best.
 
     Least squared difference of the layer's output from that of the weight itself, by Adam on a soft rounding
     that is pressed towards 0 and 1; 500 steps of 32 inputs. Zeros stay.
 
     Args:
-        module: the layer, a Conv2d or Linear. weight: before quantization, of its shape.
+        module: the layer, a Conv2d or Linear.
+        weight: before quantization, of its shape.
         x: all inputs of the layer, (N, ...).
     """
     generator = torch.Generator().manual_seed(seed)

@@ -20,8 +20,7 @@ _Layer = _ConvNd | nn.Linear
 
 @torch.no_grad()
 def correct_biases(model: nn.Module, reference: nn.Module, calibrate: Any) -> int:
-    """Shifts biases, in place, so that every layer's mean output is that of `reference` again; returns how
-    many.
+    """Shifts biases, in place, so that every layer's mean output is `reference`'s again; returns how many.
 
     Per channel, on the same images (Nagel et al. 2019, section 4.2, with measured means). One pass: each
     layer is corrected by the batches so far before the next one sees its output. For networks whose BN is

@@ -43,9 +43,7 @@ def _matches(names: Iterable[str], pattern: str) -> bool:
 
 
 def average_bits(model: nn.Module) -> float:
-    """Bits per weight over all layers' weights, those that are not quantized counted with 32; biases and BN
-    not counted.
-    """
+    """Bits per weight over all layers; what is not quantized counts with 32, biases and BN not at all."""
     spent = [(layer.weight.numel(), _bits(layer)) for _, layer in weighted_layers(model)]
     return sum(n * b for n, b in spent) / max(sum(n for n, _ in spent), 1)
 

@@ -41,11 +41,10 @@ def images_of(calibrate: Any, device: torch.device) -> Iterator[tuple[Tensor, An
 
 @torch.no_grad()
 def run_through(model: nn.Module, calibrate: Any) -> int:
-    """Runs the images through the model in eval mode; returns how many. What hooks and observers see is
-    theirs.
+    """Runs the images through the model in eval mode; returns how many.
 
-    Warns where batches are sorted by class, by their labels or, without, by the model's own answers.
-    Raises DataError as `images_of`.
+    What hooks and observers see is theirs. Warns where batches are sorted by class, by their labels or,
+    without, by the model's own answers. Raises DataError as `images_of`.
     """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     order = Order()
@@ -57,9 +56,7 @@ def run_through(model: nn.Module, calibrate: Any) -> int:
 
 
 class Order:
-    """Whether batches are sorted by class: what a batch tells about the class of its images; no image is
-    kept.
-    """
+    """Whether batches are sorted by class: what each tells about its images' classes; no image is kept."""
 
     def __init__(self) -> None:
         self.images, self.batches, self._within, self._labelled = 0, 0, 0.0, True
@@ -77,9 +74,7 @@ class Order:
         self._within += float(counts.sum()) * _entropy(counts)
 
     def warn(self) -> None:
-        """Warns (UserWarning) where the images come sorted by class, or their labels are few of the
-        classes.
-        """
+        """Warns (UserWarning) where images come sorted by class, or their labels are few of the classes."""
         if self.images < _ENOUGH:
             return
         classes, entropy = len(self._total), _entropy(self._total)
@@ -102,9 +97,7 @@ class Order:
 
 
 def _class_counts(outputs: Any, labels: Any) -> tuple[Tensor | None, bool]:
-    """Images per class (K,) of a batch, None where the outputs are no class logits; and whether labels say
-    so.
-    """
+    """Images per class (K,) of a batch, None where outputs are no class logits; and whether labels say so."""
     try:
         logits = logits_of(outputs)
     except PithError:

@@ -21,9 +21,10 @@ _Layer = nn.Conv2d | nn.Linear
 
 @torch.no_grad()
 def equalize(model: nn.Module) -> int:
-    """Rescales channels between every two layers with nothing or a ReLU between them, in place, so that both
-    layers have the same range in each channel; returns how many pairs. What the network computes stays as it
-    is.
+    """Gives neighbouring layers the same range in each channel, in place; returns how many pairs.
+
+    Channels are rescaled between every two layers with nothing or a ReLU between them; what the network
+    computes stays as it is.
 
     Channel c of the first layer is divided by s_c and what reads it multiplied, s_c = sqrt(r1_c / r2_c), r
     the largest magnitudes (Nagel et al. 2019, eq. 11), in turns until nothing moves. For networks without BN

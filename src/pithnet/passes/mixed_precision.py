@@ -1,6 +1,4 @@
-"""Bits for every layer: what each one's rounding does to the answers, and the best use of a budget; no
-labels.
-"""
+"""Bits for every layer: what its rounding does to the answers, and the best use of a budget; no labels."""
 
 from __future__ import annotations
 
@@ -56,8 +54,8 @@ def sensitivity(
 
     measure: "kl", of class logits, in nats, or "mse", of any outputs. scheme: further arguments of
     `quantize`, of weights. The model is left as it is; every width of every layer is one run over the images.
-    Raises RecipeError for an unknown measure and bits out of range; DataError without images; else as
-    `quantize`.
+    Raises RecipeError for an unknown measure and bits out of range, DataError without images, and as
+    `quantize` does for the rest.
     """
     if measure not in MEASURES:
         raise RecipeError(f"unknown measure {measure!r}.{nearest(measure, MEASURES)}")

@@ -66,15 +66,15 @@ def prune(
 
     Args:
         sparsity: share of zeros, in [0, 1].
-        scope: "global" ranks all layers together, "uniform" gives each the same share, "erk" spares small
-            layers.
+        scope: "global" ranks all layers together, "uniform" gives each the same share,
+            "erk" spares small layers.
         criterion: a name in `pithnet.tensor.CRITERIA`.
         skip: name patterns of layers to leave alone.
         recoverable: pruned weights learn on from zero, unseen by the network, and come back when the model is
             pruned again if they have outgrown others by then.
 
-    Raises RecipeError for a sparsity outside [0, 1], an unknown scope or criterion; ModelError as
-    `selected_layers`.
+    Raises RecipeError for a sparsity outside [0, 1], an unknown scope or criterion;
+    ModelError as `selected_layers`.
     """
     if not 0 <= sparsity <= 1:
         raise RecipeError(f"sparsity is a share of the weights, from 0 to 1, not {sparsity}")

@@ -45,9 +45,7 @@ CLIPS = ("observed", "learned")
 
 @dataclass(frozen=True)
 class WeightScheme:
-    """How weights are quantized; fields as `quantize`'s arguments. Raises RecipeError for what there is
-    not.
-    """
+    """How weights are quantized; fields as `quantize`'s arguments. RecipeError for what there is not."""
 
     quantizer: str = "linear"
     symmetric: bool | None = None
@@ -77,9 +75,7 @@ class WeightScheme:
 
 @dataclass(frozen=True)
 class ActivationScheme:
-    """How activations are quantized; fields as `quantize`'s arguments. Raises RecipeError for what there is
-    not.
-    """
+    """How activations are quantized; fields as `quantize`'s arguments. RecipeError for what there is not."""
 
     bits: int = 8
     observer: str = "mse"
@@ -116,8 +112,7 @@ def quantize(
     clip: str = "observed",
     calibrate: Any = None,
 ) -> Record:
-    """Quantizes weights, and with `activations` activations too, in place; any training loop then trains
-    them.
+    """Quantizes weights, with `activations` activations too, in place; any training loop then trains them.
 
     Masks stay and come first: a pruned weight is exactly zero and takes no level. With `activations`
     BatchNorm is multiplied into the layers before it, and the model's class becomes one derived from it,
@@ -126,23 +121,19 @@ def quantize(
     Args:
         bits: 1 to 8 per weight, 0 for zeros, None for float.
         quantizer: "linear" (whole multiples of a step: what int8 runtimes take), "dynamic" (from the
-        smallest to
-            the largest non-zero weight), "lsq" (learned step) or "apot" (additive powers of two, learned
-            range).
-        symmetric: whether levels come in pairs; None is the quantizer's own way: linear and apot yes, others
-        no. granularity: what shares a step: a "tensor", a "channel" (entry of the weight's first axis), or a
-        "group"
-            of `group_size` neighbouring weights of a channel.
-        fit: "range" spans all weights and follows them in training; "mse" fixes levels of least squared
-        error. overrides: bits for some layers: name, part of the network ("layer1") or pattern -> bits; the
-        last one
-            that fits counts.
+            smallest to the largest non-zero weight), "lsq" (learned step) or "apot" (additive powers
+            of two, with a learned range).
+        symmetric: whether levels come in pairs; None is the quantizer's own way: yes for linear and apot.
+        granularity: what shares a step: a "tensor", a "channel" (entry of the weight's first axis), or a
+            "group" of `group_size` neighbouring weights of a channel.
+        fit: "range" spans all weights and follows them in training; "mse" fixes those of least squared error.
+        overrides: bits for some layers: name, part of the network ("layer1") or pattern -> bits;
+            the last one that fits counts.
         activations: bits of the activations, unsigned, with a zero point; needs `calibrate`.
         observer: a name in `pithnet.tensor.observers.OBSERVERS`: how ranges of activations are found.
         clip: "observed" ranges, or "learned" ones (PACT) where activations are never negative.
-        calibrate: a loader, or a tensor of images (N, ...); labels are not needed. Warns (UserWarning) where
-        the
-            images are sorted by class.
+        calibrate: a loader, or a tensor of images (N, ...); labels are not needed. Warns (UserWarning)
+            where the images are sorted by class.
 
     Raises RecipeError for arguments out of range and patterns that match nothing; DataError without images;
     ModelError as `selected_layers`, for a forward that cannot be followed, and, with their place, for

@@ -1,6 +1,4 @@
-"""Roundings chosen for what layers compute, not for the weights alone: no labels, no training of the
-network.
-"""
+"""Roundings chosen for what layers compute, not for the weights alone: no labels, no network training."""
 
 from __future__ import annotations
 
@@ -28,8 +26,7 @@ Rounding = Callable[[nn.Module, Tensor, FakeQuantizer, Iterable[Tensor]], Tensor
 
 
 def reconstruct(model: nn.Module, calibrate: Any, method: str = "gptq") -> int:
-    """Rounds the quantized layers of `model` anew, in place, each for least change of its output on the
-    images.
+    """Rounds quantized layers of `model` anew, in place, each for least change of its output on the images.
 
     Layer by layer in the order of the network, with inputs as the layers rounded before give them. Levels are
     those that `quantize` chose and are fixed from here on; zeros stay. Returns how many layers.

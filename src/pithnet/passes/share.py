@@ -74,8 +74,8 @@ def share(
         rate_weight: > 0 chooses values by distortion + rate_weight * code length (entropy-constrained
             quantization); in units of the layer's mean squared non-zero weight per bit.
 
-    Raises RecipeError for bits outside 1..16, levels outside 1..65535, an unknown init; ModelError as
-    `selected_layers`.
+    Raises RecipeError for bits outside 1..16, levels outside 1..65535, an unknown init;
+    ModelError as `selected_layers`.
     """
     k, rows = _levels(bits, levels), []
     for name, layer in selected_layers(model, skip):

@@ -1,6 +1,4 @@
-"""A recipe: what to do to a model, as data. Unknown keys and wrong values are refused before anything
-runs.
-"""
+"""A recipe: what to do to a model, as data; unknown keys and wrong values are refused before it runs."""
 
 from __future__ import annotations
 
@@ -16,9 +14,7 @@ class _Part(BaseModel):
 
 
 class Train(_Part):
-    """Training during a step; `lr`: the schedule's maximum, `warmup`: the share of the training it rises
-    in.
-    """
+    """Training during a step. `lr`: the schedule's maximum; `warmup`: share of it in which `lr` rises."""
 
     epochs: Annotated[int, Field(ge=1)]
     lr: Annotated[float, Field(gt=0)] = 0.02
@@ -113,9 +109,7 @@ _PASSES = ("prune", "share", "regularize", "quantize")
 
 
 class Step(_Part):
-    """One pass, or none, and the training that goes with it; a trained `share` freezes its levels after
-    it.
-    """
+    """One pass, or none, and the training that goes with it; a trained `share` then freezes its levels."""
 
     prune: Prune | None = None
     share: Share | None = None

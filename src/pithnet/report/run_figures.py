@@ -10,15 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from pithnet.errors import PithError
+from pithnet.atomic import make_folder
 from pithnet.report.figures import COLOURS, bars, panels, save_png
 from pithnet.report.layer_report import PART_COLOURS
-from pithnet.report.measured import Spread
+from pithnet.report.measured import Spread, layer_name
 from pithnet.report.run_record import RunRecord, read_run
 from pithnet.report.size_report import STAGE_PARTS
 from pithnet.report.training_report import CURVES, curves
 from pithnet.report.waterfall import stages
-from pithnet.report.weight_report import short, spread_note, zero_notes
+from pithnet.report.weight_report import spread_note, zero_notes
 
 _PANEL = (2.3, 1.9)
 _COLUMNS = 5
@@ -32,10 +32,7 @@ def write_figures(run_folder: str | Path, out: str | Path | None = None) -> list
     """
     record = read_run(Path(run_folder))
     folder = Path(run_folder) / "figures" if out is None else Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise PithError(f"{folder} cannot be created: {e.strerror}; choose another place") from None
+    make_folder(folder, "choose another place")
     drawn = ((name, draw(record)) for name, draw in _FIGURES.items())
     return [save_png(figure, folder / f"{name}.png") for name, figure in drawn if figure is not None]
 
@@ -126,7 +123,7 @@ def _multiples(record: RunRecord, draw: Callable[[Axes, Spread], None]) -> Figur
     fig, all_axes = panels(len(layers), _PANEL, _COLUMNS)
     for ax, spread in zip(all_axes, layers, strict=True):
         draw(ax, spread)
-        ax.set_title(short(spread), fontsize=9)
+        ax.set_title(layer_name(spread.name), fontsize=9)
         ax.grid(False)
         ax.tick_params(labelsize=7)
     return fig

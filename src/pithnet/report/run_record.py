@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from pithnet.errors import PithError
 from pithnet.report.event_log import EventLog, read_events
-from pithnet.report.measured import Measurements, Plan
+from pithnet.report.measured import Measurements, Plan, layer_name
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
@@ -87,7 +87,7 @@ class StoredTensor(BaseModel):
     @property
     def short(self) -> str:
         """The name of its layer."""
-        return self.name.removesuffix(".weight") or self.name
+        return layer_name(self.name)
 
 
 class Results(BaseModel):

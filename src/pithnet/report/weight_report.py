@@ -7,7 +7,7 @@ import math
 from markupsafe import Markup
 
 from pithnet.report.drawings import Histogram, histogram_chart, kernel_picture
-from pithnet.report.measured import Spread
+from pithnet.report.measured import Spread, layer_name
 from pithnet.report.page import Page
 from pithnet.report.run_record import RunRecord
 
@@ -37,11 +37,6 @@ def add_weights(page: Page, record: RunRecord) -> None:
     )
 
 
-def short(s: Spread) -> str:
-    """The name of the tensor's layer."""
-    return s.name.removesuffix(".weight") or s.name
-
-
 def spread_note(s: Spread) -> str:
     """How many levels, and how many weights are left, in words."""
     levels = f"{len(s.levels)} levels, " if s.levels is not None else ""
@@ -60,8 +55,8 @@ def zero_notes(s: Spread) -> list[str]:
 
 def _histogram(s: Spread) -> Markup:
     shown = Histogram(s.low, s.high, s.before, s.after, s.levels)
-    return histogram_chart(shown, short(s), spread_note(s))
+    return histogram_chart(shown, layer_name(s.name), spread_note(s))
 
 
 def _picture(s: Spread) -> Markup:
-    return kernel_picture(s.grid.cells(), short(s), zero_notes(s))
+    return kernel_picture(s.grid.cells(), layer_name(s.name), zero_notes(s))

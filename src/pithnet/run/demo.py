@@ -9,12 +9,14 @@ from pathlib import Path
 import torch
 
 from pithnet import artifact
+from pithnet.atomic import make_folder
 from pithnet.errors import ArtifactError, PithError
 from pithnet.run.folder import RunFolder
 from pithnet.run.inputs import load_images, normalization_of
 from pithnet.run.jobs import Announce, Finished, compress
 from pithnet.run.progress import Quiet
 from pithnet.run.settings import CompressSettings, DataSettings, TrainSettings
+from pithnet.run.threads import one_thread
 from pithnet.run.train import train
 
 MARK = "demo.json"
@@ -41,18 +43,13 @@ def demo(
 ) -> Finished:
     """Trains, compresses, saves OUT/model.pith, loads it, compares logits; an earlier demo is replaced.
 
-    Raises PithError where `out` holds something else or cannot be written, ArtifactError where the loaded
-    model differs.
+    Raises PithError where `out` holds something else or cannot be written,
+    ArtifactError where the loaded model differs.
     """
     report = report or Quiet()
     _clear(out)
-    # Threads would wait for each other longer than this small network computes.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         return _demo(out, sizes, report, announce, command)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _demo(out: Path, sizes: Demo, report: Quiet, announce: Announce | None, command: str) -> Finished:
@@ -98,8 +95,5 @@ def _clear(out: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         for name in ("settings.json", "state.pt", "events.jsonl", "results.json", "measurements.json"):
             (out / name).unlink(missing_ok=True)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise PithError(f"{out} cannot be created: {e.strerror}; choose another --out") from None
+    make_folder(out)
     RunFolder(out).write_json(MARK, {"made_by": "pithnet demo"})

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pithnet.atomic import not_written, sweep, write_atomic
+from pithnet.atomic import make_folder, not_written, sweep, write_atomic
 from pithnet.errors import PithError
 
 __all__ = ["RunFolder", "write_atomic"]
@@ -35,10 +35,7 @@ class RunFolder:
             raise PithError(
                 f"{path} holds a run already; continue it with --resume {path}, or choose another --out"
             )
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as e:
-            raise PithError(f"{path} cannot be created: {e.strerror}; choose another --out") from None
+        make_folder(path)
         # settings.json comes last: the folder holds a run from then on, and whatever a killed process left
         # before is no more than rubbish.
         for name, data in {**(files or {}), "settings.json": _json(settings)}.items():

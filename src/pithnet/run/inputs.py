@@ -15,6 +15,7 @@ from pithnet.data import DATASETS, NORMALIZATIONS, ArrayData, Augmentation, Batc
 from pithnet.data.download import download_cifar10
 from pithnet.errors import DataError, ModelError, nearest
 from pithnet.run.settings import DataSettings
+from pithnet.surgery import evaluating
 from pithnet.zoo import ARCHITECTURES
 
 TEST_BATCH = 500
@@ -149,16 +150,13 @@ def check_fit(model: nn.Module, images: Images, normalization: Normalization, na
             f"the normalisation has {len(normalization.mean)} channels, the images of {images.name} have "
             f"{shape[0]}; choose another --normalize"
         )
-    training = model.training
     try:
-        with torch.inference_mode():
-            outputs = model.eval()(torch.zeros(1, *shape)).shape[1]
+        with evaluating(model), torch.inference_mode():
+            outputs = model(torch.zeros(1, *shape)).shape[1]
     except RuntimeError as e:
         raise ModelError(
             f"{name} does not take the images of {images.name}, which are {' x '.join(map(str, shape))} "
             f"(channels x height x width): {str(e).splitlines()[0]}"
         ) from None
-    finally:
-        model.train(training)
     if images.classes > outputs:
         raise ModelError(f"{name} has {outputs} outputs, {images.name} has {images.classes} classes")

@@ -66,10 +66,7 @@ def compress(
     job = _Job(data, settings, recipe, report or Quiet())
     recipe_file = {"recipe.yaml": to_yaml(job.recipe).encode()}
     folder = RunFolder.create(out, to_json("compress", command, data, settings), recipe_file)
-    folder.write_json("plan.json", job.plan.to_json())
-    if announce:
-        announce(job.plan)
-    return job.run(folder, command)
+    return job.run(folder, command, announce)
 
 
 def resume(run: Path, *, report: Quiet | None = None, announce: Announce | None = None) -> Finished:
@@ -77,10 +74,7 @@ def resume(run: Path, *, report: Quiet | None = None, announce: Announce | None 
     folder = RunFolder.open(run)
     data, settings, command = from_json(folder.read_json("settings.json"), "compress", CompressSettings, run)
     job = _Job(data, settings, load_recipe(run / "recipe.yaml"), report or Quiet())
-    folder.write_json("plan.json", job.plan.to_json())
-    if announce:
-        announce(job.plan)
-    return job.run(folder, command)
+    return job.run(folder, command, announce)
 
 
 class _Job:
@@ -108,7 +102,10 @@ class _Job:
         self.train = self._train_batches(self.normalization) if recipe.epochs else None
         self.recipe = resolved(recipe, self.model, self.train)
 
-    def run(self, folder: RunFolder, command: str) -> Finished:
+    def run(self, folder: RunFolder, command: str, announce: Announce | None) -> Finished:
+        folder.write_json("plan.json", self.plan.to_json())
+        if announce:
+            announce(self.plan)
         torch.manual_seed(self.recipe.seed)
         compression = Compression(self._problem(folder.path), self.recipe, folder, self.report.batch)
         compression.on_epoch = self.report.epoch

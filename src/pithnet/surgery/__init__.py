@@ -17,6 +17,7 @@ from pithnet.surgery.fake_quantizers import FakeQuantizer
 from pithnet.surgery.finalize import Storage, finalize, fold_batchnorm_
 from pithnet.surgery.folding import fold_into_layers_
 from pithnet.surgery.insertion import activation_quantizers, insert_activation_quantizers_
+from pithnet.surgery.modes import evaluating
 from pithnet.surgery.parametrizations import PARAMETRIZATIONS, Codebook, Mask, TrainedLevels
 from pithnet.surgery.restore import restore
 from pithnet.surgery.ties import conflicting_tie
@@ -46,6 +47,7 @@ __all__ = [
     "chain",
     "check_usable",
     "conflicting_tie",
+    "evaluating",
     "fake_quantizer",
     "finalize",
     "fold_batchnorm_",

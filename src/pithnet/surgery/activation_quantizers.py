@@ -11,11 +11,10 @@ from pithnet.tensor.quantizers import activation_grid, pact
 
 
 class ActivationQuantizer(nn.Module):
-    """x -> the nearest of 2^bits levels (q - zero_point) * scale, q in quant_min..quant_max; shape and dtype
-    stay.
+    """x -> the nearest of 2^bits levels (q - zero_point) * scale, q in quant_min..quant_max.
 
-    While it has an `observer` it watches and passes x on as it is; `settle` ends that. The gradient passes
-    straight inside the range and is none beyond it. place: what it follows, for messages.
+    Shape and dtype stay. While it has an `observer` it watches and passes x on as it is; `settle` ends that.
+    The gradient passes straight inside the range and is none beyond it. place: what it follows, for messages.
     """
 
     scale: Tensor

@@ -151,8 +151,9 @@ def _remove(holder: Holder) -> None:
 
 
 def _own_class(module: nn.Module) -> None:
-    """A deep copy shares its dynamic class with the original; torch puts `weight` on that class and takes it
-    off.
+    """Gives the layer a dynamic class of its own.
+
+    A deep copy shares it with the original; torch puts `weight` on that class and takes it off.
     """
     if parametrize.is_parametrized(module):
         cls = type(module)

@@ -71,8 +71,10 @@ class FakeQuantizer(nn.Module):
         return part
 
     def get_extra_state(self) -> Tensor:
-        """int64 (4,): the quantizer's place in FAMILY, bits, symmetric, and 0 per tensor, 1 per channel or
-        the group's size. Not a buffer: averaging weights averages those.
+        """int64 (4,): the quantizer's place in FAMILY, bits, symmetric, granularity.
+
+        The last is 0 per tensor, 1 per channel or the group's size.
+        Not a buffer: averaging weights averages those.
         """
         size = {"tensor": _TENSOR, "channel": _CHANNEL}.get(self.granularity, self.group_size)
         symmetric = int(self.quantizer.symmetric)

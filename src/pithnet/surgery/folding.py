@@ -21,8 +21,7 @@ _Layer = _ConvNd | nn.Linear
 
 @torch.no_grad()
 def fold_into_layers_(model: nn.Module) -> tuple[str, ...]:
-    """Multiplies every BN into the convolution or linear layer before it, in place; the BN becomes
-    nn.Identity.
+    """Multiplies every BN into the convolution or linear layer before it, in place, leaving nn.Identity.
 
     For eval mode: y = (Wx - m) / sqrt(v + eps) * g + b becomes W' x + b'. Masks stay; shared weights become
     plain ones with a mask for their zeros. A BN stays that does not stand right after such a layer and

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from pithnet.errors import ModelError
+from pithnet.surgery.modes import evaluating
 from pithnet.surgery.weights import compressible
 
 
@@ -24,18 +25,15 @@ def traced(model: nn.Module, purpose: str) -> fx.Graph:
     """
     if compressible(model):
         raise ModelError(f"{purpose} needs a network around the layer; put it into nn.Sequential(layer)")
-    modes = {module: module.training for module in model.modules()}
     try:
-        graph = _Tracer().trace(model.eval())
+        with evaluating(model):
+            graph = _Tracer().trace(model)
     except Exception as e:
         cause = str(e).splitlines()[0] if str(e) else type(e).__name__
         raise ModelError(
             f"{purpose} follows the forward of {type(model).__name__}, which cannot be done: {cause[:160]}; "
             "take what depends on the data (if, for, len of a tensor) out of forward"
         ) from None
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
     if len(inputs) != 1:
         raise ModelError(f"{purpose} needs a network of one input; {type(model).__name__} has {len(inputs)}")

@@ -95,8 +95,9 @@ class Codebook(nn.Module):
 
 
 def _look_up(table: Tensor, index: Tensor) -> Tensor:
-    """table[index], its gradient summed in the order of the index, so that a seed repeats a training exactly:
-    the gradient of plain indexing is added up by threads in whatever order they come.
+    """table[index], its gradient summed in the order of the index, so that a seed repeats a training exactly.
+
+    The gradient of plain indexing is added up by threads in whatever order they come.
     """
     return table.index_select(0, index.flatten()).view(index.shape)
 
@@ -104,10 +105,10 @@ def _look_up(table: Tensor, index: Tensor) -> Tensor:
 class TrainedLevels(nn.Module):
     """weight -> nearest level, zeros kept; both the weight under it and the levels train.
 
-    The gradient reaches the full-precision weight straight through the rounding (Bengio et al. 2013) and each
-    level as the sum over its members. `prices` (K,) is what choosing a level costs in squared distance: with
-    rate_weight * code length it makes the choice that of entropy-constrained quantization (Chou, Lookabaugh &
-    Gray 1989).
+    The gradient reaches the full-precision weight straight through the rounding (Bengio et al. 2013) and
+    each level as the sum over its members. `prices` (K,) is what choosing a level costs in squared distance:
+    with rate_weight * code length it makes the choice that of entropy-constrained quantization (Chou,
+    Lookabaugh & Gray 1989).
     """
 
     prices: Tensor

@@ -19,10 +19,11 @@ def conflicting_tie(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[str,
             continue
         place = (value.data_ptr(), value.shape, value.stride(), value.dtype)
         other = first.setdefault(place, key)
-        if other != key and not torch.equal(_bits(state[other]), _bits(state[key])):
+        if other != key and not torch.equal(raw_bytes(state[other]), raw_bytes(state[key])):
             return other, key
     return None
 
 
-def _bits(value: Tensor) -> Tensor:
+def raw_bytes(value: Tensor) -> Tensor:
+    """The numbers of a tensor in C order, as uint8: in these NaN equals itself, and -0.0 is not 0.0."""
     return value.contiguous().reshape(-1).view(torch.uint8)

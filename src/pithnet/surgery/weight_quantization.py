@@ -19,9 +19,7 @@ def fake_quantizer(layer: Layer) -> FakeQuantizer | None:
 
 
 def unquantized_weight(layer: Layer) -> Tensor:
-    """The layer's weight as it goes into its fake quantizer, masked; the weight itself where there is
-    none.
-    """
+    """The layer's weight, masked, as it goes into its fake quantizer; the weight itself without one."""
     weight = latent_weight(layer)
     for part in chain(layer):
         if isinstance(part, FakeQuantizer):

@@ -29,9 +29,9 @@ def keep_mask(scores: Tensor, zeros: int) -> Tensor:
 def global_masks(scores: Sequence[Tensor], zeros: int) -> list[Tensor]:
     """One mask per tensor from one ranking over all: exactly `zeros` False in total.
 
-    Between equal scores the earlier tensor, then the lower flat index, is pruned first. The scores must be
-    comparable between tensors (see `criteria.lamp`) and on one device; different dtypes are promoted, not
-    rounded.
+    Between equal scores the earlier tensor, then the lower flat index, is pruned first. The scores
+    must be comparable between tensors (see `criteria.lamp`) and on one device; different dtypes
+    are promoted, not rounded.
 
     Raises: as `keep_mask`.
     """

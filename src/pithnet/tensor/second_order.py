@@ -1,6 +1,4 @@
-"""Rounding with second-order information: what one weight loses, the weights still to be rounded make
-good.
-"""
+"""Second-order rounding: what one weight loses, the weights still to be rounded make good."""
 
 from __future__ import annotations
 
@@ -15,8 +13,7 @@ _DAMPING = 0.01  # of the mean diagonal
 
 
 def round_by_hessian(weight: Tensor, hessian: Tensor, quantizer: Quantizer, levels: Levels) -> Tensor:
-    """The weights (C, M) on their levels so that the outputs weight @ x change least (GPTQ, Frantar et al.
-    2022).
+    """The weights (C, M) on their levels so that weight @ x changes least (GPTQ, Frantar et al. 2022).
 
     Columns are rounded one after the other, those with the largest inputs first, and the error of each is
     taken back by the later ones: the update of Optimal Brain Surgeon (Hassibi & Stork 1993). Zeros are pruned

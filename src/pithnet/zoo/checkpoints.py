@@ -24,8 +24,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
 
     Reads what torch.save wrote, with weights_only=True: a pickle that holds anything but tensors and plain
     containers is refused before any of it runs.
-    Raises ModelError naming the file where it is missing, not a checkpoint, holds no tensors, or holds NaN or
-    inf.
+    Raises ModelError naming the file where it is missing or not a checkpoint, holds no tensors, NaN or inf.
     """
     state = _strip(_tensors(_read(Path(path)), path))
     for key, value in state.items():
@@ -77,9 +76,7 @@ def _strip(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def has_module_prefix(path: str | Path) -> bool:
-    """Whether the checkpoint's keys carry DataParallel's `module.` prefix, as public ResNet checkpoints'
-    do.
-    """
+    """Whether the keys carry DataParallel's `module.` prefix, as those of public ResNet checkpoints do."""
     return all(k.startswith("module.") for k in _tensors(_read(Path(path)), path))
 
 

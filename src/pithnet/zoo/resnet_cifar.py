@@ -12,9 +12,7 @@ from torch import Tensor, nn
 
 
 class PadShortcut(nn.Module):
-    """Shortcut A: (N, C, H, W) -> (N, C + 2 pad, ceil(H/2), ceil(W/2)); new channels zero, half on each
-    side.
-    """
+    """Shortcut A: (N, C, H, W) -> (N, C + 2 pad, ceil(H/2), ceil(W/2)); new channels zero, half each side."""
 
     def __init__(self, pad: int) -> None:
         super().__init__()

@@ -1,6 +1,4 @@
-"""What an observer is: it sees batch after batch and then names the range to quantize, in memory that is
-fixed.
-"""
+"""What an observer is: it sees batch after batch, then names the range to quantize, in fixed memory."""
 
 from __future__ import annotations
 

@@ -24,8 +24,9 @@ class MinMax(Observer):
 
 
 class MovingAverage(Observer):
-    """Means of the batches' extremes, the last ones weighing most: x <- 0.9 x + 0.1 new (Jacob et al. 2018,
-    section 3.1).
+    """Means of the batches' extremes, the last ones weighing most: x <- 0.9 x + 0.1 new.
+
+    Jacob et al. 2018, section 3.1.
     """
 
     name: ClassVar[str] = "moving-average"

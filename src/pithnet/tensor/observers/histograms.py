@@ -17,9 +17,7 @@ _KEPT = 0.9999
 
 
 class Histogram(Observer):
-    """Counts in 2048 equal bins on each side of zero; the bins widen by powers of two when values outgrow
-    them.
-    """
+    """Counts in 2048 equal bins each side of zero; bins widen by powers of two when values outgrow them."""
 
     def __init__(self, bits: int = 8) -> None:
         super().__init__(bits)
@@ -70,10 +68,10 @@ class Percentile(Histogram):
     def chosen(self) -> tuple[float, float]:
         total, sides = float(self.counts.sum()), 2 if self.low < 0 < self.high else 1
         cut = (1 - _KEPT) * total / sides
-        below, above = (self._edge(side, total, cut) for side in self.counts)
+        below, above = (self._edge(side, cut) for side in self.counts)
         return max(self.low, -below), min(self.high, above)
 
-    def _edge(self, side: Tensor, total: float, cut: float) -> float:
+    def _edge(self, side: Tensor, cut: float) -> float:
         """The outer edge of the innermost bin beyond which at most `cut` values lie."""
         beyond = side.sum() - side.cumsum(0)
         bins = int((beyond > cut).sum()) + 1
@@ -108,9 +106,10 @@ class HistogramMSE(Histogram):
 
 
 class Entropy(Histogram):
-    """The threshold that loses least information: the Kullback-Leibler divergence of the clipped histogram
-    from the same one seen through the quantizer's levels (Migacz 2017). One threshold on magnitudes for both
-    signs.
+    """The threshold that loses least information (Migacz 2017); one on magnitudes, for both signs.
+
+    The loss is the Kullback-Leibler divergence of the clipped histogram from the same one seen
+    through the quantizer's levels.
     """
 
     name: ClassVar[str] = "entropy"
@@ -127,8 +126,9 @@ class Entropy(Histogram):
 
 
 def _divergence(counts: Tensor, end: int, levels: int) -> float:
-    """KL divergence, in nats, of the first `end` bins, with what lies beyond in the last, from their means
-    over `levels` equal intervals.
+    """KL divergence, in nats, of the first `end` bins from their means over `levels` equal intervals.
+
+    What lies beyond is in the last of them.
     """
     clipped = counts[:end].clone()
     clipped[-1] += counts[end:].sum()

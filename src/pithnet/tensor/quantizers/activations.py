@@ -9,8 +9,8 @@ from torch import Tensor
 def activation_grid(low: float, high: float, bits: int) -> tuple[float, int]:
     """(scale, zero point) of the codes 0..2^bits - 1 over a range, widened to hold zero, which is a level.
 
-    Unsigned, because runtimes fuse unsigned activations with signed weights. The scale is 1 for a range of
-    zero.
+    Unsigned, because runtimes fuse unsigned activations with signed weights.
+    The scale is 1 for a range of zero.
     """
     low, high = min(low, 0.0), max(high, 0.0)
     steps = 2**bits - 1
@@ -22,8 +22,7 @@ def activation_grid(low: float, high: float, bits: int) -> tuple[float, int]:
 
 
 def pact(x: Tensor, alpha: Tensor, bits: int) -> Tensor:
-    """x clipped to [0, alpha] and rounded to 2^bits levels; x of any shape, alpha a scalar > 0 (Choi et al.
-    2018).
+    """x clipped to [0, alpha] and rounded to 2^bits levels; any shape, scalar alpha > 0 (Choi et al. 2018).
 
     The gradient reaches x straight inside the range, and alpha wherever x is clipped to it (eq. 3).
     """

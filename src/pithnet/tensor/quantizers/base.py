@@ -30,8 +30,9 @@ def require_bits(bits: int) -> None:
 
 @dataclass(frozen=True)
 class Quantizer:
-    """Rounds each row (R, M) to its levels. A zero is a pruned weight: it stays exactly zero, whatever the
-    levels.
+    """Rounds each row (R, M) to its levels.
+
+    A zero is a pruned weight: it stays exactly zero, whatever the levels.
 
     bits: 1 to 8, or 0, which gives zeros. symmetric: whether levels come in pairs of opposite sign.
 
@@ -86,6 +87,11 @@ class Quantizer:
 def positive(scale: Tensor) -> Tensor:
     """The scale, 1 where it is 0: there is nothing to divide in a row of zeros."""
     return torch.where(scale > 0, scale, torch.ones_like(scale))
+
+
+def mean_magnitude(rows: Tensor) -> Tensor:
+    """The mean |w| of each row's non-zeros, (R,); 0 for a row of zeros."""
+    return rows.abs().sum(1) / (rows != 0).sum(1).clamp(min=1)
 
 
 def short(values: Tensor, bits: int = 12) -> Tensor:

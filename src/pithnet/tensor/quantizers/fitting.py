@@ -14,8 +14,9 @@ FITS = ("range", "mse")
 
 
 def fit_levels(quantizer: Quantizer, rows: Tensor, fit: str = "range") -> Levels:
-    """Levels for rows (R, M): by the quantizer's own rule ("range"), or the narrower ones of least squared
-    error ("mse"). Raises RecipeError for an unknown fit.
+    """Levels for rows (R, M): the quantizer's own ("range") or narrower ones of least squared error ("mse").
+
+    Raises RecipeError for an unknown fit.
     """
     if fit not in FITS:
         raise RecipeError(f"unknown fit {fit!r}.{nearest(fit, FITS)}")

@@ -11,17 +11,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pithnet.tensor.quantizers.base import Levels, Quantizer, positive
+from pithnet.tensor.quantizers.base import Levels, Quantizer, mean_magnitude, positive
 
 
 @dataclass(frozen=True)
 class LearnedStep(Quantizer):
-    """LSQ: a step that learns, with a gradient scaled by 1 / sqrt(weights * top code) (Esser et al. 2020,
-    eq. 3).
+    """LSQ: a step that learns, its gradient times 1 / sqrt(weights * top code) (Esser et al. 2020, eq. 3).
 
-    Codes -2^(b-1)..2^(b-1) - 1 times the step as in the paper, or without the lowest where symmetric (then
-    int8 runtimes hold it). Fitted to 2 mean |w| / sqrt(top code), section 2.1. With 1 bit: the levels +-step
-    / 2.
+    Codes -2^(b-1)..2^(b-1) - 1 times the step as in the paper, or without the lowest where symmetric
+    (then int8 runtimes hold it). Fitted to 2 mean |w| / sqrt(top code), section 2.1. With 1 bit: the
+    levels +-step / 2.
     """
 
     name: ClassVar[str] = "lsq"
@@ -37,9 +36,7 @@ class LearnedStep(Quantizer):
         return max(2 ** (self.bits - 1) - 1, 1) if self.bits else 1
 
     def fit(self, rows: Tensor) -> Levels:
-        rows = rows.detach()
-        mean = rows.abs().sum(1) / (rows != 0).sum(1).clamp(min=1)
-        scale = 2 * mean / math.sqrt(self._top)
+        scale = 2 * mean_magnitude(rows.detach()) / math.sqrt(self._top)
         lowest = -0.5 if self.bits == 1 else self._top - self.count + 1
         return Levels(scale, torch.full_like(scale, lowest))
 
@@ -49,12 +46,11 @@ class LearnedStep(Quantizer):
 
 @dataclass(frozen=True)
 class AdditivePowers(Quantizer):
-    """APoT: magnitudes that are sums of powers of two, dense near zero, with a clipping range that learns
-    (Li, Dong & Wang 2020, eq. 5 and 8).
+    """APoT: magnitudes that are sums of powers of two, dense near zero, with a clipping range that learns.
 
-    b - 1 bits of magnitude make terms of two bits each, and one of one bit if that is odd; the terms take the
-    powers 1, 1/2, 1/4, ... in turn. The scale is the smallest power, so that levels are whole multiples of
-    it.
+    Li, Dong & Wang 2020, eq. 5 and 8. b - 1 bits of magnitude make terms of two bits each, and one of one bit
+    if that is odd; the terms take the powers 1, 1/2, 1/4, ... in turn. The scale is the smallest power, so
+    that levels are whole multiples of it.
     """
 
     name: ClassVar[str] = "apot"
@@ -87,8 +83,7 @@ class AdditivePowers(Quantizer):
 
 
 def _learned(quantizer: Quantizer, rows: Tensor, levels: Levels, slowdown: float) -> Tensor:
-    """The rows rounded; straight through inside the levels' range, none beyond, and the scale's gradient
-    times `slowdown`.
+    """The rows rounded; straight through in the levels' range, none beyond; scale's gradient * `slowdown`.
 
     d value / d scale is code - w / scale inside the range and the outermost code beyond it.
     """

@@ -20,9 +20,10 @@ def require_granularity(granularity: str, group_size: int = GROUP_SIZE) -> None:
 
 
 def to_rows(weight: Tensor, granularity: str, group_size: int = GROUP_SIZE) -> Tensor:
-    """(R, M): one row for the whole "tensor", for each "channel" (entry of the first axis), or for each
-    "group" of `group_size` neighbouring weights of a channel. The last group of a channel is filled up with
-    zeros.
+    """(R, M): a row for the whole "tensor", for each "channel", or for each "group" of a channel.
+
+    A channel is an entry of the first axis, a group `group_size` neighbouring weights; the last group of a
+    channel is filled up with zeros.
 
     Raises RecipeError as `require_granularity`.
     """

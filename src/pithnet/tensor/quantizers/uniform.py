@@ -8,13 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pithnet.tensor.quantizers.base import Levels, Quantizer, positive, short
+from pithnet.tensor.quantizers.base import Levels, Quantizer, mean_magnitude, positive, short
 
 
 @dataclass(frozen=True)
 class Linear(Quantizer):
-    """Whole multiples of a step, zero among them: what integer arithmetic computes with (Jacob et al. 2018,
-    eq. 1).
+    """Whole multiples of a step, zero too: what integer arithmetic computes with (Jacob et al. 2018, eq. 1).
 
     Symmetric: -(2^(b-1) - 1)..2^(b-1) - 1 times the step, 127 for 8 bits; with 1 bit the two levels +-mean
     |w| (Rastegari et al. 2016, eq. 6). Asymmetric: 2^b levels from the smallest to the largest weight, with
@@ -30,7 +29,7 @@ class Linear(Quantizer):
     def fit(self, rows: Tensor) -> Levels:
         rows = rows.detach()
         if self.symmetric and self.bits == 1:
-            mean = rows.abs().sum(1) / (rows != 0).sum(1).clamp(min=1)
+            mean = mean_magnitude(rows)
             return Levels(2 * mean, torch.full_like(mean, -0.5))
         if self.symmetric:
             scale = rows.abs().amax(1) / max(2 ** (self.bits - 1) - 1, 1)

@@ -19,8 +19,8 @@ from pithnet.tensor.regularizers.base import Regularizer
 class KeepK(Regularizer):
     """At most k non-zeros in every slice along `dim` (the whole tensor where None); no strength matters.
 
-    The prox is the hard threshold: projected gradient with it is iterative hard thresholding (Blumensath &
-    Davies 2009).
+    The prox is the hard threshold: projected gradient with it is iterative hard thresholding
+    (Blumensath & Davies 2009).
     """
 
     name: ClassVar[str] = "keep-k"
