@@ -185,9 +185,10 @@ def _repaired(book: Notebook) -> str:
     images, most = rows[0]["calibration"], max(r["most_levels"] for r in rows)
     return (
         f"{'. '.join(parts)}. Repairs see {images:,} training images and no labels; the distance is "
-        f"measured on other training images. No channel has more than 2^bits levels in any row ({most} at most). Known "
-        f"beside this run: on its ResNet-20 the source has, blocks only and without repairs, {theirs}; "
-        "rounding shrinks and shifts what BN expects, and with few levels that costs more than the noise."
+        f"measured on other training images. No channel has more than 2^bits levels in any row ({most} at "
+        f"most). Known beside this run: on its ResNet-20 the source has, blocks only and without repairs, "
+        f"{theirs}; rounding shrinks and shifts what BN expects, and with few levels that costs more than "
+        "the noise."
     )
 
 
