@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         prune,
         prune_by_std,
         quantize,
+        quantize_without_labels,
         regularize,
         share,
     )
@@ -65,6 +66,7 @@ _HOMES = {
         "prune",
         "prune_by_std",
         "quantize",
+        "quantize_without_labels",
         "regularize",
         "share",
     ),
@@ -105,6 +107,7 @@ __all__ = [
     "prune",
     "prune_by_std",
     "quantize",
+    "quantize_without_labels",
     "recipe",
     "regularize",
     "report",

@@ -75,7 +75,10 @@ def weights(trained: Path) -> Path:
         (["lab", "linear", "--out", "OUT", "--precision", "bf16"], "lab linear has no --precision"),
         (["lab", "deep-compression", "--out", "OUT", "--items", "1"], "deep-compression has no --items"),
         (["lab", "pruning", "--quick", "--out", "OUT", "--items", "1,9"], "this lab has no item '9'"),
-        (["lab", "fixed-point", "--quick", "--out", "OUT", "--items", "0"], "its items are 1, 2, 3, 4, 5, 6"),
+        (
+            ["lab", "fixed-point", "--quick", "--out", "OUT", "--items", "0"],
+            "its items are 1, 2, 3, 4, 5, 6, 7",
+        ),
         (["lab", "fixed-point", "--quick", "--out", "OUT", "--precision", "bf61"], "Did you mean bf16?"),
     ],
     ids=lambda value: None if isinstance(value, str) else " ".join(value[:1] + value[-2:]),

@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from pithnet import zoo
-from pithnet.errors import PithError
+from pithnet.errors import ModelError, PithError
 from pithnet.labs import fixed_point
 from pithnet.labs.fixed_point_answers import answers
+from pithnet.labs.fixed_point_repairs import CHOSEN, MATCHED, PLAIN, WAYS, most_levels
 from pithnet.labs.fixed_point_schemes import Scheme, stages
 from pithnet.labs.notebook import Notebook
 from pithnet.labs.training import exactly_zero, zero_places
-from pithnet.passes import average_bits
+from pithnet.passes import average_bits, quantize
 from pithnet.run.progress import Quiet
 from pithnet.surgery import restore, weighted_layers
 
@@ -68,7 +69,7 @@ def blocks_average(first: float, second: float) -> float:
 
 
 def test_every_item_has_rows_and_the_run_says_what_it_was(results: dict[str, Any]) -> None:
-    assert items(results) == ["0", "1", "2", "3", "4", "5", "6"]
+    assert items(results) == ["0", "1", "2", "3", "4", "5", "6", "7"]
     assert (results["seeds"], results["precision"]) == ([0], "float32")
     assert results["epochs"] == {"baseline": 6, "tuning": 1, "pruning": 2}
     assert results["settings"]["tuning"]["objective"]["distill"] == 0.9
@@ -160,6 +161,37 @@ def test_a_search_spends_no_more_than_the_scheme_by_hand(results: dict[str, Any]
         assert row["average_bits"] <= row["budget"]
 
 
+def test_repairs_without_labels_win_back_what_few_levels_lose(results: dict[str, Any]) -> None:
+    found = rows(results, "7")
+    ways = [("all layers", tuple(WAYS)), ("blocks", (PLAIN, MATCHED, CHOSEN))]
+    names = [f"{way}, {b} bits, {where}" for b in (4, 2) for where, some in ways for way in some]
+    assert list(found) == names
+    for row in found.values():
+        all_layers = row["where"] == "all"
+        average = row["bits"] if all_layers else blocks_average(row["bits"], row["bits"])
+        assert row["average_bits"] == pytest.approx(average, abs=1e-9)
+        assert 2 < row["most_levels"] <= 2 ** row["bits"]
+        assert row["calibration"] == 256
+        assert row["divergence"] >= 0
+        if row["levels"] != PLAIN:
+            where = "all layers" if all_layers else "blocks"
+            check_rival(row, found[f"{PLAIN}, {row['bits']} bits, {where}"])
+    for where in ("all layers", "blocks"):
+        plain, matched, chosen = (found[f"{way}, 2 bits, {where}"] for way in (PLAIN, MATCHED, CHOSEN))
+        assert chosen["divergence"] < matched["divergence"] < plain["divergence"]
+        assert chosen["accuracy"] > plain["accuracy"] + 0.02
+        assert chosen["rival_difference_low"] > 0
+        assert chosen["loss"] < plain["loss"]
+
+
+def test_more_levels_than_the_bits_allow_are_refused() -> None:
+    model = zoo.build("digits-cnn")
+    quantize(model, 3, quantizer="dynamic", skip=("conv1",))
+    assert most_levels(model, ("conv1",), 3) == 8
+    with pytest.raises(ModelError, match=r"conv2 has \d levels in a channel, more than 2 bits"):
+        most_levels(model, ("conv1",), 2)
+
+
 def test_the_source_s_mixed_schemes_on_its_network() -> None:
     for bits, expected in {(4, 4, 2): 2.5988, (4, 2, 4): 3.7328, (2, 4, 4): 4.0087}.items():
         model = zoo.build("resnet20b")
@@ -172,14 +204,19 @@ def test_the_source_s_mixed_schemes_on_its_network() -> None:
 
 def test_page_tables_and_plots(out: Path, results: dict[str, Any], book: Notebook) -> None:
     said = answers(book)
-    assert [a.item for a in said] == ["1", "2", "3", "4", "5", "6", "settings"]
+    assert [a.item for a in said] == ["1", "2", "3", "4", "5", "6", "7", "settings"]
     check_page(out / "index.html", said)
     kinds = ["accuracy", "trained", "pruned", "symmetric"]
-    names = [*(f"{kind}-by-bits" for kind in kinds), "accuracy-by-size", "searched-by-size"]
+    names = [
+        *(f"{kind}-by-bits" for kind in kinds),
+        "accuracy-by-size",
+        "searched-by-size",
+        "repaired-by-bits",
+    ]
     for name in [*names, "epochs-3", "bits-by-layer", "levels"]:
         check_png(out / f"{name}.png")
     assert not (out / "epochs-2.png").exists()  # a single epoch is no curve
-    for item in "123456":
+    for item in "1234567":
         assert len(read_csv(out / f"item{item}.csv")) == len(rows(results, item))
     assert {r["name"] for r in read_csv(out / "item6-layers.csv")} == set(SIZES)
 

@@ -12,16 +12,20 @@ from torch import Tensor, nn
 from pithnet.errors import DataError, ModelError, RecipeError
 from pithnet.passes import (
     correct_biases,
+    divergence,
     equalize,
     match_norms,
     prune,
     quantize,
+    quantize_without_labels,
     reconstruct,
+    reconstruct_blocks,
     reestimate_norms,
 )
 from pithnet.surgery import (
     Mask,
     fake_quantizer,
+    finalize,
     fold_into_layers_,
     parametrization,
     weighted_layers,
@@ -86,6 +90,15 @@ def test_matched_norms_follow_a_rescaled_weight_exactly() -> None:
     match_norms(model, reference, SEEN)
     assert torch.allclose(model(FRESH), reference(FRESH), atol=0.05)
     assert error(model, reference) < 1e-3
+
+
+def test_matching_norms_twice_is_matching_them_once() -> None:
+    reference, model = net(), rounded(2, quantizer="dynamic")
+    match_norms(model, reference, SEEN)
+    once = copy.deepcopy(model.state_dict())
+    match_norms(model, reference, SEEN)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, once[key]), key
 
 
 def test_reestimated_norms_are_those_of_the_images() -> None:
@@ -178,6 +191,94 @@ def test_reconstruction_keeps_zeros(method: str) -> None:
     assert pruned == round(0.6 * sum(layer.weight.numel() for _, layer in weighted_layers(model)))
 
 
+class Residual(nn.Module):
+    """A block of two convolutions, which the block learner takes as one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(12, 12, 3, padding=1, bias=False), nn.BatchNorm2d(12)
+        self.second = nn.Conv2d(12, 12, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = (x + self.second(self.norm(self.first(x)).relu())).relu()
+        return out
+
+
+def residual_net() -> nn.Module:
+    torch.manual_seed(0)
+    stem = nn.Conv2d(3, 12, 3, bias=False), nn.BatchNorm2d(12), nn.ReLU()
+    model = nn.Sequential(*stem, Residual(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(48, 6))
+    for _ in range(30):
+        model(IMAGES)
+    return model.eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("quantizer", ["linear", "dynamic", "lsq", "apot"])
+def test_blocks_learn_what_they_computed(quantizer: str) -> None:
+    reference, model = residual_net(), residual_net()
+    quantize(model, 2, quantizer=quantizer, fit="mse")
+    match_norms(model, reference, SEEN)
+    before = error(model, reference)
+    frozen = [p.requires_grad for p in model.parameters()]
+    assert reconstruct_blocks(model, reference, SEEN, steps=100) == 3, "stem, block, head"
+    assert error(model, reference) < 0.8 * before
+    assert [p.requires_grad for p in model.parameters()] == frozen
+    assert most_levels(model) <= 4
+    final = finalize(model)
+    assert most_levels(final) <= 4
+    assert torch.allclose(final(FRESH), model(FRESH), atol=2e-3), "learned as a file keeps it"
+
+
+def most_levels(model: nn.Module) -> int:
+    """The most distinct values in a channel."""
+    return max(c.unique().numel() for _, layer in weighted_layers(model) for c in layer.weight.flatten(1))
+
+
+def test_blocks_keep_zeros_and_repeat_with_the_seed() -> None:
+    reference = residual_net()
+    prune(reference, 0.5)
+    zeros = {name: layer.weight == 0 for name, layer in weighted_layers(reference)}
+    found = []
+    for seed in (1, 1, 2):
+        model = copy.deepcopy(reference)
+        quantize(model, 3, quantizer="dynamic", fit="mse")
+        state = torch.get_rng_state()
+        reconstruct_blocks(model, reference, SEEN, steps=20, seed=seed)
+        assert torch.equal(torch.get_rng_state(), state), "global random numbers are left alone"
+        for name, layer in weighted_layers(model):
+            assert not layer.weight[zeros[name]].any()
+        found.append(model(FRESH))
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_without_labels_two_bits_stay_near_the_float_answers() -> None:
+    reference, model = residual_net(), residual_net()
+    plain = residual_net()
+    quantize(plain, 2, quantizer="dynamic")
+    record = quantize_without_labels(model, 2, SEEN, steps=100)
+    assert [(row.name, row.bits) for row in record.layers] == [
+        ("0", 2),
+        ("3.first", 2),
+        ("3.second", 2),
+        ("6", 2),
+    ]
+    assert most_levels(model) == 4
+    assert divergence(model, reference, FRESH) < 0.1 * divergence(plain, reference, FRESH)
+    assert divergence(reference, reference, FRESH) == 0
+    unblocked = residual_net()
+    quantize_without_labels(unblocked, 2, SEEN, steps=0)
+    assert divergence(model, reference, FRESH) < divergence(unblocked, reference, FRESH)
+
+
+def test_without_labels_leaves_what_is_skipped() -> None:
+    reference, model = residual_net(), residual_net()
+    record = quantize_without_labels(model, 2, SEEN, skip=["6"], overrides={"3": 3}, steps=10)
+    assert [(row.name, row.bits) for row in record.layers] == [("0", 2), ("3.first", 3), ("3.second", 3)]
+    assert torch.equal(model[6].weight, reference[6].weight)
+    assert max(c.unique().numel() for c in model[3].first.weight.flatten(1)) > 4
+
+
 def test_second_order_rounding_beats_the_nearest_on_correlated_inputs() -> None:
     g = torch.Generator().manual_seed(0)
     weight, mixing = torch.randn(8, 40, generator=g), torch.randn(40, 6, generator=g)
@@ -240,6 +341,22 @@ def deaf() -> nn.Module:
             ModelError,
             "no layer has a bias",
         ),
+        (
+            lambda: reconstruct_blocks(net(), net(), SEEN),
+            ModelError,
+            "no layer is quantized; run quantize",
+        ),
+        (
+            lambda: reconstruct_blocks(rounded(), nn.Sequential(nn.ReLU()), SEEN),
+            ModelError,
+            "the reference has no part 3",
+        ),
+        (
+            lambda: reconstruct_blocks(transposed(), transposed(), SEEN),
+            ModelError,
+            r"0 \(ConvTranspose2d\) cannot be reconstructed",
+        ),
+        (lambda: divergence(net(), net(), SEEN, "mea"), RecipeError, "unknown measure 'mea'"),
         (lambda: equalize(net()), ModelError, "fold BatchNorm first"),
         (lambda: equalize(folded_and_quantized()), ModelError, r"0 is quantized or shared already"),
     ],

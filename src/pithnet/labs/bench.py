@@ -87,6 +87,16 @@ class Bench:
         _, held_out = self.images.train.split(len(self.images.train) // 10, self.seed)
         return Batches(held_out, TEST_BATCH, self.normalization)
 
+    def calibration_images(self, count: int) -> Tensor:
+        """So many training images as they are, (count, ...), or all there are, none of `choice_batches`; no
+        labels.
+        """
+        assert self.images.train is not None
+        rest, _ = self.images.train.split(len(self.images.train) // 10, self.seed)
+        (images, *_), *_ = Batches(rest, count, self.normalization)
+        assert images is not None
+        return images
+
     def facts(self) -> Row:
         """What results.json says of it; a checkpoint by name and sha256."""
         assert self.images.train is not None

@@ -1,8 +1,9 @@
 """`lab fixed-point`: straight-through quantization from 6 to 2 bits, untuned, trained, pruned, mixed.
 
-Items 1 to 6: bits without training; the same trained; a pruned network; symmetric or asymmetric levels;
-mixed precision by stage; mixed precision found by sensitivity. Levels are the source's (`dynamic`, a scale
-per tensor) or ours (`lsq`, a learned step per channel). No setting is chosen on what the lab shows.
+Items 1 to 7: bits without training; the same trained; a pruned network; symmetric or asymmetric levels;
+mixed precision by stage; mixed precision found by sensitivity; repairs without labels and without training.
+Levels are the source's (`dynamic`, a scale per tensor) or ours (`lsq`, a learned step per channel), in item 7
+`dynamic` with a scale per channel. No setting is chosen on what the lab shows.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from pathlib import Path
 
 from pithnet.labs.fixed_point_items import FixedPointLab
 from pithnet.labs.fixed_point_page import write_results
+from pithnet.labs.fixed_point_repairs import repaired
 from pithnet.labs.fixed_point_search import searched
 from pithnet.labs.fixed_point_settings import FULL, QUICK
 from pithnet.labs.start import checked_epochs, chosen_items, open_lab
 from pithnet.run.progress import Quiet
 
-ITEMS = ("1", "2", "3", "4", "5", "6")
+ITEMS = ("1", "2", "3", "4", "5", "6", "7")
 
 
 def run(
@@ -36,7 +38,7 @@ def run(
     epochs: int | None = None,
     progress: Quiet | None = None,
 ) -> Path:
-    """Measures items 1 to 6 and writes results.json (returned), CSV tables, PNGs and index.html into `out`.
+    """Measures items 1 to 7 and writes results.json (returned), CSV tables, PNGs and index.html into `out`.
 
     Args:
         data: "cifar10" (ResNet-20; the default) or "digits" (the bundled digits' CNN).
@@ -83,6 +85,7 @@ def run(
         lab.symmetric,
         lab.mixed,
         partial(searched, lab),
+        partial(repaired, lab),
     )
     for item, measure in zip(ITEMS, measures, strict=True):
         if item in wanted:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from pithnet.labs.fixed_point_repairs import CHOSEN
 from pithnet.labs.fixed_point_schemes import OURS, SOURCE
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.phrases import SETTINGS, Answer, difference, percent
+
+SOURCE_UNTUNED = {6: 0.9145, 5: 0.9112, 4: 0.8972, 3: 0.7662, 2: 0.0899}  # the source's table, by bits
 
 
 def answers(book: Notebook) -> list[Answer]:
@@ -18,6 +21,7 @@ def answers(book: Notebook) -> list[Answer]:
         ("4", "Symmetric or asymmetric levels?", _symmetric),
         ("5", "Which mixed scheme, and why?", _mixed),
         ("6", "Does a search beat the schemes by hand?", _searched),
+        ("7", "What is possible without labels and without training?", _repaired),
     ]
     found = [Answer(item, question, answer(book)) for item, question, answer in asked if book.of(item)]
     return [*found, Answer(SETTINGS, "Which settings?", _settings(book))]
@@ -166,6 +170,36 @@ def _searched(book: Notebook) -> str:
         "in the schemes by hand and cost 32 bits a weight there. It looks at the answers on training images, "
         "not at labels."
     )
+
+
+def _repaired(book: Notebook) -> str:
+    rows, parts = book.of("7"), []
+    for where, title in (("all", "All layers"), ("blocks", "Blocks only")):
+        for bits in sorted({r["bits"] for r in rows}, reverse=True):
+            mine = {r["levels"]: r for r in rows if (r["where"], r["bits"]) == (where, bits)}
+            listed = "; ".join(f"{way} {percent(r['accuracy'])}" for way, r in mine.items())
+            chosen = mine[CHOSEN]
+            parts.append(f"{title}, {bits} bits: {listed}. {_rank(mine)}, {difference(chosen)} against float")
+    known = {r["bits"]: SOURCE_UNTUNED[r["bits"]] for r in rows if r["bits"] in SOURCE_UNTUNED}
+    theirs = ", ".join(f"{percent(share)} at {bits} bits" for bits, share in known.items())
+    images, most = rows[0]["calibration"], max(r["most_levels"] for r in rows)
+    return (
+        f"{'. '.join(parts)}. Repairs see {images:,} training images and no labels; the distance is "
+        f"measured on other training images. No channel has more than 2^bits levels in any row ({most} at "
+        f"most). Known beside this run: on its ResNet-20 the source has, blocks only and without repairs, "
+        f"{theirs}; rounding shrinks and shifts what BN expects, and with few levels that costs more than "
+        "the noise."
+    )
+
+
+def _rank(mine: Mapping[str, Row]) -> str:
+    """Whether the repair that is recommended is also the one nearest to the float network."""
+    best = min(mine.values(), key=lambda r: float(r["divergence"]))
+    near = f"Nearest to float: {best['levels']} ({best['divergence']:.4f} nats)"
+    chosen = mine[CHOSEN]
+    if best is chosen:
+        return f"{near}, {percent(chosen['accuracy'])}"
+    return f"{near}; {CHOSEN} ({chosen['divergence']:.4f} nats) has {percent(chosen['accuracy'])}"
 
 
 def _settings(book: Notebook) -> str:

@@ -54,6 +54,11 @@ def searched(book: Notebook) -> Curves:
     return found | hand | _everywhere(book, {r["levels"] for r in rows})
 
 
+def repaired(book: Notebook) -> Curves:
+    """Item 7 against bits, a curve for each repair and layers."""
+    return _grouped(book.of("7"), "bits", _kind, _accuracy)
+
+
 def by_epoch(rows: Sequence[Row]) -> Curves:
     """The test accuracy after every epoch of the rows that were trained."""
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from functools import partial
+from functools import cached_property, partial
 
 from torch import Tensor, nn
 
@@ -21,15 +21,19 @@ class FixedPointLab:
     """`start` is the float network that every item begins with; its answers teach all trainings."""
 
     def __init__(self, book: Notebook, bench: Bench, settings: Settings) -> None:
-        self.book, self.settings = book, settings
+        self.book, self.bench, self.settings = book, bench, settings
         model = bench.model()
         if bench.weights is None:
             model = train(book, bench, "baseline", model, settings.baseline).model
         self.start = model.eval()
         self.float = evaluate(self.start, bench.test_batches())
-        on_batch = partial(book.progress.batch, "answers of the float network")
-        self.bench = bench.taught(self.start, settings.views, book.out / "state", on_batch)
-        book.row("0", "float", lambda: accuracy_columns(self.float) | _size_columns(self.start))
+        book.row("0", "float", lambda: accuracy_columns(self.float) | size_columns(self.start))
+
+    @cached_property
+    def taught(self) -> Bench:
+        """The bench with the float network's answers; they are asked for by the first training only."""
+        on_batch = partial(self.book.progress.batch, "answers of the float network")
+        return self.bench.taught(self.start, self.settings.views, self.book.out / "state", on_batch)
 
     def untuned(self) -> None:
         """Item 1: bits without training."""
@@ -78,14 +82,14 @@ class FixedPointLab:
     def learned(self, key: str, model: nn.Module) -> tuple[Row, Tensor]:
         """Trains a quantized `model` in place: what its row says, and which test images are right, (n,)."""
         before = evaluate(model, self.bench.test_batches())
-        trained = train(self.book, self.bench, key, model, self.settings.tuning)
+        trained = train(self.book, self.taught, key, model, self.settings.tuning)
         row = {"accuracy_before": before.accuracy} | accuracy_columns(trained.evaluation, self.float.correct)
-        return row | training_columns(trained) | _size_columns(trained.model), trained.evaluation.correct
+        return row | training_columns(trained) | size_columns(trained.model), trained.evaluation.correct
 
     def beside(self, rival: Scheme, correct: Tensor) -> Row:
         """What `correct` gains over the rival trained as long, which is trained only if no row has it yet."""
         model = self._quantized(rival)
-        theirs = train(self.book, self.bench, rival.what, model, self.settings.tuning)
+        theirs = train(self.book, self.taught, rival.what, model, self.settings.tuning)
         return rival_columns(rival.what, theirs.evaluation.correct, correct)
 
     def _quantized(self, scheme: Scheme, base: nn.Module | None = None) -> nn.Module:
@@ -96,7 +100,7 @@ class FixedPointLab:
     def _untuned(self, scheme: Scheme) -> Row:
         model = self._quantized(scheme)
         measured = evaluate(model, self.bench.test_batches())
-        return scheme.columns() | accuracy_columns(measured, self.float.correct) | _size_columns(model)
+        return scheme.columns() | accuracy_columns(measured, self.float.correct) | size_columns(model)
 
     def _tuned(self, scheme: Scheme) -> Row:
         return scheme.columns() | self.learned(scheme.what, self._quantized(scheme))[0]
@@ -114,7 +118,7 @@ class FixedPointLab:
         model = self._quantized(scheme)
         measured = evaluate(model, self.bench.test_batches())
         theirs = evaluate(self._quantized(rival), self.bench.test_batches())
-        row = scheme.columns() | accuracy_columns(measured, self.float.correct) | _size_columns(model)
+        row = scheme.columns() | accuracy_columns(measured, self.float.correct) | size_columns(model)
         return row | rival_columns(rival.what, theirs.correct, measured.correct)
 
     def _pruned_network(self) -> nn.Module:
@@ -124,12 +128,12 @@ class FixedPointLab:
             return GradualPruning(model, self.settings.target, ramp=0.6)
 
         trained = train(
-            self.book, self.bench, "pruned", copy.deepcopy(self.start), self.settings.pruning, schedule
+            self.book, self.taught, "pruned", copy.deepcopy(self.start), self.settings.pruning, schedule
         )
 
         def measure() -> Row:
             row = accuracy_columns(trained.evaluation, self.float.correct) | training_columns(trained)
-            return row | _size_columns(trained.model)
+            return row | size_columns(trained.model)
 
         self.book.row("3", "pruned, float", measure)
         return trained.model
@@ -139,6 +143,6 @@ def _weight(model: nn.Module, name: str) -> Tensor:
     return dict(weighted_layers(model))[name].weight.detach()
 
 
-def _size_columns(model: nn.Module) -> Row:
+def size_columns(model: nn.Module) -> Row:
     """Bits per weight on average, and zeros."""
     return {"average_bits": average_bits(model), "zeros": zeros(model)}

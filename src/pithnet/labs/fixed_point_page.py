@@ -19,6 +19,7 @@ _TITLES = {
     "4": "4. Symmetric levels",
     "5": "5. Mixed precision by stage",
     "6": "6. Mixed precision by search",
+    "7": "7. Without labels and without training",
 }
 _BITS, _SIZE = "bits", "bits per weight, float layers at 32"
 _CURVES = {
@@ -28,6 +29,7 @@ _CURVES = {
     "4": ("symmetric-by-bits", curves.symmetric, _BITS, "Symmetric levels against the source's."),
     "5": ("accuracy-by-size", curves.by_stage, _SIZE, "Accuracy against bits per weight, by stage."),
     "6": ("searched-by-size", curves.searched, _SIZE, "Accuracy against bits per weight, searched."),
+    "7": ("repaired-by-bits", curves.repaired, _BITS, "Accuracy without labels and without training."),
 }
 _PAIRED = "Differences are paired over the same test images, with 95 % intervals."
 
@@ -59,15 +61,20 @@ def write_results(book: Notebook, weights: Mapping[str, Tensor]) -> None:
 def _columns(item: str) -> dict[str, str]:
     """The columns of an item's table: key -> title."""
     columns = {"what": "levels, bits, layers", "average_bits": "bits per weight"}
-    if item != "1":
+    if item == "7":
+        columns["most_levels"] = "most levels in a channel"
+        columns["divergence"] = "KL to float, nats"
+    elif item != "1":
         columns["accuracy_before"] = "untrained %"
     columns |= ACCURACY
     columns |= {"difference": "points vs float", "difference_low": "from", "difference_high": "to"}
-    if item in "346":
+    if item in "3467":
         columns["rival"] = "beside"
         columns |= {"rival_difference": "points", "rival_difference_low": "low"}
         columns["rival_difference_high"] = "high"
-    if item != "1":
+    if item == "7":
+        columns["seconds"] = "seconds"
+    elif item != "1":
         columns |= {"best_over_test_epochs": "best test epoch %", "epochs": "epochs"}
     if item == "3":
         columns |= {"zeros": "zeros", "masks_exact": "zeros exact after every epoch"}

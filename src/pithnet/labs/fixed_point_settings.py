@@ -12,7 +12,8 @@ class Settings:
     """bits: tried without training; trained: those trained too; target: sparsity of item 3.
 
     views: of each image the float network is asked about, whose answers the quantized ones learn
-    from beside the labels.
+    from beside the labels. calibration: unlabelled images of item 7; layer_steps, block_steps: of each
+    layer or block there.
     """
 
     baseline: Training
@@ -24,6 +25,9 @@ class Settings:
     trained: tuple[int, ...] = (4, 3, 2)
     mixed: tuple[tuple[int, ...], ...] = ((4, 4, 2), (4, 2, 4), (2, 4, 4))
     target: float = 0.7
+    calibration: int = 1024
+    layer_steps: int = 500
+    block_steps: int = 200
 
     def within(self, epochs: int | None) -> Settings:
         """The same with that many epochs of every training but the baseline's, None for as many as it has."""
@@ -51,4 +55,7 @@ QUICK = Settings(
     bits=(6, 4, 2),
     trained=(4, 2),
     mixed=((4, 2), (2, 4)),
+    calibration=256,
+    layer_steps=100,
+    block_steps=40,
 )

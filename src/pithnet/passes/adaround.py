@@ -19,12 +19,12 @@ _SHARPNESS = (20.0, 2.0)  # beta of eq. 24, from the first step to the last
 
 
 def learn_rounding(
-    module: nn.Module, weight: Tensor, part: FakeQuantizer, x: Tensor, seed: int = 0
+    module: nn.Module, weight: Tensor, part: FakeQuantizer, x: Tensor, steps: int = STEPS, seed: int = 0
 ) -> Tensor:
     """The weight on its fake quantizer's levels, each rounded up or down as the layer's output likes best.
 
     Least squared difference of the layer's output from that of the weight itself, by Adam on a soft rounding
-    that is pressed towards 0 and 1; 500 steps of 32 inputs. Zeros stay.
+    that is pressed towards 0 and 1; in steps of 32 inputs. Zeros stay.
 
     Args:
         module: the layer, a Conv2d or Linear.
@@ -38,14 +38,14 @@ def learn_rounding(
         scale = target.var().clamp(min=1e-12)
     soft = ((share + _STRETCH) / (1 + 2 * _STRETCH)).clamp(0.01, 0.99).logit().requires_grad_()
     optimizer = torch.optim.Adam([soft], lr=_RATE)
-    for step in range(STEPS):
+    for step in range(steps):
         chosen = torch.randint(len(x), (min(_BATCH, len(x)),), generator=generator).to(x.device)
         with torch.enable_grad():
             up = _rounding(soft)
             error = (
                 _output(module, low + up * (high - low), x[chosen]) - target[chosen]
             ).square().mean() / scale
-            loss = error + _pressure(up, step / STEPS) / max(soft.numel(), 1)
+            loss = error + _pressure(up, step / steps) / max(soft.numel(), 1)
             (gradient,) = torch.autograd.grad(loss, [soft])
         soft.grad = gradient
         optimizer.step()

@@ -55,6 +55,11 @@ def correct_biases(model: nn.Module, reference: nn.Module, calibrate: Any) -> in
     return len(layers)
 
 
+def has_biases(model: nn.Module) -> bool:
+    """Whether there is anything for `correct_biases`."""
+    return any(isinstance(m, _Layer) and m.bias is not None for m in model.modules())
+
+
 def _has_norms(model: nn.Module) -> bool:
     return any(isinstance(m, _BatchNorm) for m in model.modules())
 

@@ -41,6 +41,23 @@ MEASURES: dict[str, Callable[[Tensor, Tensor], float]] = {"kl": _kl, "mse": _mse
 
 
 @torch.no_grad()
+def divergence(model: nn.Module, reference: nn.Module, calibrate: Any, measure: str = "kl") -> float:
+    """How far the outputs of a model are from those of `reference` on the images: what to choose by without
+    labels.
+
+    measure: "kl", of class logits, in nats per image, or "mse", of any outputs. Raises RecipeError for an
+    unknown measure; DataError without images.
+    """
+    _require_measure(measure)
+    return MEASURES[measure](_outputs(model, calibrate), _outputs(reference, calibrate))
+
+
+def _require_measure(measure: str) -> None:
+    if measure not in MEASURES:
+        raise RecipeError(f"unknown measure {measure!r}.{nearest(measure, MEASURES)}")
+
+
+@torch.no_grad()
 def sensitivity(
     model: nn.Module,
     calibrate: Any,
@@ -57,8 +74,7 @@ def sensitivity(
     Raises RecipeError for an unknown measure and bits out of range, DataError without images, and as
     `quantize` does for the rest.
     """
-    if measure not in MEASURES:
-        raise RecipeError(f"unknown measure {measure!r}.{nearest(measure, MEASURES)}")
+    _require_measure(measure)
     for bits in widths:
         require_bits(bits)
     teacher = _outputs(model, calibrate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,9 +22,10 @@ def match_norms(model: nn.Module, reference: nn.Module, calibrate: Any) -> int:
     """Moves the statistics of every BN, in place, by what compressing changed; returns how many there are.
 
     On the same images the mean and variance of what comes into each BN are taken in `model` and in
-    `reference`, the model before compression. The BN's mean moves by their difference and its variance by
-    their ratio, so that what the BN learned from all of its training data stays. One pass: batches go through
-    both networks, and every BN is corrected by the batches so far before the next layer sees its output.
+    `reference`, the model before compression. The BN's mean becomes the reference's moved by their
+    difference, its variance the reference's times their ratio: what the BN learned from all of its training
+    data stays, and a second time changes nothing. One pass: batches go through both networks, and every BN is
+    corrected by the batches so far before the next layer sees its output.
     Warns as `quantize` where the images are sorted by class. Raises ModelError where the two networks differ
     in their BNs; DataError without images.
     """
@@ -35,8 +36,16 @@ def match_norms(model: nn.Module, reference: nn.Module, calibrate: Any) -> int:
             f"model and reference differ in their BatchNorm layers ({', '.join(odd)}); give the same network "
             "before compression, neither folded"
         )
+    match_named_norms(model, reference, calibrate, norms)
+    return len(norms)
+
+
+@torch.no_grad()
+def match_named_norms(model: nn.Module, reference: nn.Module, calibrate: Any, names: Collection[str]) -> None:
+    """`match_norms` for some of the BNs, by name; the others stay as they are."""
+    norms, theirs = ({n: m for n, m in _norms(net).items() if n in names} for net in (model, reference))
     expected: dict[str, tuple[Tensor, Tensor]] = {}
-    shifts = {name: _Shift(norm) for name, norm in norms.items()}
+    shifts = {name: _Shift(norm) for name, norm in theirs.items()}
     order, device = Order(), next(model.parameters()).device
     with (
         evaluating(model),
@@ -48,11 +57,12 @@ def match_norms(model: nn.Module, reference: nn.Module, calibrate: Any) -> int:
             order.add(reference(images), labels)
             model(images)
     order.warn()
-    return len(norms)
 
 
 class _Shift:
-    """Running means of a BN's difference in mean and log ratio in variance, over the batches so far."""
+    """Running means of the difference from the reference's BN in mean, and log ratio in variance, over the
+    batches so far.
+    """
 
     def __init__(self, norm: _BatchNorm) -> None:
         assert norm.running_mean is not None

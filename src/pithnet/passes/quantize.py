@@ -68,8 +68,11 @@ class WeightScheme:
         part = FakeQuantizer(
             get_quantizer(self.quantizer, bits, self.symmetric), self.granularity, self.group_size
         )
-        if self.fit != "range" or QUANTIZERS[self.quantizer].learned:
+        learned = QUANTIZERS[self.quantizer].learned
+        if self.fit != "range" or learned:
             part.fix(fit_levels(part.quantizer, part.rows(weight.detach()), self.fit))
+        if self.fit != "range" and not learned:
+            part.settle(weight)  # nothing moves these any more: what repairs them should see a file's levels
         return part
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pithnet.errors import ModelError, RecipeError, nearest
-from pithnet.passes.adaround import learn_rounding
+from pithnet.passes.adaround import STEPS, learn_rounding
 from pithnet.passes.layer_inputs import columns, inputs_of, require_columns
 from pithnet.surgery import (
     FakeQuantizer,
@@ -22,10 +22,10 @@ from pithnet.surgery import (
 from pithnet.tensor.quantizers import Levels, from_rows
 from pithnet.tensor.second_order import round_by_hessian
 
-Rounding = Callable[[nn.Module, Tensor, FakeQuantizer, Iterable[Tensor]], Tensor]
+Rounding = Callable[[nn.Module, Tensor, FakeQuantizer, Iterable[Tensor], int], Tensor]
 
 
-def reconstruct(model: nn.Module, calibrate: Any, method: str = "gptq") -> int:
+def reconstruct(model: nn.Module, calibrate: Any, method: str = "gptq", *, steps: int = STEPS) -> int:
     """Rounds quantized layers of `model` anew, in place, each for least change of its output on the images.
 
     Layer by layer in the order of the network, with inputs as the layers rounded before give them. Levels are
@@ -35,6 +35,7 @@ def reconstruct(model: nn.Module, calibrate: Any, method: str = "gptq") -> int:
         calibrate: a loader, or a tensor of images; 500 to 1,000 images do, labels are not needed.
         method: "gptq", closed form, errors made good by later weights (Frantar et al. 2022); or "adaround",
             up or down learned by gradient descent on the layer alone (Nagel et al. 2020).
+        steps: of "adaround", for each layer; the closed form has none.
 
     Raises RecipeError for an unknown method; ModelError, before anything is changed, where nothing is
     quantized and for layers other than Conv2d and Linear, by name; DataError without images.
@@ -53,12 +54,15 @@ def reconstruct(model: nn.Module, calibrate: Any, method: str = "gptq") -> int:
         with torch.no_grad():
             weight = unquantized_weight(layer)
             part.fix(part.levels(part.rows(weight)))
-        rounded = METHODS[method](_module(layer), weight, part, inputs_of(model, _module(layer), calibrate))
+        inputs = inputs_of(model, _module(layer), calibrate)
+        rounded = METHODS[method](_module(layer), weight, part, inputs, steps)
         set_latent_weight(layer, rounded)
     return len(quantized)
 
 
-def _gptq(module: nn.Module, weight: Tensor, part: FakeQuantizer, inputs: Iterable[Tensor]) -> Tensor:
+def _gptq(
+    module: nn.Module, weight: Tensor, part: FakeQuantizer, inputs: Iterable[Tensor], steps: int
+) -> Tensor:
     hessian, count = torch.zeros(()), 0
     for x in inputs:
         found = columns(module, x)
@@ -81,8 +85,10 @@ def _levels_of_weights(part: FakeQuantizer, weight: Tensor) -> Levels:
     return Levels(*(from_rows(v[:, None].expand_as(rows), weight).flatten(1) for v in part.levels(rows)))
 
 
-def _adaround(module: nn.Module, weight: Tensor, part: FakeQuantizer, inputs: Iterable[Tensor]) -> Tensor:
-    return learn_rounding(module, weight, part, torch.cat(list(inputs)))
+def _adaround(
+    module: nn.Module, weight: Tensor, part: FakeQuantizer, inputs: Iterable[Tensor], steps: int
+) -> Tensor:
+    return learn_rounding(module, weight, part, torch.cat(list(inputs)), steps)
 
 
 METHODS: dict[str, Rounding] = {"gptq": _gptq, "adaround": _adaround}

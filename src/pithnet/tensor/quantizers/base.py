@@ -37,7 +37,8 @@ class Quantizer:
     bits: 1 to 8, or 0, which gives zeros. symmetric: whether levels come in pairs of opposite sign.
 
     name: in `QUANTIZERS`. symmetric_by_default: what it is where nothing is said. learned: the scale gets a
-    gradient. Errors: RecipeError for bits out of range.
+    gradient. free_offset: offsets need not be whole, levels may lie anywhere. Errors: RecipeError for bits
+    out of range.
     """
 
     name: ClassVar[str]
@@ -49,6 +50,10 @@ class Quantizer:
 
     def __post_init__(self) -> None:
         require_bits(self.bits)
+
+    @property
+    def free_offset(self) -> bool:
+        return False
 
     @property
     def count(self) -> int:

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from pithnet.errors import RecipeError, nearest
-from pithnet.tensor.quantizers.base import Levels, Quantizer
+from pithnet.tensor.quantizers.base import Levels, Quantizer, positive
 
 _WIDTHS = 48
 _NARROWEST = 0.25
+_TURNS = 20
 FITS = ("range", "mse")
 
 
@@ -24,7 +25,9 @@ def fit_levels(quantizer: Quantizer, rows: Tensor, fit: str = "range") -> Levels
 
 
 def _least_squares(quantizer: Quantizer, rows: Tensor) -> Levels:
-    """The best of 48 widths, from a quarter of the range to all of it, for each row."""
+    """The best of 48 widths, from a quarter of the range to all of it, for each row; then, where levels may
+    lie anywhere, the nearest place of least error.
+    """
     widest = quantizer.fit(rows)
     if quantizer.learned:
         widest = Levels(_span(quantizer, rows, widest), widest.offset)
@@ -35,7 +38,33 @@ def _least_squares(quantizer: Quantizer, rows: Tensor) -> Levels:
         better = errors < least
         least = torch.where(better, errors, least)
         best = Levels(torch.where(better, narrower.scale, best.scale), best.offset)
-    return best
+    return _settled(quantizer, rows, best) if quantizer.free_offset else best
+
+
+def _settled(quantizer: Quantizer, rows: Tensor, levels: Levels) -> Levels:
+    """Levels and codes in turns, each the best for the other (Lloyd 1982, with evenly spaced levels)."""
+    kept = rows != 0
+    least = _errors(quantizer, rows, levels)
+    for _ in range(_TURNS):
+        moved = _regressed(rows, quantizer.codes(rows, levels), kept, levels)
+        errors = _errors(quantizer, rows, moved)
+        better = errors < least
+        if not bool(better.any()):
+            break
+        least = torch.where(better, errors, least)
+        levels = Levels(*(torch.where(better, new, old) for new, old in zip(moved, levels, strict=True)))
+    return levels
+
+
+def _regressed(rows: Tensor, codes: Tensor, kept: Tensor, levels: Levels) -> Levels:
+    """The line through codes and weights (R, M) of least squares; as before where all codes are alike."""
+    count = kept.sum(1).clamp(min=1)
+    mean_code, mean = ((v * kept).sum(1) / count for v in (codes, rows))
+    far = (codes - mean_code[:, None]) * kept
+    spread, slope = far.square().sum(1), (far * rows).sum(1)
+    usable = (spread > 0) & (slope > 0)
+    scale = torch.where(usable, slope / torch.where(usable, spread, 1.0), levels.scale)
+    return Levels(scale, torch.where(usable, mean / positive(scale) - mean_code, levels.offset))
 
 
 def _span(quantizer: Quantizer, rows: Tensor, levels: Levels) -> Tensor:

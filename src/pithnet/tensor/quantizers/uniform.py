@@ -70,6 +70,10 @@ class Dynamic(Quantizer):
     name: ClassVar[str] = "dynamic"
     symmetric_by_default: ClassVar[bool] = False
 
+    @property
+    def free_offset(self) -> bool:
+        return self.bits > 0 and not self.symmetric
+
     def fit(self, rows: Tensor) -> Levels:
         rows = rows.detach()
         kept, steps = rows != 0, max(self.count - 1, 1)
