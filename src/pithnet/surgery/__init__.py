@@ -18,6 +18,7 @@ from pithnet.surgery.finalize import Storage, finalize, fold_batchnorm_
 from pithnet.surgery.folding import fold_into_layers_
 from pithnet.surgery.insertion import activation_quantizers, insert_activation_quantizers_
 from pithnet.surgery.parametrizations import PARAMETRIZATIONS, Codebook, Mask, TrainedLevels
+from pithnet.surgery.relus import relu_zeros
 from pithnet.surgery.restore import restore
 from pithnet.surgery.ties import conflicting_tie
 from pithnet.surgery.trainable import parametrize_
@@ -57,6 +58,7 @@ __all__ = [
     "refusals",
     "release",
     "release_all",
+    "relu_zeros",
     "restore",
     "set_codebook",
     "set_fake_quantizer",

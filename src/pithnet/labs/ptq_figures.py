@@ -1,0 +1,95 @@
+"""The figures of `lab ptq`: times as shares of PyTorch eager's, and points lost against float."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pithnet.labs.notebook import Notebook, Row
+from pithnet.labs.pictures import Album
+from pithnet.labs.ptq_rows import group, layers, times
+from pithnet.labs.ptq_schemes import LINEAR
+
+_POINTS = "points against float"
+
+
+def draw_times(book: Notebook, album: Album) -> None:
+    """Bars for each file, by size of batch and number of threads."""
+    rows = times(book)
+    cells = list(dict.fromkeys((r["batch"], r["threads"]) for r in rows))
+    named = list(dict.fromkeys((r["file"], r["runtime"]) for r in rows))
+    shares = {(r["file"], r["batch"], r["threads"]): 100 * r["share_of_eager"] for r in rows}
+    series = {
+        file.rpartition(".")[0].replace("-", " ") + (f" ({runtime})" if file.endswith(".pt") else ""): [
+            shares[file, *cell] for cell in cells
+        ]
+        for file, runtime in named
+    }
+    groups = [f"batch {batch}, {threads} thread{'s' * (threads > 1)}" for batch, threads in cells]
+    album.bars("times", groups, series, "% of PyTorch eager's time", "Time of a batch: less is better.")
+
+
+def draw_group(book: Notebook, name: str, album: Album) -> None:
+    """The figure of one comparison of item 3."""
+    if name == "sparsity":
+        found = [layer for layer in layers(book) if layer["zero_share"] is not None]
+        shares = {"zeros": [100 * layer["zero_share"] for layer in found]}
+        album.bars(
+            "zeros-by-layer", [r["name"] for r in found], shares, "%", "Zeros after each layer's ReLU."
+        )
+        spreads = {"range": [layer["spread"] for layer in layers(book)]}
+        caption = "Range of a layer's widest channel over its median channel's."
+        album.bars("range-by-layer", [r["name"] for r in layers(book)], spreads, "times", caption)
+        return
+    rows = group(book, name)
+    if name == "mixed":
+        mixed = {r["what"]: [layer["bits"] for layer in r["layers"]] for r in rows if r["mixed"]}
+        names = [layer["name"] for layer in next(r["layers"] for r in rows if r["mixed"])]
+        album.bars("bits-by-layer", names, mixed, "bits", "The bits that each layer gets.")
+    _bars(f"points-{name}", rows, name, album)
+
+
+def _bars(name: str, rows: Sequence[Row], by: str, album: Album) -> None:
+    """Points against float: a group for what is alike, a bar for what is compared."""
+    groups = list(dict.fromkeys(_alike(r, by) for r in rows))
+    labels = list(dict.fromkeys(_label(r, by) for r in rows))
+    found = {(_alike(r, by), _label(r, by)): r["difference"] for r in rows}
+    series = {label: [found.get((g, label), float("nan")) for g in groups] for label in labels}
+    album.bars(name, groups, series, _POINTS, "Accuracy lost (below zero) or gained without training.")
+
+
+def _alike(row: Row, by: str) -> str:
+    if by == "observers":
+        return f"{row['activations']}-bit activations"
+    if by == "levels":
+        return f"per {row['granularity']}"
+    if by == "mixed":
+        return f"{row['weights']} bits"
+    if by == "repairs":
+        return f"per {row['granularity']}"
+    weights = f"w{row['weights']}" if row["weights"] else "w float"
+    if by == "activations":
+        return weights
+    bits = weights + (f" a{row['activations']}" if row["activations"] else "")
+    other = row["granularity"] if by == "symmetry" else _sign(row)
+    return f"{bits}, {other}"
+
+
+def _label(row: Row, by: str) -> str:
+    if by == "levels":
+        return {LINEAR: "linear, least error" if row["fit"] == "mse" else "linear, range"}.get(
+            row["levels"], row["levels"]
+        )
+    if by == "activations":
+        return f"{row['activations']}-bit activations" if row["activations"] else "float activations"
+    labels = {
+        "observers": str(row["observer"]),
+        "mixed": "mixed" if row["mixed"] else "uniform",
+        "repairs": row["repair"] or "as rounded",
+        "symmetry": _sign(row),
+        "granularity": f"per {row['granularity']}",
+    }
+    return labels[by]
+
+
+def _sign(row: Row) -> str:
+    return "symmetric" if row["symmetric"] else "asymmetric"
