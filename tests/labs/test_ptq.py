@@ -17,8 +17,9 @@ from pithnet.labs import ptq
 from pithnet.labs.bench import Bench
 from pithnet.labs.notebook import Notebook
 from pithnet.labs.ptq_answers import answers
-from pithnet.labs.ptq_int8 import FORMS
-from pithnet.labs.ptq_schemes import CODEBOOK, HOUSE, POWERS, Scheme, comparisons, schemes
+from pithnet.labs.ptq_comparisons import comparisons, schemes
+from pithnet.labs.ptq_files import FORMS
+from pithnet.labs.ptq_schemes import CODEBOOK, HOUSE, POWERS, Scheme
 from pithnet.labs.ptq_source import DYNAMIC, FLOAT, RESNET, STATIC, VGG, published_columns
 from pithnet.run.progress import Quiet
 from pithnet.surgery import fold_into_layers_, weighted_layers

@@ -11,10 +11,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from pithnet.labs.ptq_int8 import exported, sized, timed
+from pithnet.labs.ptq_int8 import exported, timed
 from pithnet.labs.ptq_items import PtqLab
 from pithnet.labs.ptq_page import write_results
 from pithnet.labs.ptq_settings import FULL, QUICK
+from pithnet.labs.ptq_sizes import sized
 from pithnet.labs.start import chosen_items, open_lab
 from pithnet.run.progress import Quiet
 
@@ -78,7 +79,7 @@ def run(
         exported(lab)
         timed(lab)
         if settings.imagenet:
-            sized(lab)
+            sized(book)
     if "3" in wanted:
         lab.simulated()
     write_results(book)

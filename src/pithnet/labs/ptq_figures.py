@@ -10,6 +10,15 @@ from pithnet.labs.ptq_rows import group, layers, times
 from pithnet.labs.ptq_schemes import LINEAR
 
 _POINTS = "points against float"
+_CAPTIONS = {
+    "granularity": "A step per tensor or per channel: accuracy without training.",
+    "symmetry": "Symmetric or asymmetric weights: accuracy without training.",
+    "observers": "Observers of activations, weights of 8 bits: accuracy without training.",
+    "levels": "Kinds of levels, weights of 4 bits: accuracy without training.",
+    "mixed": "As many bits everywhere or mixed: accuracy without training.",
+    "activations": "Activations of 8 and 4 bits, or float: accuracy without training.",
+    "repairs": "Repairs, weights of 4 bits: accuracy without training.",
+}
 
 
 def draw_times(book: Notebook, album: Album) -> None:
@@ -42,7 +51,7 @@ def draw_group(book: Notebook, name: str, album: Album) -> None:
         return
     rows = group(book, name)
     if name == "mixed":
-        mixed = {r["what"]: [layer["bits"] for layer in r["layers"]] for r in rows if r["mixed"]}
+        mixed = {f"{r['weights']} on average": [x["bits"] for x in r["layers"]] for r in rows if r["mixed"]}
         names = [layer["name"] for layer in next(r["layers"] for r in rows if r["mixed"])]
         album.bars("bits-by-layer", names, mixed, "bits", "The bits that each layer gets.")
     _bars(f"points-{name}", rows, name, album)
@@ -54,7 +63,7 @@ def _bars(name: str, rows: Sequence[Row], by: str, album: Album) -> None:
     labels = list(dict.fromkeys(_label(r, by) for r in rows))
     found = {(_alike(r, by), _label(r, by)): r["difference"] for r in rows}
     series = {label: [found.get((g, label), float("nan")) for g in groups] for label in labels}
-    album.bars(name, groups, series, _POINTS, "Accuracy lost (below zero) or gained without training.")
+    album.bars(name, groups, series, _POINTS, _CAPTIONS[by])
 
 
 def _alike(row: Row, by: str) -> str:
@@ -66,19 +75,18 @@ def _alike(row: Row, by: str) -> str:
         return f"{row['weights']} bits"
     if by == "repairs":
         return f"per {row['granularity']}"
-    weights = f"w{row['weights']}" if row["weights"] else "w float"
+    weights = f"weights {row['weights'] or 'float'}"
     if by == "activations":
         return weights
-    bits = weights + (f" a{row['activations']}" if row["activations"] else "")
+    bits = weights + (f", activations {row['activations']}" if row["activations"] else "")
     other = row["granularity"] if by == "symmetry" else _sign(row)
     return f"{bits}, {other}"
 
 
 def _label(row: Row, by: str) -> str:
     if by == "levels":
-        return {LINEAR: "linear, least error" if row["fit"] == "mse" else "linear, range"}.get(
-            row["levels"], row["levels"]
-        )
+        linear = "linear, least error" if row["fit"] == "mse" else "linear, range"
+        return linear if row["levels"] == LINEAR else str(row["levels"])
     if by == "activations":
         return f"{row['activations']}-bit activations" if row["activations"] else "float activations"
     labels = {

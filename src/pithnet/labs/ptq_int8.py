@@ -2,61 +2,26 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from pithnet import zoo
-from pithnet.deploy import (
-    OnnxNetwork,
-    agreement,
-    dynamic_int8,
-    export_onnx,
-    operators,
-    static_int8,
-    with_stored_biases,
-)
+from pithnet.deploy import OnnxNetwork, agreement, operators
 from pithnet.labs.notebook import Row
+from pithnet.labs.ptq_files import FORMS, Form, size_columns, write
 from pithnet.labs.ptq_items import PtqLab, linear_columns
-from pithnet.labs.ptq_schemes import HOUSE, SOURCE, Scheme
-from pithnet.labs.ptq_source import DYNAMIC, FLOAT, STATIC, published_columns
+from pithnet.labs.ptq_source import published_columns
 from pithnet.labs.training import accuracy_columns
 from pithnet.learn import evaluate
-from pithnet.passes import quantize
 from pithnet.run.bench import bench, where
 from pithnet.run.export import agreement_columns
 from pithnet.run.onnx_facts import OnnxFacts
 from pithnet.run.settings import BenchSettings
 from pithnet.run.train import save_checkpoint
 
-IMAGENET = "vgg16-imagenet"
-_RANDOM_IMAGES = 4
 _WORK = {"convolution": "convolutions", "addition": "additions", "linear layer": "linear_layers"}
-
-
-class Form(NamedTuple):
-    """A file: its name in the table, its kind, and the scheme where it is static int8."""
-
-    what: str
-    kind: str
-    scheme: Scheme | None = None
-
-    @property
-    def file(self) -> str:
-        return self.what.replace(",", "").replace(" ", "-") + ".onnx"
-
-
-FORMS = (
-    Form(FLOAT, FLOAT),
-    Form(f"{STATIC}, per channel", STATIC, HOUSE),
-    Form(f"{STATIC}, per tensor", STATIC, SOURCE),
-    Form(DYNAMIC, DYNAMIC),
-)
 
 
 def exported(lab: PtqLab) -> None:
@@ -90,12 +55,6 @@ def _bench(lab: PtqLab) -> list[dict[str, Any]]:
     return rows
 
 
-def sized(lab: PtqLab) -> None:
-    """Sizes of the source's VGG-16, whose weights and images are random here: they do not change its size."""
-    for form in (FORMS[0], FORMS[1], FORMS[3]):
-        lab.book.row("2", f"{IMAGENET}, {form.kind}", partial(_sized, form))
-
-
 def _folder(lab: PtqLab) -> Path:
     return lab.book.out / "models"
 
@@ -103,7 +62,7 @@ def _folder(lab: PtqLab) -> Path:
 def _exported(lab: PtqLab, form: Form) -> Row:
     path = _folder(lab) / form.file
     facts = OnnxFacts((lab.bench.architecture, {}), lab.bench.normalization, form.kind).to_metadata()
-    expected = _write(
+    expected = write(
         form, lab.start, lab.images, path, facts, lambda s: s.apply(lab.folded, lab.images).model
     )
     measured = evaluate(OnnxNetwork(path), lab.bench.test_batches())
@@ -113,37 +72,13 @@ def _exported(lab: PtqLab, form: Form) -> Row:
         "kind": form.kind,
         "network": lab.bench.architecture,
         "file": path.name,
-        **_size_columns(path),
+        **size_columns(path),
         **accuracy_columns(measured, lab.float_correct),
         **_operator_columns(path),
         **agreement_columns(agreement(path, expected, compared)),
         **linear_columns(lab.start),
         **published_columns(lab.bench.architecture, form.kind),
     }
-
-
-def _write(
-    form: Form,
-    model: nn.Module,
-    images: Tensor,
-    path: Path,
-    facts: dict[str, str],
-    simulate: Callable[[Scheme], nn.Module],
-) -> nn.Module:
-    """Writes the file; returns the model that it should answer as."""
-    shape, lowered, expected = tuple(images.shape[1:]), model, model
-    if form.scheme is not None:
-        expected = simulate(form.scheme)
-        lowered = static_int8(expected).model
-    elif form.kind == DYNAMIC:
-        lowered = dynamic_int8(model).model
-    export_onnx(lowered, shape, path, facts)
-    return with_stored_biases(expected, path) if form.scheme else expected
-
-
-def _size_columns(path: Path) -> Row:
-    size = path.stat().st_size
-    return {"bytes": size, "mib": size / 2**20}
 
 
 def _operator_columns(path: Path) -> Row:
@@ -160,20 +95,3 @@ def _time_columns(row: dict[str, Any]) -> Row:
     low, high = row["ms_middle_half"]
     kept = ("file", "runtime", "precision", "batch", "threads", "ms", "rounds", "share_of_eager")
     return {key: row[key] for key in (*kept, "share_of_float32")} | {"ms_low": low, "ms_high": high}
-
-
-def _sized(form: Form) -> Row:
-    torch.manual_seed(0)
-    model = zoo.build(IMAGENET).eval().requires_grad_(False)
-    images = torch.randn(_RANDOM_IMAGES, *zoo.input_shape(IMAGENET))
-
-    def simulate(scheme: Scheme) -> nn.Module:
-        quantize(model, scheme.weights, activations=scheme.activations, calibrate=images)
-        return model
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / form.file
-        _write(form, model, images, path, {}, simulate)
-        row = {"kind": form.kind, "network": IMAGENET, **_size_columns(path)}
-    note = "random weights" + (f", calibrated on {_RANDOM_IMAGES} random images" if form.scheme else "")
-    return {**row, "note": note, **linear_columns(model), **published_columns(IMAGENET, form.kind)}

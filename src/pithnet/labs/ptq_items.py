@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from pithnet.labs.bench import Bench
 from pithnet.labs.notebook import Notebook, Row
-from pithnet.labs.ptq_schemes import Scheme, Simulated, comparisons, schemes
+from pithnet.labs.ptq_comparisons import comparisons, schemes
+from pithnet.labs.ptq_schemes import Scheme, Simulated
 from pithnet.labs.ptq_settings import Settings
 from pithnet.labs.training import accuracy_columns, rival_columns, train
 from pithnet.learn import evaluate

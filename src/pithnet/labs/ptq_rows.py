@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pithnet.labs.notebook import Notebook, Row
-from pithnet.labs.ptq_schemes import comparisons
+from pithnet.labs.ptq_comparisons import comparisons
 from pithnet.labs.ptq_source import FLOAT, STATIC
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.phrases import Answer, brief, percent, score
+from pithnet.labs.ptq_comparisons import PLAIN
 from pithnet.labs.ptq_rows import group, layers
-from pithnet.labs.ptq_schemes import LINEAR, PLAIN
+from pithnet.labs.ptq_schemes import LINEAR
 
 RIVAL = "rival_difference"
 
