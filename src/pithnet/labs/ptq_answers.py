@@ -36,7 +36,8 @@ def _static(book: Notebook) -> str:
     base, parts = float_file(book), []
     for row in [r for r in files(book) if r["kind"] == STATIC]:
         parts.append(
-            f"{row['what']}: {row['mib']:.2f} MiB of {base['mib']:.2f}, {base['bytes'] / row['bytes']:.2f} "
+            f"{row['what'].capitalize()}: {row['mib']:.2f} MiB of {base['mib']:.2f}, "
+            f"{base['bytes'] / row['bytes']:.2f} "
             f"times smaller; {percent(row['accuracy'])}, {difference(row)} against float"
             f"{_times(book, row) if row is static_file(book) else ''}"
         )
@@ -45,15 +46,15 @@ def _static(book: Notebook) -> str:
 
 
 def _times(book: Notebook, row: Row) -> str:
-    """'; 20.1 % of eager's time and 55.0 % of the same runtime's float32 (batches of 1, 1 thread), ...'"""
-    listed = [
-        f"{100 * t['share_of_eager']:.1f} % of PyTorch eager's time and {100 * t['share_of_float32']:.1f} % "
-        "of "
-        f"ONNX Runtime's float32 ({where(t['batch'], t['threads'])})"
-        for t in times(book)
-        if t["file"] == row["file"]
-    ]
-    return f"; {', '.join(listed)}" if listed else ""
+    """'; 20.1 / 25.0 % of PyTorch eager's time and ... (batches of 1, 1 thread / batches of 64, 1 thread)'"""
+    mine = [t for t in times(book) if t["file"] == row["file"]]
+    if not mine:
+        return ""
+    eager, runtime = (
+        " / ".join(f"{100 * t[key]:.1f}" for t in mine) for key in ("share_of_eager", "share_of_float32")
+    )
+    cells = " / ".join(where(t["batch"], t["threads"]) for t in mine)
+    return f"; {eager} % of PyTorch eager's time and {runtime} % of ONNX Runtime's float32 ({cells})"
 
 
 def _kernels(row: Row) -> str:

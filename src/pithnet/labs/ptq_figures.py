@@ -28,7 +28,7 @@ def draw_times(book: Notebook, album: Album) -> None:
     named = list(dict.fromkeys((r["file"], r["runtime"]) for r in rows))
     shares = {(r["file"], r["batch"], r["threads"]): 100 * r["share_of_eager"] for r in rows}
     series = {
-        file.rpartition(".")[0].replace("-", " ") + (f" ({runtime})" if file.endswith(".pt") else ""): [
+        file.rpartition(".")[0].replace("-", " ") + (f" ({runtime})" if file.startswith("float32") else ""): [
             shares[file, *cell] for cell in cells
         ]
         for file, runtime in named
