@@ -11,12 +11,12 @@ from pithnet.labs.ptq_schemes import LINEAR
 
 _POINTS = "points against float"
 _CAPTIONS = {
-    "granularity": "A step per tensor or per channel: accuracy without training.",
-    "symmetry": "Symmetric or asymmetric weights: accuracy without training.",
+    "granularity": "A step per tensor or per channel (W8A8: bits of weights, activations).",
+    "symmetry": "Symmetric or asymmetric weights (W8A8: bits of weights, activations).",
     "observers": "Observers of activations, weights of 8 bits: accuracy without training.",
     "levels": "Kinds of levels, weights of 4 bits: accuracy without training.",
     "mixed": "As many bits everywhere or mixed: accuracy without training.",
-    "activations": "Activations of 8 and 4 bits, or float: accuracy without training.",
+    "activations": "Activations of 8 and 4 bits, or float (W8: weights of 8 bits).",
     "repairs": "Repairs, weights of 4 bits: accuracy without training.",
 }
 
@@ -75,10 +75,10 @@ def _alike(row: Row, by: str) -> str:
         return f"{row['weights']} bits"
     if by == "repairs":
         return f"per {row['granularity']}"
-    weights = f"weights {row['weights'] or 'float'}"
+    weights = f"W{row['weights']}" if row["weights"] else "W float"
     if by == "activations":
         return weights
-    bits = weights + (f", activations {row['activations']}" if row["activations"] else "")
+    bits = weights + (f"A{row['activations']}" if row["activations"] else "")
     other = row["granularity"] if by == "symmetry" else _sign(row)
     return f"{bits}, {other}"
 
