@@ -253,6 +253,7 @@ def lab(
     quick: bool = False,
     resume: bool = False,
     seed: int = 0,
+    model: str | None = None,
     precision: str = "float32",
     items: str | None = None,
     epochs: int | None = None,
@@ -260,7 +261,7 @@ def lab(
     """Run one of the field's classic experiments: tables, plots and a page.
 
     Args:
-        name: linear, fixed-point, pruning or deep-compression.
+        name: linear, fixed-point, pruning, deep-compression or ptq.
         out: a folder for results.json, tables, plots and index.html.
         data: cifar10 or digits.
         data_root: where the images are.
@@ -268,6 +269,7 @@ def lab(
         quick: bundled digits and few epochs, under a minute.
         resume: keep the finished rows in --out and go on.
         seed: of all that is random.
+        model: the network of lab ptq: vgg16 (the default), resnet18, resnet20, ...
         precision: of the trainings: float32, bf16, or auto: bf16 where it is faster.
         items: those to measure, such as 2,5; all without it.
         epochs: of every training but the baseline's, where the lab's own number takes too long.
@@ -280,7 +282,7 @@ def lab(
     options: dict[str, Any] = {"data": data, "data_root": data_root, "weights": weights}
     options |= {"quick": quick, "resume": resume, "seed": seed}
     special: dict[str, Any] = {"precision": None if precision == "float32" else precision}
-    special |= {"items": items, "epochs": epochs}
+    special |= {"items": items, "epochs": epochs, "model": model}
     for option, value in special.items():
         if value is not None and option not in signature(run).parameters:
             raise PithError(f"lab {name} has no --{option}; leave it out")

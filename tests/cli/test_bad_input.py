@@ -74,6 +74,8 @@ def weights(trained: Path) -> Path:
         (["lab", "linear", "--out", "OUT", "--items", "1"], "lab linear has no --items; leave it out"),
         (["lab", "linear", "--out", "OUT", "--precision", "bf16"], "lab linear has no --precision"),
         (["lab", "deep-compression", "--out", "OUT", "--items", "1"], "deep-compression has no --items"),
+        (["lab", "pruning", "--out", "OUT", "--model", "vgg16"], "lab pruning has no --model; leave it out"),
+        (["lab", "ptq", "--out", "OUT", "--epochs", "3"], "lab ptq has no --epochs; leave it out"),
         (["lab", "pruning", "--quick", "--out", "OUT", "--items", "1,9"], "this lab has no item '9'"),
         (
             ["lab", "fixed-point", "--quick", "--out", "OUT", "--items", "0"],

@@ -26,6 +26,7 @@ TRAINED = {
     "pruning": ["precision", "items", "epochs"],
     "fixed-point": ["precision", "items", "epochs"],
     "deep-compression": ["precision"],
+    "ptq": ["model", "precision", "items"],
 }
 TRAINING = asdict(Training(epochs=1, lr=0.1))
 
@@ -47,7 +48,7 @@ def opened(out: Path, **changed: Any) -> tuple[Notebook, Bench]:
 
 
 def test_every_lab_is_run_the_same_way() -> None:
-    assert list(LABS) == ["linear", "fixed-point", "pruning", "deep-compression"]
+    assert list(LABS) == ["linear", "fixed-point", "pruning", "deep-compression", "ptq"]
     for name, module in LABS.items():
         run = importlib.import_module(module).run
         assert list(inspect.signature(run).parameters) == [*OPTIONS, *TRAINED.get(name, []), "progress"]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from pithnet.deploy.runtimes import Floats, Runner
 
@@ -39,8 +40,17 @@ def time_in_turn(contenders: Sequence[Contender], batch: int, threads: int, seco
     """Times every contender in every round, for about `seconds` in all but at least MIN_ROUNDS rounds.
 
     A round takes them in random order; it calls each once untimed (caches and threads wake), then often
-    enough to fill a slice of 20 ms. The numbers of a batch are normal, seeded.
+    enough to fill a slice of 20 ms. The numbers of a batch are normal, seeded. Afterwards the process has as
+    many threads of PyTorch as before.
     """
+    own_threads = torch.get_num_threads()
+    try:
+        return _in_turn(contenders, batch, threads, seconds)
+    finally:
+        torch.set_num_threads(own_threads)
+
+
+def _in_turn(contenders: Sequence[Contender], batch: int, threads: int, seconds: float) -> list[Timing]:
     rng = np.random.default_rng(0)
     inputs = {c.shape: rng.standard_normal((batch, *c.shape), dtype=np.float32) for c in contenders}
     runners = [c.runner(threads) for c in contenders]

@@ -14,7 +14,15 @@ from pithnet.data import Batches, Normalization
 from pithnet.errors import DataError, nearest
 from pithnet.labs.notebook import Row
 from pithnet.learn import cached_teacher_logits, resolve_precision
-from pithnet.run.inputs import TEST_BATCH, Images, load_images, load_network, normalization_of
+from pithnet.run.inputs import (
+    TEST_BATCH,
+    Images,
+    check_architecture,
+    check_fit,
+    load_images,
+    load_network,
+    normalization_of,
+)
 from pithnet.run.settings import DataSettings
 
 ARCHITECTURES = {"cifar10": "resnet20", "digits": "digits-cnn"}
@@ -46,20 +54,25 @@ class Bench:
         batch_size: int,
         seed: int,
         precision: str = "float32",
+        architecture: str | None = None,
     ) -> Bench:
-        """Loads the data, and resolves the precision "auto".
+        """Loads the data, and resolves the precision "auto". architecture: of the zoo; the data's where None.
 
-        Raises DataError where the labs have no network for it, and as `load_images` and `resolve_precision`.
+        Raises DataError where the labs have no network for it, ModelError for an architecture that does not
+        take its images, and as `load_images` and `resolve_precision`.
         """
         if data not in ARCHITECTURES:
             raise DataError(f"the labs do not run on {data!r}.{nearest(data, ARCHITECTURES)}")
         settings = DataSettings(data=data, data_root=None if data_root is None else str(data_root))
         images = load_images(settings, train=True, seed=seed)
         normalization = normalization_of(settings, weights)
-        bench = cls(ARCHITECTURES[data], images, normalization, batch_size, seed, weights)
+        name = check_architecture(architecture or ARCHITECTURES[data])
+        bench = cls(name, images, normalization, batch_size, seed, weights)
+        model = bench.model()
+        check_fit(model, images, normalization, name)
         x = next(iter(bench.training_batches(augment=False)))[0]
         assert x is not None
-        return replace(bench, precision=resolve_precision(precision, bench.model(), x))
+        return replace(bench, precision=resolve_precision(precision, model, x))
 
     def model(self) -> nn.Module:
         """The network in eval mode, with the checkpoint's weights or seeded fresh ones."""
@@ -88,14 +101,15 @@ class Bench:
         return Batches(held_out, TEST_BATCH, self.normalization)
 
     def calibration_images(self, count: int) -> Tensor:
-        """So many training images as they are, (count, ...), or all there are, none of `choice_batches`; no
-        labels.
+        """Random training images as they are, float32 (count, C, H, W), or all there are; without labels.
+
+        None of them is in `choice_batches`.
         """
         assert self.images.train is not None
         rest, _ = self.images.train.split(len(self.images.train) // 10, self.seed)
-        (images, *_), *_ = Batches(rest, count, self.normalization)
-        assert images is not None
-        return images
+        order = torch.randperm(len(rest), generator=torch.Generator().manual_seed(self.seed))
+        batches = Batches(rest.take(order[:count]), TEST_BATCH, self.normalization)
+        return torch.cat([x for x, *_ in batches if x is not None])
 
     def facts(self) -> Row:
         """What results.json says of it; a checkpoint by name and sha256."""

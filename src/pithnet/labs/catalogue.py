@@ -8,4 +8,5 @@ LABS = {
     "fixed-point": "pithnet.labs.fixed_point",
     "pruning": "pithnet.labs.pruning",
     "deep-compression": "pithnet.labs.deep_compression",
+    "ptq": "pithnet.labs.ptq",
 }

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pithnet.labs.fixed_point_repairs import CHOSEN
 from pithnet.labs.fixed_point_schemes import OURS, SOURCE
 from pithnet.labs.notebook import Notebook, Row
-from pithnet.labs.phrases import SETTINGS, Answer, difference, percent
+from pithnet.labs.phrases import SETTINGS, Answer, difference, percent, rivalry, score
 
 SOURCE_UNTUNED = {6: 0.9145, 5: 0.9112, 4: 0.8972, 3: 0.7662, 2: 0.0899}  # the source's table, by bits
 
@@ -65,15 +65,9 @@ def _recovered(book: Notebook) -> str:
     return ". ".join(parts) + "."
 
 
-def _rivalry(row: Row) -> str:
-    """What the row gains over its rival, in points with their interval."""
-    keys = ("difference", "difference_low", "difference_high")
-    return difference({key: row[f"rival_{key}"] for key in keys})
-
-
 def _pruned(book: Notebook) -> str:
     base, *rows = book.of("3")
-    parts = [f"{r['what']}: {percent(r['accuracy'])}, {_rivalry(r)} against unpruned" for r in rows]
+    parts = [f"{r['what']}: {percent(r['accuracy'])}, {rivalry(r)} against unpruned" for r in rows]
     held = sum(r["masks_exact"] for r in rows)
     zeros = (
         "Every pruned weight was exactly zero after every epoch"
@@ -93,8 +87,8 @@ def _symmetric(book: Notebook) -> str:
         kinds["Trained" if "epochs" in row else "Without training"].append(row)
     parts = []
     for kind, rows in kinds.items():
-        listed = "; ".join(f"{r['bits']} bits {percent(r['accuracy'])}, {_rivalry(r)}" for r in rows)
-        parts.append(f"{kind}, symmetric levels against the source's: {listed}. {_score(rows)}")
+        listed = "; ".join(f"{r['bits']} bits {percent(r['accuracy'])}, {rivalry(r)}" for r in rows)
+        parts.append(f"{kind}, symmetric levels against the source's: {listed}. {score(rows)}")
     fewest = min(kinds["Without training"], key=lambda r: int(r["bits"]))
     parts.append(f"At {fewest['bits']} bits the symmetric levels make {fewest['zeros']:,} weights zero.")
     return (
@@ -102,14 +96,6 @@ def _symmetric(book: Notebook) -> str:
         "and need no offset, so that integer kernels are simpler; one of the 2^b is left unused, and where "
         "weights lie to one side more are wasted."
     )
-
-
-def _score(rows: Sequence[Row]) -> str:
-    """In how many of the comparisons the rows are ahead, and in how many the interval leaves no doubt."""
-    ahead = [r for r in rows if r["rival_difference"] > 0]
-    sure = sum(r["rival_difference_low"] > 0 for r in ahead)
-    behind = sum(r["rival_difference_high"] < 0 for r in rows)
-    return f"Ahead in {len(ahead)} of {len(rows)} ({sure} beyond the interval), behind beyond it in {behind}."
 
 
 def _mixed(book: Notebook) -> str:
@@ -163,10 +149,10 @@ def _searched(book: Notebook) -> str:
         bits = [layer["bits"] for layer in row["layers"]]
         parts.append(
             f"{row['what']}: {row['average_bits']:.4f} bits per weight, {min(bits)} to {max(bits)} bits a "
-            f"layer, {percent(row['accuracy'])}, {_rivalry(row)} against {row['rival']}"
+            f"layer, {percent(row['accuracy'])}, {rivalry(row)} against {row['rival']}"
         )
     return (
-        f"{'. '.join(parts)}. {_score(rows)} The search has the first and last layer too, which are float "
+        f"{'. '.join(parts)}. {score(rows)} The search has the first and last layer too, which are float "
         "in the schemes by hand and cost 32 bits a weight there. It looks at the answers on training images, "
         "not at labels."
     )

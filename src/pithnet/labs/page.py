@@ -18,6 +18,12 @@ _SHARES = (
     "accuracy_before",
     "best_over_test_epochs",
     "agreement",
+    "share_of_eager",
+    "share_of_float32",
+    "within_a_step",
+    "zero_share",
+    "source_accuracy",
+    "source_time",
 )
 
 
@@ -36,7 +42,7 @@ def percent_rows(rows: Sequence[Row], columns: Mapping[str, str]) -> list[Row]:
     """Rows as a table shows them: of `columns`, renamed; shares (0 to 1) in percent."""
     return [
         {
-            title: round(100 * row[key], 2) if key in _SHARES else row[key]
+            title: round(100 * row[key], 2) if key in _SHARES and row[key] is not None else row[key]
             for key, title in columns.items()
             if key in row
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pithnet.labs.notebook import Row
@@ -26,3 +27,22 @@ def difference(row: Row) -> str:
     low, high = row["difference_low"], row["difference_high"]
     verdict = ", which this run cannot tell from none" if low <= 0 <= high else ""
     return f"{row['difference']:+.2f} points (95 % interval {low:+.2f} to {high:+.2f}{verdict})"
+
+
+def rivalry(row: Row) -> str:
+    """What the row gains over its rival, in points with their interval."""
+    keys = ("difference", "difference_low", "difference_high")
+    return difference({key: row[f"rival_{key}"] for key in keys})
+
+
+def brief(row: Row, of: str = "difference") -> str:
+    """'-0.60 (-1.47 to +0.27)': points and their 95 % interval."""
+    return f"{row[of]:+.2f} ({row[f'{of}_low']:+.2f} to {row[f'{of}_high']:+.2f})"
+
+
+def score(rows: Sequence[Row]) -> str:
+    """In how many of the comparisons the rows are ahead, and in how many the interval leaves no doubt."""
+    ahead = [r for r in rows if r["rival_difference"] > 0]
+    sure = sum(r["rival_difference_low"] > 0 for r in ahead)
+    behind = sum(r["rival_difference_high"] < 0 for r in rows)
+    return f"Ahead in {len(ahead)} of {len(rows)} ({sure} beyond the interval), behind beyond it in {behind}."

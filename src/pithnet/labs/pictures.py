@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from pithnet.report import Page
 from pithnet.report.figures import axes, lines, panels, pattern, save_png
 
+_LEGEND = 60  # characters of labels that fit under a figure
+
 Points = tuple[Sequence[float], Sequence[float]]
 
 
@@ -46,7 +48,8 @@ class Album:
             interactive.add_bar(x=list(groups), y=list(values), name=label)
         _name_ticks(ax.set_xticks, at, groups)
         if len(series) > 1:
-            drawn.legend(loc="outside lower center", ncols=len(series))  # over bars it would hide them
+            side_by_side = len(series) if sum(map(len, series)) < _LEGEND else 3
+            drawn.legend(loc="outside lower center", ncols=side_by_side)  # over bars it would hide them
         interactive.update_layout(barmode="group", yaxis_title=y)
         self._put(name, drawn, interactive, caption)
 

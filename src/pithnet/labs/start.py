@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pithnet.errors import PithError
-from pithnet.labs.bench import Bench
+from pithnet.labs.bench import ARCHITECTURES, Bench
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.run.hardware import hardware
 from pithnet.run.progress import Quiet
@@ -47,20 +47,27 @@ def open_lab(
     precision: str = "float32",
     items: str | None = None,
     epochs: int | None = None,
+    model: str | None = None,
+    models: Mapping[str, str] = ARCHITECTURES,
 ) -> tuple[Notebook, Bench]:
     """The notebook and the bench of a lab. `quick` is on the bundled digits, and says so if asked for more.
 
-    Raises PithError, DataError and ModelError as `Notebook` and `Bench.open`.
+    model: the architecture asked for; `models`, by data set, has the lab's own. Raises PithError where
+    `quick` does not run it; PithError, DataError and ModelError as `Notebook` and `Bench.open`.
     """
+    if quick and model not in (None, models["digits"]):
+        raise PithError(f"--quick runs {models['digits']} on the bundled digits; leave out --model {model}")
     ignored = quick and data not in (None, "digits")
     if quick or data is None:
         data, data_root = ("digits", None) if quick else ("cifar10", data_root)
     if resume and precision == "auto":
         precision = _earlier_precision(out) or precision
-    bench = Bench.open(data, data_root, weights, batch_size, seed, precision)
+    network = model or models.get(data)
+    bench = Bench.open(data, data_root, weights, batch_size, seed, precision, network)
     options = {
         "--data": None if quick else data,
         "--data-root": data_root,
+        "--model": model,
         "--weights": weights,
         "--seed": seed or None,
         "--precision": bench.precision if bench.precision != "float32" else None,

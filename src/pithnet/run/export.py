@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pithnet import data as sources
 from pithnet.data import ArrayData, Batches
 from pithnet.deploy import (
+    Agreement,
     agreement,
     dynamic_int8,
     export_onnx,
@@ -121,7 +122,7 @@ def _result(
     batches: Sequence[Tensor],
     weights_in_float: Sequence[str],
 ) -> dict[str, Any]:
-    found, same = operators(to), agreement(to, model, batches)
+    found = operators(to)
     return {
         "file": str(to),
         "architecture": opened.architecture[0],
@@ -134,11 +135,18 @@ def _result(
         "int8": {kind: found.int8(kind) for kind in found.float_names},
         "in_float": found.float_names if precision != "float32" else {},
         "codebooks_in_float": list(weights_in_float),
-        "max_difference": same.max_difference,
-        "step": same.step,
-        "within_a_step": same.within_a_step,
-        "same_class": [same.same, same.n],
+        **agreement_columns(agreement(to, model, batches)),
         "int8_instructions": has_int8_instructions(),
+    }
+
+
+def agreement_columns(found: Agreement) -> dict[str, Any]:
+    """What results say of a file's agreement with the model it was made from."""
+    return {
+        "max_difference": found.max_difference,
+        "step": found.step,
+        "within_a_step": found.within_a_step,
+        "same_class": [found.same, found.n],
     }
 
 

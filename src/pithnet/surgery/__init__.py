@@ -19,6 +19,7 @@ from pithnet.surgery.folding import fold_into_layers_
 from pithnet.surgery.insertion import activation_quantizers, insert_activation_quantizers_
 from pithnet.surgery.modes import evaluating
 from pithnet.surgery.parametrizations import PARAMETRIZATIONS, Codebook, Mask, TrainedLevels
+from pithnet.surgery.relus import relu_zeros
 from pithnet.surgery.restore import restore
 from pithnet.surgery.ties import conflicting_tie
 from pithnet.surgery.trainable import parametrize_
@@ -59,6 +60,7 @@ __all__ = [
     "refusals",
     "release",
     "release_all",
+    "relu_zeros",
     "restore",
     "set_codebook",
     "set_fake_quantizer",

@@ -94,10 +94,15 @@ def _needs_one(node: fx.Node, model: nn.Module) -> bool:
     if node.op in ("output", "get_attr"):
         return False
     ends = _users(node, model)
-    if ends and all(_is(user, model, _RELU, _RELUS, _RELU_METHODS) for user in ends):
+    if ends and all(is_relu(user, model) for user in ends):
         return False
     answers = all(user.op == "output" for user in ends)
     return not (answers and isinstance(module_of(node, model), nn.Linear))
+
+
+def is_relu(node: fx.Node, model: nn.Module) -> bool:
+    """Whether a node of the model's graph clips at zero."""
+    return _is(node, model, _RELU, _RELUS, _RELU_METHODS)
 
 
 def _users(node: fx.Node, model: nn.Module) -> list[fx.Node]:

@@ -1,0 +1,48 @@
+"""How much `lab ptq` looks at, and how it trains a network where it is given none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pithnet.learn import Training
+
+
+@dataclass(frozen=True)
+class Settings:
+    """calibration, sensitivity: training images, without labels, for ranges and repairs, and for the choice
+    of bits. compared: test images on which files are compared with their simulation. seconds: of timing for
+    each size of batch and number of threads (1 and all where none are named). imagenet: whether the sizes of
+    VGG-16 for ImageNet are measured. widths: bits that mixed precision chooses from.
+    """
+
+    baseline: Training
+    batch_size: int
+    calibration: int
+    sensitivity: int
+    compared: int
+    seconds: float
+    imagenet: bool
+    batches: tuple[int, ...] = (1, 64)
+    threads: tuple[int, ...] = ()
+    widths: tuple[int, ...] = (2, 3, 4, 5, 6, 8)
+
+
+FULL = Settings(
+    baseline=Training(epochs=15, lr=0.1, warmup=0.2),
+    batch_size=128,
+    calibration=512,
+    sensitivity=256,
+    compared=1000,
+    seconds=10.0,
+    imagenet=True,
+)
+QUICK = Settings(
+    baseline=Training(epochs=6, lr=0.2),
+    batch_size=64,
+    calibration=256,
+    sensitivity=128,
+    compared=500,
+    seconds=0.1,
+    imagenet=False,
+    threads=(1,),
+)
