@@ -61,6 +61,12 @@ def sweep(folder: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
+def sweep_file(path: Path) -> None:
+    """Removes what killed processes were writing of that file alone; nobody may be writing it now."""
+    for left in list(path.parent.glob(f".{path.name}-*{_SUFFIX}")):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 def not_written(path: Path, error: OSError, then: str = "or choose another folder") -> PithError:
     """What to tell a user whose file could not be written."""
     remedy = "make the folder writable" if error.errno in _CLOSED else "free some space"

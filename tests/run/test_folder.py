@@ -62,6 +62,14 @@ def test_opening_removes_what_a_killed_process_was_writing(folder: RunFolder) ->
     ]
 
 
+def test_starting_anew_removes_what_a_killed_start_was_writing_and_nothing_else(tmp_path: Path) -> None:
+    for left in (".settings.json-ab.part", ".other.json-ab.part"):
+        (tmp_path / left).mkdir()
+        (tmp_path / left / "half").write_bytes(b"x")
+    RunFolder.create(tmp_path, {"seed": 1})
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".other.json-ab.part", "settings.json"]
+
+
 def test_what_cannot_be_written_says_how_to_go_on(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     def closed(*_: object) -> None:
         raise OSError(30, "Read-only file system")

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from pithnet.atomic import make_folder, not_written, sweep, write_atomic
+from pithnet.atomic import make_folder, not_written, sweep, sweep_file, write_atomic
 from pithnet.errors import PithError
 
 __all__ = ["RunFolder", "write_atomic"]
@@ -37,8 +37,9 @@ class RunFolder:
             )
         make_folder(path)
         # settings.json comes last: the folder holds a run from then on, and whatever a killed process left
-        # before is no more than rubbish.
+        # before is no more than rubbish, removed here of these files only: other runs may lie below `path`.
         for name, data in {**(files or {}), "settings.json": _json(settings)}.items():
+            sweep_file(path / name)
             write_atomic(path / name, data)
         return cls(path)
 
