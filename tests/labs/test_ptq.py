@@ -224,6 +224,15 @@ def test_page_tables_and_plots(out: Path, results: dict[str, Any], book: Noteboo
     assert len(read_csv(out / "item2-times.csv")) == len([r for r in results["rows"] if "ms" in r])
 
 
+def test_a_comparison_is_shown_when_all_of_it_is_measured(
+    results: dict[str, Any], book: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_out = Scheme(4, repair="equalized", granularity="tensor").what
+    monkeypatch.setattr(book, "rows", [r for r in results["rows"] if r["what"] != left_out])
+    shown = [a.item.removeprefix("3 ") for a in answers(book) if a.item.startswith("3")]
+    assert shown == [name for name in (*comparisons(), "sparsity") if name != "repairs"]
+
+
 def test_an_item_can_be_measured_alone(out: Path, tmp_path: Path) -> None:
     baseline = torch.load(out / "state" / "baseline.pt", weights_only=True)["model"]
     torch.save(baseline, tmp_path / "weights.pt")

@@ -10,7 +10,7 @@ from pithnet.labs.phrases import Answer
 from pithnet.labs.pictures import Album
 from pithnet.labs.ptq_answers import answers
 from pithnet.labs.ptq_figures import draw_group, draw_times
-from pithnet.labs.ptq_rows import files, group, layers, sizes, times
+from pithnet.labs.ptq_rows import files, group, layers, measured_groups, sizes, times
 from pithnet.report import Page
 
 _TITLES = {
@@ -72,11 +72,10 @@ def write_results(book: Notebook) -> None:
     write_tables(book, "0", columns, page, "95 % Wilson intervals.")
     if book.of("2"):
         _files(book, page, album, said)
-    for name, title in _TITLES.items():
-        if book.of("3"):
-            page.section(title)
-            _compared(book, name, page, album)
-            write_answers(page, said, f"3 {name}")
+    for name in measured_groups(book):
+        page.section(_TITLES[name])
+        _compared(book, name, page, album)
+        write_answers(page, said, f"3 {name}")
     write_facts(book, page, said)
     page.write(book.out / "index.html")
 

@@ -22,6 +22,13 @@ def sizes(book: Notebook) -> list[Row]:
     return [r for r in book.of("2") if "note" in r]
 
 
+def measured_groups(book: Notebook) -> list[str]:
+    """Item 3: the comparisons of which every scheme has been measured, and "sparsity" where that has been."""
+    known = {r["what"] for r in book.of("3")}
+    found = [name for name, all_ in comparisons().items() if {e.scheme.what for e in all_} <= known]
+    return found + (["sparsity"] if layers(book) else [])
+
+
 def group(book: Notebook, name: str) -> list[Row]:
     """Item 3: the schemes of one comparison in its order, each with its rival there."""
     return [_with_rival(row, name) for row in _ordered(book, name) if name in row["groups"]]

@@ -7,17 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.phrases import Answer, brief, percent, score
 from pithnet.labs.ptq_comparisons import PLAIN
-from pithnet.labs.ptq_rows import group, layers
+from pithnet.labs.ptq_rows import group, layers, measured_groups
 from pithnet.labs.ptq_schemes import LINEAR
 
 RIVAL = "rival_difference"
 
 
 def scheme_answers(book: Notebook) -> list[Answer]:
-    """In the order of the page, of "3 NAME" each; none where item 3 has not been measured."""
-    if not book.of("3"):
-        return []
-    return [Answer(f"3 {name}", question, answer(book)) for name, (question, answer) in _ASKED.items()]
+    """In the order of the page, of "3 NAME" each; those whose comparisons have been measured."""
+    known = measured_groups(book)
+    return [Answer(f"3 {name}", ask, answer(book)) for name, (ask, answer) in _ASKED.items() if name in known]
 
 
 def _granularity(book: Notebook) -> str:
