@@ -15,10 +15,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from pithnet import artifact, zoo
+from pithnet.coding import entropy_bits
 from pithnet.passes import quantize
 from pithnet.run.hardware import hardware
 from pithnet.surgery import fake_quantizer, finalize, unquantized_weight, weighted_layers
@@ -34,15 +36,14 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 def order_0_bytes(model: nn.Module) -> float:
-    """What the codes of all layers take by how often each occurs in its layer."""
-    total = 0.0
+    """What the codes of all layers take by how often each, and zero, occurs in its layer."""
+    bits = 0.0
     for _, layer in weighted_layers(model):
-        part = fake_quantizer(layer)
+        part, size = fake_quantizer(layer), layer.weight.numel()
         assert part is not None
-        rows = part.rows(unquantized_weight(layer).detach())
-        counts = part.quantizer.codes(rows, part.levels(rows)).unique(return_counts=True)[1].double()
-        total -= float((counts * (counts / counts.sum()).log2()).sum()) / 8
-    return total
+        counts = part.used_codes(unquantized_weight(layer)).unique(return_counts=True)[1].tolist()
+        bits += size * entropy_bits(np.array([size - sum(counts), *counts]))
+    return bits / 8
 
 
 def measure(start: nn.Module, bits: int, options: dict[str, Any]) -> dict[str, float]:

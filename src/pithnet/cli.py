@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.metadata import version
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
 from pithnet.errors import PithError, nearest
-from pithnet.labs import LABS
+from pithnet.labs import LABS, LabOptions
 from pithnet.run.settings import (
     BenchSettings,
     CompressSettings,
@@ -38,7 +37,7 @@ app = App(
 Data = Annotated[DataSettings, Parameter(name="*")]
 _TYPED: ContextVar[list[str]] = ContextVar("typed")
 _DATA, _TRAIN, _COMPRESS = DataSettings(), TrainSettings(), CompressSettings()
-_EXPORT, _BENCH = ExportSettings(), BenchSettings()
+_EXPORT, _BENCH, _LAB = ExportSettings(), BenchSettings(), LabOptions()
 
 
 @app.command
@@ -243,52 +242,20 @@ def report(run: Path, *, out: Path | None = None) -> None:
 
 
 @app.command
-def lab(
-    name: str,
-    *,
-    out: Path,
-    data: str | None = None,
-    data_root: Path | None = None,
-    weights: Path | None = None,
-    quick: bool = False,
-    resume: bool = False,
-    seed: int = 0,
-    model: str | None = None,
-    precision: str = "float32",
-    items: str | None = None,
-    epochs: int | None = None,
-) -> None:
+def lab(name: str, options: Annotated[LabOptions, Parameter(name="*")] = _LAB, *, out: Path) -> None:
     """Run one of the field's classic experiments: tables, plots and a page.
 
     Args:
         name: linear, fixed-point, pruning, deep-compression or ptq.
         out: a folder for results.json, tables, plots and index.html.
-        data: cifar10 or digits.
-        data_root: where the images are.
-        weights: a checkpoint to start from; without it the lab trains one.
-        quick: bundled digits and few epochs, under a minute.
-        resume: keep the finished rows in --out and go on.
-        seed: of all that is random.
-        model: the network of lab ptq: vgg16 (the default), resnet18, resnet20, ...
-        precision: of the trainings: float32, bf16, or auto: bf16 where it is faster.
-        items: those to measure, such as 2,5; all without it.
-        epochs: of every training but the baseline's, where the lab's own number takes too long.
     """
     from pithnet.run.progress import reporter
 
     if name not in LABS:
         raise PithError(f"unknown lab {name!r}.{nearest(name, LABS)}")
     run = importlib.import_module(LABS[name]).run
-    options: dict[str, Any] = {"data": data, "data_root": data_root, "weights": weights}
-    options |= {"quick": quick, "resume": resume, "seed": seed}
-    special: dict[str, Any] = {"precision": None if precision == "float32" else precision}
-    special |= {"items": items, "epochs": epochs, "model": model}
-    for option, value in special.items():
-        if value is not None and option not in signature(run).parameters:
-            raise PithError(f"lab {name} has no --{option}; leave it out")
-    options |= {option: value for option, value in special.items() if value is not None}
     with _says_how_to_resume("lab", out), reporter() as progress:
-        print(run(out, **options, progress=progress))
+        print(run(out, options, progress=progress))
 
 
 def main(tokens: list[str] | None = None) -> int:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import pithnet.artifact as artifact
-from pithnet.labs import deep_compression
+from pithnet.labs import LabOptions, deep_compression
 from pithnet.labs.deep_compression_answers import answers
 from pithnet.labs.notebook import Notebook
 from pithnet.run.progress import Quiet
@@ -24,7 +24,7 @@ INITS = ["linear", "random", "density", "kmeans++", "optimal"]
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lab") / "deep-compression"
-    assert deep_compression.run(folder, quick=True, progress=Quiet()) == folder / "results.json"
+    assert deep_compression.run(folder, LabOptions(quick=True), progress=Quiet()) == folder / "results.json"
     return folder
 
 
@@ -170,6 +170,6 @@ def test_resume_repeats_no_training(out: Path, results: dict[str, Any]) -> None:
             raise AssertionError(f"{title}: a finished training was repeated")
 
     data = (out / "model.pith").read_bytes()
-    deep_compression.run(out, quick=True, resume=True, progress=NoTraining())
+    deep_compression.run(out, LabOptions(quick=True, resume=True), progress=NoTraining())
     assert read_results(out)["rows"] == results["rows"]
     assert (out / "model.pith").read_bytes() == data

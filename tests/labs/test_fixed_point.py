@@ -11,7 +11,7 @@ import torch
 
 from pithnet import zoo
 from pithnet.errors import ModelError, PithError
-from pithnet.labs import fixed_point
+from pithnet.labs import LabOptions, fixed_point
 from pithnet.labs.fixed_point_answers import answers
 from pithnet.labs.fixed_point_repairs import CHOSEN, MATCHED, PLAIN, WAYS, most_levels
 from pithnet.labs.fixed_point_schemes import Scheme, stages
@@ -30,7 +30,7 @@ WEIGHTS, ENDS = 56_224, 928
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lab") / "fixed-point"
-    assert fixed_point.run(folder, quick=True, progress=Quiet()) == folder / "results.json"
+    assert fixed_point.run(folder, LabOptions(quick=True), progress=Quiet()) == folder / "results.json"
     return folder
 
 
@@ -228,16 +228,16 @@ def test_resuming_with_further_items_adds_their_rows(
     monkeypatch.setattr(fixed_point, "QUICK", few)
     baseline = torch.load(out / "state" / "baseline.pt", weights_only=True)["model"]
     torch.save(baseline, tmp_path / "weights.pt")
-    arguments: dict[str, Any] = {"quick": True, "weights": tmp_path / "weights.pt", "progress": Quiet()}
-    fixed_point.run(tmp_path / "lab", items="1", **arguments)
+    options: dict[str, Any] = {"quick": True, "weights": tmp_path / "weights.pt"}
+    fixed_point.run(tmp_path / "lab", LabOptions(items="1", **options), progress=Quiet())
     first = read_results(tmp_path / "lab")
     assert items(first) == ["0", "1"]
     page = (tmp_path / "lab" / "index.html").read_text()
     assert "1. Without training" in page
     assert "5. Mixed precision by stage" not in page
     with pytest.raises(PithError, match="holds a lab already; add --resume"):
-        fixed_point.run(tmp_path / "lab", items="5", **arguments)
-    fixed_point.run(tmp_path / "lab", items="5", resume=True, **arguments)
+        fixed_point.run(tmp_path / "lab", LabOptions(items="5", **options), progress=Quiet())
+    fixed_point.run(tmp_path / "lab", LabOptions(items="5", resume=True, **options), progress=Quiet())
     second = read_results(tmp_path / "lab")
     assert items(second) == ["0", "1", "5"]
     assert second["rows"][: len(first["rows"])] == first["rows"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pithnet.cli import main
 from pithnet.errors import PithError
-from pithnet.labs import linear, linear_answers, linear_recovery_answers
+from pithnet.labs import LabOptions, linear, linear_answers, linear_recovery_answers
 from pithnet.labs.linear_design import Design, group_strength, universal_strength
 from pithnet.labs.linear_points import DATA, METHODS, Method, Walk, exact_solutions, points
 from pithnet.labs.linear_recovery import entrants, recovery
@@ -274,7 +274,7 @@ def test_resume_keeps_rows_and_says_what_it_does_not_use(
     marked["milliseconds"] = 0.125  # a mark that measuring again would remove
     (out / "results.json").write_text(json.dumps({**results, "rows": kept}))
     notes = Notes()
-    linear.run(out, quick=True, resume=True, data="cifar10", progress=notes)
+    linear.run(out, LabOptions(quick=True, resume=True, data="cifar10"), progress=notes)
     again = read_results(out)
     assert next(r for r in again["rows"] if r["method"] == "mcp")["milliseconds"] == 0.125
     assert rows(again, "random-convergence") == rows(results, "random-convergence")
@@ -285,6 +285,6 @@ def test_resume_keeps_rows_and_says_what_it_does_not_use(
 
 def test_a_folder_of_another_run_is_refused(out: Path) -> None:
     with pytest.raises(PithError, match=r"add --resume, or choose another --out"):
-        linear.run(out, quick=True, progress=Quiet())
+        linear.run(out, LabOptions(quick=True), progress=Quiet())
     with pytest.raises(PithError, match=r"was measured with seeds 0, 1, 2, 3, not 7, 8, 9, 10"):
-        linear.run(out, quick=True, resume=True, seed=7, progress=Quiet())
+        linear.run(out, LabOptions(quick=True, resume=True, seed=7), progress=Quiet())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pithnet.errors import PithError
-from pithnet.labs import pruning
+from pithnet.labs import LabOptions, pruning
 from pithnet.labs.notebook import Notebook
 from pithnet.labs.pruning_answers import answers
 from pithnet.labs.pruning_regularized import MAGNITUDE, methods
@@ -25,7 +25,7 @@ WEIGHTS = sum(SIZES.values())
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lab") / "pruning"
-    assert pruning.run(folder, quick=True, progress=Quiet()) == folder / "results.json"
+    assert pruning.run(folder, LabOptions(quick=True), progress=Quiet()) == folder / "results.json"
     return folder
 
 
@@ -178,7 +178,7 @@ def test_resume_measures_what_is_missing_and_nothing_else(out: Path, results: di
         def batch(self, title: str, done: int, total: int) -> None:
             raise AssertionError("a finished training was repeated")
 
-    pruning.run(out, quick=True, resume=True, progress=NoTraining())
+    pruning.run(out, LabOptions(quick=True, resume=True), progress=NoTraining())
     again = read_results(out)
     assert again["rows"][1]["accuracy"] == 0.123
     assert rows(again, "5") == rows(results, "5")
@@ -187,6 +187,6 @@ def test_resume_measures_what_is_missing_and_nothing_else(out: Path, results: di
 
 def test_a_second_run_into_the_same_folder_is_refused(out: Path) -> None:
     with pytest.raises(PithError, match="add --resume"):
-        pruning.run(out, quick=True, progress=Quiet())
+        pruning.run(out, LabOptions(quick=True), progress=Quiet())
     with pytest.raises(PithError, match="measured with seeds 0, not 1; resume with the same"):
-        pruning.run(out, quick=True, resume=True, seed=1, progress=Quiet())
+        pruning.run(out, LabOptions(quick=True, resume=True, seed=1), progress=Quiet())

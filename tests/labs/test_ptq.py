@@ -13,7 +13,7 @@ from torch import nn
 from pithnet import zoo
 from pithnet.deploy import OnnxSession, operators
 from pithnet.errors import ModelError, PithError
-from pithnet.labs import ptq
+from pithnet.labs import LabOptions, ptq
 from pithnet.labs.bench import Bench
 from pithnet.labs.notebook import Notebook
 from pithnet.labs.ptq_answers import answers
@@ -32,7 +32,7 @@ SIZES = {"conv1": 288, "conv2": 18_432, "conv3": 36_864, "linear": 640}
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lab") / "ptq"
-    assert ptq.run(folder, quick=True, progress=Quiet()) == folder / "results.json"
+    assert ptq.run(folder, LabOptions(quick=True), progress=Quiet()) == folder / "results.json"
     return folder
 
 
@@ -236,13 +236,13 @@ def test_a_comparison_is_shown_when_all_of_it_is_measured(
 def test_an_item_can_be_measured_alone(out: Path, tmp_path: Path) -> None:
     baseline = torch.load(out / "state" / "baseline.pt", weights_only=True)["model"]
     torch.save(baseline, tmp_path / "weights.pt")
-    arguments: dict[str, Any] = {"quick": True, "weights": tmp_path / "weights.pt", "progress": Quiet()}
-    ptq.run(tmp_path / "lab", items="3", **arguments)
+    options: dict[str, Any] = {"quick": True, "weights": tmp_path / "weights.pt"}
+    ptq.run(tmp_path / "lab", LabOptions(items="3", **options), progress=Quiet())
     first = read_results(tmp_path / "lab")
     assert items(first) == ["0", "3"]
     assert not (tmp_path / "lab" / "item2.csv").exists()
     with pytest.raises(PithError, match="holds a lab already; add --resume"):
-        ptq.run(tmp_path / "lab", items="2", **arguments)
+        ptq.run(tmp_path / "lab", LabOptions(items="2", **options), progress=Quiet())
     # The same weights, in another memory format: a sum rounded otherwise may turn an image.
     for what, row in rows(read_results(out), "3").items():
         again = rows(first, "3")[what]
@@ -252,11 +252,11 @@ def test_an_item_can_be_measured_alone(out: Path, tmp_path: Path) -> None:
 def test_what_the_lab_does_not_run_is_refused(tmp_path: Path) -> None:
     where = tmp_path / "out"
     with pytest.raises(PithError, match="--quick runs digits-cnn on the bundled digits; leave out --model"):
-        ptq.run(where, quick=True, model="resnet18", progress=Quiet())
+        ptq.run(where, LabOptions(quick=True, model="resnet18"), progress=Quiet())
     with pytest.raises(ModelError, match="vgg16 does not take the images of digits"):
-        ptq.run(where, data="digits", model="vgg16", progress=Quiet())
+        ptq.run(where, LabOptions(data="digits", model="vgg16"), progress=Quiet())
     with pytest.raises(ModelError, match="Did you mean"):
-        ptq.run(where, data="digits", model="digits-cmm", progress=Quiet())
+        ptq.run(where, LabOptions(data="digits", model="digits-cmm"), progress=Quiet())
     with pytest.raises(PithError, match="this lab has no item '1'; its items are 2, 3"):
-        ptq.run(where, quick=True, items="1", progress=Quiet())
+        ptq.run(where, LabOptions(quick=True, items="1"), progress=Quiet())
     assert not where.exists()

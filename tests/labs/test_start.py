@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import json
 import subprocess
 import sys
@@ -14,20 +13,21 @@ import torch
 
 from pithnet import zoo
 from pithnet.errors import DataError, ModelError, PithError, RecipeError
-from pithnet.labs import LABS, pruning
+from pithnet.labs import LABS, LabOptions, pruning
 from pithnet.labs.bench import Bench
 from pithnet.labs.notebook import Notebook
-from pithnet.labs.start import chosen_items, open_lab
+from pithnet.labs.start import open_lab
 from pithnet.learn import Training
 from pithnet.run.progress import Quiet
 
-OPTIONS = ["out", "data", "data_root", "weights", "quick", "resume", "seed"]
-TRAINED = {
-    "pruning": ["precision", "items", "epochs"],
-    "fixed-point": ["precision", "items", "epochs"],
-    "deep-compression": ["precision"],
-    "ptq": ["model", "precision", "items"],
+TAKES = {
+    "linear": (),
+    "fixed-point": ("precision", "items", "epochs"),
+    "pruning": ("precision", "items", "epochs"),
+    "deep-compression": ("precision",),
+    "ptq": ("model", "precision", "items"),
 }
+ASKED: dict[str, Any] = {"model": "vgg16", "precision": "bf16", "items": "2", "epochs": 3}
 TRAINING = asdict(Training(epochs=1, lr=0.1))
 
 
@@ -42,16 +42,19 @@ class Notes(Quiet):
 def opened(out: Path, **changed: Any) -> tuple[Notebook, Bench]:
     """The quick pruning lab, with trainings among its settings."""
     facts = {"settings": {"tuning": TRAINING, "deep": {"training": TRAINING}}}
-    arguments: dict[str, Any] = {"data": None, "data_root": None, "weights": None, "quick": True, "seed": 0}
-    arguments |= {"resume": False, "progress": Quiet(), "batch_size": 64, "facts": facts}
-    return open_lab("pruning", out, **{**arguments, **changed})
+    progress = changed.pop("progress", Quiet())
+    options = LabOptions(**{"quick": True, **changed})
+    return open_lab("pruning", out, options, batch_size=64, facts=facts, progress=progress)
 
 
-def test_every_lab_is_run_the_same_way() -> None:
-    assert list(LABS) == ["linear", "fixed-point", "pruning", "deep-compression", "ptq"]
-    for name, module in LABS.items():
-        run = importlib.import_module(module).run
-        assert list(inspect.signature(run).parameters) == [*OPTIONS, *TRAINED.get(name, []), "progress"]
+@pytest.mark.parametrize("name", LABS)
+def test_a_lab_refuses_what_it_does_not_take(name: str, tmp_path: Path) -> None:
+    lab = importlib.import_module(LABS[name])
+    assert TAKES[name] == lab.TAKES
+    for option in ASKED.keys() - set(lab.TAKES):
+        with pytest.raises(PithError, match=f"lab {name} has no --{option}; leave it out"):
+            lab.run(tmp_path / "out", LabOptions(quick=True, **{option: ASKED[option]}), progress=Quiet())
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_list_of_labs_needs_no_torch() -> None:
@@ -61,7 +64,7 @@ def test_the_list_of_labs_needs_no_torch() -> None:
 
 def test_data_the_labs_have_no_network_for_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"the labs do not run on 'cifar'\. Did you mean cifar10"):
-        pruning.run(tmp_path / "out", data="cifar", progress=Quiet())
+        pruning.run(tmp_path / "out", LabOptions(data="cifar"), progress=Quiet())
     with pytest.raises(DataError, match="needs --data-root"):
         pruning.run(tmp_path / "out", progress=Quiet())
     assert not (tmp_path / "out").exists()
@@ -70,7 +73,9 @@ def test_data_the_labs_have_no_network_for_is_refused(tmp_path: Path) -> None:
 def test_a_checkpoint_that_does_not_fit_is_refused_by_name(tmp_path: Path) -> None:
     torch.save(zoo.build("digits-cnn", width=8).state_dict(), tmp_path / "narrow.pt")
     with pytest.raises(ModelError, match=r"narrow\.pt does not fit this architecture: conv1.weight"):
-        pruning.run(tmp_path / "out", quick=True, weights=tmp_path / "narrow.pt", progress=Quiet())
+        pruning.run(
+            tmp_path / "out", LabOptions(quick=True, weights=tmp_path / "narrow.pt"), progress=Quiet()
+        )
 
 
 def test_a_checkpoint_is_where_the_lab_starts(tmp_path: Path) -> None:
@@ -100,12 +105,12 @@ def test_quick_says_that_it_does_not_use_the_data_asked_for(tmp_path: Path) -> N
 
 
 def test_the_items_asked_for_are_those_of_the_lab() -> None:
-    assert chosen_items(None, ("1", "2", "3")) == ("1", "2", "3")
-    assert chosen_items("3, 1", ("1", "2", "3")) == ("3", "1")
+    assert LabOptions().chosen(("1", "2", "3")) == ("1", "2", "3")
+    assert LabOptions(items="3, 1").chosen(("1", "2", "3")) == ("3", "1")
     with pytest.raises(PithError, match=r"this lab has no item '4'; its items are 1, 2, 3"):
-        chosen_items("2,4", ("1", "2", "3"))
+        LabOptions(items="2,4").chosen(("1", "2", "3"))
     with pytest.raises(PithError, match=r"this lab has no item ''"):
-        chosen_items("2,", ("1", "2", "3"))
+        LabOptions(items="2,").chosen(("1", "2", "3"))
 
 
 def test_an_unknown_precision_leaves_no_folder(tmp_path: Path) -> None:
@@ -164,4 +169,4 @@ def test_fewer_epochs_are_those_of_every_training_but_the_baselines() -> None:
     assert short.baseline == pruning.FULL.baseline
     assert pruning.FULL.within(None) == pruning.FULL
     with pytest.raises(PithError, match="epochs must be at least 1, got 0"):
-        pruning.run(Path("never"), quick=True, epochs=0, progress=Quiet())
+        pruning.run(Path("never"), LabOptions(quick=True, epochs=0), progress=Quiet())

@@ -113,7 +113,7 @@ def test_least_squares_is_no_worse_than_the_range(name: str, symmetric: bool, bi
     assert bool((errors[1] <= errors[0] * 1.02 + 1e-9).all())
 
 
-@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("bits", range(1, 6))  # above, the search's widths are finer than what is left
 def test_levels_that_may_lie_anywhere_are_the_best_line_through_their_weights(bits: int) -> None:
     quantizer = Dynamic(bits, symmetric=False)
     assert quantizer.free_offset
@@ -126,8 +126,6 @@ def test_levels_that_may_lie_anywhere_are_the_best_line_through_their_weights(bi
     kept = rows != 0
     errors = torch.where(kept, quantizer.nearest(rows, levels) - rows, 0.0)
     codes = quantizer.codes(rows, levels)
-    if bits > 5:
-        return  # the widths of the search are finer than what is left to gain
     # Neither another offset nor another scale helps: the errors know nothing of the codes.
     assert float(errors.mean(1).abs().max()) < 0.02 * float(levels.scale.max())
     assert float((errors * codes).mean(1).abs().max()) < 0.05 * float(levels.scale.max())

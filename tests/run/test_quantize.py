@@ -53,7 +53,8 @@ def events(folder: RunFolder) -> list[dict[str, Any]]:
 def test_zeros_and_levels_hold_through_training_and_in_the_file(quantizer: str, tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run", {})
     result = Compression(problem(), recipe(quantizer=quantizer), folder).run()
-    assert sum(int((layer.weight == 0).sum()) for _, layer in weighted_layers(result.model)) >= 490
+    weights = torch.cat([layer.weight.flatten() for _, layer in weighted_layers(result.model)])
+    assert int((weights == 0).sum()) >= round(0.5 * len(weights))  # masked, and rounded to zero
     assert 2 <= most_levels(result.model) <= 8
     state, _ = artifact.decode(result.data)
     for key, value in artifact.plain_state(result.model).items():

@@ -1,5 +1,6 @@
-"""The classic experiments, one module each: `run(out, ...)` measures, writes tables, plots and a page."""
+"""The classic experiments, one module each: `run(out, options)` measures, writes tables, plots and a page."""
 
 from pithnet.labs.catalogue import LABS
+from pithnet.labs.options import LabOptions
 
-__all__ = ["LABS"]
+__all__ = ["LABS", "LabOptions"]

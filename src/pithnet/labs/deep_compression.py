@@ -20,6 +20,7 @@ from pithnet.labs.bench import Bench
 from pithnet.labs.deep_compression_page import write_results
 from pithnet.labs.entropy_coding import code_rows, layer_codes, total_row
 from pithnet.labs.notebook import Notebook, Row
+from pithnet.labs.options import LabOptions
 from pithnet.labs.sharing import Reference, clustering_columns, most_distinct_values, sharing_columns
 from pithnet.labs.start import open_lab
 from pithnet.labs.training import accuracy_columns, train, training_columns, zeros
@@ -29,6 +30,8 @@ from pithnet.recipe import Recipe, load_recipe
 from pithnet.run.progress import Quiet
 from pithnet.surgery import Storage, finalize, restore
 
+TAKES = ("precision",)
+_DEFAULT = LabOptions()
 INITS = ("linear", "random", "density", "kmeans++", "optimal")
 
 
@@ -58,36 +61,23 @@ def quick_settings(seed: int) -> Settings:
     return Settings(Training(epochs=8, lr=0.2), tune, recipe, init_bits=(3,))
 
 
-def run(
-    out: Path,
-    *,
-    data: str | None = None,
-    data_root: Path | None = None,
-    weights: Path | None = None,
-    quick: bool = False,
-    resume: bool = False,
-    seed: int = 0,
-    precision: str = "float32",
-    progress: Quiet | None = None,
-) -> Path:
+def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = None) -> Path:
     """Measures items 1 to 4; writes results.json (returned), CSVs, PNGs, index.html, model.pith, six files.
 
-    Arguments and errors as `pithnet.labs.pruning.run`; `weights` is the float network to compress.
+    `progress` and errors as `pithnet.labs.pruning.run`.
     """
-    settings = quick_settings(seed) if quick else full_settings(seed)
+    options.check("deep-compression", TAKES)
+    settings = quick_settings(options.seed) if options.quick else full_settings(options.seed)
     recipe = settings.recipe.model_dump(mode="json")
-    epochs: Row = {"baseline": 0 if weights else settings.baseline.epochs, "codebooks": settings.tune.epochs}
+    epochs: Row = {
+        "baseline": 0 if options.weights else settings.baseline.epochs,
+        "codebooks": settings.tune.epochs,
+    }
     epochs |= {"pipeline": [step.train.epochs for step in settings.recipe.steps if step.train]}
     book, bench = open_lab(
         "deep-compression",
         out,
-        data=data,
-        data_root=data_root,
-        weights=weights,
-        quick=quick,
-        resume=resume,
-        seed=seed,
-        precision=precision,
+        options,
         progress=progress,
         batch_size=settings.recipe.batch_size,
         facts={"settings": {**asdict(settings), "recipe": recipe}, "epochs": epochs},

@@ -18,61 +18,33 @@ from pithnet.labs.fixed_point_page import write_results
 from pithnet.labs.fixed_point_repairs import repaired
 from pithnet.labs.fixed_point_search import searched
 from pithnet.labs.fixed_point_settings import FULL, QUICK
-from pithnet.labs.start import checked_epochs, chosen_items, open_lab
+from pithnet.labs.options import LabOptions
+from pithnet.labs.start import open_lab
 from pithnet.run.progress import Quiet
 
 ITEMS = ("1", "2", "3", "4", "5", "6", "7")
+TAKES = ("precision", "items", "epochs")
+_DEFAULT = LabOptions()
 
 
-def run(
-    out: Path,
-    *,
-    data: str | None = None,
-    data_root: Path | None = None,
-    weights: Path | None = None,
-    quick: bool = False,
-    resume: bool = False,
-    seed: int = 0,
-    precision: str = "float32",
-    items: str | None = None,
-    epochs: int | None = None,
-    progress: Quiet | None = None,
-) -> Path:
+def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = None) -> Path:
     """Measures items 1 to 7 and writes results.json (returned), CSV tables, PNGs and index.html into `out`.
 
-    Args:
-        data: "cifar10" (ResNet-20; the default) or "digits" (the bundled digits' CNN).
-        weights: a checkpoint to quantize, None to train the baseline here.
-        quick: on the bundled digits, with few epochs: a minute instead of hours.
-        resume: keep the rows of `out` that are finished, and continue the training that was cut off.
-        precision: "float32", "bf16" or "auto", of the trainings.
-        items: those to measure, as in "2,5"; all of them where None. 3, 4 and 6 train the rows of 2 and 5
-            that they are compared with. The page shows what has been measured.
-        epochs: of every training but the baseline's; the lab's own number where None.
-        progress: what shows the work, as `pithnet.run.progress.reporter()`; plain lines on stderr where None.
-
-    Raises DataError, ModelError for data and weights that cannot be used; PithError for an `out` that cannot,
-    for items that there are not, and for epochs below 1.
+    On ResNet-20, or the bundled digits' CNN. Items 3, 4 and 6 train the rows of 2 and 5 that they are
+    compared with. `progress` and errors as `pithnet.labs.pruning.run`.
     """
-    wanted = chosen_items(items, ITEMS)
-    settings = (QUICK if quick else FULL).within(checked_epochs(epochs))
+    options.check("fixed-point", TAKES)
+    wanted = options.chosen(ITEMS)
+    settings = (QUICK if options.quick else FULL).within(options.epochs)
     lengths = {
-        "baseline": 0 if weights else settings.baseline.epochs,
+        "baseline": 0 if options.weights else settings.baseline.epochs,
         "tuning": settings.tuning.epochs,
         "pruning": settings.pruning.epochs,
     }
     book, bench = open_lab(
         "fixed-point",
         out,
-        data=data,
-        data_root=data_root,
-        weights=weights,
-        quick=quick,
-        resume=resume,
-        seed=seed,
-        precision=precision,
-        items=items,
-        epochs=epochs,
+        options,
         progress=progress,
         batch_size=settings.batch_size,
         facts={"epochs": lengths, "settings": asdict(settings)},

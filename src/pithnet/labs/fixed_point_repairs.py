@@ -31,8 +31,9 @@ from pithnet.surgery import finalize, fold_into_layers_, weighted_layers
 
 @dataclass(frozen=True)
 class Repair:
-    """What is done to the float network `start`: to how many bits, which layers are left float, and with
-    which images, without labels. Each way gives a new network.
+    """What is done to the float network `start`; each way gives a new network.
+
+    bits: of the layers but those in `skip`. images: for calibration, (n, C, H, W), without labels.
     """
 
     start: nn.Module

@@ -7,7 +7,6 @@ zero, what the penalty does to their values, and how fast the solvers are. All i
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,39 +18,31 @@ from pithnet.labs.linear_page import write_results
 from pithnet.labs.linear_points import DATA, METHODS, MU, STEPS, Walk
 from pithnet.labs.linear_recovery import entrants, recovery
 from pithnet.labs.notebook import Notebook, Row
+from pithnet.labs.options import LabOptions
+from pithnet.labs.start import command
 from pithnet.run.hardware import hardware
 from pithnet.run.progress import Quiet
 from pithnet.run.threads import one_thread
 
+TAKES = ()
+_DEFAULT = LabOptions()
 DESIGNS, QUICK_DESIGNS = 20, 4
 _CONVERGENCE = ("subgradient", "ista", "fista", "admm")
 
 
-def run(
-    out: Path,
-    *,
-    data: str | None = None,
-    data_root: Path | None = None,
-    weights: Path | None = None,
-    quick: bool = False,
-    resume: bool = False,
-    seed: int = 0,
-    progress: Quiet | None = None,
-) -> Path:
+def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = None) -> Path:
     """Measures everything and writes results.json (returned), CSV tables, PNGs and index.html into `out`.
 
-    Args:
-        data, data_root, weights: not used, as a note says where they are given; this lab makes its data.
-        quick: 4 random designs instead of 20.
-        resume: keep the rows of `out` that are finished.
-        seed: of the first random design; the others follow.
-        progress: what shows the work, as `pithnet.run.progress.reporter()`; plain lines on stderr where None.
+    It makes its data: a note says so where other data, or weights, are asked for. quick: 4 random designs
+    instead of 20. seed: of the first; the others follow. `progress` as `pithnet.labs.pruning.run`.
 
-    Raises PithError for an `out` that cannot be written or holds another lab.
+    Raises PithError for an `out` that cannot be written or holds another lab, and as `LabOptions`.
     """
-    seeds = list(range(seed, seed + (QUICK_DESIGNS if quick else DESIGNS)))
-    book = Notebook(out, _facts(out, quick, seeds), resume=resume, progress=progress)
-    if (data, data_root, weights) != (None, None, None):
+    options.check("linear", TAKES)
+    designs = QUICK_DESIGNS if options.quick else DESIGNS
+    seeds = list(range(options.seed, options.seed + designs))
+    book = Notebook(out, _facts(out, options, seeds), resume=options.resume, progress=progress)
+    if (options.data, options.data_root, options.weights) != (None, None, None):
         book.progress.note("lab linear makes its own data; --data, --data-root and --weights are not used")
     with one_thread():
         walks = three_points(book)
@@ -60,9 +51,8 @@ def run(
     return book.path
 
 
-def _facts(out: Path, quick: bool, seeds: Sequence[int]) -> Row:
-    command = ["pithnet", "lab", "linear", "--out", str(out), *(["--quick"] if quick else [])]
-    command += ["--seed", str(seeds[0])] if seeds[0] else []
+def _facts(out: Path, options: LabOptions, seeds: Sequence[int]) -> Row:
+    used = LabOptions(quick=options.quick, seed=options.seed)
     settings = {
         "learning_rate": MU,
         "steps": STEPS,
@@ -73,12 +63,12 @@ def _facts(out: Path, quick: bool, seeds: Sequence[int]) -> Row:
     }
     return {
         "lab": "linear",
-        "quick": quick,
+        "quick": options.quick,
         "settings": settings,
         "seeds": list(seeds),
         "epochs": {"steps": STEPS},
         "hardware": hardware(),
-        "command": shlex.join(command),
+        "command": command("linear", out, used),
     }
 
 

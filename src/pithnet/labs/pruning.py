@@ -17,10 +17,11 @@ from torch import nn
 
 from pithnet.labs.bench import Bench
 from pithnet.labs.notebook import Notebook, Row
+from pithnet.labs.options import LabOptions
 from pithnet.labs.pruning_page import write_results
 from pithnet.labs.pruning_regularized import Contest, Penalties
 from pithnet.labs.sparsity import layer_rows, structure
-from pithnet.labs.start import checked_epochs, chosen_items, open_lab
+from pithnet.labs.start import open_lab
 from pithnet.labs.training import (
     Trained,
     accuracy_columns,
@@ -34,6 +35,8 @@ from pithnet.passes import GradualPruning, prune, prune_by_std
 from pithnet.run.progress import Quiet
 
 ITEMS = ("1", "2", "3", "4", "5", "6")
+TAKES = ("precision", "items", "epochs")
+_DEFAULT = LabOptions()
 
 
 @dataclass(frozen=True)
@@ -77,52 +80,27 @@ QUICK = Settings(
 )
 
 
-def run(
-    out: Path,
-    *,
-    data: str | None = None,
-    data_root: Path | None = None,
-    weights: Path | None = None,
-    quick: bool = False,
-    resume: bool = False,
-    seed: int = 0,
-    precision: str = "float32",
-    items: str | None = None,
-    epochs: int | None = None,
-    progress: Quiet | None = None,
-) -> Path:
+def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = None) -> Path:
     """Measures items 1 to 6 and writes results.json (returned), CSV tables, PNGs and index.html into `out`.
 
-    Args:
-        data: "cifar10" (ResNet-20; the default) or "digits" (the bundled digits' CNN).
-        weights: a checkpoint to prune, None to train the baseline here.
-        quick: on the bundled digits, with few epochs: seconds instead of hours.
-        resume: keep the rows of `out` that are finished, and continue the training that was cut off.
-        precision: "float32", "bf16" or "auto", of the trainings.
-        items: those to measure, as in "2,6"; 3 needs 2, 5 needs 4, and all of them where None. The page shows
-            what has been measured.
-        epochs: of every training but the baseline's; the lab's own number where None.
-        progress: what shows the work, as `pithnet.run.progress.reporter()`; plain lines on stderr where None.
+    On ResNet-20, or the bundled digits' CNN. Item 3 needs 2, and 5 needs 4. progress: what shows the work, as
+    `pithnet.run.progress.reporter()`; plain lines on stderr where None.
 
     Raises DataError, ModelError for data and weights that cannot be used; PithError for an `out` that cannot,
-    for items that there are not, and for epochs below 1.
+    and as `LabOptions`.
     """
-    wanted = chosen_items(items, ITEMS)
-    settings = (QUICK if quick else FULL).within(checked_epochs(epochs))
-    lengths = {"baseline": 0 if weights else settings.baseline.epochs, "retraining": settings.retrain.epochs}
+    options.check("pruning", TAKES)
+    wanted = options.chosen(ITEMS)
+    settings = (QUICK if options.quick else FULL).within(options.epochs)
+    lengths = {
+        "baseline": 0 if options.weights else settings.baseline.epochs,
+        "retraining": settings.retrain.epochs,
+    }
     lengths |= {"prunings": settings.prunings, "regularized": settings.penalties.training.epochs}
     book, bench = open_lab(
         "pruning",
         out,
-        data=data,
-        data_root=data_root,
-        weights=weights,
-        quick=quick,
-        resume=resume,
-        seed=seed,
-        precision=precision,
-        items=items,
-        epochs=epochs,
+        options,
         progress=progress,
         batch_size=settings.batch_size,
         facts={"settings": asdict(settings), "epochs": lengths},

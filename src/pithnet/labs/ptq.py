@@ -11,66 +11,40 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+from pithnet.labs.options import LabOptions
 from pithnet.labs.ptq_int8 import exported, timed
 from pithnet.labs.ptq_items import PtqLab
 from pithnet.labs.ptq_page import write_results
 from pithnet.labs.ptq_settings import FULL, QUICK
 from pithnet.labs.ptq_sizes import sized
-from pithnet.labs.start import chosen_items, open_lab
+from pithnet.labs.start import open_lab
 from pithnet.run.progress import Quiet
 
 ITEMS = ("2", "3")
+TAKES = ("model", "precision", "items")
+_DEFAULT = LabOptions()
 MODELS = {"cifar10": "vgg16", "digits": "digits-cnn"}
 
 
-def run(
-    out: Path,
-    *,
-    data: str | None = None,
-    data_root: Path | None = None,
-    weights: Path | None = None,
-    quick: bool = False,
-    resume: bool = False,
-    seed: int = 0,
-    model: str | None = None,
-    precision: str = "float32",
-    items: str | None = None,
-    progress: Quiet | None = None,
-) -> Path:
+def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = None) -> Path:
     """Measures items 2 and 3; writes results.json (returned), CSV tables, PNGs, index.html and ONNX files.
 
-    Args:
-        data: "cifar10" (the default) or "digits" (the bundled ones).
-        weights: a checkpoint of `model`, None to train a baseline here.
-        quick: on the bundled digits: a minute instead of most of an hour.
-        resume: keep the rows of `out` that are finished.
-        model: of the zoo: "vgg16" (the default), "resnet18", "resnet20", ...; "digits-cnn" for digits.
-        precision: "float32", "bf16" or "auto", of the baseline's training; everything is measured in float32.
-        items: those to measure, as in "2"; both where None. To time item 2 again, run it into another `out`.
-        progress: what shows the work, as `pithnet.run.progress.reporter()`; plain lines on stderr where None.
-
-    Raises DataError, ModelError for data, models and weights that cannot be used; PithError for an `out` that
-    cannot, and for items that there are not.
+    Precision is that of the baseline's training: everything is measured in float32. To time item 2 again, run
+    it into another `out`. `progress` and errors as `pithnet.labs.pruning.run`; ModelError also for a network
+    that does not take the images.
     """
-    wanted = chosen_items(items, ITEMS)
-    settings = QUICK if quick else FULL
+    options.check("ptq", TAKES)
+    wanted = options.chosen(ITEMS)
+    settings = QUICK if options.quick else FULL
     book, bench = open_lab(
         "ptq",
         out,
-        data=data,
-        data_root=data_root,
-        weights=weights,
-        quick=quick,
-        resume=resume,
-        seed=seed,
-        precision=precision,
-        items=items,
-        model=model,
+        options,
         models=MODELS,
         progress=progress,
         batch_size=settings.batch_size,
         facts={
-            "epochs": {"baseline": 0 if weights else settings.baseline.epochs},
+            "epochs": {"baseline": 0 if options.weights else settings.baseline.epochs},
             "settings": asdict(settings),
         },
     )

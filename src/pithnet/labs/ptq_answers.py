@@ -37,9 +37,8 @@ def _static(book: Notebook) -> str:
     for row in [r for r in files(book) if r["kind"] == STATIC]:
         parts.append(
             f"{row['what'].capitalize()}: {row['mib']:.2f} MiB of {base['mib']:.2f}, "
-            f"{base['bytes'] / row['bytes']:.2f} "
-            f"times smaller; {percent(row['accuracy'])}, {difference(row)} against float"
-            f"{_times(book, row) if row is static_file(book) else ''}"
+            f"{base['bytes'] / row['bytes']:.2f} times smaller; {percent(row['accuracy'])}, "
+            f"{difference(row)} against float{_times(book, row) if row is static_file(book) else ''}"
         )
     parts += [_kernels(static_file(book)) + _verdict(book) + _published(book, STATIC)]
     return ". ".join(parts)
@@ -67,8 +66,7 @@ def _kernels(row: Row) -> str:
         f"In int8 run {', '.join(counted)}{left}. The file's answers differ from the simulation's by at most "
         f"{row['max_difference'] / row['step']:.2f} steps of 8 bits over the logits' range, "
         f"{100 * row['within_a_step']:.2f} % by no more than one, and name the same class for {same:,} of "
-        f"{n:,} "
-        "test images."
+        f"{n:,} test images."
     )
 
 
@@ -108,16 +106,13 @@ def _dynamic(book: Notebook) -> str:
         whole = next(r for r in sizes(book) if r["kind"] == FLOAT)
         text += (
             f"In the form for ImageNet linear layers hold {percent(large['linear_share'])} of the weights, "
-            "and "
-            f"the file shrinks from {whole['mib']:.2f} to {large['mib']:.2f} MiB. "
+            f"and the file shrinks from {whole['mib']:.2f} to {large['mib']:.2f} MiB. "
         )
     return (
         f"{text.rstrip()}{_published(book, DYNAMIC)} Known beside this run: a convolution uses each weight "
-        "at every "
-        "pixel, so convolutions do nearly all multiplications even where linear layers hold most weights; "
-        "and "
-        "a range that is looked for in every batch costs a pass over the activations, which calibrating once "
-        "saves."
+        "at every pixel, so convolutions do nearly all multiplications even where linear layers hold most "
+        "weights; and a range that is looked for in every batch costs a pass over the activations, which "
+        "calibrating once saves."
     )
 
 
@@ -130,16 +125,12 @@ def _contradictions(book: Notebook) -> str:
     )
     return (
         f"Its text speaks of losses of {text} points, its tables hold {tables}: for VGG-16 static int8 goes "
-        "from "
-        f"{percent(VGG[FLOAT].accuracy)} to {percent(VGG[STATIC].accuracy)}. Its tables let dynamic int8 "
-        "gain "
-        f"{_gain(RESNET):.2f} points and {100 * (1 - RESNET[DYNAMIC].time):.1f} % of the time of a ResNet-18 "
-        "of "
-        "which one linear layer of 512 x 10 weights is quantized, in a file that grows from "
+        f"from {percent(VGG[FLOAT].accuracy)} to {percent(VGG[STATIC].accuracy)}. Its tables let dynamic "
+        f"int8 gain {_gain(RESNET):.2f} points and {100 * (1 - RESNET[DYNAMIC].time):.1f} % of the time of a "
+        "ResNet-18 of which one linear layer of 512 x 10 weights is quantized, in a file that grows from "
         f"{RESNET[FLOAT].mib:.2f} to {RESNET[DYNAMIC].mib:.2f} MiB. Neither can come from that layer: here "
         f"dynamic int8 changes {row['difference']:+.2f} points (95 % interval {row['difference_low']:+.2f} "
-        "to "
-        f"{row['difference_high']:+.2f}) and takes {took}."
+        f"to {row['difference_high']:+.2f}) and takes {took}."
     )
 
 
@@ -152,13 +143,9 @@ def _settings(book: Notebook) -> str:
     s = book.facts["settings"]
     return (
         f"Nothing is trained after the float network. Ranges and repairs come from {s['calibration']:,} "
-        "random "
-        f"training images, bits of mixed precision from {s['sensitivity']:,} of them, without their labels; "
-        "no "
-        "choice is made on test images. BN is multiplied into the layers before it in every row of item 3, "
-        "as "
-        "int8 runtimes compute. Weights span the range from the smallest to the largest unless a row says "
-        "`of least error`; the house's observer is `mse`, a histogram whose range has the least squared "
-        "error, "
-        "which is the source's too. Times are medians of interleaved rounds."
+        f"random training images, bits of mixed precision from {s['sensitivity']:,} of them, without their "
+        "labels; no choice is made on test images. BN is multiplied into the layers before it in every row "
+        "of item 3, as int8 runtimes compute. Weights span the range from the smallest to the largest "
+        "unless a row says `of least error`; the house's observer is `mse`, a histogram whose range has the "
+        "least squared error, which is the source's too. Times are medians of interleaved rounds."
     )

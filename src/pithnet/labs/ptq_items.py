@@ -114,8 +114,10 @@ def linear_columns(model: nn.Module) -> Row:
 
 @torch.no_grad()
 def _error_columns(simulated: Simulated) -> Row:
-    """weight_error: squared error over squared weights, the mean of all layers. step: of activations, the
-    geometric mean of all places, None where they are float.
+    """What rounding changed, as columns.
+
+    weight_error: squared error over squared weights, the mean of all layers. activation_step: the geometric
+    mean of all places, None where activations are float.
     """
     before = dict(weighted_layers(simulated.before))
     errors = []

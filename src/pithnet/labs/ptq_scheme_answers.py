@@ -25,10 +25,9 @@ def _granularity(book: Notebook) -> str:
     return (
         f"A step per tensor against one per channel, in points: {_contest(rows)} With BN folded the widest "
         f"channel of a layer spans up to {widest['spread']:.1f} times the median one's range "
-        f"({widest['name']}), "
-        "and one step has to fit it: "
-        f"{_errors(rows, 'granularity', {'tensor': 'per tensor', 'channel': 'per channel'})}."
-        " Known beside this run: a step per channel costs four bytes for each and no time."
+        f"({widest['name']}), and one step has to fit it: "
+        f"{_errors(rows, 'granularity', {'tensor': 'per tensor', 'channel': 'per channel'})}. Known beside "
+        "this run: a step per channel costs four bytes for each and no time."
     )
 
 
@@ -37,11 +36,10 @@ def _symmetry(book: Notebook) -> str:
     return (
         f"Asymmetric weights against symmetric ones, in points: {_contest(rows)} "
         f"{_errors(rows, 'symmetric', {False: 'asymmetric', True: 'symmetric'}).capitalize()}. Known beside "
-        "this run: "
-        "weights lie about evenly around zero, so an offset gains little more than the one level in 16 that "
-        "symmetric ones leave out, and integer kernels pay for it with a sum over the inputs: int8 files "
-        "hold "
-        "symmetric weights. Activations are never negative after a ReLU; they have a zero point in every row."
+        "this run: weights lie about evenly around zero, so an offset gains little more than the one level "
+        "in 16 that symmetric ones leave out, and integer kernels pay for it with a sum over the inputs: "
+        "int8 files hold symmetric weights. Activations are never negative after a ReLU; they have a zero "
+        "point in every row."
     )
 
 
@@ -68,15 +66,12 @@ def _observers(book: Notebook) -> str:
         best = max(mine, key=lambda r: float(r["accuracy"]))["observer"]
         parts.append(
             f"With {bits}-bit activations {PLAIN} has {percent(plain['accuracy'])}; against it, in points, "
-            f"{told}; "
-            f"ahead is {best}"
+            f"{told}; ahead is {best}"
         )
     return (
         f"{'. '.join(parts)}. {score([r for r in rows if 'rival' in r])} Known beside this run: 256 levels "
-        "are "
-        "enough for almost any range, 16 are not: a narrower range clips a few large activations and tells "
-        "all "
-        "others apart better, until it clips too much."
+        "are enough for almost any range, 16 are not: a narrower range clips a few large activations and "
+        "tells all others apart better, until it clips too much."
     )
 
 
@@ -90,13 +85,10 @@ def _levels(book: Notebook) -> str:
     )
     return (
         f"Against linear levels of least error, in points: {told}. {score(others)} What linear levels of "
-        "least "
-        f"error gain over those that span the range: {fitted}. The squared error over the weights' squares: "
-        f"{errors}. Known beside this run: weights crowd around zero, and so do these levels; but only "
-        "linear "
-        "ones are computed with as integers. A codebook makes a file smaller, not a network faster, and "
-        "powers "
-        "of two need hardware that shifts."
+        f"least error gain over those that span the range: {fitted}. The squared error over the weights' "
+        f"squares: {errors}. Known beside this run: weights crowd around zero, and so do these levels; but "
+        "only linear ones are computed with as integers. A codebook makes a file smaller, not a network "
+        "faster, and powers of two need hardware that shifts."
     )
 
 
@@ -110,15 +102,12 @@ def _mixed(book: Notebook) -> str:
         parts.append(
             f"{row['average_bits']:.3f} bits per weight, {few} to {many} a layer (most in {most}): "
             f"{percent(row['accuracy'])} against {percent(plain['accuracy'])} with {row['weights']} "
-            "everywhere, "
-            f"{brief(row, RIVAL)} points"
+            f"everywhere, {brief(row, RIVAL)} points"
         )
     return (
         f"{'. '.join(parts)}. {score([r for r in rows if 'rival' in r])} Known beside this run: harms of "
-        "layers "
-        "quantized alone are added up, which holds while they are small; layers of few weights cost little "
-        "of "
-        "the budget."
+        "layers quantized alone are added up, which holds while they are small; layers of few weights cost "
+        "little of the budget."
     )
 
 
@@ -128,18 +117,16 @@ def _activations(book: Notebook) -> str:
     paired = ", ".join(f"{_name(r)} {brief(r, RIVAL)}" for r in rows if "rival" in r)
     return (
         f"Against float, in points: {alone}. What quantized activations add to the same weights alone: "
-        f"{paired}. "
-        "Known beside this run: weights alone make a file smaller; integer kernels, and so time, need both."
+        f"{paired}. Known beside this run: weights alone make a file smaller; integer kernels, and so time, "
+        "need both."
     )
 
 
 def _repairs(book: Notebook) -> str:
     return (
         f"Against the same weights as rounded, in points: {_contest(group(book, 'repairs'))} Known beside "
-        "this "
-        "run: equalizing moves range between channels that one step has to serve; correcting biases takes "
-        "out "
-        "the shift of each channel's mean that rounding makes. Neither needs labels or training."
+        "this run: equalizing moves range between channels that one step has to serve; correcting biases "
+        "takes out the shift of each channel's mean that rounding makes. Neither needs labels or training."
     )
 
 
@@ -148,11 +135,10 @@ def _sparsity(book: Notebook) -> str:
     least, most = (pick(found, key=lambda layer: float(layer["zero_share"])) for pick in (min, max))
     mean = sum(layer["zero_share"] for layer in found) / len(found)
     return (
-        f"{percent(mean)} of what ReLUs put out is exactly zero, as the mean of {len(found)} layers: "
-        f"from {percent(least['zero_share'])} after {least['name']} to {percent(most['zero_share'])} after "
+        f"{percent(mean)} of what ReLUs put out is exactly zero, as the mean of {len(found)} layers: from "
+        f"{percent(least['zero_share'])} after {least['name']} to {percent(most['zero_share'])} after "
         f"{most['name']}. Known beside this run: which ones are zero changes with every image, so unlike "
-        "pruned "
-        "weights they are in no file to be left out, and dense kernels multiply them all the same."
+        "pruned weights they are in no file to be left out, and dense kernels multiply them all the same."
     )
 
 

@@ -9,8 +9,10 @@ from pithnet.learn import Training
 
 @dataclass(frozen=True)
 class Settings:
-    """calibration, sensitivity: training images, without labels, for ranges and repairs, and for the choice
-    of bits. compared: test images on which files are compared with their simulation. seconds: of timing for
+    """How many images and seconds the lab spends.
+
+    calibration, sensitivity: training images, without labels, for ranges and repairs, and for the choice of
+    bits. compared: test images on which files are compared with their simulation. seconds: of timing for
     each size of batch and number of threads (1 and all where none are named). imagenet: whether the sizes of
     VGG-16 for ImageNet are measured. widths: bits that mixed precision chooses from.
     """

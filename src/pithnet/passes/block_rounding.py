@@ -1,5 +1,7 @@
-"""Roundings and levels of whole blocks, learned on what the blocks compute: blocks as in BRECQ (Li et al.
-2021, section 3.2), weights free to move by more than one level as in AdaQuant (Hubara et al. 2021, eq. 2).
+"""Roundings and levels of whole blocks, learned on what the blocks compute.
+
+Blocks as in BRECQ (Li et al. 2021, section 3.2), weights free to move by more than one level as in AdaQuant
+(Hubara et al. 2021, eq. 2).
 """
 
 from __future__ import annotations
@@ -38,8 +40,9 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 def reconstruct_blocks(
     model: nn.Module, reference: nn.Module, calibrate: Any, *, steps: int = STEPS, seed: int = 0
 ) -> int:
-    """Moves roundings, levels and BN factors of `model`, in place, block by block, so that each gives what it
-    gives in `reference` again; returns how many blocks.
+    """Moves roundings, levels and BN factors of `model`, in place, so that each block computes as before.
+
+    That is, gives what the block of that name gives in `reference`. Returns how many blocks.
 
     A block is the smallest module, the network itself and containers aside, that holds several layers, as a
     residual block does, or a layer outside of any. Each learns alone, by Adam on the squared difference of
@@ -142,9 +145,7 @@ class _Learned:
         return [{"params": [self.weight], "lr": rate}, {"params": levels, "lr": _RATE}]
 
     def value(self) -> Tensor:
-        """The weight on its levels: straight through to the weight, and to the levels as their codes have
-        it.
-        """
+        """The weight on its levels; gradients go straight to the weight, and to its levels by their codes."""
         rows, quantizer, levels = self.part.rows(self.weight), self.part.quantizer, self.levels
         codes = quantizer.codes(rows, Levels(*(level.detach() for level in levels)))
         rounded = quantizer.values(codes, levels) + (rows - rows.detach())

@@ -25,8 +25,7 @@ def quantize_without_labels(
     steps: int = STEPS,
     seed: int = 0,
 ) -> Record:
-    """Quantizes the weights of all layers, in place, on a few images without labels; the network is not
-    trained.
+    """Quantizes the weights of all layers, in place, on a few images without labels and without training.
 
         images = torch.cat([images for images, _ in itertools.islice(loader, 8)])
         pn.quantize_without_labels(model, 2, images)

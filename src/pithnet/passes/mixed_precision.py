@@ -42,11 +42,10 @@ MEASURES: dict[str, Callable[[Tensor, Tensor], float]] = {"kl": _kl, "mse": _mse
 
 @torch.no_grad()
 def divergence(model: nn.Module, reference: nn.Module, calibrate: Any, measure: str = "kl") -> float:
-    """How far the outputs of a model are from those of `reference` on the images: what to choose by without
-    labels.
+    """How far the outputs of a model are from those of `reference` on the images.
 
-    measure: "kl", of class logits, in nats per image, or "mse", of any outputs. Raises RecipeError for an
-    unknown measure; DataError without images.
+    What to choose by without labels. measure: "kl", of class logits, in nats per image, or "mse", of any
+    outputs. Raises RecipeError for an unknown measure; DataError without images.
     """
     _require_measure(measure)
     return MEASURES[measure](_outputs(model, calibrate), _outputs(reference, calibrate))

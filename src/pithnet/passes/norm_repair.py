@@ -60,9 +60,7 @@ def match_named_norms(model: nn.Module, reference: nn.Module, calibrate: Any, na
 
 
 class _Shift:
-    """Running means of the difference from the reference's BN in mean, and log ratio in variance, over the
-    batches so far.
-    """
+    """How a BN differs from the reference's, in mean and in log variance: the mean of the batches so far."""
 
     def __init__(self, norm: _BatchNorm) -> None:
         assert norm.running_mean is not None

@@ -206,6 +206,5 @@ def _row(name: str, layer: Weighted) -> LayerRecord:
     zeros = int((values == 0).sum())
     if found is None:
         return LayerRecord(name, values.numel(), zeros)
-    rows = found.rows(unquantized_weight(layer).detach())
-    used = found.quantizer.codes(rows, found.levels(rows))[found.rows(values) != 0]
+    used = found.used_codes(unquantized_weight(layer))
     return LayerRecord(name, values.numel(), zeros, used.unique().numel(), bits=found.quantizer.bits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from pithnet.surgery import (
 from pithnet.tensor.quantizers import Levels, from_rows
 from pithnet.tensor.second_order import round_by_hessian
 
-Rounding = Callable[[nn.Module, Tensor, FakeQuantizer, Iterable[Tensor], int], Tensor]
+Rounding = Callable[[nn.Module, Tensor, FakeQuantizer, Iterable[Tensor]], Tensor]
 
 
 def reconstruct(model: nn.Module, calibrate: Any, method: str = "gptq", *, steps: int = STEPS) -> int:
@@ -40,8 +41,9 @@ def reconstruct(model: nn.Module, calibrate: Any, method: str = "gptq", *, steps
     Raises RecipeError for an unknown method; ModelError, before anything is changed, where nothing is
     quantized and for layers other than Conv2d and Linear, by name; DataError without images.
     """
-    if method not in METHODS:
-        raise RecipeError(f"unknown reconstruction {method!r}.{nearest(method, METHODS)}")
+    roundings: dict[str, Rounding] = {"gptq": _gptq, "adaround": partial(_adaround, steps=steps)}
+    if method not in roundings:
+        raise RecipeError(f"unknown reconstruction {method!r}.{nearest(method, roundings)}")
     layers = [(name, layer, fake_quantizer(layer)) for name, layer in weighted_layers(model)]
     quantized = [
         (name, layer, part) for name, layer, part in layers if part is not None and part.quantizer.bits
@@ -55,14 +57,12 @@ def reconstruct(model: nn.Module, calibrate: Any, method: str = "gptq", *, steps
             weight = unquantized_weight(layer)
             part.fix(part.levels(part.rows(weight)))
         inputs = inputs_of(model, _module(layer), calibrate)
-        rounded = METHODS[method](_module(layer), weight, part, inputs, steps)
+        rounded = roundings[method](_module(layer), weight, part, inputs)
         set_latent_weight(layer, rounded)
     return len(quantized)
 
 
-def _gptq(
-    module: nn.Module, weight: Tensor, part: FakeQuantizer, inputs: Iterable[Tensor], steps: int
-) -> Tensor:
+def _gptq(module: nn.Module, weight: Tensor, part: FakeQuantizer, inputs: Iterable[Tensor]) -> Tensor:
     hessian, count = torch.zeros(()), 0
     for x in inputs:
         found = columns(module, x)
@@ -89,9 +89,6 @@ def _adaround(
     module: nn.Module, weight: Tensor, part: FakeQuantizer, inputs: Iterable[Tensor], steps: int
 ) -> Tensor:
     return learn_rounding(module, weight, part, torch.cat(list(inputs)), steps)
-
-
-METHODS: dict[str, Rounding] = {"gptq": _gptq, "adaround": _adaround}
 
 
 def _module(layer: Weighted) -> nn.Module:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pithnet.artifact import check_storable, float32_bytes, plain_state
@@ -16,7 +16,6 @@ from pithnet.coding import entropy_bits
 from pithnet.passes import Regularization, prune, prune_by_std, quantize, share
 from pithnet.recipe import Keep, Recipe, Step
 from pithnet.surgery import (
-    FakeQuantizer,
     Weighted,
     check_usable,
     fake_quantizer,
@@ -114,7 +113,7 @@ def _try(model: nn.Module, step: Step, seed: int) -> list[str]:
 
 def _row(name: str, layer: Weighted, passes: Sequence[str], is_shared: bool, storage: Keep) -> LayerPlan:
     weight, part = layer.weight.detach(), fake_quantizer(layer)
-    symbols = weight[weight != 0] if part is None else _codes(layer, part)
+    symbols = weight[weight != 0] if part is None else part.used_codes(unquantized_weight(layer))
     counts = symbols.unique(return_counts=True)[1]
     size, used = weight.numel(), symbols.numel()
     bits = size * entropy_bits(torch.tensor([size - used, used]).numpy())
@@ -129,12 +128,6 @@ def _row(name: str, layer: Weighted, passes: Sequence[str], is_shared: bool, sto
         bits += used * _BITS[storage.other]
     what = ", ".join(passes) or "as it is"
     return LayerPlan(name, tuple(weight.shape), size, what, size - used, levels, round(bits / 8) + _RECORD)
-
-
-def _codes(layer: Weighted, part: FakeQuantizer) -> Tensor:
-    """Which level each weight that is not zero has in its row."""
-    rows = part.rows(unquantized_weight(layer).detach())
-    return part.quantizer.codes(rows, part.levels(rows))[part.rows(layer.weight.detach()) != 0]
 
 
 def _rest_bytes(model: nn.Module, weights: set[str], storage: Keep) -> int:

@@ -111,6 +111,13 @@ class FakeQuantizer(nn.Module):
         """The weight as rows (R, M) with a scale each."""
         return to_rows(weight, self.granularity, self.group_size)
 
+    @torch.no_grad()
+    def used_codes(self, weight: Tensor) -> Tensor:
+        """Which of its row's levels each weight has that does not become zero, (k,)."""
+        rows = self.rows(weight)
+        levels = self.levels(rows)
+        return self.quantizer.codes(rows, levels)[self.quantizer(rows, levels) != 0]
+
     def forward(self, weight: Tensor) -> Tensor:
         rows = self.rows(weight)
         return from_rows(self.quantizer(rows, self.levels(rows)), weight)

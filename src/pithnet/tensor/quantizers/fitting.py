@@ -25,8 +25,9 @@ def fit_levels(quantizer: Quantizer, rows: Tensor, fit: str = "range") -> Levels
 
 
 def _least_squares(quantizer: Quantizer, rows: Tensor) -> Levels:
-    """The best of 48 widths, from a quarter of the range to all of it, for each row; then, where levels may
-    lie anywhere, the nearest place of least error.
+    """The best of 48 widths for each row, from a quarter of the range to all of it.
+
+    Then, where levels may lie anywhere, the nearest place of least error.
     """
     widest = quantizer.fit(rows)
     if quantizer.learned:

@@ -1,0 +1,63 @@
+"""What a lab can be asked for, as plain data.
+
+No torch here: the command line builds its help from this class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from pithnet.errors import PithError
+
+# Not every lab has these: each says in its TAKES which it does.
+_SPECIAL = ("model", "precision", "items", "epochs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabOptions:
+    """How a lab is run.
+
+    Args:
+        data: cifar10 (the default) or digits (bundled). Lab linear makes its own.
+        data_root: where the images are.
+        weights: a checkpoint to start from; without it the lab trains one.
+        quick: bundled digits and few epochs, under a minute.
+        resume: keep the finished rows in --out and go on, also with a training that was cut off.
+        seed: of all that is random.
+        model: the network of lab ptq: vgg16 (the default), resnet18, resnet20, ...
+        precision: of the trainings: float32, bf16, or auto: bf16 where it is faster.
+        items: those to measure, such as 2,5; all without it. The page shows what has been measured.
+        epochs: of every training but the baseline's, where the lab's own number takes too long.
+    """
+
+    data: str | None = None
+    data_root: Path | None = None
+    weights: Path | None = None
+    quick: bool = False
+    resume: bool = False
+    seed: int = 0
+    model: str | None = None
+    precision: str = "float32"
+    items: str | None = None
+    epochs: int | None = None
+
+    def check(self, lab: str, takes: Collection[str]) -> None:
+        """Raises PithError for an option that this lab does not take, and for epochs below 1."""
+        for field in fields(self):
+            asked = getattr(self, field.name) != field.default
+            if asked and field.name in _SPECIAL and field.name not in takes:
+                raise PithError(f"lab {lab} has no --{field.name}; leave it out")
+        if self.epochs is not None and self.epochs < 1:
+            raise PithError(f"epochs must be at least 1, got {self.epochs}")
+
+    def chosen(self, known: Collection[str]) -> tuple[str, ...]:
+        """The items asked for, all where none are. Raises PithError for one that the lab does not have."""
+        if self.items is None:
+            return tuple(known)
+        chosen = tuple(item.strip() for item in self.items.split(","))
+        for item in chosen:
+            if item not in known:
+                raise PithError(f"this lab has no item {item!r}; its items are {', '.join(known)}")
+        return chosen
