@@ -22,6 +22,16 @@ def items(results: dict[str, Any]) -> list[str]:
     return sorted({row["item"] for row in results["rows"]})
 
 
+def rows(results: dict[str, Any], item: str) -> list[dict[str, Any]]:
+    """The rows of an item, in order."""
+    return [r for r in results["rows"] if r["item"] == item]
+
+
+def named_rows(results: dict[str, Any], item: str) -> dict[str, dict[str, Any]]:
+    """The rows of an item by name."""
+    return {r["what"]: r for r in rows(results, item)}
+
+
 def check_png(path: Path) -> None:
     """A drawing: large enough, and not one colour."""
     pixels = np.asarray(Image.open(path).convert("L"))

@@ -21,7 +21,7 @@ from pithnet.passes import average_bits, quantize
 from pithnet.run.progress import Quiet
 from pithnet.surgery import restore, weighted_layers
 
-from .files import check_page, check_png, items, read_csv, read_results
+from .files import check_page, check_png, items, named_rows, read_csv, read_results
 
 SIZES = {"conv1": 288, "conv2": 18_432, "conv3": 36_864, "linear": 640}
 WEIGHTS, ENDS = 56_224, 928
@@ -42,11 +42,6 @@ def results(out: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def book(out: Path, results: dict[str, Any]) -> Notebook:
     return Notebook(out, {k: v for k, v in results.items() if k != "rows"}, resume=True, progress=Quiet())
-
-
-def rows(results: dict[str, Any], item: str) -> dict[str, dict[str, Any]]:
-    """The rows of an item by name."""
-    return {r["what"]: r for r in results["rows"] if r["item"] == item}
 
 
 def check_trained(row: dict[str, Any]) -> None:
@@ -74,19 +69,19 @@ def test_every_item_has_rows_and_the_run_says_what_it_was(results: dict[str, Any
     assert results["epochs"] == {"baseline": 6, "tuning": 1, "pruning": 2}
     assert results["settings"]["tuning"]["objective"]["distill"] == 0.9
     assert results["command"].startswith("pithnet lab fixed-point --out ")
-    float_row = rows(results, "0")["float"]
+    float_row = named_rows(results, "0")["float"]
     assert float_row["accuracy"] > 0.9
     assert (float_row["average_bits"], float_row["zeros"]) == (32.0, 0)
 
 
 def test_fewer_bits_without_training_lose_more(results: dict[str, Any]) -> None:
-    found = rows(results, "1")
+    found = named_rows(results, "1")
     ways = [(lv, where) for lv in ("source", "ours") for where in ("blocks", "all layers")]
     assert list(found) == [f"{lv}, {b} bits, {where}" for lv, where in ways for b in (6, 4, 2)]
     for row in found.values():
         average = row["bits"] if row["where"] == "all" else blocks_average(row["bits"], row["bits"])
         assert row["average_bits"] == pytest.approx(average, abs=1e-9)
-    reference = rows(results, "0")["float"]["accuracy"]
+    reference = named_rows(results, "0")["float"]["accuracy"]
     for levels, where in ways:
         many, few = (found[f"{levels}, {b} bits, {where}"] for b in (6, 2))
         assert many["accuracy"] > reference - 0.02
@@ -95,7 +90,7 @@ def test_fewer_bits_without_training_lose_more(results: dict[str, Any]) -> None:
 
 
 def test_training_starts_from_the_untrained_rows_and_recovers(results: dict[str, Any]) -> None:
-    found, untrained = rows(results, "2"), rows(results, "1")
+    found, untrained = named_rows(results, "2"), named_rows(results, "1")
     ways = [("ours", "blocks"), ("source", "blocks"), ("ours", "all layers")]
     assert list(found) == [f"{lv}, {b} bits, {where}" for lv, where in ways for b in (4, 2)]
     for what, row in found.items():
@@ -103,13 +98,13 @@ def test_training_starts_from_the_untrained_rows_and_recovers(results: dict[str,
         assert row["accuracy_before"] == untrained[what]["accuracy"]
         assert row["average_bits"] == untrained[what]["average_bits"]
     hard = found["source, 2 bits, blocks"]
-    lost = rows(results, "0")["float"]["accuracy"] - hard["accuracy_before"]
+    lost = named_rows(results, "0")["float"]["accuracy"] - hard["accuracy_before"]
     assert lost > 0.05
     assert hard["accuracy"] > hard["accuracy_before"] + lost / 2
 
 
 def test_zeros_are_intact_at_the_end_of_quantized_training(book: Notebook, results: dict[str, Any]) -> None:
-    found = rows(results, "3")
+    found = named_rows(results, "3")
     base = found.pop("pruned, float")
     assert base["zeros"] == round(0.7 * WEIGHTS)
     pruned = zoo.build("digits-cnn")
@@ -119,7 +114,7 @@ def test_zeros_are_intact_at_the_end_of_quantized_training(book: Notebook, resul
     assert list(found) == [f"{lv}, {b} bits, blocks" for lv in ("ours", "source") for b in (4, 2)]
     for what, row in found.items():
         check_trained(row)
-        check_rival(row, rows(results, "2")[what])
+        check_rival(row, named_rows(results, "2")[what])
         trained = zoo.build("digits-cnn")
         restore(trained, book.load(f"pruned {what}")["model"])  # type: ignore[index]
         assert exactly_zero(trained, places)
@@ -128,19 +123,19 @@ def test_zeros_are_intact_at_the_end_of_quantized_training(book: Notebook, resul
 
 
 def test_symmetric_levels_stand_beside_the_source_s(results: dict[str, Any]) -> None:
-    found = rows(results, "4")
+    found = named_rows(results, "4")
     names = [f"symmetric, {b} bits, blocks" for b in (6, 4, 2)]
     assert list(found) == [*(f"{name}, untuned" for name in names), *names[1:]]
     for what, row in found.items():
         trained = not what.endswith("untuned")
-        check_rival(row, rows(results, "2" if trained else "1")[f"source, {row['bits']} bits, blocks"])
+        check_rival(row, named_rows(results, "2" if trained else "1")[f"source, {row['bits']} bits, blocks"])
         if trained:
             check_trained(row)
             assert row["accuracy_before"] == found[f"{what}, untuned"]["accuracy"]
 
 
 def test_bits_by_stage_are_counted_with_the_float_layers(results: dict[str, Any]) -> None:
-    found = rows(results, "5")
+    found = named_rows(results, "5")
     assert list(found) == [f"{lv}, {{{b}}} bits, blocks" for lv in ("ours", "source") for b in ("4,2", "2,4")]
     for row in found.values():
         check_trained(row)
@@ -148,7 +143,7 @@ def test_bits_by_stage_are_counted_with_the_float_layers(results: dict[str, Any]
 
 
 def test_a_search_spends_no_more_than_the_scheme_by_hand(results: dict[str, Any]) -> None:
-    found, by_hand = rows(results, "6"), rows(results, "5")
+    found, by_hand = named_rows(results, "6"), named_rows(results, "5")
     assert list(found) == [f"searched, <= {blocks_average(*b):.4f} bits" for b in ((4, 2), (2, 4))]
     for row, bits in zip(found.values(), ("4,2", "2,4"), strict=True):
         hand = f"ours, {{{bits}}} bits, blocks"
@@ -162,7 +157,7 @@ def test_a_search_spends_no_more_than_the_scheme_by_hand(results: dict[str, Any]
 
 
 def test_repairs_without_labels_win_back_what_few_levels_lose(results: dict[str, Any]) -> None:
-    found = rows(results, "7")
+    found = named_rows(results, "7")
     ways = [("all layers", tuple(WAYS)), ("blocks", (PLAIN, MATCHED, CHOSEN))]
     names = [f"{way}, {b} bits, {where}" for b in (4, 2) for where, some in ways for way in some]
     assert list(found) == names
@@ -217,7 +212,7 @@ def test_page_tables_and_plots(out: Path, results: dict[str, Any], book: Noteboo
         check_png(out / f"{name}.png")
     assert not (out / "epochs-2.png").exists()  # a single epoch is no curve
     for item in "1234567":
-        assert len(read_csv(out / f"item{item}.csv")) == len(rows(results, item))
+        assert len(read_csv(out / f"item{item}.csv")) == len(named_rows(results, item))
     assert {r["name"] for r in read_csv(out / "item6-layers.csv")} == set(SIZES)
 
 

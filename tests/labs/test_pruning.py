@@ -16,7 +16,7 @@ from pithnet.labs.pruning_regularized import MAGNITUDE, methods
 from pithnet.run.progress import Quiet
 from pithnet.tensor import uniform
 
-from .files import check_page, check_png, items, read_csv, read_results
+from .files import check_page, check_png, items, read_csv, read_results, rows
 
 SIZES = {"conv1": 288, "conv2": 18_432, "conv3": 36_864, "linear": 640}
 WEIGHTS = sum(SIZES.values())
@@ -32,10 +32,6 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def results(out: Path) -> dict[str, Any]:
     return read_results(out)
-
-
-def rows(results: dict[str, Any], item: str) -> list[dict[str, Any]]:
-    return [r for r in results["rows"] if r["item"] == item]
 
 
 def test_every_item_has_rows_and_the_run_says_what_it_was(results: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ from pithnet.labs.ptq_source import DYNAMIC, FLOAT, RESNET, STATIC, VGG, publish
 from pithnet.run.progress import Quiet
 from pithnet.surgery import fold_into_layers_, weighted_layers
 
-from .files import check_page, check_png, items, read_csv, read_results
+from .files import check_page, check_png, items, named_rows, read_csv, read_results
 
 SIZES = {"conv1": 288, "conv2": 18_432, "conv3": 36_864, "linear": 640}
 
@@ -46,11 +46,6 @@ def book(out: Path, results: dict[str, Any]) -> Notebook:
     return Notebook(out, {k: v for k, v in results.items() if k != "rows"}, resume=True, progress=Quiet())
 
 
-def rows(results: dict[str, Any], item: str) -> dict[str, dict[str, Any]]:
-    """The rows of an item by name."""
-    return {r["what"]: r for r in results["rows"] if r["item"] == item}
-
-
 def folded() -> nn.Module:
     torch.manual_seed(0)
     model = zoo.build("digits-cnn").eval()
@@ -63,7 +58,7 @@ def test_every_item_has_rows_and_the_run_says_what_it_was(results: dict[str, Any
     assert results["architecture"] == "digits-cnn"
     assert results["epochs"] == {"baseline": 6}
     assert results["command"].startswith("pithnet lab ptq --out ")
-    base = rows(results, "0")["float"]
+    base = named_rows(results, "0")["float"]
     assert base["accuracy"] > 0.9
     assert (base["weights"], base["linear_share"]) == (sum(SIZES.values()), 640 / sum(SIZES.values()))
 
@@ -71,7 +66,7 @@ def test_every_item_has_rows_and_the_run_says_what_it_was(results: dict[str, Any
 def test_files_have_the_sizes_and_the_int8_operators_of_their_rows(
     out: Path, results: dict[str, Any]
 ) -> None:
-    found = rows(results, "2")
+    found = named_rows(results, "2")
     for form in FORMS:
         row, path = found[form.what], out / "models" / form.file
         assert row["bytes"] == path.stat().st_size == round(row["mib"] * 2**20)
@@ -90,7 +85,7 @@ def test_files_have_the_sizes_and_the_int8_operators_of_their_rows(
 
 
 def test_files_answer_as_their_simulation(out: Path, results: dict[str, Any]) -> None:
-    found, base = rows(results, "2"), rows(results, "0")["float"]
+    found, base = named_rows(results, "2"), named_rows(results, "0")["float"]
     for form in FORMS:
         row = found[form.what]
         assert row["difference"] == pytest.approx(100 * (row["accuracy"] - base["accuracy"]))
@@ -101,7 +96,9 @@ def test_files_answer_as_their_simulation(out: Path, results: dict[str, Any]) ->
     assert found["float32"]["max_difference"] < 1e-4
     assert found["float32"]["accuracy"] == base["accuracy"]
     for what in (f"{STATIC}, per channel", f"{STATIC}, per tensor"):
-        simulated = rows(results, "3")[next(f.scheme.what for f in FORMS if f.what == what and f.scheme)]
+        simulated = named_rows(results, "3")[
+            next(f.scheme.what for f in FORMS if f.what == what and f.scheme)
+        ]
         assert found[what]["accuracy"] == pytest.approx(simulated["accuracy"], abs=2 / 500)
     x = torch.zeros(1, 1, 8, 8).numpy()
     assert OnnxSession(out / "models" / "dynamic-int8.onnx", threads=1)(x).shape == (1, 10)
@@ -125,8 +122,8 @@ def test_times_are_shares_of_the_references_beside_them(results: dict[str, Any])
 
 
 def test_every_scheme_stands_beside_its_rivals(results: dict[str, Any]) -> None:
-    found = rows(results, "3")
-    base = rows(results, "0")["float"]["accuracy"]
+    found = named_rows(results, "3")
+    base = named_rows(results, "0")["float"]["accuracy"]
     assert list(found) == ["the float network's layers", *(s.what for s in schemes())]
     for group, entrants in comparisons().items():
         for scheme, rival in entrants:
@@ -143,7 +140,7 @@ def test_every_scheme_stands_beside_its_rivals(results: dict[str, Any]) -> None:
 
 
 def test_finer_steps_err_less_and_bits_stay_within_their_budget(results: dict[str, Any]) -> None:
-    found = rows(results, "3")
+    found = named_rows(results, "3")
 
     def error(**scheme: Any) -> float:
         return float(found[Scheme(4, **scheme).what]["weight_error"])
@@ -165,7 +162,7 @@ def test_finer_steps_err_less_and_bits_stay_within_their_budget(results: dict[st
 
 
 def test_zeros_of_activations_are_those_of_the_relus(results: dict[str, Any], book: Notebook) -> None:
-    layers = {r["name"]: r for r in rows(results, "3")["the float network's layers"]["layers"]}
+    layers = {r["name"]: r for r in named_rows(results, "3")["the float network's layers"]["layers"]}
     assert list(layers) == list(SIZES)
     assert layers["linear"]["zero_share"] is None
     bench = Bench.open("digits", None, None, 64, 0)
@@ -244,8 +241,8 @@ def test_an_item_can_be_measured_alone(out: Path, tmp_path: Path) -> None:
     with pytest.raises(PithError, match="holds a lab already; add --resume"):
         ptq.run(tmp_path / "lab", LabOptions(items="2", **options), progress=Quiet())
     # The same weights, in another memory format: a sum rounded otherwise may turn an image.
-    for what, row in rows(read_results(out), "3").items():
-        again = rows(first, "3")[what]
+    for what, row in named_rows(read_results(out), "3").items():
+        again = named_rows(first, "3")[what]
         assert again.get("accuracy", 0) == pytest.approx(row.get("accuracy", 0), abs=3 / 500)
 
 

@@ -85,3 +85,15 @@ def test_unwritable_figure_is_one_line(tmp_path: Path) -> None:
     fig, _ = figures.axes("t")
     with pytest.raises(PithError, match="cannot be written"):
         figures.save_png(fig, tmp_path / "none" / "a.png")
+
+
+def test_lines_that_share_a_colour_are_dashed_otherwise_and_whole_places_are_named() -> None:
+    series = {f"line {i}": ([2, 3, 4], [i, i + 1, i]) for i in range(len(figures.COLOURS) + 3)}
+    fig = figures.lines(series)
+    ax = fig.axes[0]
+    styles = {(line.get_color(), line.get_linestyle()) for line in ax.lines}
+    assert len(styles) == len(series)
+    assert list(ax.get_xticks()) == [2, 3, 4]
+    assert ax.get_legend() is None
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == list(series)
+    assert figures.lines({"a": ([0.5, 1], [1, 2]), "b": ([0.5, 1], [2, 1])}).axes[0].get_legend() is not None

@@ -9,11 +9,10 @@ from plotly.subplots import make_subplots
 
 from pithnet.labs.linear_points import METHODS, STEPS, Walk, logarithms
 from pithnet.labs.pictures import Album
-from pithnet.report.figures import COLOURS, axes, panels
+from pithnet.report.figures import COLOURS, DASHES, axes, panels
 
 _FAMILIES = tuple(dict.fromkeys(method.name for method in METHODS))
 # (PNG, interactive): of the parameters of a method, smallest first.
-_DASHES = (("-", "solid"), ("--", "dash"), ("-.", "dashdot"), (":", "dot"))
 _CLOSE = 50  # steps
 _TOP, _PANEL, _BOTTOM = 40, 185, 90  # pixels
 
@@ -97,7 +96,7 @@ def _trace(i: int, values: Sequence[float], shown: bool) -> go.Scatter:
 
 def _style(walk: Walk) -> tuple[str, tuple[str, str]]:
     family = [m for m in METHODS if m.name == walk.method.name]
-    return COLOURS[_FAMILIES.index(walk.method.name)], _DASHES[family.index(walk.method)]
+    return COLOURS[_FAMILIES.index(walk.method.name)], DASHES[family.index(walk.method)]
 
 
 def _short(values: Sequence[float | None]) -> list[float | None]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from pithnet.report import Page
-from pithnet.report.figures import axes, lines, panels, pattern, save_png
+from pithnet.report.figures import COLOURS, axes, dash, lines, panels, pattern, save_png
 
 _LEGEND = 60  # characters of labels that fit under a figure
 
@@ -31,8 +31,9 @@ class Album:
     def lines(self, name: str, series: Mapping[str, Points], x: str, y: str, caption: str) -> None:
         """Points joined in their order, a line a series."""
         interactive = go.Figure()
-        for label, (xs, ys) in series.items():
-            interactive.add_scatter(x=list(xs), y=list(ys), mode="lines+markers", name=label)
+        for i, (label, (xs, ys)) in enumerate(series.items()):
+            style = {"color": COLOURS[i % len(COLOURS)], "dash": dash(i)[1]}
+            interactive.add_scatter(x=list(xs), y=list(ys), mode="lines+markers", name=label, line=style)
         interactive.update_layout(xaxis_title=x, yaxis_title=y)
         self._put(name, lines(series, caption, x, y), interactive, caption)
 

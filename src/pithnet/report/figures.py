@@ -19,6 +19,8 @@ from pithnet.atomic import write_atomic
 from pithnet.errors import PithError
 
 COLOURS = ("#1f6fc4", "#d97706", "#14866d", "#b23b8c", "#8c6f00", "#6554c0", "#76828f", "#c2402f")
+DASHES = (("-", "solid"), ("--", "dash"), ("-.", "dashdot"), (":", "dot"))  # for matplotlib, for plotly
+_TICKS = 12  # whole places on the x-axis that are all named
 _STYLE: dict[Any, Any] = {
     "font.size": 11.0,
     "axes.titlesize": 12.0,
@@ -118,12 +120,23 @@ def lines(
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]], title: str = "", x: str = "", y: str = ""
 ) -> Figure:
     """Lines: name -> (xs, ys), with a marker at each point and a legend where there are several."""
-    fig, ax = axes(title, x, y)
-    for name, (xs, ys) in series.items():
-        ax.plot(xs, ys, marker="o", label=name)
-    if len(series) > 1:
+    many = len(series) > len(COLOURS)
+    fig, ax = axes(title, x, y, (7.0, 4.2 + 0.12 * len(series)) if many else (7.0, 4.2))
+    for i, (name, (xs, ys)) in enumerate(series.items()):
+        ax.plot(xs, ys, marker="o", label=name, color=COLOURS[i % len(COLOURS)], linestyle=dash(i)[0])
+    places = {place for xs, _ in series.values() for place in xs}
+    if len(places) <= _TICKS and all(float(place).is_integer() for place in places):
+        ax.set_xticks(sorted(places))
+    if many:  # over the lines it would hide them
+        fig.legend(loc="outside lower center", ncols=2, fontsize=8)
+    elif len(series) > 1:
         ax.legend(frameon=False)
     return fig
+
+
+def dash(number: int) -> tuple[str, str]:
+    """How the line of that number is drawn, by matplotlib and by plotly: dashed where colours come again."""
+    return DASHES[number // len(COLOURS) % len(DASHES)]
 
 
 def frontier(
