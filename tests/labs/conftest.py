@@ -9,12 +9,13 @@ import torch
 
 from pithnet.labs.bench import Bench
 from pithnet.run.inputs import Images
+from pithnet.run.settings import DataSettings
 
 
 @pytest.fixture
 def small_bench() -> Bench:
     """The digits' CNN on 128 images, measured on 100."""
-    bench = Bench.open("digits", None, None, batch_size=64, seed=0)
+    bench = Bench.open(DataSettings(data="digits"), None, batch_size=64, seed=0)
     assert bench.images.train is not None
     images = Images(
         "digits", bench.images.train.take(torch.arange(128)), bench.images.test.take(torch.arange(100))

@@ -22,6 +22,7 @@ from pithnet.labs.ptq_files import FORMS
 from pithnet.labs.ptq_schemes import CODEBOOK, HOUSE, POWERS, Scheme
 from pithnet.labs.ptq_source import DYNAMIC, FLOAT, RESNET, STATIC, VGG, published_columns
 from pithnet.run.progress import Quiet
+from pithnet.run.settings import DataSettings
 from pithnet.surgery import fold_into_layers_, weighted_layers
 
 from .files import check_page, check_png, items, named_rows, read_csv, read_results
@@ -165,7 +166,7 @@ def test_zeros_of_activations_are_those_of_the_relus(results: dict[str, Any], bo
     layers = {r["name"]: r for r in named_rows(results, "3")["the float network's layers"]["layers"]}
     assert list(layers) == list(SIZES)
     assert layers["linear"]["zero_share"] is None
-    bench = Bench.open("digits", None, None, 64, 0)
+    bench = Bench.open(DataSettings(data="digits"), None, 64, 0)
     model = bench.model()
     model.load_state_dict(book.load("baseline")["model"])  # type: ignore[index]
     images = bench.calibration_images(ptq.QUICK.calibration)

@@ -18,7 +18,9 @@ from pithnet.labs.bench import Bench
 from pithnet.labs.notebook import Notebook
 from pithnet.labs.start import open_lab
 from pithnet.learn import Training
+from pithnet.run import inputs
 from pithnet.run.progress import Quiet
+from pithnet.run.settings import DataSettings
 
 TAKES = {
     "linear": (),
@@ -70,6 +72,14 @@ def test_data_the_labs_have_no_network_for_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_data_can_be_fetched_as_the_message_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+    monkeypatch.setattr(inputs, "download_cifar10", lambda root, progress=None: asked.append(root))
+    with pytest.raises(DataError, match="Add --download to fetch it"):
+        pruning.run(tmp_path / "out", LabOptions(data_root=tmp_path, download=True), progress=Quiet())
+    assert asked == [tmp_path]
+
+
 def test_a_checkpoint_that_does_not_fit_is_refused_by_name(tmp_path: Path) -> None:
     torch.save(zoo.build("digits-cnn", width=8).state_dict(), tmp_path / "narrow.pt")
     with pytest.raises(ModelError, match=r"narrow\.pt does not fit this architecture: conv1.weight"):
@@ -82,14 +92,14 @@ def test_a_checkpoint_is_where_the_lab_starts(tmp_path: Path) -> None:
     torch.manual_seed(5)
     saved = zoo.build("digits-cnn").state_dict()
     torch.save(saved, tmp_path / "weights.pt")
-    bench = Bench.open("digits", None, tmp_path / "weights.pt", 64, 0)
+    bench = Bench.open(DataSettings(data="digits"), tmp_path / "weights.pt", 64, 0)
     assert torch.equal(bench.model().state_dict()["conv2.weight"], saved["conv2.weight"])
     assert bench.facts()["weights"]["file"] == "weights.pt"
     assert len(bench.facts()["weights"]["sha256"]) == 16
 
 
 def test_choices_are_made_on_training_images(tmp_path: Path) -> None:
-    bench = Bench.open("digits", None, None, 64, 0)
+    bench = Bench.open(DataSettings(data="digits"), None, 64, 0)
     chosen = bench.choice_batches().data
     assert len(chosen) == 129
     train = {image.numpy().tobytes() for image in bench.images.train.images}  # type: ignore[union-attr]

@@ -48,23 +48,23 @@ class Bench:
     @classmethod
     def open(
         cls,
-        data: str,
-        data_root: Path | None,
+        settings: DataSettings,
         weights: Path | None,
         batch_size: int,
         seed: int,
         precision: str = "float32",
         architecture: str | None = None,
+        on_download: Callable[[int, int | None], None] | None = None,
     ) -> Bench:
         """Loads the data, and resolves the precision "auto". architecture: of the zoo; the data's where None.
 
         Raises DataError where the labs have no network for it, ModelError for an architecture that does not
         take its images, and as `load_images` and `resolve_precision`.
         """
+        data = settings.name
         if data not in ARCHITECTURES:
             raise DataError(f"the labs do not run on {data!r}.{nearest(data, ARCHITECTURES)}")
-        settings = DataSettings(data=data, data_root=None if data_root is None else str(data_root))
-        images = load_images(settings, train=True, seed=seed)
+        images = load_images(settings, train=True, seed=seed, progress=on_download)
         normalization = normalization_of(settings, weights)
         name = check_architecture(architecture or ARCHITECTURES[data])
         bench = cls(name, images, normalization, batch_size, seed, weights)

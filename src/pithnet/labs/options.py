@@ -22,6 +22,7 @@ class LabOptions:
     Args:
         data: cifar10 (the default) or digits (bundled). Lab linear makes its own.
         data_root: where the images are.
+        download: fetch CIFAR-10 into --data-root where it is missing.
         weights: a checkpoint to start from; without it the lab trains one.
         quick: bundled digits and few epochs, under a minute.
         resume: keep the finished rows in --out and go on, also with a training that was cut off.
@@ -34,6 +35,7 @@ class LabOptions:
 
     data: str | None = None
     data_root: Path | None = None
+    download: bool = False
     weights: Path | None = None
     quick: bool = False
     resume: bool = False

@@ -15,6 +15,7 @@ from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.options import LabOptions
 from pithnet.run.hardware import hardware
 from pithnet.run.progress import Quiet
+from pithnet.run.settings import DataSettings
 
 
 def open_lab(
@@ -40,7 +41,13 @@ def open_lab(
     if o.resume and precision == "auto":
         precision = _earlier_precision(out) or precision
     network = o.model or models.get(data)
-    bench = Bench.open(data, data_root, o.weights, batch_size, o.seed, precision, network)
+    show = progress or Quiet()
+    images = DataSettings(
+        data=data,
+        data_root=None if data_root is None else str(data_root),
+        download=o.download and not o.quick,
+    )
+    bench = Bench.open(images, o.weights, batch_size, o.seed, precision, network, show.download)
     done = replace(o, data=None if o.quick else data, data_root=data_root, precision=bench.precision)
     book = Notebook(
         out,
@@ -77,10 +84,10 @@ def _in_precision(facts: Any, precision: str) -> Any:
 
 
 def command(name: str, out: Path, options: LabOptions) -> str:
-    """What to type for the same lab; what is as without the option, and --resume, are left out."""
+    """What to type for the same lab; what is as without the option is left out, and what was done once."""
     words = ["pithnet", "lab", name, "--out", str(out)]
     for field in fields(options):
         value, option = getattr(options, field.name), f"--{field.name.replace('_', '-')}"
-        if value != field.default and field.name != "resume":
+        if value != field.default and field.name not in ("resume", "download"):
             words += [option] if value is True else [option, str(value)]
     return shlex.join(words)
