@@ -23,7 +23,7 @@ from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.options import LabOptions
 from pithnet.labs.sharing import Reference, clustering_columns, most_distinct_values, sharing_columns
 from pithnet.labs.start import open_lab
-from pithnet.labs.training import accuracy_columns, train, training_columns, zeros
+from pithnet.labs.training import accuracy_columns, float_network, train, training_columns, zeros
 from pithnet.learn import Evaluation, Training, evaluate
 from pithnet.passes import share
 from pithnet.recipe import Recipe, load_recipe
@@ -97,16 +97,10 @@ class DeepCompressionLab:
 
     def __init__(self, book: Notebook, bench: Bench, settings: Settings) -> None:
         self.book, self.bench, self.settings = book, bench, settings
-        self.float_model, self.float_evaluation = self._float()
+        found = float_network(book, bench, settings.baseline)
+        self.float_model, self.float_evaluation = found.model, found.evaluation
         self.result, self.compressed = pipeline.compress(book, bench, settings.recipe, self.float_model)
         self.pruned = self._pruned()
-
-    def _float(self) -> tuple[nn.Module, Evaluation]:
-        model = self.bench.model()
-        if self.bench.weights is not None:
-            return model, evaluate(model, self.bench.test_batches())
-        trained = train(self.book, self.bench, "baseline", model, self.settings.baseline)
-        return trained.model, trained.evaluation
 
     def _pruned(self) -> nn.Module:
         state = self.book.load(pipeline.PRUNED)

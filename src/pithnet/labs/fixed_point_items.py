@@ -11,7 +11,14 @@ from pithnet.labs.bench import Bench
 from pithnet.labs.fixed_point_schemes import OURS, SOURCE, SYMMETRIC, Scheme, tuned_schemes, untuned_schemes
 from pithnet.labs.fixed_point_settings import Settings
 from pithnet.labs.notebook import Notebook, Row
-from pithnet.labs.training import accuracy_columns, rival_columns, train, training_columns, zeros
+from pithnet.labs.training import (
+    accuracy_columns,
+    float_network,
+    rival_columns,
+    train,
+    training_columns,
+    zeros,
+)
 from pithnet.learn import evaluate
 from pithnet.passes import GradualPruning, average_bits
 from pithnet.surgery import weighted_layers
@@ -22,11 +29,8 @@ class FixedPointLab:
 
     def __init__(self, book: Notebook, bench: Bench, settings: Settings) -> None:
         self.book, self.bench, self.settings = book, bench, settings
-        model = bench.model()
-        if bench.weights is None:
-            model = train(book, bench, "baseline", model, settings.baseline).model
-        self.start = model.eval()
-        self.float = evaluate(self.start, bench.test_batches())
+        found = float_network(book, bench, settings.baseline)
+        self.start, self.float = found.model, found.evaluation
         book.row("0", "float", lambda: accuracy_columns(self.float) | size_columns(self.start))
 
     @cached_property

@@ -26,11 +26,12 @@ from pithnet.labs.training import (
     Trained,
     accuracy_columns,
     difference_columns,
+    float_network,
     train,
     training_columns,
     zeros,
 )
-from pithnet.learn import Evaluation, Training, evaluate
+from pithnet.learn import Training, evaluate
 from pithnet.passes import GradualPruning, prune, prune_by_std
 from pithnet.run.progress import Quiet
 
@@ -147,16 +148,8 @@ class PruningLab:
         self.book, self.bench, self.settings = book, bench, settings
         self.cuts = [Cut("percentile", q) for q in settings.quantiles]
         self.cuts += [Cut("std", s) for s in settings.deviations]
-        self.start, self.float_evaluation, self.start_training = self._baseline()
-
-    def _baseline(self) -> tuple[nn.Module, Evaluation, Row]:
-        model = self.bench.model()
-        if self.bench.weights is not None:
-            return model, evaluate(model, self.bench.test_batches()), {}
-        trained = train(self.book, self.bench, "baseline", model, self.settings.baseline)
-        # Nothing is pruned yet: that zeros stay says nothing here.
-        row = {k: v for k, v in training_columns(trained).items() if not k.startswith(("masks", "zeros"))}
-        return trained.model, trained.evaluation, row
+        self.baseline = float_network(book, bench, settings.baseline)
+        self.start, self.float_evaluation = self.baseline.model, self.baseline.evaluation
 
     def baseline_row(self) -> None:
         parameters = sum(p.numel() for p in self.start.parameters())
@@ -164,9 +157,13 @@ class PruningLab:
         def measure() -> Row:
             row = accuracy_columns(self.float_evaluation)
             row |= {"parameters": parameters, "layers": layer_rows(self.start, self.start)}
-            return row | self.start_training
+            if not self.baseline.history:
+                return row
+            # Nothing is pruned yet: that zeros stay says nothing here.
+            columns = training_columns(self.baseline).items()
+            return row | {k: v for k, v in columns if not k.startswith(("masks", "zeros"))}
 
-        self.book.row("1", "baseline" if self.bench.weights is None else "checkpoint", measure)
+        self.book.row("1", "baseline" if self.baseline.history else "checkpoint", measure)
 
     def one_shot(self) -> None:
         for cut in self.cuts:

@@ -15,7 +15,7 @@ from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.ptq_comparisons import comparisons, schemes
 from pithnet.labs.ptq_schemes import Scheme, Simulated
 from pithnet.labs.ptq_settings import Settings
-from pithnet.labs.training import accuracy_columns, rival_columns, train
+from pithnet.labs.training import accuracy_columns, float_network, rival_columns
 from pithnet.learn import evaluate
 from pithnet.passes import allocate_bits, sensitivity
 from pithnet.surgery import activation_quantizers, fold_into_layers_, relu_zeros, weighted_layers
@@ -26,18 +26,12 @@ class PtqLab:
 
     def __init__(self, book: Notebook, bench: Bench, settings: Settings) -> None:
         self.book, self.bench, self.settings = book, bench, settings
-        model = bench.model()
-        if bench.weights is None:
-            model = train(book, bench, "baseline", model, settings.baseline).model
-        self.start = model.eval().requires_grad_(False)
+        found = float_network(book, bench, settings.baseline)
+        self.start = found.model.requires_grad_(False)
         self.images = bench.calibration_images(settings.calibration)
-        found = book.load("float")
-        if found is None:
-            measured = evaluate(self.start, bench.test_batches())
-            found = {"row": accuracy_columns(measured), "correct": measured.correct}
-            book.save("float", found)
-        self.float_correct: Tensor = found["correct"]
-        columns = found["row"] | {"parameters": sum(p.numel() for p in model.parameters())}
+        self.float_correct = found.evaluation.correct
+        parameters = {"parameters": sum(p.numel() for p in self.start.parameters())}
+        columns = accuracy_columns(found.evaluation) | parameters
         book.row("0", "float", lambda: columns | linear_columns(self.start))
 
     @cached_property

@@ -94,6 +94,18 @@ def train(
     return Trained(model.eval(), evaluation, history)
 
 
+def float_network(book: Notebook, bench: Bench, training: Training) -> Trained:
+    """The network every item begins with: the bench's checkpoint, without history, or one trained here."""
+    model = bench.model()
+    if bench.weights is None:
+        return train(book, bench, "baseline", model, training)
+    saved = book.load("checkpoint")
+    if saved is None:
+        saved = vars(evaluate(model, bench.test_batches()))
+        book.save("checkpoint", saved)
+    return Trained(model, Evaluation(**saved), [])
+
+
 def _epoch_row(
     record: EpochRecord, evaluation: Evaluation, model: nn.Module, places: dict[str, Tensor]
 ) -> Row:
