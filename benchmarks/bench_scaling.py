@@ -13,18 +13,17 @@ they were before pruning, which no coding makes much smaller: the largest file t
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import math
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from memory import measured
 from torch import nn
 
 from pithnet import artifact
@@ -44,22 +43,6 @@ def network(weights: int, most: int) -> nn.Module:
         nn.utils.skip_init(nn.Linear, weights // layers // rows, rows, bias=False) for _ in range(layers)
     ]
     return nn.Sequential(*linears)
-
-
-def status(key: str) -> int:
-    """Bytes of a line of /proc/self/status."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith(key)).split()[1])
-
-
-def measured(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
-    """What `work` gives, its seconds by clock and by processor, and the bytes memory grew by at its peak."""
-    gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before, cpu, start = status("VmRSS"), time.process_time(), time.perf_counter()
-    result = work()
-    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    return result, {"seconds": seconds, "cpu_seconds": cpu, "peak": max(status("VmHWM") - before, 0)}
 
 
 def load(model: nn.Module, path: Path) -> None:
