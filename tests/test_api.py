@@ -87,8 +87,9 @@ def test_a_network_of_the_zoo_is_named_in_the_file(tmp_path: Path) -> None:
     assert (found.architecture, dict(found.arguments)) == ("digits-cnn", {"width": 8})
     assert found.normalization == ((0.3053,), (0.3758,))
     assert found.bytes == result.bytes
+    assert found.dataset == "digits"
     assert pn.load(tmp_path / "run" / "model.pith").conv1.weight.shape == (8, 1, 3, 3)
-    with pytest.raises(pn.PithError, match="holds a run already"):
+    with pytest.raises(pn.PithError, match="holds a run already; choose another `out`"):
         pn.compress(pn.zoo.build("digits-cnn"), recipe=recipe, out=tmp_path / "run")
 
 

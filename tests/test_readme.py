@@ -13,7 +13,7 @@ import torch
 import yaml
 
 import pithnet as pn
-from pithnet.cli import app
+from pithnet.cli import app, main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -27,8 +27,9 @@ def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     torch.save(pn.zoo.build("resnet20").state_dict(), "resnet20.pt")
-    images, labels = torch.randn(8, 3, 32, 32), torch.arange(8)
-    names: dict[str, object] = {"train_loader": [(images, labels)], "val_loader": [(images, labels)]}
+    few = pn.data.ArrayData(torch.randint(256, (8, 3, 32, 32), dtype=torch.uint8), torch.arange(8))
+    monkeypatch.setattr(pn.data, "load", lambda name, root, split: few)
+    names: dict[str, object] = {}
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), names)
     model, record = names["model"], names["record"]
@@ -37,6 +38,7 @@ def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert record.sparsity == pytest.approx(0.8, abs=1e-4)
     assert all(layer.levels is not None and layer.levels <= 16 for layer in record.layers)
     assert (tmp_path / "resnet20.pith").stat().st_size < 60_000
+    assert pn.load("model.pith").architecture == ("resnet20", {})
     assert "deep-compression" in (tmp_path / "report.html").read_text()
 
 
@@ -51,6 +53,29 @@ def test_commands_parse(line: str) -> None:
     command, bound, *_ = app.parse_args(tokens, exit_on_error=False, print_error=False)
     assert command.__name__ == tokens[0]
     assert bound.arguments
+
+
+ON_DIGITS = {
+    "--model resnet20": "--model digits-cnn",
+    "--data cifar10 --data-root DATA": "--data digits",
+    "--recipe deep-compression": "--recipe demo",
+    "--epochs 30": "--epochs 1",
+    "bench int8.onnx": "bench --seconds 0.1 --threads 1 --batch 1 int8.onnx",
+}
+
+
+def test_commands_run_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for line in commands():
+        for cifar10, digits in ON_DIGITS.items():
+            line = " ".join(line.split()).replace(cifar10, digits)
+        tokens = shlex.split(line)[1:]
+        if tokens[0] != "lab":
+            assert main(tokens) == 0, (line, capsys.readouterr().err)
+    for made in ("runs/float/model.pt", "runs/small/model.pith", "runs/small/report.html", "int8.onnx"):
+        assert (tmp_path / made).stat().st_size > 0
 
 
 def test_commands_are_found() -> None:

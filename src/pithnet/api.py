@@ -14,6 +14,7 @@ from torch import nn
 
 from pithnet import artifact
 from pithnet.artifact import Inspection, Metadata
+from pithnet.data import ArrayData
 from pithnet.learn import Evaluation, Loss, Metric, Scores
 from pithnet.recipe import Recipe, load_recipe, to_yaml
 from pithnet.report import publish
@@ -108,7 +109,8 @@ def compress(
             Of scores that are 0 or 1 the intervals are those of shares, of others the normal ones. It is
             called by its function's name.
         teacher: who to learn from where the recipe distils; the float model itself without one.
-        out: a folder that keeps the run: recipe, events, weights, model.pith, results.json.
+        out: a new folder that keeps the run: recipe, events, weights, model.pith, results.json. A run that
+            is stopped starts anew: only the command line's runs can be resumed.
         seed: overrides the recipe's. It decides the order of shuffled DataLoaders, too, and the global random
             numbers are afterwards as they were.
 
@@ -137,7 +139,8 @@ def compress(
 
 def _run(work: Compression, plan: Plan, path: Path) -> CompressionResult:
     recipe_file = {"recipe.yaml": to_yaml(work.recipe).encode()}
-    folder = RunFolder.create(path, {"kind": "api", "recipe": work.recipe.name}, recipe_file)
+    settings = {"kind": "api", "recipe": work.recipe.name}
+    folder = RunFolder.create(path, settings, recipe_file, then="choose another `out`")
     folder.write_json("plan.json", plan.to_json())
     work.folder, work.problem.cache = folder, path / "cache"
     result = work.run()
@@ -149,7 +152,8 @@ def _run(work: Compression, plan: Plan, path: Path) -> CompressionResult:
 
 def inspect(path: str | Path) -> Inspection:
     """Where the bytes of a .pith file went. Raises ArtifactError for one that is missing or damaged."""
-    return artifact.inspect(artifact.read(path))
+    with artifact.naming(path):
+        return artifact.inspect(artifact.read(path))
 
 
 def save(model: nn.Module, path: str | Path) -> None:
@@ -169,4 +173,5 @@ def _metadata(model: nn.Module, train: object, val: object, recipe: Recipe) -> M
     normalization = getattr(val, "normalization", None) or getattr(train, "normalization", None)
     if normalization is not None:
         meta = replace(meta, normalization=(normalization.mean, normalization.std))
-    return meta
+    data = getattr(train if val is None else val, "data", None)
+    return replace(meta, dataset=data.name) if isinstance(data, ArrayData) else meta

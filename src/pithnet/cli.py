@@ -12,7 +12,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import (
+    App,
+    CycloptsError,
+    MissingArgumentError,
+    Parameter,
+    UnknownCommandError,
+    UnusedCliTokensError,
+)
 
 from pithnet.errors import PithError, nearest
 from pithnet.labs import LABS, LabOptions
@@ -156,7 +163,8 @@ def inspect(file: Path, *, json: bool = False) -> None:
     from pithnet import artifact
     from pithnet.run.tables import inspection_lines, inspection_table
 
-    found = artifact.inspect(artifact.read(file))
+    with artifact.naming(file):
+        found = artifact.inspect(artifact.read(file))
     if json:
         print(found.to_json())
     else:
@@ -174,7 +182,8 @@ def unpack(file: Path, *, to: Path) -> None:
     from pithnet import artifact
     from pithnet.run.train import save_checkpoint
 
-    state, _ = artifact.decode(artifact.read(file))
+    with artifact.naming(file):
+        state, _ = artifact.decode(artifact.read(file))
     save_checkpoint(to, state)
     print(f"{len(state)} tensors in {to}")
 
@@ -255,7 +264,7 @@ def lab(name: str, options: Annotated[LabOptions, Parameter(name="*")] = _LAB, *
         raise PithError(f"unknown lab {name!r}.{nearest(name, LABS)}")
     run = importlib.import_module(LABS[name]).run
     with _says_how_to_resume("lab", out), reporter() as progress:
-        print(run(out, options, progress=progress))
+        print(f"results: {run(out, options, progress=progress)}\npage: {out / 'index.html'}")
 
 
 def main(tokens: list[str] | None = None) -> int:
@@ -265,7 +274,7 @@ def main(tokens: list[str] | None = None) -> int:
     try:
         app(typed, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as e:
-        return _fail(f"{' '.join(str(e).split())} See pithnet --help.")
+        return _fail(_usage(e))
     except PithError as e:
         return _fail(str(e))
     except BrokenPipeError:
@@ -277,6 +286,20 @@ def main(tokens: list[str] | None = None) -> int:
         print("stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def _usage(error: CycloptsError) -> str:
+    """What is wrong with the options, in one line, and whose help to read."""
+    tokens, argument = error.unused_tokens or [], error.argument
+    found = " ".join(str(error).split())
+    if isinstance(error, UnknownCommandError):
+        found = f"unknown command {tokens[0]!r}.{nearest(tokens[0], [n for n in app if n[0] != '-'])}"
+    elif isinstance(error, UnusedCliTokensError):
+        found = f"unexpected: {shlex.join(tokens)}."
+    elif isinstance(error, MissingArgumentError) and argument is not None and not argument.tokens:
+        name = argument.name if argument.index is None else argument.name.lstrip("-").upper()
+        found = f"{error.keyword} needs a value." if error.keyword else f"{name} is missing."
+    return f"{found} See {' '.join(['pithnet', *(error.command_chain or ())])} --help."
 
 
 def _fail(message: str) -> int:

@@ -171,10 +171,12 @@ def test_saving_is_atomic_and_leaves_nothing_behind(tmp_path: Path, monkeypatch:
 
 def test_unwritable_places_give_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    for path in (tmp_path / "no" / "folder.pith", tmp_path / "file" / "x.pith", tmp_path):
-        with pytest.raises(
-            ArtifactError, match=r"cannot be written: .*; free some space or choose"
-        ) as caught:
+    for path, message in [
+        (tmp_path / "no" / "folder.pith", f"there is no folder {tmp_path / 'no'}; make it first"),
+        (tmp_path / "file" / "x.pith", r"cannot be written: .*; free some space or choose"),
+        (tmp_path, r"cannot be written: .*; free some space or choose"),
+    ]:
+        with pytest.raises(ArtifactError, match=message) as caught:
             save(path, b"x")
         assert "\n" not in str(caught.value)
 

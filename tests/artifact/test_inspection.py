@@ -44,7 +44,11 @@ def test_rows_say_what_is_in_the_tensors(model: nn.Module) -> None:
     assert rows["bn1.running_var"].coding == "constant"
     assert found.ratio == float32_bytes(state) / len(data)
     assert (found.norm, found.normalization, found.claimed) == ("folded", ((0.5,), (0.25,)), (1797, 1780))
-    assert inspect(encode(trained_like("digits-cnn", width=2))).norm == "statistics"
+    found = inspect(encode(trained_like("digits-cnn", width=2)))
+    assert found.norm == "statistics"
+    head, *lines = str(found).splitlines()
+    assert head.startswith(f"digits-cnn: {found.bytes:,} bytes")
+    assert len(lines) == len(found.tensors)
 
 
 def test_json_has_the_promised_fields(model: nn.Module) -> None:

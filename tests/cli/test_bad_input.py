@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pithnet import zoo
 from pithnet.cli import main
 
 from .conftest import Run
@@ -34,7 +35,6 @@ def weights(trained: Path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["frobnicate"], "Unknown command"),
         (["train", "--epocs", "3"], "Did you mean --epochs?"),
         (["train", "--epochs", "many"], "--epochs"),
         (["unpack", "x.pith"], "--to"),
@@ -58,17 +58,18 @@ def weights(trained: Path) -> Path:
         (["train", *DIGITS, "--out", "OUT", "--precision", "bf61"], "Did you mean bf16?"),
         (["train", *DIGITS, "--out", "OUT", "--val", "1297"], "cannot hold out 1297 of 1297"),
         (["train", *DIGITS, "--out", "OUT", "--data-root", "."], "leave out --data-root"),
-        (["train", *DIGITS, "--out", "OUT", "--download"], "--download fetches cifar10"),
+        (["train", *DIGITS, "--out", "OUT", "--download"], "--download fetches cifar10, not digits"),
         (["train", *DIGITS, "--out", "OUT", "--teacher", "resnet44"], "is not ARCH:FILE"),
         (["train", *DIGITS, "--out", "OUT", "--teacher", "digits-cnn:gone.pt"], "no such checkpoint"),
-        (["train", "--model", "resnet20", "--out", "OUT"], "needs --data-root"),
+        (["train", "--model", "resnet20", "--out", "OUT"], "needs --data-root DIR"),
+        (["train", "--model", "resnet20", "--out", "OUT", "--download"], "--download needs --data-root DIR"),
         (["train", "--resume", "OUT"], "holds no run to continue"),
         (["compress", *DIGITS, "--out", "OUT"], "give --weights FILE"),
         (["compress", *DIGITS, "--weights", "gone.pt", "--out", "OUT"], "gone.pt: no such checkpoint"),
         (["compress", *DIGITS, "--weights", "x.pt", "--recipe", "smalest", "--out", "OUT"], "mean smallest?"),
-        (["evaluate", "gone.pith", "--data", "digits"], "gone.pith cannot be read"),
+        (["evaluate", "gone.pith", "--data", "digits"], "gone.pith: cannot be read"),
         (["evaluate", "gone.pt", "--data", "digits", "--model", "digits-cnn"], "gone.pt cannot be read"),
-        (["inspect", "gone.pith"], "gone.pith cannot be read"),
+        (["inspect", "gone.pith"], "gone.pith: cannot be read"),
         (["report", "OUT"], "OUT"),
         (["lab", "prunning", "--out", "OUT"], "Did you mean pruning?"),
         (["lab", "linear", "--out", "OUT", "--items", "1"], "lab linear has no --items; leave it out"),
@@ -82,6 +83,13 @@ def weights(trained: Path) -> Path:
             "its items are 1, 2, 3, 4, 5, 6, 7",
         ),
         (["lab", "fixed-point", "--quick", "--out", "OUT", "--precision", "bf61"], "Did you mean bf16?"),
+        (["frobnicate"], "unknown command 'frobnicate'. Known: bench, compress, demo"),
+        (["compres"], "Did you mean compress?"),
+        (["compress", "--bits", "9"], "Unknown option: --bits."),
+        (["compress", "--bits", "9"], "See pithnet compress --help."),
+        (["evaluate"], "FILE is missing. See pithnet evaluate --help."),
+        (["unpack", "m.pith"], "--to is missing. See pithnet unpack --help."),
+        (["inspect", "a.pith", "b.pith"], "unexpected: b.pith. See pithnet inspect --help."),
     ],
     ids=lambda value: None if isinstance(value, str) else " ".join(value[:1] + value[-2:]),
 )
@@ -121,6 +129,29 @@ def test_checkpoint_of_another_architecture(run: Run, weights: Path, tmp_path: P
     torch.save(state, tmp_path / "narrow.pt")
     line = fails(run, "evaluate", tmp_path / "narrow.pt", *DIGITS)
     assert "conv2.weight is (64, 16, 3, 3), the architecture has (64, 32, 3, 3)" in line
+
+
+def test_checkpoint_of_other_classes(run: Run, tmp_path: Path) -> None:
+    torch.save(zoo.build("digits-cnn", classes=3).state_dict(), tmp_path / "three.pt")
+    line = fails(run, "compress", *DIGITS, "--weights", tmp_path / "three.pt", "--out", tmp_path / "OUT")
+    assert "three.pt has 3 outputs, digits has 10 classes" in line
+
+
+def test_what_is_no_pith_file_is_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "text.pith").write_text("hello")
+    for command in (["inspect"], ["unpack", "--to", tmp_path / "x.pt"], ["evaluate", "--data", "digits"]):
+        assert "text.pith: not a .pith file" in fails(run, command[0], tmp_path / "text.pith", *command[1:])
+
+
+def test_a_folder_that_is_not_there_is_named(run: Run, compressed: Path, tmp_path: Path) -> None:
+    line = fails(run, "unpack", compressed / "model.pith", "--to", tmp_path / "gone" / "x.pt")
+    assert f"there is no folder {tmp_path / 'gone'}; make it first" in line
+
+
+def test_a_lab_is_no_run_to_report(run: Run, tmp_path: Path) -> None:
+    for name in ("results.json", "index.html"):
+        (tmp_path / name).write_text("{}")
+    assert f"is a lab; its page is {tmp_path / 'index.html'}" in fails(run, "report", tmp_path)
 
 
 def test_checkpoint_without_its_architecture(run: Run, weights: Path) -> None:

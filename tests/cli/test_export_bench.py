@@ -54,6 +54,15 @@ def test_int8_is_calibrated_checked_and_nearly_as_accurate(
     assert abs(accuracies[0] - accuracies[1]) < 0.01
 
 
+def test_a_network_of_other_classes_is_exported_and_timed(run: Run, folder: Path) -> None:
+    three, path = folder / "three.pt", folder / "three.onnx"
+    torch.save(zoo.build("digits-cnn", classes=3).state_dict(), three)
+    assert run("export", three, *DIGITS, "--to", path)[0] == 0
+    code, out, _ = run("bench", three, path, "--model", "digits-cnn", "--seconds", "0.1", "--json")
+    assert code == 0
+    assert {row["network"] for row in json.loads(out)["rows"]} == {'["digits-cnn", {"classes": 3}]'}
+
+
 def test_a_pith_in_float_gives_the_same_accuracy(run: Run, compressed: Path, folder: Path) -> None:
     pith, path = compressed / "model.pith", folder / "float.onnx"
     code, out, _ = run("export", pith, "--to", path)
@@ -128,7 +137,7 @@ def test_a_codebook_is_kept_in_float_and_named(run: Run, tmp_path: Path) -> None
     ("arguments", "message"),
     [
         (["export", "gone.pt", "--model", "digits-cnn", "--to", "x.onnx"], "gone.pt cannot be read"),
-        (["export", "gone.pith", "--to", "x.onnx"], "gone.pith cannot be read"),
+        (["export", "gone.pith", "--to", "x.onnx"], "gone.pith: cannot be read"),
         (["export", "WEIGHTS", "--to", "x.onnx"], "add --model NAME"),
         (["export", "WEIGHTS", "--model", "digit-cnn", "--to", "x.onnx"], "Did you mean digits-cnn?"),
         (["export", "WEIGHTS", "--model", "resnet20", "--to", "x.onnx"], "does not fit this architecture"),

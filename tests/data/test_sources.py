@@ -47,8 +47,8 @@ def test_digits_normalization_is_that_of_the_training_images() -> None:
         ("cifar", None, "test", r"unknown data set 'cifar'\. Did you mean cifar10"),
         ("imagenet21k", None, "test", "Known: cifar10, digits, folder, npz"),
         ("digits", None, "tset", r"unknown split 'tset'\. Did you mean test"),
-        ("cifar10", None, "test", "'cifar10' needs --data-root: .*--download"),
-        ("npz", None, "test", "'npz' needs --data-root: an .npz file"),
+        ("cifar10", None, "test", "'cifar10' needs --data-root DIR: .*--download"),
+        ("npz", None, "test", "'npz' needs --data-root DIR: an .npz file"),
         ("digits", Path("x"), "test", "'digits' is bundled: leave out --data-root"),
     ],
 )

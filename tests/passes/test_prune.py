@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pithnet.errors import ModelError, RecipeError
-from pithnet.passes import GradualPruning, prune, prune_by_std, share
+from pithnet.passes import GradualPruning, prune, prune_by_std, quantize, share
 from pithnet.surgery import Mask, latent_weight, parametrization
 from pithnet.tensor import erk, uniform
 
@@ -103,6 +103,17 @@ def test_a_shared_layer_is_refused_by_name_before_the_others_change() -> None:
             again()
         assert parametrization(model[0], Mask) is None
     prune(model, 0.5, skip=("6",))
+
+
+def test_a_quantized_layer_is_refused_by_name_unless_it_was_pruned_before() -> None:
+    model = net()
+    prune(model, 0.3, skip=("6",))
+    quantize(model, 4)
+    with pytest.raises(ModelError, match=r"6\.weight is quantized .* prune before quantizing"):
+        prune(model, 0.5)
+    record = prune(model, 0.5, skip=("6",))
+    assert record.sparsity == pytest.approx(0.5, abs=5e-3)
+    assert str(record).startswith("prune global 0.5: 50.")
 
 
 def gradual(model: nn.Module, **options: object) -> GradualPruning:

@@ -60,7 +60,7 @@ def test_an_index_takes_the_smallest_type_that_holds_it(levels_: int, dtype: tor
 def test_a_shared_weight_cannot_be_masked() -> None:
     layer = nn.Linear(4, 4)
     share(layer, 1)
-    with pytest.raises(ModelError, match="prune before sharing"):
+    with pytest.raises(ModelError, match="pruned before it is shared"):
         set_mask(layer, torch.ones(4, 4, dtype=torch.bool))
 
 

@@ -32,6 +32,21 @@ def loaded(path: Path) -> nn.Module:
     return zoo.load("digits-cnn", path, width=4)
 
 
+def test_a_network_has_the_classes_of_its_checkpoint(tmp_path: Path) -> None:
+    three = saved(tmp_path / "three.pt", zoo.build("digits-cnn", width=4, classes=3).state_dict())
+    model = zoo.load("digits-cnn", three, width=4)
+    assert zoo.outputs(model) == 3
+    assert model.architecture == ("digits-cnn", {"width": 4, "classes": 3})
+    with pytest.raises(ModelError, match=r"linear\.weight is \(3, 8\), the architecture has \(10, 8\)"):
+        zoo.load("digits-cnn", three, width=4, classes=10)
+
+
+def test_a_pith_is_not_taken_for_a_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "m.pith").write_bytes(b"PITH and so on")
+    with pytest.raises(ModelError, match=r"m\.pith is a \.pith file; pithnet unpack .*m\.pith --to"):
+        zoo.load("digits-cnn", tmp_path / "m.pith")
+
+
 @pytest.mark.parametrize("nested", [None, "state_dict", "model_state_dict", "model", "net"])
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_every_usual_layout_of_a_checkpoint_is_read(
@@ -109,19 +124,19 @@ def test_files_that_are_no_checkpoint_are_named(tmp_path: Path) -> None:
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ModelError, match=f"{name} (is not a checkpoint|holds more)") as caught:
+        with pytest.raises(ModelError, match=f"{name} (is not what|holds more)") as caught:
             loaded(tmp_path / name)
         assert "\n" not in str(caught.value)
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("a.txt", "a")
-    with pytest.raises(ModelError, match=r"other\.zip is not a checkpoint"):
+    with pytest.raises(ModelError, match=r"other\.zip is not what torch\.save writes"):
         loaded(tmp_path / "other.zip")
 
 
 def test_a_truncated_checkpoint_is_refused(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     whole = saved(tmp_path / "whole.pt", state).read_bytes()
     (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ModelError, match=r"cut\.pt is not a checkpoint torch can read"):
+    with pytest.raises(ModelError, match=r"cut\.pt is not what torch\.save writes"):
         loaded(tmp_path / "cut.pt")
 
 

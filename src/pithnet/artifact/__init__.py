@@ -2,7 +2,7 @@
 
 from pithnet.artifact.decoder import decode
 from pithnet.artifact.encoder import encode
-from pithnet.artifact.files import load, read, save
+from pithnet.artifact.files import load, naming, read, save
 from pithnet.artifact.inspection import Inspection, TensorReport, inspect
 from pithnet.artifact.layout import check_storable
 from pithnet.artifact.metadata import Metadata
@@ -18,6 +18,7 @@ __all__ = [
     "float32_bytes",
     "inspect",
     "load",
+    "naming",
     "plain_state",
     "read",
     "save",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -36,7 +37,16 @@ def read(path: str | Path) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as e:
-        raise ArtifactError(f"{path} cannot be read: {e.strerror or e}") from None
+        raise ArtifactError(f"cannot be read: {e.strerror or e}") from None
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """ArtifactErrors of the block begin with the path."""
+    try:
+        yield
+    except ArtifactError as e:
+        raise ArtifactError(f"{path}: {e}") from e
 
 
 def load(
@@ -63,17 +73,14 @@ def load(
     Raises ArtifactError naming the path, and the record that is damaged, the first tensor that does not fit,
     or, where it is to be trained, the first that holds NaN or inf.
     """
-    data = read(path)
-    try:
-        opened = unpack(data)
+    with naming(path):
+        opened = unpack(read(path))
         target = _skeleton(opened) if model is None else _plain(model)
         own = target.state_dict()
         _check_fit(opened, own)
         most = max_elements if model is None else max(max_elements, sum(v.numel() for v in own.values()))
         state = decode_state(opened, most)
         _check_numbers(target, state, trainable)
-    except ArtifactError as e:
-        raise ArtifactError(f"{path}: {e}") from e
     loaded = _zoo_model(target, state, opened) if model is None else _filled(model, state)
     if folded(state, opened):
         _log.info("BatchNorm is folded: statistics are gone, continue training with BatchNorm in eval mode")

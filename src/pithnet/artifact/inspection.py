@@ -65,6 +65,15 @@ class Inspection:
         """One JSON object with the fields of this class."""
         return json.dumps(asdict(self))
 
+    def __str__(self) -> str:
+        """A line for the file, and one for each tensor."""
+        what = self.architecture or "a model"
+        lines = [f"{what}: {self.bytes:,} bytes, {self.ratio:.1f}x smaller than in float32"]
+        for t in self.tensors:
+            size = f"{sum(t.bytes.values()):,} bytes, {t.bits:.2f} bits an element"
+            lines.append(f"  {t.name} {t.shape}: {t.coding}, {size}, {t.zeros:,} zeros, {t.levels:,} levels")
+        return "\n".join(lines)
+
 
 def inspect(data: bytes, max_elements: int = MAX_ELEMENTS) -> Inspection:
     """The account of a file. Raises ArtifactError as `decode` does."""

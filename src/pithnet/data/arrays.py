@@ -31,11 +31,15 @@ class Normalization:
 
 @dataclass(frozen=True)
 class ArrayData:
-    """images: uint8, (N, C, H, W). labels: int64, (N,), or None where there are none."""
+    """images: uint8, (N, C, H, W). labels: int64, (N,), or None where there are none.
+
+    name: the data set's, a key of DATASETS; None for arrays of your own.
+    """
 
     images: Tensor
     labels: Tensor | None
     classes: tuple[str, ...] = ()
+    name: str | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pithnet.data.arrays import ArrayData, Normalization
@@ -35,7 +35,10 @@ NORMALIZATIONS = {
 
 DATASETS = {
     "cifar10": Source(
-        load_cifar10, "cifar10", "the folder that holds cifar-10-batches-bin, or add --download"
+        load_cifar10,
+        "cifar10",
+        "the folder that holds cifar-10-batches-bin or -py; --download fetches it there. "
+        "Bundled images: --data digits",
     ),
     "digits": Source(lambda root, split: load_digits(split), "digits", None),
     "folder": Source(load_folder, "imagenet", "the folder that holds train/CLASS/ and test/CLASS/"),
@@ -56,7 +59,7 @@ def load(name: str, root: Path | None, split: str) -> ArrayData:
     if source.root is None:
         if root is not None:
             raise DataError(f"data set {name!r} is bundled: leave out --data-root")
-        return source.load(Path(), split)
+        return replace(source.load(Path(), split), name=name)
     if root is None:
-        raise DataError(f"data set {name!r} needs --data-root: {source.root}")
-    return source.load(Path(root), split)
+        raise DataError(f"data set {name!r} needs --data-root DIR: {source.root}")
+    return replace(source.load(Path(root), split), name=name)

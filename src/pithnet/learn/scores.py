@@ -46,6 +46,10 @@ class Evaluation:
         """The accuracy's 95 % Wilson score interval."""
         return wilson(int(self.correct.sum()), self.n)
 
+    def __str__(self) -> str:
+        low, high = (100 * v for v in self.interval)
+        return f"accuracy {100 * self.accuracy:.2f} % (95 % interval {low:.2f} to {high:.2f}), n = {self.n:,}"
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -66,6 +70,10 @@ class Scores:
         if self.scores.dtype == torch.bool:
             return wilson(int(self.scores.sum()), self.n)
         return mean_interval(self.scores)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.metric} {self.mean:.6g} (95 % interval {low:.6g} to {high:.6g}), n = {self.n:,}"
 
 
 def accuracy(outputs: Any, targets: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ from torch import nn
 from pithnet.errors import ModelError, RecipeError, nearest
 from pithnet.surgery import (
     Codebook,
+    FakeQuantizer,
+    Mask,
     TrainedLevels,
     Weighted,
     check_usable,
@@ -51,11 +53,14 @@ def selected_layers(model: nn.Module, skip: Sequence[str] = ()) -> list[tuple[st
     return chosen
 
 
-def refuse_shared(layers: Iterable[tuple[str, Weighted]]) -> None:
-    """Raises ModelError naming the first layer that is shared already: pruning comes before sharing."""
+def refuse_coded(layers: Iterable[tuple[str, Weighted]]) -> None:
+    """Raises ModelError naming the first layer that is shared, or quantized without having been pruned."""
     for _, layer in layers:
         if parametrization(layer, Codebook) or parametrization(layer, TrainedLevels):
             raise ModelError(f"{layer.keys[0]} is shared and cannot be pruned further; prune before sharing")
+        # A mask that came before the quantizer can still be drawn anew.
+        if parametrization(layer, FakeQuantizer) and not parametrization(layer, Mask):
+            raise ModelError(f"{layer.keys[0]} is quantized and cannot be pruned; prune before quantizing")
 
 
 def _matches(names: Iterable[str], patterns: Sequence[str]) -> bool:

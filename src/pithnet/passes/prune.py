@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pithnet.errors import RecipeError, nearest
-from pithnet.passes.layers import refuse_shared, selected_layers
+from pithnet.passes.layers import refuse_coded, selected_layers
 from pithnet.passes.records import LayerRecord, Record
 from pithnet.surgery import Mask, Weighted, latent_weight, parametrization, set_mask
 from pithnet.tensor import (
@@ -82,7 +82,7 @@ def prune(
         raise RecipeError(f"unknown pruning scope {scope!r}.{nearest(scope, SCOPES)}")
     rank = get_criterion(criterion)
     layers = selected_layers(model, skip)
-    refuse_shared(layers)
+    refuse_coded(layers)
     masks = SCOPES[scope]([rank(_ranked_weight(m), generator) for _, m in layers], sparsity)
     return _apply(f"prune {scope} {sparsity:.4g}", layers, masks, recoverable)
 
@@ -96,7 +96,7 @@ def prune_by_std(model: nn.Module, s: float, *, skip: Sequence[str] = ()) -> Rec
     if not s >= 0:
         raise RecipeError(f"s counts standard deviations and cannot be {s}; use 0 or more")
     layers = selected_layers(model, skip)
-    refuse_shared(layers)
+    refuse_coded(layers)
     masks = [threshold_mask(m.weight, std_threshold(m.weight, s)) for _, m in layers]
     return _apply(f"prune std {s:.4g}", layers, masks, recoverable=False)
 

@@ -40,3 +40,12 @@ class Record:
         """Zeros among the weights of all the layers together."""
         size = sum(layer.size for layer in self.layers)
         return sum(layer.zeros for layer in self.layers) / size if size else 0.0
+
+    def __str__(self) -> str:
+        """A line for the pass, and one for each layer."""
+        lines = [f"{self.what}: {100 * self.sparsity:.2f} % zeros"]
+        for layer in self.layers:
+            coded = "" if layer.levels is None else f", {layer.levels} levels"
+            bits = "" if layer.bits is None else f", {layer.bits} bits"
+            lines.append(f"  {layer.name}: {layer.zeros:,} of {layer.size:,} zeros{coded}{bits}")
+        return "\n".join(lines)

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from pithnet.errors import RecipeError, nearest
 from pithnet.learn import ADMM, Slot, Term, require_rho
-from pithnet.passes.layers import refuse_shared, selected_layers
+from pithnet.passes.layers import refuse_coded, selected_layers
 from pithnet.passes.prune import SCOPES
 from pithnet.passes.records import Record
 from pithnet.passes.regularizer_masks import cut_off, mask_of, masked_rows
@@ -80,7 +80,7 @@ class Regularization:
         require_rho(rho)
         way = resolved_how(kind, how)
         layers = [layer for _, layer in self._layers()]
-        refuse_shared(self._layers())
+        refuse_coded(self._layers())
         self.searches = strength is None and self._can_search(way)
         self.strength = _FIRST_STRENGTH if strength is None else strength
         found = regularizers(kind, layers, sparsity, scope, groups, {"strength": self.strength, **parameters})

@@ -152,6 +152,8 @@ def _results(path: Path) -> Results:
                 f"{path} is not finished: it has no results.json; continue it with --resume {path}"
             )
         raise PithError(f"{path} holds no run: it has no results.json; give the --out folder of a run")
+    if (path / "index.html").is_file():
+        raise PithError(f"{path} is a lab; its page is {path / 'index.html'}")
     results = _parsed(file, Results)
     if results.bytes is None and results.test is None:
         raise PithError(f"{file} is of no compression or training: it has neither bytes nor a test accuracy")

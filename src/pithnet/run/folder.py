@@ -25,16 +25,19 @@ class RunFolder:
 
     @classmethod
     def create(
-        cls, path: Path, settings: dict[str, Any], files: Mapping[str, bytes] | None = None
+        cls,
+        path: Path,
+        settings: dict[str, Any],
+        files: Mapping[str, bytes] | None = None,
+        then: str = "continue it with --resume, or choose another --out",
     ) -> RunFolder:
         """A new run, with what it cannot be continued without: `files`, and then settings.json.
 
-        Raises PithError where the folder holds a run already, or cannot be written.
+        Raises PithError where the folder holds a run already, its message ending with `then`, or where it
+        cannot be written.
         """
         if (path / "settings.json").exists():
-            raise PithError(
-                f"{path} holds a run already; continue it with --resume {path}, or choose another --out"
-            )
+            raise PithError(f"{path} holds a run already; {then}")
         make_folder(path)
         # settings.json comes last: the folder holds a run from then on, and whatever a killed process left
         # before is no more than rubbish, removed here of these files only: other runs may lie below `path`.

@@ -15,7 +15,8 @@ def hardware() -> dict[str, str | int]:
         "processor": _processor(),
         "cores": os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        # One that nothing was computed on is not what a result was measured on.
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_initialized() else "none",
         "python": platform.python_version(),
         "torch": torch.__version__.split("+")[0],
     }

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from pithnet import artifact, zoo
 from pithnet import data as sources
-from pithnet import zoo
 from pithnet.data import DATASETS, NORMALIZATIONS, ArrayData, Augmentation, Batches, Normalization
 from pithnet.data.download import download_cifar10
 from pithnet.errors import DataError, ModelError, nearest
@@ -19,6 +20,7 @@ from pithnet.surgery import evaluating
 from pithnet.zoo import ARCHITECTURES
 
 TEST_BATCH = 500
+_MAGIC = b"PITH"
 # A flipped digit is no digit, and 8 pixels leave no room to move by 4.
 _AUGMENTATIONS = {"digits": Augmentation(pad=1, flip=False)}
 
@@ -68,10 +70,10 @@ def load_images(
     if settings.name not in DATASETS:
         raise DataError(f"unknown data set {settings.name!r}.{nearest(settings.name, DATASETS)}")
     if settings.download:
-        if settings.name != "cifar10" or root is None:
-            raise DataError(
-                "--download fetches cifar10 into --data-root; give both --data cifar10 and --data-root DIR"
-            )
+        if settings.name != "cifar10":
+            raise DataError(f"--download fetches cifar10, not {settings.name}")
+        if root is None:
+            raise DataError("--download needs --data-root DIR: the folder it puts cifar10 in")
         download_cifar10(root, progress=progress)
     if settings.val < 0:
         raise DataError(f"--val {settings.val}: cannot hold out a negative number of images")
@@ -124,10 +126,39 @@ def check_architecture(name: str | None) -> str:
 
 
 def load_network(name: str, images: Images, weights: str | Path | None) -> nn.Module:
-    """An architecture of the zoo with as many outputs as the images have classes. Raises as `zoo.load`."""
-    # Ten classes are every architecture's default, and a .pith file stores only what differs from it.
+    """An architecture of the zoo with as many outputs as the images have classes.
+
+    Raises as `zoo.load`, and ModelError for a checkpoint that was trained for other classes.
+    """
+    # Most architectures' default is ten, and a .pith file stores only what differs from it.
     arguments = {} if images.classes in (0, 10) else {"classes": images.classes}
-    return zoo.load(name, weights, **arguments)
+    model = zoo.load(name, weights, **arguments)
+    found: Any = model.architecture
+    if images.classes and not arguments and "classes" in found[1]:
+        raise ModelError(
+            f"{weights} has {zoo.outputs(model)} outputs, {images.name} has {images.classes} classes"
+        )
+    return model
+
+
+def is_artifact(file: Path) -> bool:
+    """Whether the file is named or begins as a .pith. Raises ModelError where it cannot be read."""
+    if file.suffix == ".pith":
+        return True
+    try:
+        with open(file, "rb") as f:
+            return f.read(len(_MAGIC)) == _MAGIC
+    except OSError as e:
+        raise ModelError(f"{file} cannot be read: {e.strerror}") from None
+
+
+def load_artifact(file: Path, model: str | None) -> nn.Module:
+    """The network of a .pith; `model` is its architecture where it names none. Raises as `artifact.load`."""
+    with artifact.naming(file):
+        known = None if model is None else artifact.inspect(artifact.read(file)).architecture
+    if model in (None, known):
+        return artifact.load(file)
+    return artifact.load(file, zoo.build(check_architecture(model)))
 
 
 def load_teacher(text: str, images: Images, settings: DataSettings) -> Teacher:

@@ -8,17 +8,22 @@ from typing import Any
 
 from torch import nn
 
-from pithnet import artifact, zoo
 from pithnet.artifact import Metadata
 from pithnet.data import DATASETS, Normalization
 from pithnet.errors import ModelError
 from pithnet.learn import evaluate
-from pithnet.run.inputs import Images, check_fit, load_images, load_network, normalization_of
+from pithnet.run.inputs import (
+    Images,
+    check_fit,
+    is_artifact,
+    load_artifact,
+    load_images,
+    load_network,
+    normalization_of,
+)
 from pithnet.run.progress import Quiet
 from pithnet.run.settings import DataSettings
 from pithnet.run.train import evaluation_json
-
-_MAGIC = b"PITH"
 
 
 def measure(
@@ -31,8 +36,7 @@ def measure(
     """
     if file.suffix == ".onnx":
         return _measure_onnx(file, data, report or Quiet())
-    is_pith = is_artifact(file)
-    network = artifact.load(file, zoo.build(model) if model else None) if is_pith else None
+    network = load_artifact(file, model) if is_artifact(file) else None
     meta = getattr(network, "pith", Metadata())
     if data.data is None and meta.dataset in DATASETS:
         data = replace(data, data=meta.dataset)
@@ -59,17 +63,6 @@ def _measure_onnx(file: Path, data: DataSettings, report: Quiet) -> dict[str, An
     normalization = None if data.normalize else facts.normalization
     name = facts.architecture[0] if facts.architecture else None
     return _measure(file, network, images, normalization or normalization_of(data), name)
-
-
-def is_artifact(file: Path) -> bool:
-    """Whether the file is named or begins as a .pith."""
-    if file.suffix == ".pith":
-        return True
-    try:
-        with open(file, "rb") as f:
-            return f.read(len(_MAGIC)) == _MAGIC
-    except OSError as e:
-        raise ModelError(f"{file} cannot be read: {e.strerror}") from None
 
 
 def _said(meta: Metadata, data: DataSettings) -> Normalization:

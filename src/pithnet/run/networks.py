@@ -8,12 +8,11 @@ from typing import Any
 
 from torch import nn
 
-from pithnet import artifact, zoo
+from pithnet import zoo
 from pithnet.artifact import Metadata
 from pithnet.data import DATASETS, Normalization
 from pithnet.errors import ModelError
-from pithnet.run.inputs import check_architecture, normalization_of
-from pithnet.run.measure import is_artifact
+from pithnet.run.inputs import check_architecture, is_artifact, load_artifact, normalization_of
 from pithnet.run.onnx_facts import OnnxFacts
 from pithnet.run.settings import DataSettings
 
@@ -55,12 +54,11 @@ def open_network(file: Path, model: str | None) -> OpenedNetwork:
     Raises PithError for a file that cannot be used, or a checkpoint without its architecture.
     """
     if is_artifact(file):
-        network = artifact.load(file, zoo.build(model) if model else None)
-        metadata: Metadata = network.pith  # type: ignore[assignment]
-        known = (model, {}) if model else (metadata.architecture, dict(metadata.arguments))
-        return OpenedNetwork(file, network, known, metadata)  # type: ignore[arg-type]
+        network: Any = load_artifact(file, model)
+        return OpenedNetwork(file, network, network.architecture, network.pith)
     if model is None:
         raise ModelError(
             f"{file} is a checkpoint, or meant to be one: add --model NAME, such as --model resnet20"
         )
-    return OpenedNetwork(file, zoo.load(check_architecture(model), file), (model, {}), Metadata())
+    network = zoo.load(check_architecture(model), file)
+    return OpenedNetwork(file, network, network.architecture, Metadata())

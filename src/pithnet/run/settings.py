@@ -83,7 +83,8 @@ class CompressSettings:
         weights: the checkpoint to compress.
         recipe: name of a preset (deep-compression, smallest, demo) or a YAML file.
         teacher: learn from another trained network, ARCH:FILE, instead of from the float model itself.
-        source_files: also write the six files of the Deep Compression course assignments.
+        source_files: also write the six files of the field's course work on Deep Compression,
+            net_before_pruning.pt to huffman_freq.npy.
         cache: folder for the teacher's answers, which several runs can share. Default: cache in the run.
         seed: overrides the recipe's.
     """

@@ -82,14 +82,14 @@ def release_all(model: nn.Module) -> None:
 def set_mask(layer: Layer, mask: Tensor, recoverable: bool = False) -> None:
     """Masks the layer's weight, in place: redraws its mask where it has one, else adds one.
 
-    Raises ModelError where the weight is shared already: pruning comes before sharing.
+    Raises ModelError where the weight is shared or quantized already: pruning comes before.
     """
     found = parametrization(layer, Mask)
     if isinstance(found, Mask):
         found.mask.copy_(mask)
         found.recoverable = recoverable
     elif chain(layer):
-        raise ModelError("a shared weight cannot be pruned further; prune before sharing")
+        raise ModelError("a weight is pruned before it is shared or quantized, not after")
     else:
         attach(layer, Mask(mask.clone(), recoverable))
 

@@ -1,6 +1,6 @@
 """Architectures and their checkpoints."""
 
-from pithnet.zoo.checkpoints import has_module_prefix, load, load_state, read_checkpoint
+from pithnet.zoo.checkpoints import has_module_prefix, load, load_state, outputs, read_checkpoint
 from pithnet.zoo.registry import ARCHITECTURES, build, input_shape
 
 __all__ = [
@@ -10,5 +10,6 @@ __all__ = [
     "input_shape",
     "load",
     "load_state",
+    "outputs",
     "read_checkpoint",
 ]

@@ -42,6 +42,8 @@ def _read(path: Path) -> Any:
         raise ModelError(f"{path} is a folder; give the checkpoint file in it") from None
     except OSError as e:
         raise ModelError(f"{path} cannot be read: {e.strerror or e}") from None
+    if data.startswith(b"PITH"):
+        raise ModelError(f"{path} is a .pith file; pithnet unpack {path} --to CHECKPOINT makes it one")
     try:
         with warnings.catch_warnings():
             # About pickle protocols: of no use to someone whose file is refused or read in the next line.
@@ -52,8 +54,8 @@ def _read(path: Path) -> Any:
             f"{path} holds more than tensors and was not loaded (running a pickle can run any code); "
             "save model.state_dict() and use that file"
         ) from None
-    except Exception as e:
-        raise ModelError(f"{path} is not a checkpoint torch can read ({type(e).__name__})") from None
+    except Exception:  # torch raises many kinds on what is no checkpoint
+        raise ModelError(f"{path} is not what torch.save writes, or it is damaged") from None
 
 
 def _tensors(content: Any, path: str | Path) -> dict[str, Tensor]:
@@ -110,9 +112,29 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> No
 def load(name: str, weights: str | Path | None = None, **arguments: Any) -> nn.Module:
     """A network of the zoo in eval mode, with the weights of a checkpoint where one is given.
 
+    Where `arguments` do not say how many `classes`, there are as many as the checkpoint has outputs.
     Raises ModelError for an unknown name, or a checkpoint that cannot be read or does not fit.
     """
     model = build(name, **arguments)
     if weights is not None:
-        load_state(model, read_checkpoint(weights), str(weights))
+        state = read_checkpoint(weights)
+        if "classes" not in arguments:
+            own, found = outputs(model), _outputs_of(model, state)
+            model = model if found in (None, own) else build(name, **arguments, classes=found)
+        load_state(model, state, str(weights))
     return model.eval()
+
+
+def outputs(model: nn.Module) -> int:
+    """How many numbers a network of the zoo gives for an image: the classes it tells apart."""
+    return _last_linear(model)[1].out_features
+
+
+def _outputs_of(model: nn.Module, state: Mapping[str, Tensor]) -> int | None:
+    """Rows of the last linear layer in `state`; None where it has no such matrix."""
+    weight = state.get(f"{_last_linear(model)[0]}.weight")
+    return len(weight) if weight is not None and weight.dim() == 2 else None
+
+
+def _last_linear(model: nn.Module) -> tuple[str, nn.Linear]:
+    return [(name, m) for name, m in model.named_modules() if isinstance(m, nn.Linear)][-1]
