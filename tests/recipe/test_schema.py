@@ -41,6 +41,11 @@ FAULTS = [
     (steps({"share": {"levels": 65_536}}), "steps.0.share.levels"),
     (steps({"share": {"bits": 2, "levels": 4}}), "steps.0.share: give either bits or levels"),
     (steps({"share": {}}), "steps.0.share: give either bits or levels"),
+    (
+        steps({"regularize": {"parameters": {"k": 3}}, "train": {"epochs": 1}}),
+        "k is no parameter of the regularizer",
+    ),
+    (steps({"quantize": {"group_size": 1}}), "greater than or equal to 2"),
     (steps({"prune": {}}), "steps.0.prune: give either sparsity or std"),
     (steps({"prune": {"std": 1.0, "ramp": 0.5}}), "steps.0.prune: std prunes once; a ramp needs sparsity"),
     (steps({}), "steps.0: a step needs prune, share, regularize, quantize or train"),

@@ -83,6 +83,15 @@ class Regularize(_Part):
     parameters: dict[str, float] = {}
     skip: tuple[str, ...] = ()
 
+    @model_validator(mode="after")
+    def _own_parameters(self) -> Regularize:
+        # What these are follows from the model, its layers and the sparsity.
+        taken = {*type(self).model_fields, "model", "k", "dim"}
+        for name in self.parameters:
+            if name in taken:
+                raise ValueError(f"{name} is no parameter of the regularizer's own")
+        return self
+
     @property
     def options(self) -> dict[str, Any]:
         """The arguments of `pithnet.Regularization` beside the model."""
@@ -99,7 +108,7 @@ class Quantize(_Part):
     quantizer: str = "lsq"
     symmetric: bool | None = None
     granularity: Literal["tensor", "channel", "group"] = "channel"
-    group_size: Annotated[int, Field(ge=1)] = 64
+    group_size: Annotated[int, Field(ge=2)] = 64
     fit: str = "mse"
     overrides: dict[str, Annotated[int, Field(ge=0, le=8)] | None] = {}
     skip: tuple[str, ...] = ()
