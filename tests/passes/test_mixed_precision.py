@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from pithnet.errors import DataError, RecipeError
-from pithnet.passes import allocate_bits, average_bits, quantize, sensitivity
+from pithnet.errors import DataError, ModelError, RecipeError
+from pithnet.passes import allocate_bits, average_bits, divergence, quantize, sensitivity
 from pithnet.tensor.knapsack import cheapest_choices
 
 from .networks import SIZES, TOTAL, net
@@ -39,6 +40,61 @@ def test_sensitivity_is_the_divergence_of_the_answers() -> None:
     with torch.no_grad():
         p, q = model(IMAGES).log_softmax(1), other(IMAGES).log_softmax(1)
     assert found["3"][0] == pytest.approx(float((p.exp() * (p - q)).sum(1).mean()), rel=1e-4)
+
+
+class Shuffled:
+    """Batches in another order every time."""
+
+    def __init__(self) -> None:
+        self.passes = 0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        self.passes += 1
+        order = torch.randperm(len(IMAGES), generator=torch.Generator().manual_seed(self.passes))
+        return iter(IMAGES[order].split(20))
+
+
+@pytest.mark.parametrize("measure", ["kl", "mse"])
+def test_answers_to_the_same_image_are_compared(measure: str) -> None:
+    model, images = net(), Shuffled()
+    assert divergence(model, model, images, measure) == 0
+    assert images.passes == 1
+    found = sensitivity(model, images, widths=(2, 8), measure=measure)
+    assert images.passes == 2
+    once = sensitivity(model, iter(IMAGES.split(20)), widths=(2, 8), measure=measure)
+    for name, harms in sensitivity(model, IMAGES, widths=(2, 8), measure=measure).items():
+        assert found[name] == pytest.approx(harms, rel=1e-3)
+        assert once[name] == pytest.approx(harms, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("last", "shape"), [(nn.Linear(72, 1), r"\(60, 1\)"), (nn.Unflatten(1, (8, 9)), r"\(60, 8, 9\)")]
+)
+def test_kl_is_of_class_logits_alone(last: nn.Module, shape: str) -> None:
+    model = nn.Sequential(*net()[:6], last)
+    for call in (
+        lambda m: sensitivity(model, IMAGES, measure=m),
+        lambda m: divergence(model, model, IMAGES, m),
+    ):
+        with pytest.raises(ModelError, match=rf'{shape}; use measure="mse"'):
+            call("kl")
+        assert call("mse") is not None
+    assert min(harms[0] for harms in sensitivity(model, IMAGES, measure="mse").values()) > 0
+
+
+def test_what_quantize_would_refuse_can_be_skipped() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm, self.head = nn.LSTM(8, 6, batch_first=True), nn.Linear(6, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.head(self.lstm(x[:, 0])[0][:, -1])
+            return out
+
+    with pytest.raises(ModelError, match=r"lstm \(LSTM\) cannot be compressed"):
+        sensitivity(Recurrent(), IMAGES)
+    assert list(sensitivity(Recurrent(), IMAGES, skip=["lstm"])) == ["head"]
 
 
 @pytest.mark.parametrize("budget", [2.0, 2.4, 3.0, 5.0, 7.9, 8.0])
@@ -87,6 +143,12 @@ def test_a_knapsack_is_exact_and_rounds_up_where_units_are_many() -> None:
         assert sum(row[i] for row, i in zip(costs, found, strict=True)) == pytest.approx(best)
     large = [[3_000_001, 9_000_007], [5_000_011, 7_000_003]]
     assert cheapest_choices([[1, 0], [5, 0]], large, 10_000_100) == [0, 1]
+
+
+def test_other_widths_than_those_of_the_sensitivities_are_refused() -> None:
+    harm = dict.fromkeys(SIZES, (1.0, 0.5, 0.1))
+    with pytest.raises(RecipeError, match="0 has 3 sensitivities and there are 7 widths; give the same"):
+        allocate_bits(net(), harm, average_bits=4.0)
 
 
 @pytest.mark.parametrize(

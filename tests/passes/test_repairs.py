@@ -21,6 +21,7 @@ from pithnet.passes import (
     reconstruct,
     reconstruct_blocks,
     reestimate_norms,
+    share,
 )
 from pithnet.surgery import (
     Mask,
@@ -109,6 +110,65 @@ def test_reestimated_norms_are_those_of_the_images() -> None:
     assert torch.allclose(model[1].running_var, inputs.var((0, 2, 3)), rtol=0.05)
     assert model[1].momentum == 0.1
     assert not model[1].training
+
+
+def test_a_dead_channel_stays_constant_and_is_not_blown_up() -> None:
+    reference, model = net(), net()
+    model[0].weight[2] = 0
+    match_norms(model, reference, SEEN)
+    assert torch.equal(model[1].running_var[2], reference[1].running_var[2])
+    assert torch.allclose(model[1].running_var, reference[1].running_var)
+    mean = reference[1](reference[0](FRESH)).mean((0, 2, 3))
+    assert torch.allclose(model[1](model[0](FRESH)).mean((0, 2, 3)), mean, atol=0.2)
+    unpruned = net()
+    match_norms(unpruned, model, SEEN)
+    assert torch.equal(unpruned[1].running_var[2], model[1].running_var[2]), "nor where the reference's is"
+
+
+class Twice(nn.Module):
+    """Calls a layer and its BN two times, on inputs of other statistics."""
+
+    def __init__(self, times: int = 2) -> None:
+        super().__init__()
+        self.conv, self.norm, self.times = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), times
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(self.times):
+            x = self.norm(self.conv(x * 3 + 1)).relu()
+        return x.mean((2, 3))
+
+
+@pytest.mark.parametrize("repair", [match_norms, correct_biases])
+def test_a_layer_called_twice_is_compared_call_by_call(
+    repair: Callable[[nn.Module, nn.Module, Tensor], int],
+) -> None:
+    torch.manual_seed(0)
+    reference = Twice().eval().requires_grad_(False)
+    model = copy.deepcopy(reference)
+    repair(model, reference, SEEN)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, reference.state_dict()[key]), key
+    repair(reference, reference, SEEN)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, reference.state_dict()[key]), f"{key}, beside itself"
+    quantize(model, 2, quantizer="dynamic")
+    before = error(model, reference)
+    repair(model, reference, SEEN)
+    assert error(model, reference) < before
+    with pytest.raises(ModelError, match=r"calls (norm|conv) more often than the reference"):
+        repair(Twice(3), reference, SEEN)
+
+
+def test_norms_are_as_before_where_reestimating_fails() -> None:
+    model = net()
+    before = copy.deepcopy(model.state_dict())
+    for calibrate, fault in (([], DataError), ([SEEN, SEEN[:, :2]], RuntimeError)):
+        with pytest.raises(fault):
+            reestimate_norms(model, calibrate)
+        for key, value in model.state_dict().items():
+            assert torch.equal(value, before[key]), key
+        assert model[1].momentum == 0.1
+        assert not model[1].training
 
 
 def test_corrected_biases_have_the_references_means() -> None:
@@ -315,10 +375,27 @@ def transposed() -> nn.Module:
     return model
 
 
+def shared() -> nn.Module:
+    model = net()
+    share(model, 3, skip=["3", "6", "10"])
+    quantize(model, 4)
+    return model
+
+
 def deaf() -> nn.Module:
     model = Deaf()
     quantize(model, 4)
     return model
+
+
+def test_nothing_is_rounded_where_a_later_layer_cannot_be() -> None:
+    for model, x in ((shared(), SEEN), (deaf(), torch.randn(5, 4))):
+        before = copy.deepcopy(model.state_dict())
+        with pytest.raises(ModelError):
+            reconstruct(model, x)
+        assert model.state_dict().keys() == before.keys()
+        for key, value in before.items():
+            assert torch.equal(model.state_dict()[key], value), key
 
 
 @pytest.mark.parametrize(
@@ -332,7 +409,8 @@ def deaf() -> nn.Module:
             ModelError,
             r"0 \(ConvTranspose2d\) cannot be reconstructed",
         ),
-        (lambda: reconstruct(deaf(), torch.randn(5, 4)), ModelError, "never calls its"),
+        (lambda: reconstruct(deaf(), torch.randn(5, 4)), ModelError, r"never calls unused \(Linear\)"),
+        (lambda: reconstruct(shared(), SEEN), ModelError, "0 is shared and cannot be reconstructed"),
         (lambda: match_norms(net(), nn.Sequential(nn.ReLU()), SEEN), ModelError, "differ in their BatchNorm"),
         (lambda: match_norms(net(), net(), []), DataError, "calibration data is empty"),
         (lambda: reestimate_norms(net(), []), DataError, "calibration data is empty"),

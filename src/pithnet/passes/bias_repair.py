@@ -13,6 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 from pithnet.errors import ModelError
 from pithnet.learn.evaluation import evaluating
 from pithnet.passes.calibration import Order, images_of
+from pithnet.passes.calls import Calls
 from pithnet.surgery import fold_into_layers_
 
 _Layer = _ConvNd | nn.Linear
@@ -23,11 +24,12 @@ def correct_biases(model: nn.Module, reference: nn.Module, calibrate: Any) -> in
     """Shifts biases, in place, so that every layer's mean output is `reference`'s again; returns how many.
 
     Per channel, on the same images (Nagel et al. 2019, section 4.2, with measured means). One pass: each
-    layer is corrected by the batches so far before the next one sees its output. For networks whose BN is
+    layer is corrected by the batches so far before the next one sees its output, and one that is called
+    several times in a forward by all its calls, each beside the same call there. For networks whose BN is
     folded into their layers (`quantize` with activations); where BN is left, its layers have no bias and
     `match_norms` does this. reference: the model before compression; its BN is folded in a copy where the
     model has none. Warns as `quantize` where the images are sorted by class. Raises ModelError where no layer
-    has a bias or the reference lacks one of the layers; DataError without images.
+    has a bias or the reference lacks one of the layers or calls it less often; DataError without images.
     """
     if _has_norms(reference) and not _has_norms(model):
         reference = copy.deepcopy(reference)
@@ -39,13 +41,14 @@ def correct_biases(model: nn.Module, reference: nn.Module, calibrate: Any) -> in
     for name in layers:
         if name not in theirs:
             raise ModelError(f"the reference has no layer {name}; give the same network before compression")
-    expected: dict[str, Tensor] = {}
+    expected: Calls[Tensor] = Calls()
     handles = [theirs[name].register_forward_hook(_Note(name, expected)) for name in layers]
     handles += [layer.register_forward_hook(_Correct(name, expected)) for name, layer in layers.items()]
     order, device = Order(), next(model.parameters()).device
     try:
         with evaluating(model), evaluating(reference):
             for images, labels in images_of(calibrate, device):
+                expected.clear()
                 order.add(reference(images), labels)
                 model(images)
     finally:
@@ -73,23 +76,23 @@ def _means(layer: nn.Module, y: Tensor) -> Tensor:
 class _Note:
     """A hook that keeps the means of a layer's output."""
 
-    def __init__(self, name: str, means: dict[str, Tensor]) -> None:
+    def __init__(self, name: str, means: Calls[Tensor]) -> None:
         self.name, self.means = name, means
 
     def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...], y: Tensor) -> None:
-        self.means[self.name] = _means(layer, y)
+        self.means.add(self.name, _means(layer, y))
 
 
 class _Correct:
-    """A hook that moves a layer's bias by its mean error over the batches so far, and its output with it."""
+    """A hook that moves a layer's bias by its mean error over the calls so far, and its output with it."""
 
-    def __init__(self, name: str, expected: dict[str, Tensor]) -> None:
-        self.name, self.expected, self.batches = name, expected, 0
+    def __init__(self, name: str, expected: Calls[Tensor]) -> None:
+        self.name, self.expected, self.calls = name, expected, 0
 
     def __call__(self, layer: _Layer, inputs: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        self.batches += 1
-        # The bias was moved by the earlier batches: what is left of the error is theirs and this one's mean.
-        shift = (self.expected[self.name] - _means(layer, y)) / self.batches
+        self.calls += 1
+        # The bias was moved by the earlier calls: what is left of the error is theirs and this one's mean.
+        shift = (self.expected.take(self.name) - _means(layer, y)) / self.calls
         assert layer.bias is not None
         layer.bias += shift
         return y + (shift if isinstance(layer, nn.Linear) else shift.view(-1, *[1] * (y.ndim - 2)))

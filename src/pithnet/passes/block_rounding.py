@@ -7,7 +7,7 @@ Blocks as in BRECQ (Li et al. 2021, section 3.2), weights free to move by more t
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,15 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pithnet.errors import ModelError
+from pithnet.learn.batch import describe
+from pithnet.learn.evaluation import evaluating
+from pithnet.passes.calibration import read_once
 from pithnet.passes.layer_inputs import inputs_of, require_columns
-from pithnet.passes.norm_repair import match_named_norms
+from pithnet.passes.norm_repair import match_named_norms, require_same_norms
 from pithnet.surgery import (
     FakeQuantizer,
     Weighted,
+    activation_quantizers,
     fake_quantizer,
     release_all,
     set_latent_weight,
@@ -34,6 +38,8 @@ STEPS = 200
 _BATCH = 32
 _WEIGHT_RATE = 0.04  # of a weight's standard deviation
 _RATE = 1e-3  # of levels, relative to their scale, and of BN's factors and shifts
+# By name, with the quantized layers of each by their names in it.
+Blocks = dict[str, list[tuple[str, Weighted]]]
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
@@ -56,36 +62,61 @@ def reconstruct_blocks(
         calibrate: a loader, or a tensor of images; 500 to 2,000 images do, labels are not needed.
         steps: of 32 images, for each block.
 
-    Raises ModelError, before anything is changed, where nothing is quantized, for layers other than Conv2d
-    and Linear, by name, and where the reference lacks a part; also for a block that gives anything but one
-    tensor; DataError without images.
+    Raises, before anything is changed: DataError without images, ModelError where nothing is quantized and
+    as `blocks_with`.
     """
-    units = list(_units(model))
-    if not units:
+    quantized = layers_with_levels(model)
+    if not quantized:
         raise ModelError("no layer is quantized; run quantize(model, bits=...) before reconstructing")
+    batches = read_once(model, calibrate)
+    units = blocks_with(quantized, model, reference, batches)
     theirs = dict(reference.named_modules())
-    for name, layers in units:
-        for inner, layer in layers:
-            require_columns(f"{name}.{inner}".rstrip("."), layer.holders[0].module)
-        if name not in theirs:
-            raise ModelError(f"the reference has no part {name}; give the same network before compression")
     generator = torch.Generator().manual_seed(seed)
-    inside = [f"{name}." for name, _ in units]
-    outside = [n for n, m in theirs.items() if isinstance(m, _BatchNorm) and not n.startswith(tuple(inside))]
-    for name, layers in units:
+    inside = tuple(f"{name}." for name in units)
+    outside = [n for n, m in theirs.items() if isinstance(m, _BatchNorm) and not n.startswith(inside)]
+    for name, layers in units.items():
         part = model.get_submodule(name)
-        x = torch.cat(list(inputs_of(model, part, calibrate)))
-        # All inputs first: while they are collected, the part itself only stops the network.
-        wanted = list(inputs_of(reference, theirs[name], calibrate))
-        target = torch.cat([_output(theirs[name], y) for y in wanted])
+        x = torch.cat(list(inputs_of(model, name, batches)))
+        target = torch.cat([_output(name, theirs[name], y) for y in inputs_of(reference, name, batches)])
         _learn(part, layers, x, target, steps, generator)
         if outside and not _norm_parameters(part):
-            match_named_norms(model, reference, calibrate, outside)
+            match_named_norms(model, reference, batches, outside)
     return len(units)
 
 
-def _units(model: nn.Module) -> Iterator[tuple[str, list[tuple[str, Weighted]]]]:
-    """Blocks with a quantized layer, by name, with those layers by their names in the block."""
+def blocks_with(
+    quantized: Collection[str], model: nn.Module, reference: nn.Module, batches: Sequence[tuple[Tensor, Any]]
+) -> Blocks:
+    """The blocks with layers of these names, by name; nothing is changed, and nothing need be quantized yet.
+
+    batches: as `read_once` gives them; the first goes through both networks. Raises ModelError for quantized
+    activations; by name, for layers other than Conv2d and Linear, for shared ones, and for blocks that are
+    not called with one tensor or give anything else; and where the networks differ in parts or BNs.
+    """
+    if activation_quantizers(model):
+        raise ModelError("the activations are quantized already; reconstruct before quantizing activations")
+    units, theirs = _units(model, quantized), dict(reference.named_modules())
+    for name, layers in units.items():
+        for inner, layer in layers:
+            require_columns(f"{name}.{inner}".strip("."), layer)
+        if name not in theirs:
+            raise ModelError(f"the reference has no part {name}; give the same network before compression")
+    require_same_norms(model, reference)
+    for name in units:
+        for network in (model, reference):
+            for x in inputs_of(network, name, batches[:1]):
+                _output(name, network.get_submodule(name), x)
+    return units
+
+
+def layers_with_levels(model: nn.Module) -> list[str]:
+    """Names of the layers that are quantized to levels; 0 bits are none."""
+    parts = {name: fake_quantizer(layer) for name, layer in weighted_layers(model)}
+    return [name for name, part in parts.items() if part is not None and part.quantizer.bits]
+
+
+def _units(model: nn.Module, quantized: Collection[str]) -> Blocks:
+    """Blocks with a layer of these names."""
     layers = dict(weighted_layers(model))
     held = {
         name: {n for n in layers if n.startswith(f"{name}.")}
@@ -95,20 +126,23 @@ def _units(model: nn.Module) -> Iterator[tuple[str, list[tuple[str, Weighted]]]]
     several = {name: inner for name, inner in held.items() if len(inner) > 1}
     blocks = {n: i for n, i in several.items() if not any(o.startswith(f"{n}.") for o in several)}
     block_of = {layer: name for name, inner in blocks.items() for layer in inner}
-    units: dict[str, list[tuple[str, Weighted]]] = {}
+    units: Blocks = {}
     for name, layer in layers.items():
-        part = fake_quantizer(layer)
-        if part is not None and part.quantizer.bits:
+        if name in quantized:
             unit = block_of.get(name, name)
             units.setdefault(unit, []).append((name[len(unit) + 1 :], layer))
-    yield from units.items()
+    return units
 
 
 @torch.no_grad()
-def _output(part: nn.Module, x: Tensor) -> Tensor:
-    found = part(x)
+def _output(name: str, part: nn.Module, x: Tensor) -> Tensor:
+    with evaluating(part):
+        found = part(x)
     if not isinstance(found, Tensor):
-        raise ModelError(f"a {type(part).__name__} gives no tensor and cannot be reconstructed")
+        raise ModelError(
+            f"{name} ({type(part).__name__}) gives {describe(found)} and cannot be reconstructed, only what "
+            "gives one tensor; add its layers to quantize's skip"
+        )
     return found
 
 

@@ -39,6 +39,16 @@ def images_of(calibrate: Any, device: torch.device) -> Iterator[tuple[Tensor, An
         raise DataError("the calibration data is empty; give calibrate= at least one batch of images")
 
 
+def read_once(model: nn.Module, calibrate: Any) -> list[tuple[Tensor, Any]]:
+    """All of `images_of`, on the model's device: calibration data for passes that look at it more than once.
+
+    A loader may shuffle, augment or be empty the second time: what is compared has to see the same images in
+    the same order. Raises DataError as `images_of`.
+    """
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    return list(images_of(calibrate, device))
+
+
 @torch.no_grad()
 def run_through(model: nn.Module, calibrate: Any) -> int:
     """Runs the images through the model in eval mode; returns how many.

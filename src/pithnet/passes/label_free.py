@@ -8,11 +8,16 @@ from typing import Any
 
 from torch import nn
 
+from pithnet.errors import RecipeError
 from pithnet.passes.bias_repair import correct_biases, has_biases
-from pithnet.passes.block_rounding import STEPS, reconstruct_blocks
+from pithnet.passes.bit_widths import layer_bits
+from pithnet.passes.block_rounding import STEPS, blocks_with, layers_with_levels, reconstruct_blocks
+from pithnet.passes.calibration import read_once
+from pithnet.passes.layers import selected_layers
 from pithnet.passes.norm_repair import match_norms
 from pithnet.passes.quantize import quantize
 from pithnet.passes.records import Record
+from pithnet.tensor.quantizers import MAX_BITS
 
 
 def quantize_without_labels(
@@ -40,15 +45,24 @@ def quantize_without_labels(
         bits: 1 to 8. calibrate: a loader, or a tensor of images (N, ...); about 1,000, shuffled.
         overrides, skip: as `quantize`'s. steps, seed: as `reconstruct_blocks`'.
 
-    Raises RecipeError, ModelError and DataError as those do.
+    Raises RecipeError, ModelError and DataError as those do, and RecipeError where every layer is left out or
+    made zero; the model is as it was then.
     """
+    plan = layer_bits(selected_layers(model, skip), bits, overrides or {})
+    quantized = [name for name, asked in plan.items() if asked]
+    if not quantized:
+        raise RecipeError(f"no layer is left with levels; give bits from 1 to {MAX_BITS}")
+    batches = read_once(model, calibrate)
     reference = copy.deepcopy(model)
+    if steps:
+        # Levels that a skipped layer has already are learned too.
+        blocks_with([*quantized, *layers_with_levels(model)], model, reference, batches)
     record = quantize(
         model, bits, quantizer="dynamic", fit="mse", granularity="channel", overrides=overrides, skip=skip
     )
-    match_norms(model, reference, calibrate)
+    match_norms(model, reference, batches)
     if steps:
-        reconstruct_blocks(model, reference, calibrate, steps=steps, seed=seed)
+        reconstruct_blocks(model, reference, batches, steps=steps, seed=seed)
     if has_biases(model):
-        correct_biases(model, reference, calibrate)
+        correct_biases(model, reference, batches)
     return record

@@ -1,4 +1,4 @@
-"""What goes into one layer of a network, as columns that its weight multiplies."""
+"""What goes into one part of a network; into a layer, as columns that its weight multiplies."""
 
 from __future__ import annotations
 
@@ -11,47 +11,65 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from pithnet.errors import ModelError
+from pithnet.learn.batch import describe
 from pithnet.learn.evaluation import evaluating
 from pithnet.passes.calibration import images_of
+from pithnet.surgery import Codebook, Weighted, parametrization
 
 
 class _Reached(Exception):
-    """The layer has its input; what comes after it is not needed."""
+    """The part has its input; what comes after it is not needed."""
 
 
 @torch.no_grad()
-def inputs_of(model: nn.Module, layer: nn.Module, calibrate: Any) -> Iterator[Tensor]:
-    """The inputs of the layer in eval mode, batch by batch; the network is run no further than to the layer.
+def inputs_of(model: nn.Module, name: str, calibrate: Any) -> Iterator[Tensor]:
+    """The inputs of the part of that name in eval mode, batch by batch; the network is run no further.
 
-    Raises ModelError where the network never calls it.
+    Raises ModelError, naming the part, where the network never calls it, and where it is called with anything
+    but one tensor by position.
     """
     found: list[Tensor] = []
+    part = model.get_submodule(name)
+    what = f"{name or 'the network'} ({_kind(part)})"
 
-    def stop(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def stop(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        if named or len(inputs) != 1 or not isinstance(inputs[0], Tensor):
+            given = ", ".join([*map(describe, inputs), *(f"{k}={describe(v)}" for k, v in named.items())])
+            raise ModelError(
+                f"{what} is called with ({given}) and cannot be reconstructed, only what takes one tensor, "
+                "by position; add its layers to quantize's skip"
+            )
         found.append(inputs[0])
         raise _Reached
 
     device = next(model.parameters()).device
     with evaluating(model):
         for images, _ in images_of(calibrate, device):
-            handle = layer.register_forward_pre_hook(stop)
+            handle = part.register_forward_pre_hook(stop, with_kwargs=True)
             try:
                 model(images)
             except _Reached:
-                yield found.pop()
+                pass
             else:
-                raise ModelError(f"the network never calls its {_kind(layer)}; add it to quantize's skip")
+                raise ModelError(f"the network never calls {what}; add its layers to quantize's skip")
             finally:
                 handle.remove()
+            yield found.pop()  # without the hook: the part can be run on it
 
 
-def require_columns(name: str, layer: nn.Module) -> None:
-    """Raises ModelError, with the layer's name, unless `columns` knows layers of its kind."""
-    known = isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros")
-    if not known:
+def require_columns(name: str, layer: Weighted) -> None:
+    """Raises ModelError, with the layer's name, unless `columns` knows its kind and no codebook holds it."""
+    module = layer.holders[0].module
+    zero_padded = isinstance(module, nn.Conv2d) and module.padding_mode == "zeros"
+    if not zero_padded and not isinstance(module, nn.Linear):
         raise ModelError(
-            f"{name} ({_kind(layer)}) cannot be reconstructed, only Conv2d padded with zeros and "
+            f"{name} ({_kind(module)}) cannot be reconstructed, only Conv2d padded with zeros and "
             "Linear; add it to quantize's skip, or leave the rounding to the nearest level"
+        )
+    if parametrization(layer, Codebook):
+        raise ModelError(
+            f"{name} is shared and cannot be reconstructed; start from the model before sharing, or add it "
+            "to quantize's skip"
         )
 
 

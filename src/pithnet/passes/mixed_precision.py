@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pithnet.errors import RecipeError, nearest
-from pithnet.learn.batch import logits_of
+from pithnet.errors import ModelError, RecipeError, nearest
+from pithnet.learn.batch import describe, logits_of
 from pithnet.learn.evaluation import evaluating
 from pithnet.passes.bit_widths import FLOAT_BITS
-from pithnet.passes.calibration import images_of
+from pithnet.passes.calibration import images_of, read_once
 from pithnet.passes.layers import selected_layers
 from pithnet.passes.quantize import quantize
 from pithnet.surgery import weighted_layers
@@ -27,7 +27,12 @@ Sensitivity = Mapping[str, Sequence[float]]
 
 
 def _kl(logits: Tensor, teacher: Tensor) -> float:
-    """KL divergence of the answers from the teacher's, nats per image."""
+    """KL divergence of answers (N, C) from the teacher's, nats per image. ModelError for other outputs."""
+    if teacher.ndim != 2 or teacher.shape[1] < 2:
+        raise ModelError(
+            f'measure="kl" compares class logits (N, C >= 2), and the model returns {describe(teacher)}; '
+            'use measure="mse"'
+        )
     found = F.kl_div(logits.log_softmax(-1), teacher.log_softmax(-1), log_target=True, reduction="sum")
     return max(float(found) / len(logits), 0.0)
 
@@ -45,10 +50,12 @@ def divergence(model: nn.Module, reference: nn.Module, calibrate: Any, measure: 
     """How far the outputs of a model are from those of `reference` on the images.
 
     What to choose by without labels. measure: "kl", of class logits, in nats per image, or "mse", of any
-    outputs. Raises RecipeError for an unknown measure; DataError without images.
+    outputs. Raises RecipeError for an unknown measure; ModelError for "kl" of outputs that are no class
+    logits (N, C >= 2); DataError without images.
     """
     _require_measure(measure)
-    return MEASURES[measure](_outputs(model, calibrate), _outputs(reference, calibrate))
+    batches = read_once(model, calibrate)
+    return MEASURES[measure](_outputs(model, batches), _outputs(reference, batches))
 
 
 def _require_measure(measure: str) -> None:
@@ -70,32 +77,34 @@ def sensitivity(
 
     measure: "kl", of class logits, in nats, or "mse", of any outputs. scheme: further arguments of
     `quantize`, of weights. The model is left as it is; every width of every layer is one run over the images.
-    Raises RecipeError for an unknown measure and bits out of range, DataError without images, and as
-    `quantize` does for the rest.
+    Raises as `divergence`, RecipeError for bits out of range, and as `quantize` does for the rest.
     """
     _require_measure(measure)
     for bits in widths:
         require_bits(bits)
-    teacher = _outputs(model, calibrate)
+    batches = read_once(model, calibrate)
+    teacher = _outputs(model, batches)
     found = {}
     for name, _ in selected_layers(model, skip):
         found[name] = tuple(
-            MEASURES[measure](_outputs(_with_one(model, name, bits, scheme), calibrate), teacher)
+            MEASURES[measure](_outputs(_with_one(model, name, bits, skip, scheme), batches), teacher)
             for bits in widths
         )
     return found
 
 
-def _with_one(model: nn.Module, name: str, bits: int, scheme: Mapping[str, Any]) -> nn.Module:
+def _with_one(
+    model: nn.Module, name: str, bits: int, skip: Sequence[str], scheme: Mapping[str, Any]
+) -> nn.Module:
     trial = copy.deepcopy(model)
-    quantize(trial, None, overrides={name: bits}, **scheme)
+    quantize(trial, None, overrides={name: bits}, skip=skip, **scheme)
     return trial
 
 
-def _outputs(model: nn.Module, calibrate: Any) -> Tensor:
+def _outputs(model: nn.Module, batches: Sequence[tuple[Tensor, Any]]) -> Tensor:
     device = next(model.parameters()).device
     with evaluating(model):
-        return torch.cat([logits_of(model(images)).float() for images, _ in images_of(calibrate, device)])
+        return torch.cat([logits_of(model(images)).float() for images, _ in images_of(batches, device)])
 
 
 def allocate_bits(
@@ -111,8 +120,15 @@ def allocate_bits(
     Harms of layers quantized alone are added up, which holds while they are small. One of the two budgets:
     average_bits, as `average_bits(model)` counts: over the weights of all layers, those without a sensitivity
     with 32. size: bytes of the layers' weights in as many bits, scales and entropy coding not counted.
-    Raises RecipeError for both or neither, and where the fewest of `widths` exceed the budget.
+    Raises RecipeError for both or neither, for other `widths` than those of the sensitivities, and where the
+    fewest of them exceed the budget.
     """
+    for name, harms in sensitivities.items():
+        if len(harms) != len(widths):
+            raise RecipeError(
+                f"{name} has {len(harms)} sensitivities and there are {len(widths)} widths; give the same "
+                "widths to sensitivity and to allocate_bits"
+            )
     sizes = {name: layer.weight.numel() for name, layer in weighted_layers(model)}
     if (average_bits is None) == (size is None):
         raise RecipeError("give one budget, average_bits or size")

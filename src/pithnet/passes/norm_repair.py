@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from pithnet.errors import ModelError
 from pithnet.learn.evaluation import evaluating
 from pithnet.passes.calibration import Order, images_of
+from pithnet.passes.calls import Calls
 
 _TINY = 1e-10
 
@@ -25,26 +26,33 @@ def match_norms(model: nn.Module, reference: nn.Module, calibrate: Any) -> int:
     `reference`, the model before compression. The BN's mean becomes the reference's moved by their
     difference, its variance the reference's times their ratio: what the BN learned from all of its training
     data stays, and a second time changes nothing. One pass: batches go through both networks, and every BN is
-    corrected by the batches so far before the next layer sees its output.
+    corrected by the batches so far before the next layer sees its output. Called several times in a forward,
+    it is corrected by all its calls, each beside the same call in `reference`. The variance of a channel that
+    is constant in either network stays.
     Warns as `quantize` where the images are sorted by class. Raises ModelError where the two networks differ
-    in their BNs; DataError without images.
+    in their BNs or call one more often; DataError without images.
     """
-    norms, theirs = _norms(model), _norms(reference)
-    if norms.keys() != theirs.keys():
-        odd = sorted(norms.keys() ^ theirs.keys())[:1]
-        raise ModelError(
-            f"model and reference differ in their BatchNorm layers ({', '.join(odd)}); give the same network "
-            "before compression, neither folded"
-        )
+    require_same_norms(model, reference)
+    norms = _norms(model)
     match_named_norms(model, reference, calibrate, norms)
     return len(norms)
+
+
+def require_same_norms(model: nn.Module, reference: nn.Module) -> None:
+    """Raises ModelError, with a name, where the two networks differ in their BNs: one may be folded."""
+    odd = sorted(_norms(model).keys() ^ _norms(reference).keys())
+    if odd:
+        raise ModelError(
+            f"model and reference differ in their BatchNorm layers ({odd[0]}); give the same network "
+            "before compression, neither folded"
+        )
 
 
 @torch.no_grad()
 def match_named_norms(model: nn.Module, reference: nn.Module, calibrate: Any, names: Collection[str]) -> None:
     """`match_norms` for some of the BNs, by name; the others stay as they are."""
     norms, theirs = ({n: m for n, m in _norms(net).items() if n in names} for net in (model, reference))
-    expected: dict[str, tuple[Tensor, Tensor]] = {}
+    expected: Calls[tuple[Tensor, Tensor]] = Calls()
     shifts = {name: _Shift(norm) for name, norm in theirs.items()}
     order, device = Order(), next(model.parameters()).device
     with (
@@ -54,27 +62,29 @@ def match_named_norms(model: nn.Module, reference: nn.Module, calibrate: Any, na
         _correcting(norms, shifts, expected),
     ):
         for images, labels in images_of(calibrate, device):
+            expected.clear()
             order.add(reference(images), labels)
             model(images)
     order.warn()
 
 
 class _Shift:
-    """How a BN differs from the reference's, in mean and in log variance: the mean of the batches so far."""
+    """How a BN differs from the reference's, in mean and in log variance: the mean of the calls so far."""
 
     def __init__(self, norm: _BatchNorm) -> None:
         assert norm.running_mean is not None
         assert norm.running_var is not None
         self.mean, self.var = norm.running_mean.clone(), norm.running_var.clone()
         self.difference, self.ratio = torch.zeros_like(self.mean), torch.zeros_like(self.var)
-        self.batches = 0
+        self.calls = 0
 
     def add(self, found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> None:
-        self.batches += 1
+        self.calls += 1
         (mean, var), (their_mean, their_var) = found, expected
-        ratio = (var.clamp(min=_TINY) / their_var.clamp(min=_TINY)).log()
-        self.difference += (mean - their_mean - self.difference) / self.batches
-        self.ratio += (ratio - self.ratio) / self.batches
+        # A constant channel has no ratio; one near 0 would blow up the little that the channel tells.
+        ratio = torch.where((var > _TINY) & (their_var > _TINY), (var / their_var).log(), 0.0)
+        self.difference += (mean - their_mean - self.difference) / self.calls
+        self.ratio += (ratio - self.ratio) / self.calls
 
 
 @torch.no_grad()
@@ -83,23 +93,37 @@ def reestimate_norms(model: nn.Module, calibrate: Any) -> int:
 
     Means over all batches, each normalised by its own statistics as in training. Give it batches of 100 and
     more, and where the model before compression is at hand, prefer `match_norms`: statistics from few and
-    plain images differ from those of a long training with augmented ones. Raises DataError without images.
+    plain images differ from those of a long training with augmented ones.
+    Raises DataError without images. After any error the statistics are as they were.
     """
     norms = _norms(model)
-    momenta = {name: norm.momentum for name, norm in norms.items()}
     device = next(model.parameters()).device
     order = Order()
-    with evaluating(model):
-        for norm in norms.values():
+    with evaluating(model), _anew(norms.values()):
+        for images, labels in images_of(calibrate, device):
+            order.add(model(images), labels)
+    order.warn()
+    return len(norms)
+
+
+@contextmanager
+def _anew(norms: Collection[_BatchNorm]) -> Iterator[None]:
+    """Statistics from the beginning, means over all batches, within; as before after an error."""
+    before = [(norm, norm.momentum, [buffer.clone() for buffer in norm.buffers()]) for norm in norms]
+    try:
+        for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # the mean over all batches
             norm.train()
-        for images, labels in images_of(calibrate, device):
-            order.add(model(images), labels)
-    for name, norm in norms.items():
-        norm.momentum = momenta[name]
-    order.warn()
-    return len(norms)
+        yield
+    except BaseException:
+        for norm, _, values in before:
+            for buffer, value in zip(norm.buffers(), values, strict=True):
+                buffer.copy_(value)
+        raise
+    finally:
+        for norm, momentum, _ in before:
+            norm.momentum = momentum
 
 
 def _norms(model: nn.Module) -> dict[str, _BatchNorm]:
@@ -118,12 +142,12 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @contextmanager
-def _watching(norms: Mapping[str, _BatchNorm], found: dict[str, tuple[Tensor, Tensor]]) -> Iterator[None]:
+def _watching(norms: Mapping[str, _BatchNorm], found: Calls[tuple[Tensor, Tensor]]) -> Iterator[None]:
     """Notes the statistics of what comes into each BN."""
 
     def note(name: str) -> Any:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            found[name] = _statistics(inputs[0])
+            found.add(name, _statistics(inputs[0]))
 
         return hook
 
@@ -139,14 +163,14 @@ def _watching(norms: Mapping[str, _BatchNorm], found: dict[str, tuple[Tensor, Te
 def _correcting(
     norms: Mapping[str, _BatchNorm],
     shifts: Mapping[str, _Shift],
-    expected: Mapping[str, tuple[Tensor, Tensor]],
+    expected: Calls[tuple[Tensor, Tensor]],
 ) -> Iterator[None]:
     """Corrects each BN by the batches so far, this one included, before it computes."""
 
     def correct(name: str) -> Any:
         def hook(module: _BatchNorm, inputs: tuple[Tensor, ...]) -> None:
             shift = shifts[name]
-            shift.add(_statistics(inputs[0]), expected[name])
+            shift.add(_statistics(inputs[0]), expected.take(name))
             assert module.running_mean is not None
             assert module.running_var is not None
             module.running_mean.copy_(shift.mean + shift.difference)

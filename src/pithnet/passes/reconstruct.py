@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from pithnet.errors import ModelError, RecipeError, nearest
 from pithnet.passes.adaround import STEPS, learn_rounding
+from pithnet.passes.calibration import read_once
 from pithnet.passes.layer_inputs import columns, inputs_of, require_columns
 from pithnet.surgery import (
     FakeQuantizer,
-    Weighted,
     fake_quantizer,
     set_latent_weight,
     unquantized_weight,
@@ -38,8 +38,9 @@ def reconstruct(model: nn.Module, calibrate: Any, method: str = "gptq", *, steps
             up or down learned by gradient descent on the layer alone (Nagel et al. 2020).
         steps: of "adaround", for each layer; the closed form has none.
 
-    Raises RecipeError for an unknown method; ModelError, before anything is changed, where nothing is
-    quantized and for layers other than Conv2d and Linear, by name; DataError without images.
+    Raises, before anything is changed: RecipeError for an unknown method; DataError without images;
+    ModelError where nothing is quantized and, by name, for layers other than Conv2d and Linear, shared ones,
+    and those that the network does not call with one tensor.
     """
     roundings: dict[str, Rounding] = {"gptq": _gptq, "adaround": partial(_adaround, steps=steps)}
     if method not in roundings:
@@ -51,13 +52,16 @@ def reconstruct(model: nn.Module, calibrate: Any, method: str = "gptq", *, steps
     if not quantized:
         raise ModelError("no layer is quantized; run quantize(model, bits=...) before reconstructing")
     for name, layer, _ in quantized:
-        require_columns(name, _module(layer))
-    for _, layer, part in quantized:
+        require_columns(name, layer)
+    batches = read_once(model, calibrate)
+    for name, _, _ in quantized:
+        list(inputs_of(model, name, batches[:1]))  # raises here what would else come halfway
+    for name, layer, part in quantized:
         with torch.no_grad():
             weight = unquantized_weight(layer)
             part.fix(part.levels(part.rows(weight)))
-        inputs = inputs_of(model, _module(layer), calibrate)
-        rounded = roundings[method](_module(layer), weight, part, inputs)
+        inputs = inputs_of(model, name, batches)
+        rounded = roundings[method](layer.holders[0].module, weight, part, inputs)
         set_latent_weight(layer, rounded)
     return len(quantized)
 
@@ -89,7 +93,3 @@ def _adaround(
     module: nn.Module, weight: Tensor, part: FakeQuantizer, inputs: Iterable[Tensor], steps: int
 ) -> Tensor:
     return learn_rounding(module, weight, part, torch.cat(list(inputs)), steps)
-
-
-def _module(layer: Weighted) -> nn.Module:
-    return layer.holders[0].module

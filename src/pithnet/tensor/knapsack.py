@@ -18,8 +18,9 @@ def cheapest_choices(
     """The option of each item, so that costs are least in sum and prices in sum at most `budget`.
 
     A multiple-choice knapsack by dynamic programming over what is spent, in the prices' common divisor:
-    exact, until that makes more than a million units; then prices are rounded up to a millionth of the
-    budget. Among equal costs the earlier option wins.
+    exact, until that makes more than a million units; then what options cost beyond the lowest price of their
+    item is rounded up to a millionth of what the budget leaves for that. Never more than the budget is spent.
+    Among equal costs the earlier option wins.
 
     Args:
         costs, prices: for each item a row of its options; finite costs, whole prices >= 0.
@@ -31,11 +32,12 @@ def cheapest_choices(
         raise RecipeError(
             f"the budget is {budget}, and the least that can be spent is {least}; allow that much"
         )
-    unit = max(math.gcd(*(p for row in prices for p in row)), 1)
-    unit = max(unit, math.ceil(budget / _MOST_UNITS))
-    whole = [[-(-p // unit) for p in row] for row in prices]
-    # Rounding up may push the lowest prices beyond the budget, by less than a unit an item.
-    units = max(budget // unit, sum(min(row) for row in whole))
+    # Beyond the lowest prices: those are nothing then, and no rounding up can make them exceed the budget.
+    beyond = [[p - min(row) for p in row] for row in prices]
+    unit = max(math.gcd(*(p for row in beyond for p in row)), 1)
+    unit = max(unit, math.ceil((budget - least) / _MOST_UNITS))
+    whole = [[-(-p // unit) for p in row] for row in beyond]
+    units = (budget - least) // unit
     best = np.zeros(units + 1)  # least cost of the items so far, for every number of units they may spend
     taken = []
     for row_costs, row_prices in zip(costs, whole, strict=True):
