@@ -8,6 +8,7 @@ from torch import nn
 
 from pithnet import zoo
 from pithnet.artifact import decode, encode, plain_state
+from pithnet.errors import ArtifactError
 from pithnet.passes import prune, quantize
 from pithnet.surgery import fake_quantizer, finalize, unquantized_weight, weighted_layers
 from pithnet.tensor.quantizers import QUANTIZERS
@@ -65,3 +66,11 @@ def test_other_widths_take_no_more_than_their_bits(name: str, bits: int) -> None
     # One bit of the source's quantizer has three levels. A scale takes four bytes.
     codes = max(bits * weights / 8, 1.03 * order_0_bytes(model)) + 4 * channels
     assert len(data) <= codes + float16_bytes(model) + 600, (codes, channels)
+
+
+def test_a_model_with_quantized_activations_is_refused_with_what_to_do() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 2))
+    quantize(model, activations=8, clip="learned", calibrate=torch.randn(9, 1, 8, 8))
+    for refused in (model, finalize(model)):
+        with pytest.raises(ArtifactError, match=r"activation quantizers .* export it to ONNX, or save"):
+            encode(refused)

@@ -161,3 +161,61 @@ def test_a_model_that_is_one_linear_layer(tmp_path: Path) -> None:
     answer = torch.from_numpy(OnnxSession(tmp_path / "layer.onnx", threads=1)(x.numpy()))
     assert torch.allclose(answer, layer(x), atol=0.05)
     assert not torch.equal(answer, layer(x))
+
+
+class Twice(nn.Module):
+    """One layer under two names, alone and inside of another module, and a quantizer of its input."""
+
+    def __init__(self, quantizer: nn.Module) -> None:
+        super().__init__()
+        self.quantizer = quantizer
+        self.a = nn.Linear(16, 16)
+        self.b, self.nested = self.a, nn.Sequential(self.a, nn.ReLU())
+        self.again = self.nested
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.again(self.b(self.nested(self.a(self.quantizer(x)))))
+        return out
+
+
+def test_a_module_under_several_names_is_int8_under_all(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(8, 16)
+    for lower, quantizer in ((dynamic_int8, nn.Identity()), (static_int8, settled(0.03, 128))):
+        model = Twice(quantizer).eval().requires_grad_(False)
+        round_(model.a.weight)
+        lowered = lower(model)
+        found = lowered.model
+        assert found.a is found.b is found.nested[0] is found.again[0]
+        assert found.a.weight.dtype == torch.int8
+        assert lowered.in_float == ()
+        export_onnx(found, (16,), tmp_path / "twice.onnx")
+        same = agreement(tmp_path / "twice.onnx", model, [x])
+        assert same.max_difference < 0.02
+        assert operators(tmp_path / "twice.onnx").int8("linear layer") == (4 if lower is dynamic_int8 else 1)
+
+
+class Attention(nn.Module):
+    def __init__(self, quantizer: nn.Module) -> None:
+        super().__init__()
+        self.quantizer = quantizer
+        self.attention, self.head = nn.MultiheadAttention(16, 2, batch_first=True), nn.Linear(16, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.quantizer(x)
+        out: torch.Tensor = self.head(self.attention(x, x, x, need_weights=False)[0].mean(1))
+        return out
+
+
+def test_the_layer_inside_attention_stays_in_float_and_is_named(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(8, 5, 16)
+    for lower, quantizer in ((dynamic_int8, nn.Identity()), (static_int8, settled(0.03, 128))):
+        model = Attention(quantizer).eval().requires_grad_(False)
+        round_(model.attention.out_proj.weight)
+        round_(model.head.weight)
+        lowered = lower(model)
+        assert lowered.in_float == ("attention.out_proj",)
+        assert lowered.model.head.weight.dtype == torch.int8
+        export_onnx(lowered.model, (5, 16), tmp_path / "attention.onnx")
+        assert agreement(tmp_path / "attention.onnx", model, [x]).max_difference < 0.01

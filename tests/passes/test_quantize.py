@@ -210,3 +210,61 @@ def test_layers_that_cannot_be_quantized_are_named() -> None:
     quantize(model, activations=8, calibrate=IMAGES)
     with pytest.raises(ModelError, match="quantized already"):
         quantize(model, activations=8, calibrate=IMAGES)
+
+
+@pytest.mark.parametrize("clip", ["observed", "learned"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_models_of_other_dtypes_are_quantized_and_train(dtype: torch.dtype, clip: str) -> None:
+    model, images = net().eval().to(dtype), IMAGES.to(dtype)
+    expected = model(images).detach()
+    quantize(model, activations=8, clip=clip, calibrate=images)
+    answer = model(images)
+    assert answer.dtype == dtype
+    assert 0 < float((answer - expected).detach().abs().max()) < 0.1 * float(expected.abs().max())
+    answer.sum().backward()
+    assert all(p.grad is not None and p.grad.dtype == p.dtype for p in model.parameters())
+
+
+@pytest.mark.parametrize("clip", ["observed", "learned"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_a_quantized_model_may_change_its_dtype(dtype: torch.dtype, clip: str) -> None:
+    model = net().eval()
+    quantize(model, activations=8, fit="mse", clip=clip, calibrate=IMAGES)
+    expected = model(IMAGES).detach()
+    answer = model.to(dtype)(IMAGES.to(dtype))
+    assert answer.dtype == dtype
+    assert float((answer.float() - expected).detach().abs().max()) < 0.1 * float(expected.abs().max())
+
+
+def test_a_network_of_mixed_dtypes_is_quantized_throughout() -> None:
+    model = net()
+    model[6].bfloat16()
+    quantize(model, 4)
+    assert [layer.weight.dtype for _, layer in weighted_layers(model)] == [
+        torch.float32,
+        torch.float32,
+        torch.bfloat16,
+    ]
+    assert all(fake_quantizer(layer) for _, layer in weighted_layers(model))
+
+
+class Sequence(nn.Module):
+    """A BN after a linear layer on (N, L, C): it normalises L, of as many steps as features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.norm, self.head = nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.norm(self.linear(x)))
+        return out
+
+
+def test_a_norm_over_steps_is_not_folded_into_features() -> None:
+    model, x = Sequence(), IMAGES[:, 0]
+    for _ in range(50):
+        model(x * torch.arange(1, 9)[:, None])
+    expected = model.eval()(x).detach()
+    quantize(model, 8, activations=8, calibrate=x)
+    assert isinstance(model.norm, nn.BatchNorm1d)
+    assert float((model(x) - expected).detach().abs().max()) < 0.05 * float(expected.abs().max())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from operator import methodcaller
 
 import pytest
 import torch
@@ -194,6 +195,40 @@ def test_equalisation_changes_ranges_and_not_answers() -> None:
         model[2].weight.transpose(0, 1).flatten(1).abs().amax(1),
     )
     assert torch.allclose(*ranges, rtol=0.01)
+
+
+class Chain(nn.Module):
+    """Two layers with a ReLU between, and a third that may hold one of their tensors."""
+
+    def __init__(self, relu: Callable[[Tensor], Tensor] = torch.relu) -> None:
+        super().__init__()
+        self.first, self.second, self.third = (nn.Linear(6, 6) for _ in range(3))
+        self.relu = relu
+        with torch.no_grad():
+            self.first.weight *= torch.logspace(-2, 1, 6)[:, None]
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.third(self.second(self.relu(self.first(x))).sigmoid())
+        return out
+
+
+@pytest.mark.parametrize("layer", ["first", "second"])
+@pytest.mark.parametrize("tensor", ["weight", "bias"])
+def test_equalisation_leaves_layers_that_share_a_tensor(layer: str, tensor: str) -> None:
+    model, x = Chain(), FRESH[:, 0, 0, :6]
+    setattr(model.third, tensor, getattr(getattr(model, layer), tensor))
+    before = model(x)
+    with pytest.raises(ModelError, match="no two layers"):
+        equalize(model)
+    assert torch.equal(model(x), before)
+
+
+@pytest.mark.parametrize("relu", [torch.relu, torch.relu_, methodcaller("relu"), methodcaller("relu_")])
+def test_equalisation_knows_every_way_to_write_a_relu(relu: Callable[[Tensor], Tensor]) -> None:
+    model, x = Chain(relu), FRESH[:, 0, 0, :6]
+    before = model(x)
+    assert equalize(model) == 1
+    assert torch.allclose(model(x), before, rtol=1e-3, atol=1e-4)
 
 
 def test_equalisation_helps_a_step_per_tensor() -> None:

@@ -111,3 +111,62 @@ def test_a_forward_that_cannot_be_followed_is_named_with_what_to_do() -> None:
         fold_into_layers_(_Branches())
     with pytest.raises(ModelError, match=r"put it into nn.Sequential"):
         fold_into_layers_(nn.Conv2d(3, 3, 1))
+
+
+class _Steps(nn.Module):
+    """A linear layer on (N, L, C) and the BN after it, which normalises L."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(3, 5), norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.norm(self.linear(x))
+        return out
+
+
+def test_a_bn_along_another_axis_stays() -> None:
+    for steps in (5, 7):
+        model, x = lively(_Steps(nn.BatchNorm1d(steps))), torch.randn(2, steps, 3)
+        expected = model(x).detach()
+        assert fold_into_layers_(model, x) == ()
+        assert torch.equal(model(x), expected)
+    assert fold_into_layers_(_Steps(nn.BatchNorm1d(7))) == ()  # without an input the sizes tell
+    assert fold_into_layers_(_Steps(nn.BatchNorm2d(5))) == ()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_example_changes_nothing_where_bn_is_along_the_outputs(name: str) -> None:
+    torch.manual_seed(1)
+    model, x = lively(NETWORKS[name]()).train(), torch.randn(1, 3, 8, 8)
+    before = {k: v.clone() for k, v in model.state_dict().items() if "running" in k}
+    count = sum(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in model.modules())
+    twin = lively(NETWORKS[name]())
+    twin.load_state_dict(model.state_dict())
+    assert len(fold_into_layers_(model, x)) == count == len(before) / 2
+    fold_into_layers_(twin)
+    for key, value in twin.state_dict().items():
+        assert torch.equal(model.state_dict()[key], value), key
+
+
+class _Shared(nn.Module):
+    """A layer whose weight or bias serves elsewhere too."""
+
+    def __init__(self, tensor: str) -> None:
+        super().__init__()
+        self.first, self.norm, self.second = nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 3)
+        self.tensor = tensor
+        if tensor != "read":
+            setattr(self.second, tensor, getattr(self.first, tensor))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.second(self.norm(self.first(x)))
+        return y @ self.first.weight if self.tensor == "read" else y
+
+
+@pytest.mark.parametrize("tensor", ["weight", "bias", "read"])
+def test_a_layer_whose_tensors_serve_elsewhere_is_not_folded_into(tensor: str) -> None:
+    model, x = lively(_Shared(tensor)), torch.randn(4, 3)
+    expected = model(x).detach()
+    assert fold_into_layers_(model) == ()
+    assert torch.equal(model(x), expected)

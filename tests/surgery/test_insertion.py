@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -147,3 +149,51 @@ def test_twice_is_refused_and_nothing_to_do_is_said() -> None:
     settled(model, x)
     with pytest.raises(ModelError, match="quantized already"):
         insert_activation_quantizers_(model, x, make)
+
+
+def test_a_network_in_training_mode_is_left_with_its_statistics() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(5), nn.Linear(5, 4), nn.ReLU(), nn.BatchNorm1d(4))
+    before = copy.deepcopy(model.state_dict())
+    insert_activation_quantizers_(model, torch.randn(1, 5), make)  # one image: too few to train with
+    assert model.training
+    state = model.state_dict()
+    assert all(torch.equal(state[key], value) for key, value in before.items())
+
+
+class Dropping(nn.Module):
+    """`drop` is called as a function or a module; what it gets besides x is known to the caller."""
+
+    def __init__(self, drop: Callable[[nn.Module, Tensor], Tensor], p: float = 0.5) -> None:
+        super().__init__()
+        self.layer, self.module, self.drop, self.p = nn.Linear(5, 5), nn.Dropout(p), drop, p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.drop(self, self.layer(x))
+
+
+DROPOUTS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "dropout": lambda m, x: F.dropout(x, m.p, m.training),
+    "dropout1d": lambda m, x: F.dropout1d(x, p=m.p, training=m.training),
+    "alpha_dropout": lambda m, x: F.alpha_dropout(x, m.p, m.training),
+    "dropout of torch": lambda m, x: torch.dropout(x, m.p, m.training),
+}
+
+
+@pytest.mark.parametrize("name", DROPOUTS)
+def test_a_dropout_that_training_could_not_turn_on_is_refused(name: str) -> None:
+    model, x = Dropping(DROPOUTS[name]), torch.randn(4, 5)
+    with pytest.raises(ModelError, match=rf"^{name.split()[0]} would be off .* use nn.Dropout"):
+        insert_activation_quantizers_(model, x, make)
+    assert not activation_quantizers(model)
+    assert type(model) is Dropping
+
+
+def test_dropouts_that_stay_what_they_are_pass() -> None:
+    x = torch.randn(4, 5)
+    never = Dropping(DROPOUTS["dropout"], p=0.0)
+    assert insert_activation_quantizers_(never, x, make)
+    always = Dropping(lambda m, x: F.dropout(x, 0.5, True))
+    assert insert_activation_quantizers_(always, x, make)
+    module = settled(Dropping(lambda m, x: m.module(x)).eval(), x)
+    assert torch.equal(module(x), module(x))
+    assert float((module.train()(x.expand(50, 4, 5)) == 0).float().mean()) > 0.3

@@ -36,3 +36,13 @@ def test_nothing_to_count_is_an_error() -> None:
         relu_zeros(nn.Sequential(nn.Linear(3, 2)), [torch.zeros(1, 3)])
     with pytest.raises(ModelError, match="no inputs"):
         relu_zeros(nn.Sequential(nn.Linear(3, 2), nn.ReLU()), [])
+
+
+def test_every_module_keeps_its_mode_also_where_an_input_fails() -> None:
+    model = nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7), nn.ReLU())
+    model[1].eval()  # frozen, as fine-tuning does it
+    relu_zeros(model, [torch.randn(4, 5)])
+    assert [m.training for m in model] == [True, False, True]
+    with pytest.raises(RuntimeError, match="shapes"):
+        relu_zeros(model, [torch.randn(4, 6)])
+    assert [m.training for m in model] == [True, False, True]

@@ -60,3 +60,11 @@ def test_more_levels_than_int8_has_are_refused() -> None:
     weight = torch.arange(-200, 201).float()[None]
     assert integer_grid(weight) is None
     assert integer_grid(weight, limit=200) is not None
+
+
+def test_the_grid_is_found_where_the_weight_is() -> None:
+    weight = on_grid(torch.randn(4, 9), 7)
+    with torch.device("meta"):  # where a tensor would go that does not follow the weight
+        found = integer_grid(weight)
+    assert found is not None
+    assert [t.device for t in found] == [weight.device, weight.device]

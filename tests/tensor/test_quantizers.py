@@ -172,3 +172,38 @@ def test_rows_go_back_to_the_weight(granularity: str, shape: tuple[int, ...], ro
 def test_what_there_is_not_is_refused(call: Callable[[], object], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         call()
+
+
+HALVES = (torch.float16, torch.bfloat16)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("dtype", [*HALVES, torch.float64])
+def test_linear_levels_of_other_dtypes_are_computed_in_float32(dtype: torch.dtype, symmetric: bool) -> None:
+    quantizer = get_quantizer("linear", 8, symmetric)
+    single = (torch.randn(4, 50, generator=torch.Generator().manual_seed(0)) / 500).to(dtype).float()
+    rows = single.to(dtype).requires_grad_()
+    levels = quantizer.fit(rows)
+    rounded = quantizer(rows, levels)
+    expected = quantizer(single, Levels(*(part.float() for part in levels)))
+    assert rounded.dtype == dtype
+    assert torch.equal(rounded, expected.to(dtype))
+    assert torch.allclose(quantizer.nearest(rows, levels), rounded, rtol=1e-6, atol=0)
+    rounded.sum().backward()
+    assert rows.grad is not None
+    assert rows.grad.dtype == dtype
+    assert set(rows.grad.unique().tolist()) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize("dtype", [*HALVES, torch.float64])
+def test_pact_of_other_dtypes_is_computed_in_float32(dtype: torch.dtype) -> None:
+    x = torch.linspace(-1, 3, 40).to(dtype).requires_grad_()
+    alpha = torch.tensor(2.0, dtype=dtype, requires_grad=True)
+    y = pact(x, alpha, 4)
+    assert y.dtype == dtype
+    assert torch.equal(y, pact(x.detach().float(), torch.tensor(2.0), 4).to(dtype))
+    y.sum().backward()
+    assert x.grad is not None
+    assert (x.grad.dtype, alpha.grad.dtype) == (dtype, dtype)  # type: ignore[union-attr]
+    assert torch.equal(x.grad > 0, (x > 0) & (x < 2))
+    assert float(alpha.grad) == int((x > 2).sum())  # type: ignore[arg-type]

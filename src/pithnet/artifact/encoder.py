@@ -17,6 +17,7 @@ from pithnet.artifact.record import encode_record
 from pithnet.artifact.skeleton import skeleton
 from pithnet.artifact.state import plain_state
 from pithnet.errors import ArtifactError
+from pithnet.surgery import activation_quantizers
 from pithnet.surgery.ties import raw_bytes
 
 
@@ -26,8 +27,15 @@ def encode(model: nn.Module, meta: Metadata | None = None) -> bytes:
     Takes the effective tensors of parametrized layers and chooses for each the smallest coding that gives
     it back bit for bit; nothing is rounded here, so finalize the model first. Batch counters of BatchNorm
     layers (num_batches_tracked) are not stored. Where `meta` names no architecture, the one of a zoo model
-    is taken. Raises ArtifactError naming the tensor or metadata that a file cannot hold.
+    is taken. Raises ArtifactError naming the tensor or metadata that a file cannot hold, and for a model
+    with activation quantizers.
     """
+    quantized = activation_quantizers(model)
+    if quantized:
+        raise ArtifactError(
+            f"the model has activation quantizers (after {next(iter(quantized))}), which a .pith does not "
+            "hold; export it to ONNX, or save the model before its activations were quantized"
+        )
     meta = _with_architecture(meta or Metadata(), model)
     state = {name: _on_cpu(name, value) for name, value in plain_state(model).items()}
     layout, is_implied = _layout(state, meta)

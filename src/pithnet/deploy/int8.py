@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from torch.onnx.ops import symbolic, symbolic_multi_out
 from pithnet.deploy.exporting import OPSET
 from pithnet.errors import ModelError
 from pithnet.surgery import ActivationQuantizer, LearnedClip, release_all
+from pithnet.surgery.weights import module_paths
 from pithnet.tensor import integer_grid
 
 # Kinds whose weight has the output channel first, and that runtimes have int8 kernels for.
@@ -22,7 +24,11 @@ _Quantizer = ActivationQuantizer | LearnedClip
 
 @dataclass(frozen=True, eq=False)
 class Int8Model:
-    """model: for `export_onnx` alone. in_float: layers left as they are, their weights not exact in int8."""
+    """model: for `export_onnx` alone. in_float: layers left as they are.
+
+    Their weights are not exact in int8, or another module computes with them, as attention does with its
+    output layer's.
+    """
 
     model: nn.Module
     in_float: tuple[str, ...]
@@ -34,26 +40,26 @@ def static_int8(model: nn.Module) -> Int8Model:
 
     Activation quantizers become uint8 pairs with their scale and zero point. Weights that lie on a grid of at
     most 255 symmetric levels in every output channel, as those of symmetric quantizers of up to 8 bits do,
-    become int8 tensors with a scale per channel; others stay in float.
+    become int8 tensors with a scale per channel; others stay in float, as do layers inside attention.
     Raises ModelError where there is no activation quantizer, or one of other than 8 bits or not calibrated.
     """
     found = copy.deepcopy(model).eval()
     release_all(found)
-    quantizers = [(name, m) for name, m in found.named_modules() if isinstance(m, _Quantizer)]
+    quantizers = [(names, m) for m, names in module_paths(found) if isinstance(m, _Quantizer)]
     if not quantizers:
         raise ModelError(
             "the model has no quantized activations; "
             "run quantize(model, bits=8, activations=8, calibrate=images) first"
         )
-    for name, quantizer in quantizers:
-        found = _replaced(found, name, _QuantizeDequantize(name, quantizer))
-    in_float = []
-    for name, layer in _layers(found):
-        grid = integer_grid(layer.weight)
+    for names, quantizer in quantizers:
+        found = _replaced(found, names, _QuantizeDequantize(names[0], quantizer))
+    in_float, inside = [], _inside(found)
+    for names, layer in _layers(found):
+        grid = None if layer in inside else integer_grid(layer.weight)
         if grid is None:
-            in_float.append(name)
+            in_float.append(names[0])
         else:
-            found = _replaced(found, name, _Int8Layer(layer, *grid))
+            found = _replaced(found, names, _Int8Layer(layer, *grid))
     return Int8Model(found.requires_grad_(False), tuple(in_float))
 
 
@@ -62,29 +68,37 @@ def dynamic_int8(model: nn.Module) -> Int8Model:
     """A copy in which linear layers quantize their input anew for every batch; nothing is calibrated.
 
     Their weights become int8, symmetric per output channel: exactly where they lie on such a grid already,
-    else rounded to the nearest of 255 levels. Convolutions stay in float, and so does what they cost.
-    Raises ModelError where there is no linear layer.
+    else rounded to the nearest of 255 levels. Convolutions and layers inside attention stay in float, and so
+    does what they cost. Raises ModelError where there is no linear layer.
     """
     found = copy.deepcopy(model).eval()
     release_all(found)
-    linear = [(name, m) for name, m in found.named_modules() if isinstance(m, nn.Linear)]
+    inside = _inside(found)
+    linear = [(names, m) for names, m in _layers(found) if isinstance(m, nn.Linear) and m not in inside]
     if not linear:
         raise ModelError("dynamic int8 is for linear layers, and the model has none: use static int8")
-    for name, layer in linear:
-        found = _replaced(found, name, _DynamicLinear(layer))
-    in_float = tuple(name for name, _ in _layers(found))
+    for names, layer in linear:
+        found = _replaced(found, names, _DynamicLinear(layer))
+    in_float = tuple(names[0] for names, _ in _layers(found))
     return Int8Model(found.requires_grad_(False), in_float)
 
 
-def _layers(model: nn.Module) -> list[tuple[str, _Layer]]:
-    return [(name, m) for name, m in model.named_modules() if isinstance(m, _Layer)]
+def _layers(model: nn.Module) -> list[tuple[tuple[str, ...], _Layer]]:
+    """Every layer once, with all its names."""
+    return [(names, m) for m, names in module_paths(model) if isinstance(m, _Layer)]
 
 
-def _replaced(model: nn.Module, name: str, part: nn.Module) -> nn.Module:
-    """The model with another part under that name, in place; the part itself where the name is empty."""
-    if not name:
-        return part
-    model.set_submodule(name, part)
+def _inside(model: nn.Module) -> set[nn.Module]:
+    """Layers that are not called: attention reads its output layer's weight and bias itself."""
+    return {m.out_proj for m in model.modules() if isinstance(m, nn.MultiheadAttention)}
+
+
+def _replaced(model: nn.Module, names: Iterable[str], part: nn.Module) -> nn.Module:
+    """The model with another part under those names, in place; the part itself where one is empty."""
+    for name in names:
+        if not name:
+            return part
+        model.set_submodule(name, part)
     return model
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import torch
 from torch import Tensor, fx, nn
 
 from pithnet.errors import ModelError
 from pithnet.surgery import chain, latent_weight
-from pithnet.surgery.graph import module_of, traced
+from pithnet.surgery.graph import alone, module_of, traced
 from pithnet.surgery.parametrizations import Mask
 
 _ROUNDS = 20
 _ENOUGH = 1e-3
 _SILENT = (nn.Identity, nn.ReLU, nn.Dropout)
-_SILENT_FUNCTIONS = (torch.relu, torch.nn.functional.relu, torch.nn.functional.dropout)
+_SILENT_FUNCTIONS = (torch.relu, torch.relu_, torch.nn.functional.relu, torch.nn.functional.dropout)
+_SILENT_METHODS = ("relu", "relu_")
 _Layer = nn.Conv2d | nn.Linear
 
 
@@ -29,8 +28,9 @@ def equalize(model: nn.Module) -> int:
     Channel c of the first layer is divided by s_c and what reads it multiplied, s_c = sqrt(r1_c / r2_c), r
     the largest magnitudes (Nagel et al. 2019, eq. 11), in turns until nothing moves. For networks without BN
     between the layers: fold it first (`surgery.fold_into_layers_`); with a step per channel the first layer
-    does not need it, the second one does. Raises ModelError where the forward cannot be followed, where no
-    pair is found, and for weights that are quantized or shared already.
+    does not need it, the second one does. Layers tied to others by a weight or bias stay as they are.
+    Raises ModelError where the forward cannot be followed, where no pair is found, and for weights that are
+    quantized or shared already.
     """
     pairs = _pairs(model)
     if not pairs:
@@ -75,23 +75,25 @@ def _reads(layer: _Layer) -> int:
 
 def _pairs(model: nn.Module) -> list[tuple[tuple[str, _Layer], tuple[str, _Layer]]]:
     graph = traced(model, "equalization")
-    calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
+    lone = alone(model, graph)
     found = []
     for node in graph.nodes:
         second = module_of(node, model)
-        before = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
+        before = _source(node)
         while before is not None and len(before.users) == 1 and _is_silent(before, model):
-            before = before.args[0] if isinstance(before.args[0], fx.Node) else None
+            before = _source(before)
         if before is None or len(before.users) != 1 or not isinstance(second, _Layer):
             continue
         first = module_of(before, model)
-        if (
-            isinstance(first, _Layer)
-            and calls[before.target] == calls[node.target] == 1
-            and _fit(first, second)
-        ):
+        if isinstance(first, _Layer) and {before.target, node.target} <= lone and _fit(first, second):
             found.append(((str(before.target), first), (str(node.target), second)))
     return found
+
+
+def _source(node: fx.Node) -> fx.Node | None:
+    """The node that gives its first argument; None where there is none."""
+    first = next(iter(node.args), None)
+    return first if isinstance(first, fx.Node) else None
 
 
 def _fit(first: _Layer, second: _Layer) -> bool:
@@ -105,4 +107,5 @@ def _is_silent(node: fx.Node, model: nn.Module) -> bool:
     """Whether a positive factor passes through it unchanged."""
     if node.op == "call_module":
         return isinstance(module_of(node, model), _SILENT)
-    return node.op == "call_function" and node.target in _SILENT_FUNCTIONS
+    silent = {"call_function": _SILENT_FUNCTIONS, "call_method": _SILENT_METHODS}
+    return node.target in silent.get(node.op, ())

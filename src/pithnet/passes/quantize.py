@@ -139,8 +139,8 @@ def quantize(
             where the images are sorted by class.
 
     Raises RecipeError for arguments out of range and patterns that match nothing; DataError without images;
-    ModelError as `selected_layers`, for a forward that cannot be followed, and, with their place, for
-    activations that are constant or NaN. The model is as it was then.
+    ModelError as `selected_layers`, for a forward that cannot be followed or calls F.dropout, and, with their
+    place, for activations that are constant or NaN. The model is as it was then.
     """
     scheme = WeightScheme(quantizer, symmetric, granularity, group_size, fit)
     named = dict(overrides or {})
@@ -193,7 +193,7 @@ def _quantize_activations(
 def _inserted(
     model: nn.Module, how: ActivationScheme, example: Tensor, quantize_weights: Callable[[nn.Module], None]
 ) -> dict[str, ActivationQuantizer]:
-    fold_into_layers_(model)
+    fold_into_layers_(model, example[:1])
     found = insert_activation_quantizers_(model, example[:1], how.quantizer)
     for quantizer in found.values():
         quantizer.to(example.device)

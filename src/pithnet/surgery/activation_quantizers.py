@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pithnet.errors import ModelError
 from pithnet.tensor.observers import Observer
-from pithnet.tensor.quantizers import activation_grid, pact
+from pithnet.tensor.quantizers import activation_grid, on_grid, pact
 
 
 class ActivationQuantizer(nn.Module):
@@ -49,9 +49,7 @@ class ActivationQuantizer(nn.Module):
             except ModelError as e:
                 raise ModelError(f"at {self.place}: {e}") from None
             return x
-        return torch.fake_quantize_per_tensor_affine(
-            x, self.scale, self.zero_point, self.quant_min, self.quant_max
-        )
+        return on_grid(x, self.scale, self.zero_point, self.bits)
 
 
 class LearnedClip(nn.Module):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -12,7 +10,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from pithnet.errors import ModelError
 from pithnet.surgery.chains import chain, latent_weight, release, set_mask
 from pithnet.surgery.fake_quantizers import FakeQuantizer
-from pithnet.surgery.graph import module_of, traced
+from pithnet.surgery.graph import alone, calls, module_of, traced, watched
 from pithnet.surgery.parametrizations import Mask
 from pithnet.surgery.weights import Weighted, weighted_layers
 
@@ -20,19 +18,21 @@ _Layer = _ConvNd | nn.Linear
 
 
 @torch.no_grad()
-def fold_into_layers_(model: nn.Module) -> tuple[str, ...]:
+def fold_into_layers_(model: nn.Module, example: Tensor | None = None) -> tuple[str, ...]:
     """Multiplies every BN into the convolution or linear layer before it, in place, leaving nn.Identity.
 
     For eval mode: y = (Wx - m) / sqrt(v + eps) * g + b becomes W' x + b'. Masks stay; shared weights become
     plain ones with a mask for their zeros. A BN stays that does not stand right after such a layer and
-    alone, that has no statistics, or whose layer shares its weight. Returns the names of the BNs folded.
-    Raises ModelError where the network's forward cannot be followed or a weight is quantized already.
+    alone, that has no statistics, that normalises another axis than the layer's outputs, or whose layer
+    shares its weight or bias. Returns the names of the BNs folded.
+    example: an input (B, ...), which tells the axes: after a linear layer on (B, L, C) BN normalises L.
+    Without one only L != C tells. Raises ModelError where the network's forward cannot be followed or a
+    weight is quantized already.
     """
     graph = traced(model, "folding BatchNorm")
-    owners = {
-        id(layer.holders[0].module): layer for _, layer in weighted_layers(model) if len(layer.keys) == 1
-    }
-    calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
+    shapes = {} if example is None else watched(model, graph, example)
+    owners = {id(layer.holders[0].module): layer for _, layer in weighted_layers(model)}
+    lone, times = alone(model, graph), calls(graph)
     folded = []
     for node in graph.nodes:
         bn = module_of(node, model)
@@ -41,11 +41,25 @@ def fold_into_layers_(model: nn.Module) -> tuple[str, ...]:
             continue
         layer = module_of(before, model)
         owner = owners.get(id(layer))
-        alone = calls[node.target] == 1 and calls[before.target] == 1
-        if alone and owner is not None and isinstance(layer, _Layer) and _fold(layer, owner, bn):
+        if owner is None or before.target not in lone or times[str(node.target)] != 1:
+            continue
+        if not isinstance(layer, _Layer) or not _along_outputs(layer, bn, shapes.get(before)):
+            continue
+        if _fold(layer, owner, bn):
             model.set_submodule(str(node.target), nn.Identity())
             folded.append(str(node.target))
     return tuple(folded)
+
+
+def _along_outputs(layer: _Layer, bn: _BatchNorm, given: Tensor | None) -> bool:
+    """Whether what BN normalises, the second axis, are the layer's outputs. given: of the layer's output."""
+    if given is not None:
+        return given.ndim == layer.weight.ndim
+    if isinstance(layer, nn.Linear):
+        # These two take more axes than two, and then the second is none of the outputs.
+        several = isinstance(bn, nn.BatchNorm2d | nn.BatchNorm3d)
+        return not several and bn.num_features == layer.out_features
+    return bn.num_features == layer.out_channels
 
 
 def _fold(layer: _Layer, owner: Weighted, bn: _BatchNorm) -> bool:

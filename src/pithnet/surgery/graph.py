@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from pithnet.errors import ModelError
 from pithnet.surgery.modes import evaluating
-from pithnet.surgery.weights import compressible
+from pithnet.surgery.weights import compressible, held_tensors
+
+_DROPOUTS = (
+    F.dropout,
+    F.dropout1d,
+    F.dropout2d,
+    F.dropout3d,
+    F.alpha_dropout,
+    F.feature_alpha_dropout,
+    torch.dropout,
+    torch.alpha_dropout,
+    torch.feature_dropout,
+    torch.feature_alpha_dropout,
+)
 
 
 class _Tracer(fx.Tracer):
@@ -45,25 +61,81 @@ def module_of(node: fx.Node, model: nn.Module) -> nn.Module | None:
     return model.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
-def float_nodes(model: nn.Module, graph: fx.Graph, x: Tensor) -> set[fx.Node]:
-    """The nodes that give floating-point tensors for this input: not sizes, not indices."""
-    found: set[fx.Node] = set()
+def calls(graph: fx.Graph) -> Counter[str]:
+    """How often each module is called, by name."""
+    return Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
+
+
+def alone(model: nn.Module, graph: fx.Graph) -> set[str]:
+    """Names of the modules that are called once and whose tensors nothing else in the network uses.
+
+    What is done to such a module's tensors changes what it gives at that one place.
+    """
+    tied = {
+        path
+        for holders in held_tensors(model)
+        if sum(len(holder.paths) for holder in holders) > 1
+        for holder in holders
+        for path in holder.paths
+    }
+    read = [str(node.target) for node in graph.nodes if node.op == "get_attr"]
+    return {
+        name
+        for name, count in calls(graph).items()
+        if count == 1 and name not in tied and not any(tensor.startswith(f"{name}.") for tensor in read)
+    }
+
+
+@torch.no_grad()
+def watched(model: nn.Module, graph: fx.Graph, x: Tensor) -> dict[fx.Node, Tensor]:
+    """Shape and dtype of the tensor that each node gives for an input, in eval mode: tensors without numbers.
+
+    What gives no tensor, a size say, is left out.
+    """
+    found: dict[fx.Node, Tensor] = {}
 
     class Watch(fx.Interpreter):
         def run_node(self, n: fx.Node) -> Any:
             value = super().run_node(n)
-            if isinstance(value, Tensor) and value.is_floating_point():
-                found.add(n)
+            if isinstance(value, Tensor):
+                found[n] = torch.empty_like(value, device="meta")
             return value
 
-    Watch(model, graph=graph).run(x)
+    with evaluating(model):
+        Watch(model, graph=graph).run(x)
     return found
+
+
+def float_nodes(model: nn.Module, graph: fx.Graph, x: Tensor) -> set[fx.Node]:
+    """The nodes that give floating-point tensors for this input: not sizes, not indices."""
+    return {node for node, value in watched(model, graph, x).items() if value.is_floating_point()}
+
+
+def check_trains(graph: fx.Graph) -> None:
+    """Raises ModelError where a graph, traced in eval mode, has a dropout that training could not turn on."""
+    for node in graph.nodes:
+        if node.op == "call_function" and node.target in _DROPOUTS and _is_off(node):
+            raise ModelError(
+                f"{node.name} would be off in training too, since forward is kept as it is in eval mode; "
+                "use nn.Dropout, a module, in place of the function"
+            )
+
+
+def _is_off(dropout: fx.Node) -> bool:
+    """Whether it would drop something, but was told that this is no training."""
+    given: dict[Any, Any] = dict(enumerate(dropout.args)) | dropout.kwargs
+    probability, training = (
+        next((given[key] for key in keys if key in given), None)
+        for keys in (("p", 1), ("training", "train", 2))
+    )
+    return training is False and probability != 0
 
 
 def rewire_(model: nn.Module, graph: fx.Graph) -> None:
     """Makes a graph over the model's modules its forward, in place; modules, attributes and state stay.
 
-    The model gets a class of its own that derives from the one it had, as torch's parametrizations do.
+    The model gets a class of its own that derives from the one it had, as torch's parametrizations do. The
+    graph should be one that `check_trains` lets pass.
     """
     graph.lint()
     if isinstance(model, fx.GraphModule):

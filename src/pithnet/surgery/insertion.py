@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 
 from pithnet.errors import ModelError
 from pithnet.surgery.activation_quantizers import ActivationQuantizer, LearnedClip
-from pithnet.surgery.graph import float_nodes, module_of, rewire_, traced
+from pithnet.surgery.graph import check_trains, float_nodes, module_of, rewire_, traced
 
 HOME = "activation_quantizers"
 # What stays as it was in eval mode; what only moves or picks numbers; what clips at the lower end of a range.
@@ -54,12 +54,13 @@ def insert_activation_quantizers_(
     After the input and every operation that makes new numbers, additions among them. Not before a ReLU, which
     integer arithmetic clips for nothing, and not after a last linear layer, whose sums are the answer. What
     only moves or picks numbers (pooling of maxima, padding, reshaping) is followed by the quantizer of what
-    it moves. example: an input (B, ...). Raises ModelError where the forward cannot be followed, and for a
-    model that has such quantizers already.
+    it moves. example: an input (B, ...). Raises ModelError where the forward cannot be followed or calls
+    F.dropout (see `check_trains`), and for a model that has such quantizers already.
     """
     if activation_quantizers(model):
         raise ModelError("the activations are quantized already; start from the model before that")
     graph = traced(model, "quantizing activations")
+    check_trains(graph)
     floats = float_nodes(model, graph, example)
     made: dict[str, ActivationQuantizer] = {}
     sites: dict[fx.Node, str] = {}  # which quantizer a node's numbers have been through

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from pithnet.errors import ModelError
 from pithnet.surgery.graph import module_of, traced
 from pithnet.surgery.insertion import is_relu
+from pithnet.surgery.modes import evaluating
 from pithnet.surgery.weights import compressible
 
 
@@ -33,11 +34,10 @@ def relu_zeros(model: nn.Module, batches: Iterable[Tensor]) -> dict[str, float]:
                 sizes[names[n]] += value.numel()
             return value
 
-    training = model.training
-    counter = Count(model.eval(), graph=graph)
-    for x in batches:
-        counter.run(x)
-    model.train(training)
+    counter = Count(model, graph=graph)
+    with evaluating(model):
+        for x in batches:
+            counter.run(x)
     if not names or not all(sizes.values()):
         missing = "no ReLU" if not names else "no inputs"
         raise ModelError(f"there are no activations of {type(model).__name__} to count zeros of: {missing}")

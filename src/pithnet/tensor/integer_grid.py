@@ -53,7 +53,7 @@ def _candidates(rows: Tensor, top: Tensor, limit: int) -> Tensor:
     """bool (limit, C): whether channel c's largest weights are multiples of the largest one over n."""
     largest = rows.abs().topk(min(_SAMPLE, rows.shape[1]), dim=1).values
     largest /= top.clamp(min=torch.finfo(torch.float64).tiny)[:, None]
-    fits = torch.empty(limit, len(rows), dtype=torch.bool)
+    fits = torch.empty(limit, len(rows), dtype=torch.bool, device=rows.device)
     for n in range(1, limit + 1):
         scaled = largest * n
         whole = scaled.round()

@@ -1,6 +1,6 @@
 """Quantizers: weights to few levels, in codes, scales and offsets, with a gradient to train through."""
 
-from pithnet.tensor.quantizers.activations import activation_grid, pact
+from pithnet.tensor.quantizers.activations import activation_grid, on_grid, pact
 from pithnet.tensor.quantizers.base import MAX_BITS, Levels, Quantizer, require_bits
 from pithnet.tensor.quantizers.fitting import FITS, fit_levels
 from pithnet.tensor.quantizers.learned import AdditivePowers, LearnedStep
@@ -31,6 +31,7 @@ __all__ = [
     "fit_levels",
     "from_rows",
     "get_quantizer",
+    "on_grid",
     "pact",
     "require_bits",
     "require_granularity",

@@ -21,14 +21,24 @@ def activation_grid(low: float, high: float, bits: int) -> tuple[float, int]:
     return scale, min(max(round(-low / scale), 0), steps)
 
 
+def on_grid(x: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
+    """x rounded to (q - zero_point) * scale, q in 0..2^bits - 1; any shape and floating dtype, both kept.
+
+    scale: (), any floating dtype; zero_point: int32 (). The gradient passes straight inside the range and is
+    none beyond it. Computed in float32, which is all that torch's quantizer takes.
+    """
+    rounded = torch.fake_quantize_per_tensor_affine(x.float(), scale.float(), zero_point, 0, 2**bits - 1)
+    return rounded.to(x.dtype)
+
+
 def pact(x: Tensor, alpha: Tensor, bits: int) -> Tensor:
     """x clipped to [0, alpha] and rounded to 2^bits levels; any shape, scalar alpha > 0 (Choi et al. 2018).
 
-    The gradient reaches x straight inside the range, and alpha wherever x is clipped to it (eq. 3).
+    The gradient reaches x straight inside the range, and alpha wherever x is clipped to it (eq. 3). x and
+    alpha may be of any floating dtype; that of x is kept, computed is in float32.
     """
-    clipped = torch.minimum(x.clamp(min=0), alpha)
-    scale = alpha.detach() / (2**bits - 1)
-    rounded = torch.fake_quantize_per_tensor_affine(
-        clipped.detach(), scale, torch.zeros((), dtype=torch.int32, device=x.device), 0, 2**bits - 1
-    )
-    return rounded + (clipped - clipped.detach())
+    top = alpha.float()
+    clipped = torch.minimum(x.float().clamp(min=0), top)
+    zero_point = torch.zeros((), dtype=torch.int32, device=x.device)
+    rounded = on_grid(clipped.detach(), top.detach() / (2**bits - 1), zero_point, bits)
+    return (rounded + (clipped - clipped.detach())).to(x.dtype)

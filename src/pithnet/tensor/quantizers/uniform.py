@@ -42,8 +42,10 @@ class Linear(Quantizer):
         """As the base's; ties go where torch's fake quantizer and ONNX's QuantizeLinear put them."""
         if not self._has_zero:
             return super().codes(rows, levels)
-        steps = rows.detach() * (1 / positive(levels.scale))[:, None]
-        return (steps.round() - levels.offset[:, None]).clamp(0, self.count - 1)
+        # At least in float32: half precision has too few digits for the ties, float16 no 1 / scale.
+        exact = torch.promote_types(rows.dtype, torch.float32)
+        steps = rows.detach().to(exact) * (1 / positive(levels.scale.to(exact)))[:, None]
+        return (steps.round() - levels.offset[:, None]).clamp(0, self.count - 1).to(rows.dtype)
 
     @property
     def _has_zero(self) -> bool:
@@ -53,10 +55,12 @@ class Linear(Quantizer):
     def __call__(self, rows: Tensor, levels: Levels) -> Tensor:
         if not self._has_zero:
             return super().__call__(rows, levels)
-        zero_point = (-levels.offset).to(torch.int32)
-        return torch.fake_quantize_per_channel_affine(
-            rows, positive(levels.scale.detach()), zero_point, 0, 0, self.count - 1
+        scale, zero_point = positive(levels.scale.detach().float()), (-levels.offset).to(torch.int32)
+        # In float32, which is all that torch's quantizer takes; the rows keep their dtype.
+        rounded = torch.fake_quantize_per_channel_affine(
+            rows.float(), scale, zero_point, 0, 0, self.count - 1
         )
+        return rounded.to(rows.dtype)
 
 
 @dataclass(frozen=True)
