@@ -106,6 +106,14 @@ def test_temporary_files_go_with_the_result(
     assert not list(tmp_path.iterdir())
 
 
+def test_quantized_activations_are_refused_before_anything_is_done() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 2))
+    pn.quantize(net, activations=8, calibrate=torch.randn(9, 1, 8, 8))
+    recipe = pn.recipe.parse({"name": "x", "steps": [{"train": {"epochs": 1}}]}, "x")
+    with pytest.raises(pn.ArtifactError, match="has activation quantizers"):
+        pn.compress(net, train=[(torch.randn(9, 1, 8, 8), torch.zeros(9).long())], recipe=recipe)
+
+
 def test_what_compress_refuses(model: nn.Module, loader: DataLoader[tuple[torch.Tensor, ...]]) -> None:
     with pytest.raises(pn.RecipeError, match="needs training data"):
         pn.compress(model, recipe=RECIPE)

@@ -126,6 +126,14 @@ def test_a_loader_with_labels_calibrates_as_its_images_do() -> None:
     assert torch.equal(models[0](IMAGES), models[1](IMAGES))
 
 
+def test_a_generator_calibrates_with_all_its_batches() -> None:
+    models = [net().eval(), net().eval()]
+    models[1].load_state_dict(models[0].state_dict())
+    quantize(models[0], activations=8, calibrate=[IMAGES[:4], 3 * IMAGES[4:]])
+    quantize(models[1], activations=8, calibrate=(x for x in [IMAGES[:4], 3 * IMAGES[4:]]))
+    assert torch.equal(models[0](IMAGES), models[1](IMAGES))
+
+
 def test_weights_shared_before_are_rounded_on_top() -> None:
     model = net()
     share(model, 3)

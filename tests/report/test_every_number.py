@@ -196,7 +196,8 @@ def test_the_other_tables_are_results_and_events(run: Path, page: Reader) -> Non
         size, zeros = (sum(x[k] for x in event["layers"]) for k in ("size", "zeros"))
         assert (row["what"], _int(row["weights"]), _int(row["zeros"])) == (event["what"], size, zeros)
     facts = {row["what"]: row["value"] for row in _rows(origin)}
-    assert (facts["seed"], facts["epochs"], facts["data"]) == ("0", str(len(_events(run, "epoch"))), "cifar10")
+    assert (facts["seed"], facts["data"]) == ("0", "cifar10")
+    assert _int(facts["epochs"]) == len(_events(run, "epoch"))
     assert _is_known(facts["seconds of training"], [r["train_seconds"]])
     assert {k: str(v) for k, v in r["hardware"].items()}.items() <= facts.items()
 

@@ -1,10 +1,9 @@
 """The .pith container: one file, data only, that gives a model back bit for bit (docs/format.md)."""
 
 from pithnet.artifact.decoder import decode
-from pithnet.artifact.encoder import encode
+from pithnet.artifact.encoder import check_storable, encode
 from pithnet.artifact.files import load, naming, read, save
 from pithnet.artifact.inspection import Inspection, TensorReport, inspect
-from pithnet.artifact.layout import check_storable
 from pithnet.artifact.metadata import Metadata
 from pithnet.artifact.state import float32_bytes, plain_state
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pithnet.artifact.container import pack, unpack
 from pithnet.artifact.decoder import decode_records
-from pithnet.artifact.layout import Entry, implied, layout_of, records
+from pithnet.artifact.layout import Entry, check_state, implied, layout_of, records
 from pithnet.artifact.metadata import Metadata
 from pithnet.artifact.record import encode_record
 from pithnet.artifact.skeleton import skeleton
@@ -27,15 +27,10 @@ def encode(model: nn.Module, meta: Metadata | None = None) -> bytes:
     Takes the effective tensors of parametrized layers and chooses for each the smallest coding that gives
     it back bit for bit; nothing is rounded here, so finalize the model first. Batch counters of BatchNorm
     layers (num_batches_tracked) are not stored. Where `meta` names no architecture, the one of a zoo model
-    is taken. Raises ArtifactError naming the tensor or metadata that a file cannot hold, and for a model
-    with activation quantizers.
+    is taken. Raises ArtifactError naming the tensor or metadata that a file cannot hold, and as
+    `check_storable`.
     """
-    quantized = activation_quantizers(model)
-    if quantized:
-        raise ArtifactError(
-            f"the model has activation quantizers (after {next(iter(quantized))}), which a .pith does not "
-            "hold; export it to ONNX, or save the model before its activations were quantized"
-        )
+    check_storable(model)
     meta = _with_architecture(meta or Metadata(), model)
     state = {name: _on_cpu(name, value) for name, value in plain_state(model).items()}
     layout, is_implied = _layout(state, meta)
@@ -45,6 +40,17 @@ def encode(model: nn.Module, meta: Metadata | None = None) -> bytes:
     data = pack(meta, None if is_implied else layout, [i for pair in ties for i in pair], bodies)
     _verify(data, state, meta)
     return data
+
+
+def check_storable(model: nn.Module) -> None:
+    """Raises ArtifactError for activation quantizers, and naming the first tensor that no file holds."""
+    quantized = activation_quantizers(model)
+    if quantized:
+        raise ArtifactError(
+            f"the model has activation quantizers (after {next(iter(quantized))}), which a .pith does not "
+            "hold; export it to ONNX, or save the model before its activations were quantized"
+        )
+    check_state(plain_state(model))
 
 
 def _with_architecture(meta: Metadata, model: nn.Module) -> Metadata:

@@ -65,7 +65,7 @@ class Record:
         return sum(e.size for e in self.entries)
 
 
-def check_storable(state: Mapping[str, Tensor]) -> None:
+def check_state(state: Mapping[str, Tensor]) -> None:
     """Raises ArtifactError naming the first entry of a state_dict that a file cannot hold."""
     for name, value in state.items():
         if not isinstance(value, Tensor) or value.layout is not torch.strided or value.dtype not in DTYPES:
@@ -74,8 +74,8 @@ def check_storable(state: Mapping[str, Tensor]) -> None:
 
 
 def layout_of(state: Mapping[str, Tensor]) -> tuple[Entry, ...]:
-    """The layout of a state_dict. Raises ArtifactError as `check_storable`."""
-    check_storable(state)
+    """The layout of a state_dict. Raises ArtifactError as `check_state`."""
+    check_state(state)
     return tuple(Entry(name, tuple(value.shape), value.dtype) for name, value in state.items())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,6 +176,8 @@ def _quantize_activations(
 ) -> None:
     """Inserts settled quantizers, in place, and quantizes the weights of the folded network."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    if isinstance(calibrate, Iterator):
+        calibrate = list(calibrate)  # a generator would be empty after the example
     example = first_images(calibrate, device)
     # The images go through a copy: they may turn out to be unusable, and then the model is as it was.
     trial = copy.deepcopy(model)

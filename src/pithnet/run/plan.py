@@ -71,10 +71,10 @@ def make_plan(model: nn.Module, recipe: Recipe) -> Plan:
 
     Bytes are the entropies of positions and symbols; what layers share counts once. Raises RecipeError or
     ModelError for what a pass cannot do: unknown criterion, a `skip` that matches nothing, pruning after
-    sharing; ArtifactError for a tensor that no file holds (complex, sparse, quantized).
+    sharing; ArtifactError for what no file holds: quantized activations, a complex or sparse tensor.
     """
     check_usable(model)
-    check_storable(plain_state(model))
+    check_storable(model)
     trial = copy.deepcopy(model)
     touched: dict[str, list[str]] = {name: [] for name, _ in weighted_layers(trial)}
     shared: set[str] = set()
