@@ -81,10 +81,12 @@ def share(
     for name, layer in selected_layers(model, skip):
         weight = layer.weight
         found = _cluster(weight, k, init, rate_weight, generator)
-        index = torch.zeros(weight.shape, dtype=torch.int32, device=weight.device)
+        # Of a network's largest layer, one byte a weight is what one can afford.
+        small = torch.uint8 if k < 256 else torch.int32
+        index = torch.zeros(weight.shape, dtype=small, device=weight.device)
         centroids = weight.new_zeros(0)
         if found is not None:
-            index[weight != 0] = found.assignment.int() + 1
+            index[weight != 0] = (found.assignment + 1).to(small)
             centroids = found.centroids.to(weight.dtype)
         set_codebook(layer, index, centroids)
         rows.append(_row(name, layer))

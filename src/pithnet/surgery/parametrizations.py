@@ -82,7 +82,7 @@ class Codebook(nn.Module):
 
     def forward(self, centroids: Tensor) -> Tensor:
         table = torch.cat([centroids.new_zeros(1), centroids])
-        return _look_up(table[:, None].expand(-1, 2).flatten(), self.slots.long())
+        return _look_up(table[:, None].expand(-1, 2).flatten(), self.slots.int())
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         """The centroids (K,) closest to `weight`: means of their members, 0 where there are none."""
