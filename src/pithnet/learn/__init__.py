@@ -2,7 +2,7 @@
 
 from pithnet.learn.admm import ADMM, require_rho
 from pithnet.learn.batch import Batch, call, has_class_labels, logits_of, read_batch
-from pithnet.learn.evaluation import evaluate, evaluate_together, evaluating
+from pithnet.learn.evaluation import evaluate, evaluate_together
 from pithnet.learn.intervals import mean_interval, paired_difference, wilson
 from pithnet.learn.loaders import batches_per_epoch, first_batch
 from pithnet.learn.losses import Loss, Objective, distillation
@@ -40,7 +40,6 @@ __all__ = [
     "distillation",
     "evaluate",
     "evaluate_together",
-    "evaluating",
     "first_batch",
     "has_class_labels",
     "logits_of",

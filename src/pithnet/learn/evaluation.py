@@ -15,7 +15,7 @@ from pithnet.learn.losses import Loss
 from pithnet.learn.precision import autocast
 from pithnet.learn.randomness import seeded
 from pithnet.learn.scores import Evaluation, Metric, Scores, accuracy, check_scores, metric_name
-from pithnet.surgery.modes import evaluating as evaluating
+from pithnet.surgery import evaluating
 
 
 @overload

@@ -24,11 +24,11 @@ from pithnet.learn.batch import (
     read_batch,
     tensors,
 )
-from pithnet.learn.evaluation import evaluating
 from pithnet.learn.loaders import first_batch, smallest_batch
 from pithnet.learn.losses import Loss
 from pithnet.learn.randomness import seeded
 from pithnet.learn.scores import Metric, accuracy, check_scores, metric_name
+from pithnet.surgery import evaluating
 
 
 def try_training(

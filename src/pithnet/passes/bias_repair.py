@@ -11,10 +11,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from pithnet.errors import ModelError
-from pithnet.learn.evaluation import evaluating
 from pithnet.passes.calibration import Order, images_of
 from pithnet.passes.calls import Calls
-from pithnet.surgery import fold_into_layers_
+from pithnet.surgery import evaluating, fold_into_layers_
 
 _Layer = _ConvNd | nn.Linear
 

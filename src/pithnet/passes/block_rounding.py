@@ -18,7 +18,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from pithnet.errors import ModelError
 from pithnet.learn.batch import describe
-from pithnet.learn.evaluation import evaluating
 from pithnet.passes.calibration import read_once
 from pithnet.passes.layer_inputs import inputs_of, require_columns
 from pithnet.passes.norm_repair import match_named_norms, require_same_norms
@@ -26,6 +25,7 @@ from pithnet.surgery import (
     FakeQuantizer,
     Weighted,
     activation_quantizers,
+    evaluating,
     fake_quantizer,
     release_all,
     set_latent_weight,

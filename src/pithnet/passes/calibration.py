@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pithnet.errors import DataError, PithError
 from pithnet.learn.batch import check_labels, logits_of, read_batch
-from pithnet.learn.evaluation import evaluating
+from pithnet.surgery import evaluating
 
 _BATCH = 100
 _SORTED_SHARE = 0.3  # of what there is to know about a class, known from the batch

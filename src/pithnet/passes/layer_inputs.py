@@ -12,9 +12,8 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 
 from pithnet.errors import ModelError
 from pithnet.learn.batch import describe
-from pithnet.learn.evaluation import evaluating
 from pithnet.passes.calibration import images_of
-from pithnet.surgery import Codebook, Weighted, parametrization
+from pithnet.surgery import Codebook, Weighted, evaluating, parametrization
 
 
 class _Reached(Exception):

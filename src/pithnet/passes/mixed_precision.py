@@ -13,12 +13,11 @@ from torch import Tensor, nn
 
 from pithnet.errors import ModelError, RecipeError, nearest
 from pithnet.learn.batch import describe, logits_of
-from pithnet.learn.evaluation import evaluating
 from pithnet.passes.bit_widths import FLOAT_BITS
 from pithnet.passes.calibration import images_of, read_once
 from pithnet.passes.layers import selected_layers
 from pithnet.passes.quantize import quantize
-from pithnet.surgery import weighted_layers
+from pithnet.surgery import evaluating, weighted_layers
 from pithnet.tensor.knapsack import cheapest_choices
 from pithnet.tensor.quantizers import require_bits
 

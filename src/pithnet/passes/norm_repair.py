@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pithnet.errors import ModelError
-from pithnet.learn.evaluation import evaluating
 from pithnet.passes.calibration import Order, images_of
 from pithnet.passes.calls import Calls
+from pithnet.surgery import evaluating
 
 _TINY = 1e-10
 

@@ -19,7 +19,6 @@ from pithnet.learn import (
     Loss,
     Metric,
     call,
-    evaluating,
     first_batch,
     has_class_labels,
     resolve_precision,
@@ -29,6 +28,7 @@ from pithnet.learn import (
 )
 from pithnet.passes import Regularization, selected_layers
 from pithnet.recipe import Recipe
+from pithnet.surgery import evaluating
 from pithnet.tensor import get_criterion
 
 
