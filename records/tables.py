@@ -1,4 +1,4 @@
-"""Writes the results table of README.md from records/*/results.json; `--check` only compares."""
+"""Writes the results tables of README.md from records/*/results.json; `--check` only compares."""
 
 from __future__ import annotations
 
@@ -36,9 +36,36 @@ def table() -> str:
     return "\n".join([*head, *rows()]) + "\n"
 
 
+# What a row of the second table says, the record it comes from, and the rows of that record.
+QUANTIZED = {
+    "trained for {epochs} epochs, first and last layer float32": ("fixed-point", "ours, {bits} bits, blocks"),
+    "without labels and training, all layers": (
+        "label-free",
+        "norms, blocks, biases, {bits} bits, all layers",
+    ),
+}
+BITS = (4, 3, 2)
+
+
+def quantized_table() -> str:
+    """Accuracy of the public ResNet-20 with weights in few bits."""
+    lines = [
+        "| weights in few bits | float % | " + " | ".join(f"{b} bits" for b in BITS) + " |",
+        "|---|---|" + "---|" * len(BITS),
+    ]
+    for what, (record, name) in QUANTIZED.items():
+        results = json.loads((RECORDS / f"resnet20-public-{record}" / "results.json").read_text())
+        found = {r["what"]: r for r in results["rows"]}
+        few = [found[name.format(bits=bits)] for bits in BITS]
+        link = f"[{what.format(**few[0])}](records/resnet20-public-{record}/)"
+        cells = [f"{100 * r['accuracy']:.2f}" for r in (found["float"], *few)]
+        lines.append(f"| {link} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
     text = README.read_text()
-    written = BLOCK.sub(lambda m: m[1] + "\n" + table() + "\n" + m[2], text)
+    written = BLOCK.sub(lambda m: f"{m[1]}\n{table()}\n{quantized_table()}\n{m[2]}", text)
     if "--check" in sys.argv[1:]:
         return int(written != text)
     README.write_text(written)
