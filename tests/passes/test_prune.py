@@ -116,6 +116,34 @@ def test_a_quantized_layer_is_refused_by_name_unless_it_was_pruned_before() -> N
     assert str(record).startswith("prune global 0.5: 50.")
 
 
+def test_random_scores_prune_what_is_gone_first() -> None:
+    model = net()
+    prune(model, 0.5)
+    prune(model, 0.6, criterion="random", generator=torch.Generator().manual_seed(3))
+    assert zeros(model) == round(0.6 * TOTAL)
+    pruning = GradualPruning(model, 0.8, ramp=0.5, updates=4, criterion="random")
+    for done in (0.0, 0.2, 0.3, 0.45, 0.6):
+        pruning(done)
+        assert zeros(model) == sum(layer.zeros for layer in pruning.record.layers)
+    assert zeros(model) == round(0.8 * TOTAL)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"updates": 0}, "updates is 0"),
+        ({"ramp": 2.0}, "ramp is a share of the training"),
+        ({"scope": "globl"}, "Did you mean global?"),
+        ({"criterion": "magnitud"}, "Did you mean magnitude?"),
+    ],
+)
+def test_gradual_pruning_refuses_before_anything_changes(wrong: dict[str, object], message: str) -> None:
+    model = net()
+    with pytest.raises(RecipeError, match=message.replace("?", r"\?")):
+        gradual(model, **wrong)
+    assert parametrization(model[0], Mask) is None
+
+
 def gradual(model: nn.Module, **options: object) -> GradualPruning:
     return GradualPruning(model, **{"sparsity": 0.8, "ramp": 0.5, "updates": 10, **options})
 

@@ -15,7 +15,7 @@ from pithnet.data import ArrayData, Batches, Normalization
 from pithnet.errors import ModelError, RecipeError
 from pithnet.learn import Trainer, Training
 from pithnet.passes import Regularization, prune, regularize, share
-from pithnet.surgery import restore, weighted_layers
+from pithnet.surgery import Mask, parametrization, restore, weighted_layers
 from pithnet.tensor import REGULARIZERS
 
 GROUPED = ("group-lasso", "group-hoyer-square", "keep-k-groups")
@@ -280,3 +280,4 @@ def test_models_that_cannot_be_regularized_are_refused() -> None:
     model = network()
     with pytest.raises(RecipeError, match="not in the optimizer"):
         regularize(model, torch.optim.SGD(model.linear.parameters(), lr=0.1), "l1", strength=0.1)
+    assert all(parametrization(layer, Mask) is None for _, layer in weighted_layers(model))

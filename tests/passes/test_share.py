@@ -32,6 +32,17 @@ def test_each_layer_gets_the_clustering_of_its_nonzero_weights(init: str) -> Non
         assert row.zeros == int((before == 0).sum())
 
 
+@pytest.mark.parametrize("wrong", [{"init": "lin"}, {"rate_weight": -1.0}, {"bits": 17}])
+def test_what_cannot_be_shared_is_said_before_a_layer_changes(wrong: dict[str, object]) -> None:
+    model = net()
+    with torch.no_grad():
+        model[0].weight.zero_()  # nothing in it would be clustered
+    for build in (share, LevelTraining):
+        with pytest.raises(RecipeError):
+            build(model, **{"bits": 2, **wrong})
+    assert type(model[0]) is nn.Conv2d
+
+
 def test_levels_and_bits_are_two_names_for_the_same() -> None:
     by_bits, by_levels = net(), net()
     share(by_bits, 2)

@@ -135,6 +135,13 @@ def test_a_weight_assigned_to_a_codebook_becomes_the_mean_of_its_members() -> No
     assert latent_weight(layer).tolist() == [3.0, 7.0, 0.0], "the third has no members"
 
 
+def test_a_mean_of_many_in_half_precision_is_their_mean() -> None:
+    layer = nn.Linear(200, 200, bias=False, dtype=torch.bfloat16)
+    set_codebook(layer, torch.ones(200, 200, dtype=torch.uint8), torch.ones(1, dtype=torch.bfloat16))
+    layer.weight = torch.full((200, 200), 0.1, dtype=torch.bfloat16)
+    assert latent_weight(layer).tolist() == [pytest.approx(0.1, rel=1e-2)]
+
+
 def test_frozen_levels_are_those_of_the_last_forward_pass() -> None:
     model = net()
     levels(model)

@@ -117,6 +117,7 @@ def test_shapes_and_indices_are_checked_before_anything_is_built() -> None:
     for compress in (masked, lambda m: share(m, 2)):
         model, other = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), wide
         compress(model)
+        share(other, 2)  # what is on the model stays too
         kept = list(other.state_dict())
         with pytest.raises(ModelError, match=r"1\.weight is \[4, 4\] in the state and \[4, 6\] in the model"):
             restore(other, model.state_dict())

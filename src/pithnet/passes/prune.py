@@ -13,6 +13,7 @@ from pithnet.passes.layers import refuse_coded, selected_layers
 from pithnet.passes.records import LayerRecord, Record
 from pithnet.surgery import Mask, Weighted, latent_weight, parametrization, set_mask
 from pithnet.tensor import (
+    Criterion,
     erk,
     get_criterion,
     global_masks,
@@ -21,6 +22,7 @@ from pithnet.tensor import (
     threshold_mask,
     uniform,
 )
+from pithnet.tensor.criteria import random
 
 Scores = Sequence[Tensor]
 
@@ -62,7 +64,8 @@ def prune(
 ) -> Record:
     """Masks `model` in place so that exactly round(sparsity * weights) are zero, not counting biases and BN.
 
-    A weight that several layers share has one mask and counts once.
+    A weight that several layers share has one mask and counts once. Of a model pruned before, what is masked
+    goes first; with less sparsity than it has, some of that comes back, as zeros that learn.
 
     Args:
         sparsity: share of zeros, in [0, 1].
@@ -83,7 +86,7 @@ def prune(
     rank = get_criterion(criterion)
     layers = selected_layers(model, skip)
     refuse_coded(layers)
-    masks = SCOPES[scope]([rank(_ranked_weight(m), generator) for _, m in layers], sparsity)
+    masks = SCOPES[scope]([_scores(m, rank, generator) for _, m in layers], sparsity)
     return _apply(f"prune {scope} {sparsity:.4g}", layers, masks, recoverable)
 
 
@@ -101,10 +104,15 @@ def prune_by_std(model: nn.Module, s: float, *, skip: Sequence[str] = ()) -> Rec
     return _apply(f"prune std {s:.4g}", layers, masks, recoverable=False)
 
 
-def _ranked_weight(layer: Weighted) -> Tensor:
+def _scores(layer: Weighted, rank: Criterion, generator: torch.Generator | None) -> Tensor:
     mask = parametrization(layer, Mask)
-    recoverable = isinstance(mask, Mask) and mask.recoverable
-    return latent_weight(layer) if recoverable else layer.weight
+    if not isinstance(mask, Mask):
+        return rank(layer.weight, generator)
+    weight = latent_weight(layer) if mask.recoverable else layer.weight
+    if mask.recoverable and rank is not random:
+        return rank(weight, generator)
+    # What is gone goes first: a score that does not look at the weight would keep zeros in place of others.
+    return torch.where(mask.mask, rank(weight, generator), -1.0)
 
 
 def _apply(what: str, layers: list[tuple[str, Weighted]], masks: list[Tensor], recoverable: bool) -> Record:
@@ -143,7 +151,8 @@ class GradualPruning:
 
     Over the first `ramp` of the training the sparsity rises `updates` times, from what the model's masks have
     to `sparsity`; masks are recoverable until the last of these, and final afterwards. `seed` is the random
-    criterion's: the same scores at every update, so that masks grow.
+    criterion's: the same scores at every update, so that masks grow. Raises as `prune`, and RecipeError for
+    an unknown schedule, a ramp outside [0, 1] and updates below 1, before anything is changed.
     """
 
     def __init__(
@@ -163,6 +172,14 @@ class GradualPruning:
             raise RecipeError(f"unknown pruning schedule {schedule!r}.{nearest(schedule, RAMPS)}")
         if not 0 <= sparsity <= 1:
             raise RecipeError(f"sparsity is a share of the weights, from 0 to 1, not {sparsity}")
+        if not 0 <= ramp <= 1:
+            raise RecipeError(f"ramp is a share of the training, from 0 to 1, not {ramp}")
+        if updates < 1:
+            raise RecipeError(f"updates is {updates}; use 1 or more")
+        if scope not in SCOPES:
+            raise RecipeError(f"unknown pruning scope {scope!r}.{nearest(scope, SCOPES)}")
+        get_criterion(criterion)
+        refuse_coded(selected_layers(model, skip))
         self.model, self.sparsity, self.ramp, self.shape, self.updates = (
             model,
             sparsity,

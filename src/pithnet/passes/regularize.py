@@ -188,9 +188,13 @@ def regularize(model: nn.Module, optimizer: Optimizer, kind: str, **options: Any
 
     For a training loop of your own; options as in `Regularization`. Call what it returns with the share of
     the training that is done, in [0, 1], before each step (ADMM and `until` need it), and its `finish()` at
-    the end: it masks the model and returns the record. Errors as in `Regularization`, and RecipeError for an
-    optimizer without the model's weights.
+    the end: it masks the model and returns the record. Errors as in `Regularization`, and RecipeError, before
+    anything is changed, for an optimizer without one of the weights.
     """
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    for name, layer in selected_layers(model, options.get("skip", ())):
+        if id(latent_weight(layer)) not in held:
+            raise RecipeError(f"{name} is not in the optimizer: give it all of the model's parameters")
     regularization = Regularization(model, kind, **options)
     regularization.attach(optimizer)
     return regularization

@@ -21,9 +21,14 @@ from pithnet.surgery import (
     weighted_layers,
 )
 from pithnet.tensor import Clustering, ecsq_1d, kmeans_1d
+from pithnet.tensor._checks import require_nonnegative
+from pithnet.tensor.clustering import require_settings
 
 
-def _levels(bits: int | None, levels: int | None) -> int:
+def _checked_levels(bits: int | None, levels: int | None, init: str, rate_weight: float) -> int:
+    """The number of levels. Raises RecipeError for what no layer could be shared with."""
+    require_settings(1, init, 1)
+    require_nonnegative(rate_weight, "rate_weight")
     if (bits is None) == (levels is None):
         raise RecipeError("sharing needs either bits or levels")
     if bits is not None:
@@ -77,7 +82,7 @@ def share(
     Raises RecipeError for bits outside 1..16, levels outside 1..65535, an unknown init;
     ModelError as `selected_layers`.
     """
-    k, rows = _levels(bits, levels), []
+    k, rows = _checked_levels(bits, levels, init, rate_weight), []
     for name, layer in selected_layers(model, skip):
         weight = layer.weight
         found = _cluster(weight, k, init, rate_weight, generator)
@@ -122,7 +127,7 @@ class LevelTraining:
         generator: torch.Generator | None = None,
     ) -> None:
         self.model, self.rate_weight, self.updates, self._last = model, rate_weight, updates, 0
-        k = _levels(bits, levels)
+        k = _checked_levels(bits, levels, init, rate_weight)
         self.layers = [m for _, m in selected_layers(model, skip)]
         if any(parametrization(layer, TrainedLevels) for layer in self.layers):
             return  # restored in the middle of its training

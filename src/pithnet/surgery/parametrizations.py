@@ -90,8 +90,9 @@ class Codebook(nn.Module):
             centroids, self._initial = self._initial, None
             return centroids.to(weight.dtype).clone()
         flat, size = self.index.flatten().long(), self._k + 1
-        sums = weight.new_zeros(size).index_add_(0, flat, weight.flatten())
-        return (sums / flat.bincount(minlength=size).clamp(min=1))[1:]
+        # In half precision a sum stalls where the next member is less than half of its last digit.
+        sums = flat.new_zeros(size, dtype=torch.float64).index_add_(0, flat, weight.flatten().double())
+        return (sums / flat.bincount(minlength=size).clamp(min=1))[1:].to(weight.dtype)
 
 
 def _look_up(table: Tensor, index: Tensor) -> Tensor:
@@ -120,8 +121,16 @@ class TrainedLevels(nn.Module):
 
     def nearest(self, weight: Tensor) -> Tensor:
         """int64 indices into `levels`, of the weight's shape."""
-        cost = (weight.detach()[..., None] - self.levels.detach()).square_().add_(self.prices)
-        return cost.argmin(-1)
+        weight = weight.detach()
+        chosen = torch.zeros(weight.shape, dtype=torch.int64, device=weight.device)
+        least = torch.full_like(weight, torch.inf)
+        # Level by level: costs of all of them at once would be K times the memory of the weights.
+        for i, (level, price) in enumerate(zip(self.levels.detach(), self.prices, strict=True)):
+            cost = (weight - level).square_().add_(price)
+            closer = cost < least
+            chosen.masked_fill_(closer, i)
+            least = torch.where(closer, cost, least)
+        return chosen
 
     def forward(self, weight: Tensor) -> Tensor:
         chosen = _look_up(self.levels, self.nearest(weight))

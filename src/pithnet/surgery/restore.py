@@ -21,21 +21,26 @@ State = Mapping[str, Tensor]
 def restore(model: nn.Module, state: State) -> nn.Module:
     """Rebuilds on `model`, in place, the parametrizations that a state_dict's keys speak of, and loads it.
 
-    What compresses the model already is released first. What is tied in the model must be so in the state,
-    and is tied again; other libraries' parametrizations must be on the model as they were.
+    What compresses the model already is released. What is tied in the model must be so in the state, and is
+    tied again; other libraries' parametrizations must be on the model as they were. Tensors of the state come
+    to the model's devices.
 
-    Raises ModelError naming a layer the state has and the model has not, one whose shape differs, one that is
-    tied in the model only, an unknown parametrization, or what torch says of keys and shapes that do not fit.
+    Raises ModelError, before anything is changed, naming a layer the state has and the model has not, one
+    whose shape differs, one that is tied in the model only, and an unknown parametrization; after that with
+    what torch says of other keys and shapes that do not fit.
     """
     layers = [layer for _, layer in weighted_layers(model)]
-    for layer in layers:
-        if any(parametrization(layer, kind) for kind in PARAMETRIZATIONS):
-            release(layer)
-    chains = {key: count for key, count in _chains(state).items() if not _has_chain(model, key)}
+    compressed = [layer for layer in layers if any(parametrization(layer, k) for k in PARAMETRIZATIONS)]
+    ours = {key for layer in compressed for key in layer.keys}
+    chains = {
+        key: count for key, count in _chains(state).items() if key in ours or not _has_chain(model, key)
+    }
     owners = {key: layer for layer in layers for key in layer.keys}
     found = {key: _owner(model, key, owners) for key in chains}
     for layer in dict.fromkeys(found.values()):
         _check(layer, chains, state)
+    for layer in compressed:
+        release(layer)
     for layer in dict.fromkeys(found.values()):
         for i in range(chains[layer.keys[0]]):
             _register(layer, i, state)
@@ -118,8 +123,9 @@ def _check(layer: Weighted, chains: Mapping[str, int], state: State) -> None:
 
 
 def _register(layer: Weighted, place: int, state: State) -> None:
-    prefix = _prefix(layer.keys[0])
+    prefix, device = _prefix(layer.keys[0]), layer.weight.device
     part = f"{prefix}{place}"
+    state = {key: value.to(device) for key, value in state.items() if key.startswith(prefix)}
     if f"{part}.mask" in state:
         attach(layer, Mask(state[f"{part}.mask"].clone()))
     elif f"{part}.levels" in state:
