@@ -101,6 +101,16 @@ def test_a_metric_and_a_loss_of_the_users() -> None:
     assert evaluate(Line(2.0), REGRESSION, metric=absolute_error).loss is None
 
 
+def test_a_loss_is_one_number_of_any_shape() -> None:
+    def mean(outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.mse_loss(outputs, targets).reshape(1, 1)
+
+    result = evaluate(Line(2.0), REGRESSION, loss=mean, metric=absolute_error)
+    assert result.loss == pytest.approx(float(X.square().mean()))
+    with pytest.raises(DataError, match=r"must give a scalar tensor, and gave float32 \(30, 1\)"):
+        evaluate(Line(2.0), REGRESSION, loss=nn.MSELoss(reduction="none"), metric=absolute_error)
+
+
 def test_scores_of_zero_and_one_are_a_share() -> None:
     result = evaluate(Line(2.0), REGRESSION, metric=within_one)
     right = int((X.abs() < 1).sum())

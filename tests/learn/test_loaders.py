@@ -23,6 +23,11 @@ class Stream(IterableDataset[Any]):
         yield from X
 
 
+class Sized(Stream):
+    def __len__(self) -> int:
+        return len(X)
+
+
 class Lies(list[Any]):
     def __iter__(self) -> Iterator[Any]:
         return iter(())
@@ -68,3 +73,6 @@ def test_the_smallest_batch_is_known_without_loading() -> None:
     assert smallest_batch([X, X[:2]]) == 2
     assert smallest_batch(batches()) is None
     assert smallest_batch(DataLoader(Stream(), 2)) is None
+    assert smallest_batch(DataLoader(Sized(), 2)) == 2
+    assert smallest_batch(DataLoader(Sized(), 4)) == 2
+    assert smallest_batch(DataLoader(Sized(), 4, drop_last=True)) == 4

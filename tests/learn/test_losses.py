@@ -82,3 +82,11 @@ def test_what_is_no_classification_asks_for_a_loss(
 def test_nothing_to_learn_from_is_refused() -> None:
     with pytest.raises(RecipeError, match="needs labels or a teacher"):
         Objective(distill=0.5)(LOGITS, None, None)
+
+
+def test_a_teacher_of_float16_logits_is_never_better_than_itself() -> None:
+    half = (10 * torch.randn(64, 1000, generator=torch.Generator().manual_seed(3))).half()
+    for temperature in (1.0, 4.0):
+        own = distillation(half.float(), half, temperature)
+        assert float(own) == pytest.approx(0, abs=1e-6)
+        assert torch.equal(own, distillation(half.float(), half.float(), temperature))

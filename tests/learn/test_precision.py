@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from pithnet.errors import RecipeError
 from pithnet.learn import precision
 from pithnet.learn.precision import autocast, channels_last_, resolve_precision
+from pithnet.surgery import latent_weight, set_mask, weighted_layers
 
 from .problems import network
 
@@ -72,3 +74,33 @@ def test_2d_convolutions_become_channels_last_and_3d_ones_stay() -> None:
     assert model[0].weight.is_contiguous(memory_format=torch.channels_last)
     assert model[1].weight.is_contiguous()
     assert all(torch.equal(p, v) for p, v in zip(model.parameters(), values, strict=True))
+
+
+class Standardized(nn.Conv2d):
+    """Weight standardization, with the `view` that is usual for it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        flat = self.weight.view(len(self.weight), -1)
+        weight = ((flat - flat.mean(1, keepdim=True)) / flat.std(1, keepdim=True)).view_as(self.weight)
+        return F.conv2d(x, weight, self.bias)
+
+
+def test_a_convolution_that_views_its_filters_stays_as_it_is() -> None:
+    model = Standardized(3, 4, 3)
+    channels_last_(model)
+    assert model(torch.randn(2, 3, 5, 5)).shape == (2, 4, 3, 3)
+
+
+def test_a_parametrized_convolution_becomes_channels_last() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3))
+    ((_, layer),) = weighted_layers(model)
+    set_mask(layer, torch.ones(4, 3, 3, 3, dtype=torch.bool))
+    channels_last_(model)
+    assert type(model[0]) is not nn.Conv2d
+    assert latent_weight(layer).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_frozen_batchnorm_is_timed_as_it_trains() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)).train()
+    model[1].eval()
+    assert resolve_precision("auto", model, torch.randn(1, 4)) in ("bf16", "float32")

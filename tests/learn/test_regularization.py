@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+from torch.optim import LBFGS, SGD, Adam, AdamW, Optimizer, RMSprop
 
 from pithnet.errors import ModelError, RecipeError
 from pithnet.learn import ADMM, LossTerm, ProximalStep, Regularized, Slot, Term, step_size
@@ -181,6 +182,88 @@ def test_admm_goes_on_from_its_state() -> None:
     assert torch.equal(run(None), run(31))
 
 
+@pytest.mark.parametrize("kind", [LossTerm, ADMM, ProximalStep])
+@pytest.mark.parametrize("keyword", [True, False])
+def test_a_closure_given_to_the_step_takes_the_same_steps(kind: type[Regularized], keyword: bool) -> None:
+    def part(w: nn.Parameter) -> Regularized:
+        return kind([Term(get_regularizer("l1", strength=3.0), [Slot(w)])])
+
+    w, other = weight(), weight()
+    path = descend(w, SGD([w], lr=0.02), part(w), 5)
+    optimizer = SGD([other], lr=0.02)
+    part(other).attach(optimizer)
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        loss = (X @ other - Y).square().sum()
+        loss.backward()
+        return float(loss.detach())
+
+    for at in path:
+        before = float((X @ other.detach() - Y).square().sum())
+        loss = optimizer.step(closure=closure) if keyword else optimizer.step(closure)
+        assert loss == before
+        assert torch.equal(other.detach(), at)
+
+
+def test_an_optimizer_that_calls_its_closure_again_and_again_finds_the_regularized_optimum() -> None:
+    w = weight()
+    optimizer = LBFGS([w], lr=0.5, max_iter=200, tolerance_grad=1e-10, tolerance_change=1e-14)
+    regularizer = get_regularizer("elastic-net", strength=2.0, l1_ratio=0.0)
+    LossTerm([Term(regularizer, [Slot(w)])]).attach(optimizer)
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        loss = (X @ w - Y).square().sum()
+        loss.backward()
+        return float(loss.detach())
+
+    optimizer.step(closure)
+    ridge = torch.linalg.solve(X.T @ X + torch.eye(5, dtype=X.dtype), X.T @ Y)
+    torch.testing.assert_close(w.detach(), ridge, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("unscaled", [True, False])
+def test_a_fused_step_with_a_gradient_scaler_regularizes_as_much_as_one_without(unscaled: bool) -> None:
+    def step(scaled: bool) -> Tensor:
+        w = nn.Parameter(torch.ones(5))
+        optimizer = SGD([w], lr=0.01, fused=True)
+        LossTerm([Term(get_regularizer("l1", strength=3.0), [Slot(w)])]).attach(optimizer)
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=scaled)
+        scaler.scale((X.float() @ w - Y.float()).square().sum()).backward()
+        if unscaled:
+            scaler.unscale_(optimizer)
+        scaler.step(optimizer)
+        return w.detach()
+
+    torch.testing.assert_close(step(scaled=True), step(scaled=False))
+
+
+def test_a_snapshot_of_admm_stays_when_it_goes_on() -> None:
+    w = weight()
+    part = ADMM([Term(get_regularizer("keep-k", k=2), [Slot(w)])])
+    descend(w, SGD([w], lr=0.01), part, 5)
+    part.update(0.2)
+    state = part.state_dict()
+    before = copy.deepcopy(state)
+    descend(w, SGD([w], lr=0.01), None, 5)
+    part.update(0.4)
+    for key in ("sparse", "dual"):
+        assert torch.equal(state[key][0], before[key][0])
+        assert not torch.equal(part.state_dict()[key][0], before[key][0])
+
+
+@pytest.mark.parametrize("kind", [LossTerm, ProximalStep])
+def test_a_training_that_diverged_is_named_with_its_weight(kind: type[Regularized]) -> None:
+    a, b = nn.Parameter(torch.ones(5)), nn.Parameter(torch.full((16,), float("inf")))
+    part = kind([Term(get_regularizer("l1"), [Slot(a, name="conv1"), Slot(b, name="conv2")])])
+    optimizer = SGD([a, b], lr=0.1)
+    part.attach(optimizer)
+    a.grad, b.grad = torch.zeros_like(a), torch.zeros_like(b)
+    with pytest.raises(ModelError, match=r"conv2: 16 of 16 .* the training diverged; lower lr"):
+        optimizer.step()
+
+
 def test_what_cannot_be_is_refused() -> None:
     w, other = weight(), weight()
     term = Term(get_regularizer("keep-k", k=2), [Slot(w), Slot(other)])
@@ -196,5 +279,5 @@ def test_what_cannot_be_is_refused() -> None:
     optimizer = SGD([w, other], lr=0.1)
     part.attach(optimizer)
     w.grad = torch.full_like(w, float("nan"))
-    with pytest.raises(ModelError, match=r"x: 5 of 10 numbers are NaN or inf"):
+    with pytest.raises(ModelError, match=r"a regularized weight: 5 of 5 numbers are NaN or inf"):
         optimizer.step()

@@ -172,6 +172,33 @@ def test_training_from_a_teacher_needs_no_labels() -> None:
     assert not any(p.grad is not None for p in teacher.parameters())
 
 
+def test_a_teacher_in_train_mode_answers_in_eval_mode_and_keeps_its_statistics() -> None:
+    def train(teacher: nn.Module) -> nn.Module:
+        model = network()
+        training = Training(1, lr=0.05, objective=Objective(distill=0.5))
+        list(Trainer(model, batches(), training, teacher=teacher).run())
+        return model
+
+    live, still = network(seed=4).train(), network(seed=4).eval()
+    assert equal(train(live), train(still))
+    assert equal(live, still)
+    assert live.training
+
+
+def test_frozen_batchnorm_stays_frozen_and_a_model_in_eval_mode_trains_as_a_whole() -> None:
+    frozen, whole, plain = network().train(), network().eval(), network().train()
+    frozen.bn2.eval()
+    before = copy.deepcopy(frozen.bn2.state_dict())
+    for model in (frozen, whole, plain):
+        for _ in trainer(model, None).run():
+            model.eval()  # as a loop that measures in between may leave it
+    assert torch.equal(frozen.bn2.running_mean, before["running_mean"])
+    assert torch.equal(frozen.bn2.running_var, before["running_var"])
+    assert not torch.equal(frozen.bn1.running_mean, network().bn1.running_mean)
+    assert not torch.equal(frozen.bn2.weight, before["weight"]), "its scale trains"
+    assert equal(whole, plain)
+
+
 def test_neither_labels_nor_teacher_is_refused() -> None:
     work = Trainer(network(), batches(labelled=False), Training(1))
     with pytest.raises(RecipeError, match="needs labels or a teacher"):

@@ -128,6 +128,14 @@ def test_a_single_sample_and_batchnorm() -> None:
     try_training(pictures, DataLoader(data, 4))
 
 
+def test_a_single_sample_is_enough_for_frozen_batchnorm() -> None:
+    model = classifier().train()
+    model[1].eval()
+    try_training(model, DataLoader(TensorDataset(X, Y), 4))
+    with pytest.raises(DataError, match="one sample"):
+        try_training(model.eval(), DataLoader(TensorDataset(X, Y), 4))
+
+
 def test_a_teacher_knows_the_same_classes() -> None:
     with pytest.raises(ModelError, match=r"the teacher: float32 \(9, 5\) for the model's float32 \(9, 3\)"):
         try_training(classifier(), [(X, Y)], teacher=classifier(5))
@@ -170,6 +178,8 @@ def test_metrics() -> None:
         try_measuring(classifier(1), [(X, X[:, :1])], F.mse_loss)
     with pytest.raises(DataError, match=r"val: loss\(outputs, targets\) fails"):
         try_measuring(classifier(), [(X, Y)], lambda o, t: o.missing, lambda o, t: o[:, 0])
+    with pytest.raises(DataError, match=r"val: loss.* must give a scalar tensor, and gave float32 \(9,\)"):
+        try_measuring(classifier(), [(X, Y)], lambda o, t: o[:, 0], lambda o, t: o[:, 0])
     try_measuring(classifier(), [X], metric=lambda outputs, targets: outputs.softmax(1).amax(1))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pithnet.errors import RecipeError
-from pithnet.learn.regularization import Regularized, Term
+from pithnet.learn.regularization import Regularized, Slot, Term
 
 
 def require_rho(rho: tuple[float, float]) -> None:
@@ -38,10 +39,9 @@ class ADMM(Regularized):
             self.dual = [torch.zeros_like(v) for v in values]
             self.sparse = [t.regularizer.prox(v, 1 / self.rho) for t, v in zip(terms, values, strict=True)]
 
-    def before_step(self) -> None:
+    def gradients(self) -> Iterator[tuple[Slot, Tensor]]:
         for term, z, u in zip(self.terms, self.sparse, self.dual, strict=True):
-            for slot, pull in term.parts(self.rho * (term.read() - z + u)):
-                slot.add_gradient(pull)
+            yield from term.parts(self.rho * (term.read() - z + u))
 
     @torch.no_grad()
     def update(self, done: float) -> None:
@@ -51,11 +51,12 @@ class ADMM(Regularized):
             value = term.read()
             # The dual is in units of 1 / rho (Boyd et al. 2011, section 3.4.1).
             joint = value + self.dual[i] * (old / self.rho)
-            self.sparse[i] = term.regularizer.prox(joint, 1 / self.rho)
+            self.sparse[i] = term.prox(joint, 1 / self.rho)
             self.dual[i] = joint - self.sparse[i]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rho": self.rho, "sparse": self.sparse, "dual": self.dual}
+        # `update` makes new tensors and puts them into the lists: a copy of these is a snapshot.
+        return {"rho": self.rho, "sparse": list(self.sparse), "dual": list(self.dual)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.rho = state["rho"]

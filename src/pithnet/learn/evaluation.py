@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pithnet.errors import DataError
 from pithnet.learn.batch import Batch, call, has_class_labels, logits_of, read_batch
-from pithnet.learn.losses import Loss
+from pithnet.learn.losses import Loss, check_loss
 from pithnet.learn.precision import autocast
 from pithnet.learn.randomness import seeded
 from pithnet.learn.scores import Evaluation, Metric, Scores, accuracy, check_scores, metric_name
@@ -52,7 +52,7 @@ def evaluate(
             model returned, targets what the loader gave; both on the model's device.
 
     Raises DataError where the batches have no labels for the accuracy or there are none, and for a metric
-    that does not give a finite number per sample.
+    that does not give a finite number per sample or a loss that gives no scalar.
     """
     return evaluate_together([model], batches, precision, loss=loss, metric=metric)[0]
 
@@ -95,7 +95,8 @@ class _Tally:
         scores = (self.metric or accuracy)(outputs, batch.targets)
         self.scores.append(check_scores(scores, batch.size, metric_name(self.metric or accuracy), number))
         if self.loss is not None:
-            self.losses.append(self.loss(outputs, batch.targets).detach().float().cpu().expand(batch.size))
+            loss = check_loss(self.loss(outputs, batch.targets))
+            self.losses.append(loss.detach().float().cpu().reshape(()).expand(batch.size))
         elif self.metric is None or has_class_labels(outputs, batch.targets):
             logits, targets = logits_of(outputs).float().cpu(), batch.targets.cpu()
             self.losses.append(F.cross_entropy(logits, targets, reduction="none"))

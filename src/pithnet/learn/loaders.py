@@ -52,6 +52,7 @@ def smallest_batch(loader: Iterable[Any]) -> int | None:
     if not isinstance(size, int) or data is None or not hasattr(data, "__len__"):
         return None
     sampler = getattr(loader, "sampler", None)
-    count = len(data if sampler is None else sampler)
+    # That of an IterableDataset has no length, and the data set itself decides.
+    count = len(sampler if hasattr(sampler, "__len__") else data)
     rest = count % size
     return size if not rest or getattr(loader, "drop_last", False) else rest

@@ -9,8 +9,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from pithnet.errors import RecipeError
-from pithnet.learn.batch import check_labels, check_logits, logits_of
+from pithnet.errors import DataError, RecipeError
+from pithnet.learn.batch import check_labels, check_logits, describe, logits_of
 
 Loss = Callable[[Any, Any], Tensor]
 
@@ -20,9 +20,17 @@ def distillation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
     Both logits are (B, classes); the factor T^2 keeps the gradient's size independent of T.
     """
-    target = F.log_softmax(teacher / temperature, dim=1)
+    # In float16, as a teacher's logits are often kept, the probabilities sum to less than 1: a KL below 0.
+    target = F.log_softmax(teacher.float() / temperature, dim=1)
     log_p = F.log_softmax(logits / temperature, dim=1)
     return F.kl_div(log_p, target, reduction="batchmean", log_target=True) * temperature**2
+
+
+def check_loss(value: Any) -> Tensor:
+    """What a loss of the user's gave, a float tensor of one number. Raises DataError where it is none."""
+    if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point():
+        raise DataError(f"loss(outputs, targets) must give a scalar tensor, and gave {describe(value)}")
+    return value
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from torch import nn
 from pithnet.errors import RecipeError, nearest
 from pithnet.learn.batch import call, logits_of, tensors
 from pithnet.learn.randomness import seeded
+from pithnet.surgery import frozen_modules, train_
 
 PRECISIONS = ("auto", "bf16", "float32")
 
@@ -25,8 +26,10 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
 def channels_last_(model: nn.Module) -> None:
     """Stores the filters of 2-D convolutions channels-last, in place, which is faster; values stay."""
     for module in model.modules():
-        # Not the model as a whole: 3-D convolutions have another format of that name.
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        # Not the model as a whole: 3-D convolutions have another format of that name. Nor a subclass with a
+        # forward of its own, which may `view` its filters (weight standardization). The class that torch
+        # makes for a parametrized convolution inherits torch's forward.
+        if getattr(type(module), "forward", None) in (nn.Conv2d.forward, nn.ConvTranspose2d.forward):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
@@ -48,7 +51,8 @@ def resolve_precision(name: str, model: nn.Module, x: Any) -> str:
 
 def _step_seconds(model: nn.Module, x: Any, precision: str, steps: int = 4) -> float:
     """Least wall time of a forward and backward pass, of a copy: the model's BN statistics stay."""
-    model = copy.deepcopy(model).train()
+    model = copy.deepcopy(model)
+    train_(model, frozen_modules(model))
     channels_last_(model)
     device, best = next(tensors(x)).device, float("inf")
     for _ in range(steps):

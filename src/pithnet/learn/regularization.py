@@ -6,7 +6,8 @@ state_dict stays what it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from pithnet.errors import RecipeError
+from pithnet.errors import ModelError, RecipeError
 from pithnet.surgery import Mask
 from pithnet.tensor import Regularizer
 
@@ -34,11 +35,12 @@ def step_size(group: Mapping[str, Any]) -> float:
 class Slot:
     """A trainable tensor of any shape, and the mask it is seen through, if any.
 
-    A masked number is zero to the regularizer, and it is not written to.
+    A masked number is zero to the regularizer, and it is not written to. name: the weight's, for messages.
     """
 
     parameter: Tensor
     mask: Mask | None = None
+    name: str = "a regularized weight"
 
     def read(self) -> Tensor:
         value = self.parameter.detach()
@@ -73,6 +75,31 @@ class Term:
         split = values.flatten().split([shape.numel() for shape in shapes])
         return [(slot, v.view(shape)) for slot, shape, v in zip(self.slots, shapes, split, strict=True)]
 
+    def subgradient(self) -> list[tuple[Slot, Tensor]]:
+        """The regularizer's at the tensor, in parts. Raises ModelError naming a weight with NaN or inf."""
+        with self._named():
+            return self.parts(self.regularizer.subgradient(self.read()))
+
+    def prox(self, values: Tensor, step: float) -> Tensor:
+        """The regularizer's of values like those of `read`. Raises ModelError as `subgradient`."""
+        with self._named():
+            return self.regularizer.prox(values, step)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """The regularizer knows neither the weight it refuses nor that a training made it so."""
+        try:
+            yield
+        except ModelError:
+            for slot in self.slots:
+                value = slot.read()
+                if bad := int((~torch.isfinite(value)).sum()):
+                    raise ModelError(
+                        f"{slot.name}: {bad} of {value.numel()} numbers are NaN or inf, the training "
+                        "diverged; lower lr, or repair the data where it holds NaN or inf"
+                    ) from None
+            raise
+
 
 class Regularized:
     """What a regularizer adds to the steps of an optimizer, while `active`; subclasses say when and what."""
@@ -90,8 +117,9 @@ class Regularized:
         optimizer.register_step_pre_hook(self._before)
         optimizer.register_step_post_hook(self._after)
 
-    def before_step(self) -> None:
-        """Gradients are ready, the step is not taken."""
+    def gradients(self) -> Iterable[tuple[Slot, Tensor]]:
+        """What is added to the gradients when they are ready and the step is not taken."""
+        return ()
 
     def after_step(self, step_sizes: Sequence[float]) -> None:
         """The step is taken; `step_sizes`: one per term."""
@@ -116,10 +144,33 @@ class Regularized:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from what `state_dict` gave."""
 
+    def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        """Adds the gradients now, or, where the step is given a closure, whenever that has computed its own.
+
+        args, kwargs: of step(self, closure). Returns what takes their place, if anything.
+        """
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if closure is None:
+            self._add_gradients(optimizer)
+            return None
+
+        def regularized() -> Any:
+            loss = closure()
+            self._add_gradients(optimizer)
+            return loss
+
+        if "closure" in kwargs:
+            return args, {**kwargs, "closure": regularized}
+        return (args[0], regularized, *args[2:]), kwargs
+
     @torch.no_grad()
-    def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self.active:
-            self.before_step()
+    def _add_gradients(self, optimizer: Optimizer) -> None:
+        if not self.active:
+            return
+        # torch's GradScaler sets it for the time of a fused step, whose kernel divides the gradients by it.
+        scale = getattr(optimizer, "grad_scale", None)
+        for slot, gradient in self.gradients():
+            slot.add_gradient(gradient if scale is None else gradient * scale.to(gradient.device))
 
     @torch.no_grad()
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -147,10 +198,9 @@ class LossTerm(Regularized):
     Stochastic steps on it lead to small numbers, hardly ever to exact zeros.
     """
 
-    def before_step(self) -> None:
+    def gradients(self) -> Iterator[tuple[Slot, Tensor]]:
         for term in self.terms:
-            for slot, gradient in term.parts(term.regularizer.subgradient(term.read())):
-                slot.add_gradient(gradient)
+            yield from term.subgradient()
 
 
 class ProximalStep(Regularized):
@@ -161,5 +211,5 @@ class ProximalStep(Regularized):
 
     def after_step(self, step_sizes: Sequence[float]) -> None:
         for term, size in zip(self.terms, step_sizes, strict=True):
-            for slot, value in term.parts(term.regularizer.prox(term.read(), size)):
+            for slot, value in term.parts(term.prox(term.read(), size)):
                 slot.write(value)

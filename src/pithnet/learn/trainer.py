@@ -19,6 +19,7 @@ from pithnet.learn.parameter_groups import parameter_groups
 from pithnet.learn.precision import autocast, channels_last_
 from pithnet.learn.randomness import seeded
 from pithnet.learn.schedules import get_schedule
+from pithnet.surgery import evaluating, frozen_modules, train_
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,11 @@ class EpochRecord:
 class Trainer:
     """Trains `model` in place, an epoch per step of `run()`, and can be stopped and continued between epochs.
 
+    In train mode, except for what `frozen_modules` finds in the model as it comes, such as frozen BatchNorm.
+
     Args:
         batches: yields what `read_batch` takes; its length gives the steps of an epoch.
-        teacher: asked for logits where the batches bring none.
+        teacher: asked for logits, in eval mode, where the batches bring none.
         before_step: what is scheduled over the training, such as gradual pruning.
         on_batch: called with (steps done, steps) of the epoch: for progress bars.
     """
@@ -95,7 +98,7 @@ class Trainer:
     ) -> None:
         self.model, self.batches, self.training = model, batches, training
         self.teacher, self.before_step, self.on_batch = teacher, before_step, on_batch
-        self.epoch = 0
+        self.epoch, self.frozen = 0, frozen_modules(model)
         self.factor = get_schedule(training.schedule)
         self.optimizer = torch.optim.SGD(
             parameter_groups(model, training.weight_decay),
@@ -138,7 +141,7 @@ class Trainer:
             yield record
 
     def _epoch(self, steps: int) -> EpochRecord:
-        self.model.train()
+        train_(self.model, self.frozen)
         device = next(self.model.parameters()).device
         loss_sum, correct, labelled, seen, lr = 0.0, 0, True, 0, 0.0
         start = time.perf_counter()
@@ -178,7 +181,7 @@ class Trainer:
             outputs = self._outputs(batch)
             soft = batch.soft
             if soft is None and self.teacher is not None:
-                with torch.no_grad():
+                with torch.no_grad(), evaluating(self.teacher):
                     soft = logits_of(call(self.teacher, batch.inputs)).float()
         own = self.training.objective.loss is not None
         # A loss of the user's may mix number formats, as autocast allows; ours is computed in float32.

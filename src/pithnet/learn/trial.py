@@ -25,10 +25,10 @@ from pithnet.learn.batch import (
     tensors,
 )
 from pithnet.learn.loaders import first_batch, smallest_batch
-from pithnet.learn.losses import Loss
+from pithnet.learn.losses import Loss, check_loss
 from pithnet.learn.randomness import seeded
 from pithnet.learn.scores import Metric, accuracy, check_scores, metric_name
-from pithnet.surgery import evaluating
+from pithnet.surgery import evaluating, frozen_modules, train_
 
 
 def try_training(
@@ -78,7 +78,7 @@ def try_measuring(
         _check_measurable(batch, metric, 1)
         outputs = _outputs(model, batch)
         if loss is not None:
-            _tried("loss(outputs, targets)", loss, outputs, batch)
+            check_loss(_tried("loss(outputs, targets)", loss, outputs, batch))
         scores = _tried("the metric", metric or accuracy, outputs, batch)
         check_scores(scores, batch.size, metric_name(metric or accuracy), 1)
         with seeded(0, batches=loader):
@@ -132,9 +132,7 @@ def _tried(name: str, function: Callable[[Any, Any], Any], outputs: Any, batch: 
 
 
 def _try_loss(loss: Loss, outputs: Any, batch: Batch) -> None:
-    value = _tried("loss(outputs, targets)", loss, outputs, batch)
-    if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point():
-        raise DataError(f"loss(outputs, targets) must give a scalar tensor, and gave {describe(value)}")
+    value = check_loss(_tried("loss(outputs, targets)", loss, outputs, batch))
     if not value.requires_grad:
         raise DataError("loss(outputs, targets) has no gradient; compute it from outputs, with torch alone")
     if not bool(torch.isfinite(value)):
@@ -146,7 +144,9 @@ def _check_single_sample(model: nn.Module, loader: Iterable[Any], batch: Batch) 
         return
     try:
         with seeded(0), torch.no_grad():
-            call(copy.deepcopy(model).train(), _one_sample(batch.inputs))
+            trained = copy.deepcopy(model)
+            train_(trained, frozen_modules(trained))
+            call(trained, _one_sample(batch.inputs))
     except ValueError as e:
         raise DataError(
             f"a batch has one sample, and BatchNorm cannot train on it ({e}); set drop_last=True or choose "

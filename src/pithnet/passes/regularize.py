@@ -88,7 +88,7 @@ class Regularization:
             if parametrization(layer, Mask) is None:
                 set_mask(layer, torch.ones_like(layer.weight, dtype=torch.bool))
         terms = [
-            Term(regularizer, [Slot(latent_weight(layer), mask_of(layer)) for layer in members])
+            Term(regularizer, [Slot(latent_weight(m), mask_of(m), m.name) for m in members])
             for regularizer, members in found
         ]
         self.method = ADMM(terms, rho) if way == "admm" else HOWS[way](terms)

@@ -17,7 +17,7 @@ from pithnet.surgery.fake_quantizers import FakeQuantizer
 from pithnet.surgery.finalize import Storage, finalize, fold_batchnorm_
 from pithnet.surgery.folding import fold_into_layers_
 from pithnet.surgery.insertion import activation_quantizers, insert_activation_quantizers_
-from pithnet.surgery.modes import evaluating
+from pithnet.surgery.modes import evaluating, frozen_modules, train_
 from pithnet.surgery.parametrizations import PARAMETRIZATIONS, Codebook, Mask, TrainedLevels
 from pithnet.surgery.relus import relu_zeros
 from pithnet.surgery.restore import restore
@@ -53,6 +53,7 @@ __all__ = [
     "finalize",
     "fold_batchnorm_",
     "fold_into_layers_",
+    "frozen_modules",
     "insert_activation_quantizers_",
     "latent_weight",
     "parametrization",
@@ -68,6 +69,7 @@ __all__ = [
     "set_mask",
     "set_trained_levels",
     "shared_parameters",
+    "train_",
     "uninitialized",
     "unquantized_weight",
     "weighted_layers",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from torch import nn
@@ -18,3 +18,28 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+def frozen_modules(model: nn.Module) -> list[nn.Module]:
+    """What fine-tuning froze by eval mode in a model that is itself in train mode.
+
+    A module without submodules (BatchNorm, Dropout) or without a parameter that trains, in eval mode under a
+    parent in train mode, and all that is in eval mode within it. A model, or a trainable block of several
+    modules, that is in eval mode as a whole says how it was last used, not how to train it.
+    """
+    if not model.training:
+        return []
+    parents = [module for module in model.modules() if module.training]
+    tops = [m for parent in parents for m in parent.children() if not m.training and _is_frozen(m)]
+    return [module for top in tops for module in top.modules() if not module.training]
+
+
+def train_(model: nn.Module, frozen: Iterable[nn.Module]) -> None:
+    """Puts the model in train mode, in place, and each of the `frozen` modules, not its own, in eval mode."""
+    model.train()
+    for module in frozen:
+        module.training = False
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    return not any(True for _ in module.children()) or not any(p.requires_grad for p in module.parameters())
