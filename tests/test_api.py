@@ -93,6 +93,24 @@ def test_a_network_of_the_zoo_is_named_in_the_file(tmp_path: Path) -> None:
         pn.compress(pn.zoo.build("digits-cnn"), recipe=recipe, out=tmp_path / "run")
 
 
+@pytest.mark.parametrize("said", [("unet", {}), ("unet", 50)])
+def test_an_architecture_of_ones_own_is_no_name_of_the_zoo(model: nn.Module, said: object) -> None:
+    model.architecture = said  # type: ignore[assignment]
+    recipe = pn.recipe.parse({"name": "x", "steps": [{"share": {"bits": 2}}]}, "x")
+    result = pn.compress(model, recipe=recipe)
+    assert result.results["architecture"] is None
+
+
+def test_names_that_cannot_be_printed_are_refused_before_anything_is_trained(
+    loader: DataLoader[tuple[torch.Tensor, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = Net()
+    net.add_module("a\nb", nn.Linear(2, 2))
+    monkeypatch.setattr("pithnet.api.Compression", None)
+    with pytest.raises(pn.ArtifactError, match=r"'a\\nb\.weight' cannot be printed"):
+        pn.compress(net, train=loader, recipe=RECIPE)
+
+
 def test_temporary_files_go_with_the_result(
     model: nn.Module, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -122,8 +122,8 @@ def compress(
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     chosen = chosen if seed is None else chosen.model_copy(update={"seed": seed})
     problem = Problem(model, train, val, teacher=teacher, loss=loss, metric=metric)
-    problem.metadata = _metadata(model, train, val, chosen)
     plan = make_plan(model, chosen)
+    problem.metadata = _metadata(model, train, val, chosen)
     work = Compression(problem, chosen)
     path = Path(tempfile.mkdtemp(prefix="pithnet-")) if out is None else Path(out)
     try:
@@ -167,9 +167,9 @@ def save(model: nn.Module, path: str | Path) -> None:
 def _metadata(model: nn.Module, train: object, val: object, recipe: Recipe) -> Metadata:
     """What the loaders and a network of the zoo say of themselves."""
     meta = Metadata(recipe=recipe.name)
-    architecture = getattr(model, "architecture", None)
-    if isinstance(architecture, tuple) and len(architecture) == 2:
-        meta = replace(meta, architecture=architecture[0], arguments=dict(architecture[1]))
+    architecture = artifact.own_architecture(model, artifact.plain_state(model))
+    if architecture is not None:
+        meta = replace(meta, architecture=architecture[0], arguments=architecture[1])
     normalization = getattr(val, "normalization", None) or getattr(train, "normalization", None)
     if normalization is not None:
         meta = replace(meta, normalization=(normalization.mean, normalization.std))

@@ -6,7 +6,16 @@ import torch
 
 from artifact.models import Tied
 from pithnet import zoo
-from pithnet.artifact.layout import DTYPES, Entry, implied, layout_of, pack_layout, records, unpack_layout
+from pithnet.artifact.layout import (
+    DTYPES,
+    Entry,
+    check_state,
+    implied,
+    layout_of,
+    pack_layout,
+    records,
+    unpack_layout,
+)
 from pithnet.artifact.skeleton import skeleton
 from pithnet.errors import ArtifactError
 
@@ -75,6 +84,20 @@ def test_malformed_layouts_are_refused(data: bytes) -> None:
 def test_what_no_file_holds_is_refused_by_name(value: object) -> None:
     with pytest.raises(ArtifactError, match="odd is a"):
         layout_of({"odd": value})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("a\x1b[2J.weight", (2,), r"'a\\x1b\[2J\.weight' cannot be printed, .* rename it"),
+        ("deep", (1,) * 17, "deep is .* at most 16 dimensions"),
+    ],
+)
+def test_names_and_shapes_that_no_header_holds_are_refused(
+    name: str, shape: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(ArtifactError, match=message):
+        check_state({"good": torch.zeros(2), name: torch.zeros(shape)})
 
 
 @pytest.mark.parametrize("name", sorted(zoo.ARCHITECTURES))

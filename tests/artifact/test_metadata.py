@@ -24,7 +24,14 @@ def _again(meta: Metadata) -> Metadata:
 
 
 @pytest.mark.parametrize(
-    "meta", [Metadata(), FULL, Metadata(normalization=((1 / 3,), (1e-9,))), Metadata(recipe="x")]
+    "meta",
+    [
+        Metadata(),
+        FULL,
+        Metadata(normalization=((1 / 3,), (1e-9,))),
+        Metadata(normalization=((0.5,) * 64, (1.0,) * 64)),
+        Metadata(recipe="x"),
+    ],
 )
 def test_what_is_said_is_read_back(meta: Metadata) -> None:
     assert _again(meta) == meta
@@ -49,6 +56,7 @@ def test_source_keeps_sixteen_digits_and_accuracy_is_a_share() -> None:
         ({"claimed": (10, 11)}, "claimed 11 correct answers of 10"),
         ({"normalization": ((0.5,), (1.0, 1.0))}, "as many finite means"),
         ({"normalization": ((0.5,), (0.0,))}, "non-zero stds"),
+        ({"normalization": ((0.5,) * 65, (1.0,) * 65)}, "of 65 channels; a file holds 64"),
         ({"recipe": {"f": print}}, "recipe must be"),
         ({"recipe": {"x": float("nan")}}, "recipe must be"),
         ({"architecture": "a", "arguments": {"widths": [1, 2]}}, "argument 'widths' of a is"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -73,6 +75,19 @@ def test_a_wrong_count_is_noticed() -> None:
     for count in (4000, 4990, 5010, 6000, 200_000):
         with pytest.raises(CodingError):
             huffman.decode(data, count)
+
+
+def test_a_body_longer_than_its_symbols_is_refused_before_its_tables() -> None:
+    symbols = np.array([0, 1] * 50, np.uint8)
+    data = huffman.encode(symbols)
+    assert len(data) == len(huffman.encode(symbols[:2])) + 12  # the longest: each symbol takes all bits
+    tracemalloc.start()
+    try:
+        with pytest.raises(CodingError, match=r"bytes of Huffman codes for 100 symbols"):
+            huffman.decode(data + bytes(1 << 20), 100)
+        assert tracemalloc.get_traced_memory()[1] < 5 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_damage_in_many_lanes_ends_in_coding_error_or_the_right_size() -> None:

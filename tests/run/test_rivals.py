@@ -49,6 +49,13 @@ def test_a_parametrized_model_has_the_rivals_of_its_plain_self() -> None:
     assert rivals(masked, final) == rivals(dense, final)
 
 
+def test_an_empty_weight_takes_no_bytes() -> None:
+    dense = model()
+    sizes = rivals(dense, dense)
+    dense.empty = nn.Parameter(torch.zeros(5, 0))
+    assert rivals(dense, dense) == sizes
+
+
 def test_the_model_is_left_alone() -> None:
     dense = model()
     before = {k: v.clone() for k, v in dense.state_dict().items()}

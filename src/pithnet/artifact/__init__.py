@@ -1,5 +1,6 @@
 """The .pith container: one file, data only, that gives a model back bit for bit (docs/format.md)."""
 
+from pithnet.artifact.architecture import own_architecture
 from pithnet.artifact.decoder import decode
 from pithnet.artifact.encoder import check_storable, encode
 from pithnet.artifact.files import load, naming, read, save
@@ -18,6 +19,7 @@ __all__ = [
     "inspect",
     "load",
     "naming",
+    "own_architecture",
     "plain_state",
     "read",
     "save",

@@ -9,6 +9,7 @@ from hashlib import blake2b
 import torch
 from torch import Tensor, nn
 
+from pithnet.artifact.architecture import own_architecture
 from pithnet.artifact.container import pack, unpack
 from pithnet.artifact.decoder import decode_records
 from pithnet.artifact.layout import Entry, check_state, implied, layout_of, records
@@ -26,13 +27,13 @@ def encode(model: nn.Module, meta: Metadata | None = None) -> bytes:
 
     Takes the effective tensors of parametrized layers and chooses for each the smallest coding that gives
     it back bit for bit; nothing is rounded here, so finalize the model first. Batch counters of BatchNorm
-    layers (num_batches_tracked) are not stored. Where `meta` names no architecture, the one of a zoo model
-    is taken. Raises ArtifactError naming the tensor or metadata that a file cannot hold, and as
-    `check_storable`.
+    layers (num_batches_tracked) are not stored. Where `meta` names no architecture, the model's own is taken
+    if it is of the zoo and its modules still are (`own_architecture`). Raises ArtifactError naming the tensor
+    or metadata that a file cannot hold, and as `check_storable`.
     """
     check_storable(model)
-    meta = _with_architecture(meta or Metadata(), model)
     state = {name: _on_cpu(name, value) for name, value in plain_state(model).items()}
+    meta = _with_architecture(meta or Metadata(), model, state)
     layout, is_implied = _layout(state, meta)
     ties = _ties(layout, state)
     names = {layout[a].name: layout[h].name for a, h in ties}
@@ -43,7 +44,10 @@ def encode(model: nn.Module, meta: Metadata | None = None) -> bytes:
 
 
 def check_storable(model: nn.Module) -> None:
-    """Raises ArtifactError for activation quantizers, and naming the first tensor that no file holds."""
+    """Raises ArtifactError for activation quantizers, and naming the first tensor that no file holds.
+
+    That is one of another dtype or layout, without a printable name, or of too many dimensions.
+    """
     quantized = activation_quantizers(model)
     if quantized:
         raise ArtifactError(
@@ -53,11 +57,9 @@ def check_storable(model: nn.Module) -> None:
     check_state(plain_state(model))
 
 
-def _with_architecture(meta: Metadata, model: nn.Module) -> Metadata:
-    architecture = getattr(model, "architecture", None)
-    if meta.architecture is not None or not isinstance(architecture, tuple):
-        return meta
-    return replace(meta, architecture=architecture[0], arguments=dict(architecture[1]))
+def _with_architecture(meta: Metadata, model: nn.Module, state: Mapping[str, Tensor]) -> Metadata:
+    found = own_architecture(model, state) if meta.architecture is None else None
+    return meta if found is None else replace(meta, architecture=found[0], arguments=found[1])
 
 
 def _on_cpu(name: str, value: object) -> Tensor:

@@ -71,6 +71,13 @@ def check_state(state: Mapping[str, Tensor]) -> None:
         if not isinstance(value, Tensor) or value.layout is not torch.strided or value.dtype not in DTYPES:
             kind = f"{value.layout} {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
             raise ArtifactError(f"{name} is a {kind}; a .pith file holds dense real tensors only")
+        if not name.isprintable():
+            raise ArtifactError(f"{name!r} cannot be printed, as names in a .pith file must; rename it")
+        if not _is_shape(list(value.shape)):
+            raise ArtifactError(
+                f"{name} is {list(value.shape)}; a .pith file holds at most {_MAX_DIMENSIONS} dimensions, "
+                f"each below {_MAX_LENGTH}; reshape it"
+            )
 
 
 def layout_of(state: Mapping[str, Tensor]) -> tuple[Entry, ...]:

@@ -16,6 +16,7 @@ Scalar = str | int | float | bool | None
 _SOURCE_BYTES = 8
 _MAX_NAME = 100
 _MAX_LIST = 1 << 16
+_MAX_CHANNELS = 64
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,10 @@ class Metadata:
             mean, std = (tuple(float(v) for v in part) for part in self.normalization)
             if len(mean) != len(std) or not all(math.isfinite(v) for v in (*mean, *std)) or not all(std):
                 raise ArtifactError("normalization needs as many finite means as finite, non-zero stds")
+            if len(mean) > _MAX_CHANNELS:
+                raise ArtifactError(
+                    f"normalization of {len(mean)} channels; a file holds {_MAX_CHANNELS}, leave it out"
+                )
             object.__setattr__(self, "normalization", (mean, std))
         for key, value in self.arguments.items():
             if not isinstance(key, str) or not isinstance(value, str | int | float | None):
@@ -150,7 +155,8 @@ def _numbers(values: tuple[float, ...]) -> list[Any]:
 
 
 def _from_numbers(entry: list[Any]) -> tuple[float, ...]:
-    _check(bool(entry) and isinstance(entry[0], int) and -1 <= entry[0] <= 6 and len(entry) <= 65, "n")
+    _check(bool(entry) and isinstance(entry[0], int) and -1 <= entry[0] <= 6, "n")
+    _check(len(entry) <= 1 + _MAX_CHANNELS, "n")
     kind = float if entry[0] < 0 else int
     _check(all(isinstance(v, kind) for v in entry[1:]), "n")
     return (

@@ -20,6 +20,7 @@ from pithnet.errors import ArtifactError
 
 _GROUPS = (0, 128, 64, 32, 256, 16)  # sizes looked for; 0: a whole entry of the first axis
 _MAX_FACTOR = 1 << 10
+_MAX_ENTRIES = 1 << 12  # looked at together: of short ones, many more pass before one that is on no grid
 _REACH = 1 << 15
 _LARGEST = 0x7F7FFFFF  # the bit pattern of the largest float32
 
@@ -117,7 +118,7 @@ def _multiples(block: Block, group: int) -> tuple[np.ndarray, np.ndarray] | None
         return None
     ends = np.cumsum(np.count_nonzero(mask, axis=1))
     # What is on no such grid shows it in its first entries, mostly: one, then as many as make a block.
-    step = max(1, floats.BLOCK // mask.shape[1])
+    step = max(1, min(floats.BLOCK // mask.shape[1], _MAX_ENTRIES))
     cuts = sorted({0, 1, *range(1 + step, len(mask), step), len(mask)})
     k, scales = [], []
     for low, high in pairwise(cuts):

@@ -10,6 +10,7 @@ from pithnet.artifact import floats
 
 LIMIT = 2048  # the largest multiple looked for: 1,920 are those of 8-bit additive powers of two
 _SAMPLE = 16  # of a row's largest numbers, which decide what is worth trying
+_TOGETHER = 1 << 15  # quotients looked at together, of one multiple at least: 256 kB stay in the L2 cache
 _CLOSE = 2.0**-21  # for two roundings to float32: of a product, and of the number the scale is taken from
 
 
@@ -24,34 +25,46 @@ def row_multiples(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     k, scales = np.zeros(rows.shape, np.int16), np.ones(len(rows), np.float32)
     top = np.abs(rows).max(1, initial=0)
     left = np.flatnonzero(top)
-    fits = _candidates(rows[left], top[left])
-    while left.size:
-        if not bool(fits.any(0).all()):
-            return None
-        n = fits.argmax(0) + 1  # the first that is worth trying: the smallest multiples
+    largest = _largest(rows[left], top[left])
+    low = 1
+    while left.size and low <= LIMIT:  # from the smallest multiples on
+        several = np.arange(low, min(low + max(1, _TOGETHER // largest.size), LIMIT + 1))
+        fits = _fits(largest, several)
         done = np.zeros(left.size, bool)
-        for scale in _near(top[left] / n):
-            whole = np.rint(rows[left] / scale[:, None].astype(np.float64))
-            exact = _product(whole, scale).view(np.uint32) == floats.bits(rows[left])
-            good = exact.all(1) & ~done
-            k[left[good]], scales[left[good]] = whole[good], scale[good]
-            done |= good
-        fits[n - 1, np.arange(left.size)] = False
-        left, fits = left[~done], fits[:, ~done]
-    return k, scales
+        for i in np.flatnonzero(fits.any(1)):
+            tried = np.flatnonzero(fits[i] & ~done)
+            done[tried] = _divide(rows, left[tried], top, int(several[i]), k, scales)
+        left, largest = left[~done], largest[~done]
+        low += len(several)
+    return None if left.size else (k, scales)
 
 
-def _candidates(rows: np.ndarray, top: np.ndarray) -> np.ndarray:
-    """bool (LIMIT, R): whether a row's largest numbers may be multiples of the largest one over n."""
+def _largest(rows: np.ndarray, top: np.ndarray) -> np.ndarray:
+    """float64 (R, at most _SAMPLE): each row's largest numbers over the largest one."""
     count = min(_SAMPLE, rows.shape[1])
     largest = -np.partition(-np.abs(rows), count - 1, axis=1)[:, :count].astype(np.float64)
-    largest /= top[:, None]
-    fits = np.empty((LIMIT, len(rows)), bool)
-    for n in range(1, LIMIT + 1):
-        scaled = largest * n
-        whole = np.rint(scaled)
-        fits[n - 1] = (np.abs(scaled - whole) <= _CLOSE * whole).all(1)
-    return fits
+    return largest / top[:, None]
+
+
+def _fits(largest: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """bool (N, R): whether a row's largest numbers may be multiples of the largest one over n (N,)."""
+    scaled = n[:, None, None] * largest
+    whole = np.rint(scaled)
+    return (np.abs(scaled - whole) <= _CLOSE * whole).all(2)
+
+
+def _divide(
+    rows: np.ndarray, tried: np.ndarray, top: np.ndarray, n: int, k: np.ndarray, scales: np.ndarray
+) -> np.ndarray:
+    """bool (T,): which of the rows tried (T,) are whole multiples of top / n; fills those of k and scales."""
+    done = np.zeros(tried.size, bool)
+    for scale in _near(top[tried].astype(np.float64) / n):
+        whole = np.rint(rows[tried] / scale[:, None].astype(np.float64))
+        exact = _product(whole, scale).view(np.uint32) == floats.bits(rows[tried])
+        good = exact.all(1) & ~done
+        k[tried[good]], scales[tried[good]] = whole[good], scale[good]
+        done |= good
+    return done
 
 
 def _near(scale: np.ndarray) -> Iterator[np.ndarray]:

@@ -21,6 +21,8 @@ def decode_one_lane(body: bytes, lengths: np.ndarray, count: int) -> np.ndarray:
     """
     symbol, length, width = decode_table(lengths)
     nbits = 8 * len(body)
+    if nbits >= width * count + 8:  # refused before the tables below, of 24 bytes a bit
+        raise CodingError(f"{len(body)} bytes of Huffman codes for {count} symbols: the stream is damaged")
     window = _windows(body, width)
     hop = np.minimum(np.arange(nbits, dtype=np.int32) + length[window], nbits)
     hops = [np.append(hop, np.int32(nbits)).astype(np.int32)]

@@ -36,8 +36,8 @@ def _floats(state: dict[str, Tensor]) -> list[Tensor]:
 
 
 def _int8(value: Tensor) -> list[Tensor]:
-    """Weights as int8 with a float16 scale per output channel, vectors as float16."""
-    if value.ndim < 2:
+    """Weights as int8 with a float16 scale per output channel; vectors and empty tensors as float16."""
+    if value.ndim < 2 or not value.numel():
         return [value.half()]
     scale = value.flatten(1).abs().amax(1).clamp(min=1e-12) / 127
     return [(value / scale.view(-1, *[1] * (value.ndim - 1))).round().to(torch.int8), scale.half()]

@@ -26,4 +26,6 @@ def conflicting_tie(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[str,
 
 def raw_bytes(value: Tensor) -> Tensor:
     """The numbers of a tensor in C order, as uint8: in these NaN equals itself, and -0.0 is not 0.0."""
-    return value.contiguous().reshape(-1).view(torch.uint8)
+    flat = value.contiguous().reshape(-1)
+    # One number, or none, counts as contiguous whatever its stride; a view of bytes needs stride 1.
+    return flat.as_strided((flat.numel(),), (1,)).view(torch.uint8)

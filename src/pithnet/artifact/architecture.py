@@ -1,0 +1,81 @@
+"""Which network of the zoo a model is: what lets its file be loaded by name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from pithnet import zoo
+from pithnet.artifact.layout import layout_of
+from pithnet.artifact.skeleton import skeleton
+from pithnet.errors import ArtifactError
+
+_log = logging.getLogger(__name__)
+
+# What changes nothing in eval mode, in which files are loaded. p: of dropout.
+_TRAINING_ONLY = {"training", "momentum", "inplace", "track_running_stats", "p"}
+_PLAIN = (str, int, float, tuple, type(None))
+
+
+def own_architecture(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]] | None:
+    """(name, arguments) of the zoo as `model.architecture` says, None where it says nothing of the kind.
+
+    state: the model's plain_state. Where this is the zoo's, but modules were replaced or set otherwise, the
+    name would load as another function: None then, too, and the first difference is logged.
+    """
+    match getattr(model, "architecture", None):
+        case (str(name), Mapping() as arguments) if name in zoo.ARCHITECTURES:
+            pass
+        case _:
+            return None
+    try:
+        network = skeleton(name, arguments)
+    except ArtifactError:
+        return None
+    # Tensors that differ need no care: loading by name refuses them, and says which.
+    if set(layout_of(network.state_dict())) == set(layout_of(state)):
+        difference = _difference(_modules(model), _modules(network))
+        if difference is not None:
+            _log.warning(
+                "the file names no architecture, because the model is no longer %s: %s; "
+                "to load it, build the network and pass it: load(path, model=...)",
+                name,
+                difference,
+            )
+            return None
+    return name, dict(arguments)
+
+
+def _modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Modules by name, without those that parametrizations are made of."""
+    return {
+        name: module
+        for name, module in model.named_modules(remove_duplicate=False)
+        if "parametrizations" not in name.split(".")
+    }
+
+
+def _difference(own: Mapping[str, nn.Module], zoos: Mapping[str, nn.Module]) -> str | None:
+    """In words, the first module or setting that is not the zoo's; None where all are."""
+    for name in [*zoos, *own]:
+        if name not in own or name not in zoos:
+            return f"{name} is {'missing' if name in zoos else 'added'}"
+        kind, expected = _kind(own[name]), _kind(zoos[name])
+        if kind is not expected:
+            return f"{name or 'it'} is a {kind.__name__} and no {expected.__name__}"
+        for setting, value in vars(zoos[name]).items():
+            if setting.startswith("_") or setting in _TRAINING_ONLY or not isinstance(value, _PLAIN):
+                continue
+            mine = getattr(own[name], setting, None)
+            if not isinstance(mine, _PLAIN) or mine != value:
+                return f"{name}.{setting} is {mine!r}, not {value!r}".lstrip(".")
+    return None
+
+
+def _kind(module: nn.Module) -> type:
+    kind = parametrize.type_before_parametrizations(module)
+    return nn.BatchNorm2d if kind is nn.SyncBatchNorm else kind  # the same in eval mode
