@@ -44,7 +44,7 @@ def demo(
 ) -> Finished:
     """Trains, compresses, saves OUT/model.pith, loads it, compares logits; an earlier demo is replaced.
 
-    Raises PithError where `out` holds something else or cannot be written,
+    Raises PithError where `out` holds something else, is in use or cannot be written,
     ArtifactError where the loaded model differs.
     """
     report = report or Quiet()
@@ -74,7 +74,7 @@ def check_reload(finished: Finished) -> int:
     Raises ArtifactError where one differs.
     """
     loaded = artifact.load(finished.folder.path / "model.pith")
-    images = load_images(_DATA, train=False, seed=0)
+    images = load_images(_DATA, train=False)
     same = 0
     with torch.inference_mode():
         for x, *_ in images.test_batches(normalization_of(_DATA)):
@@ -95,6 +95,9 @@ def _clear(out: Path) -> None:
     if not earlier and (out / MARK).exists():
         raise PithError(f"{out} holds a {MARK} that pithnet demo did not write; choose another --out")
     if earlier:
+        for run in (out / "float", out):
+            if (run / "settings.json").exists():
+                RunFolder.open(run).close()  # refuses one that another process is at
         for path in (out / "float", out / "cache"):
             shutil.rmtree(path, ignore_errors=True)
         for name in ("settings.json", "state.pt", "events.jsonl", "results.json", "measurements.json"):
