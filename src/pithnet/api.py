@@ -140,13 +140,13 @@ def compress(
 def _run(work: Compression, plan: Plan, path: Path) -> CompressionResult:
     recipe_file = {"recipe.yaml": to_yaml(work.recipe).encode()}
     settings = {"kind": "api", "recipe": work.recipe.name}
-    folder = RunFolder.create(path, settings, recipe_file, then="choose another `out`")
-    folder.write_json("plan.json", plan.to_json())
-    work.folder, work.problem.cache = folder, path / "cache"
-    result = work.run()
-    results = results_json(result, work.recipe, folder, "pn.compress")
-    folder.write_json("results.json", results)
-    result.save(path / "model.pith")
+    with RunFolder.create(path, settings, recipe_file, then="choose another `out`") as folder:
+        folder.write_json("plan.json", plan.to_json())
+        work.folder, work.problem.cache = folder, path / "cache"
+        result = work.run()
+        results = results_json(result, work.recipe, folder, "pn.compress")
+        folder.write_json("results.json", results)
+        result.save(path / "model.pith")
     return CompressionResult(result, folder, results)
 
 

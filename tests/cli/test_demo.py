@@ -35,6 +35,20 @@ def test_again_in_the_same_folder(tmp_path: Path, recipe: Path) -> None:
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.parametrize("content", ['{"made_by": "me"}', "[1]", "no json"])
+def test_another_programs_demo_json_is_no_earlier_demo(content: str, tmp_path: Path) -> None:
+    for name in ("cache", "float"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine").write_text(name)
+    (tmp_path / "results.json").write_text("mine")
+    (tmp_path / "demo.json").write_text(content)
+    with pytest.raises(pn.PithError, match=f"{tmp_path} holds a demo.json that pithnet demo did not write"):
+        demo(tmp_path)
+    assert (tmp_path / "demo.json").read_text() == content
+    assert (tmp_path / "results.json").read_text() == "mine"
+    assert all((tmp_path / name / "mine").exists() for name in ("cache", "float"))
+
+
 def test_never_over_another_run(tmp_path: Path, trained: Path) -> None:
     kept = (trained / "results.json").read_bytes()
     with pytest.raises(pn.PithError, match="and no demo"):

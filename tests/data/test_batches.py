@@ -145,6 +145,13 @@ def test_teacher_logits_are_those_of_the_view_and_the_image() -> None:
     assert places(batches()) == [int(i) for _, y, _ in batches().with_soft(soft) for i in y]
 
 
+def test_logits_given_at_once_say_how_many_views_there_are() -> None:
+    soft = torch.arange(2 * N).view(2, N, 1).half()
+    source = Batches(data(), 4, NORMALIZATION, soft=soft)
+    for epoch in range(3):
+        assert all(torch.equal(logits, soft[epoch % 2][y].float()) for _, y, logits in source)
+
+
 def test_unlabelled_images_have_no_labels() -> None:
     source = Batches(data(labelled=False), 4, NORMALIZATION)
     assert [y for _, y in source] == [None] * 6
@@ -156,6 +163,7 @@ def test_unlabelled_images_have_no_labels() -> None:
         ({"batch_size": 0}, "at least one image, not 0"),
         ({"normalization": Normalization((0.5,), (0.5,))}, r"have 3 channel\(s\), the normalisation 1"),
         ({"augmentation": Augmentation(pad=6)}, "images of 7 x 6 pixels are too small to be padded by 6"),
+        ({"views": 3, "soft": torch.zeros(2, N, 1)}, "logits are of 2 views, views is 3: leave it out"),
     ],
 )
 def test_what_cannot_work_is_refused(arguments: dict[str, object], message: str) -> None:

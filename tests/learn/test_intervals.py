@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from scipy import stats
@@ -17,19 +15,23 @@ def test_wilson_is_scipys(right: int, n: int) -> None:
     assert wilson(right, n) == pytest.approx((theirs.low, theirs.high), abs=1e-6)
 
 
+# Bonett and Price (2012): p12 = (gained + 1) / (n + 2), p21 = (lost + 1) / (n + 2), in 30 decimal digits.
 @pytest.mark.parametrize(
-    ("both", "gained", "lost", "neither"), [(80, 5, 9, 6), (100, 0, 0, 0), (0, 10, 0, 0)]
+    ("both", "gained", "lost", "neither", "expected"),
+    [
+        (80, 5, 9, 6, (-0.04, -0.1156993203524, 0.0372679478034)),
+        (100, 0, 0, 0, (0.0, -0.0271745850055, 0.0271745850055)),
+        (20, 0, 0, 0, (0.0, -0.1259912577529, 0.1259912577529)),
+        (0, 10, 0, 0, (1.0, 0.5205795560289, 1.0)),  # no difference of shares is above 1
+    ],
 )
-def test_the_paired_interval_is_walds(both: int, gained: int, lost: int, neither: int) -> None:
+def test_the_paired_interval_is_bonetts_and_prices(
+    both: int, gained: int, lost: int, neither: int, expected: tuple[float, float, float]
+) -> None:
     a = torch.tensor([1] * both + [0] * gained + [1] * lost + [0] * neither, dtype=torch.bool)
     b = torch.tensor([1] * both + [1] * gained + [0] * lost + [0] * neither, dtype=torch.bool)
-    n = len(a)
-    mean, low, high = paired_difference(a, b)
-    # The mean of the differences -1, 0, 1, and its standard error.
-    d = b.double() - a.double()
-    error = float(d.std(correction=0)) / math.sqrt(n)
-    assert mean == pytest.approx(float(d.mean()))
-    assert (low, high) == pytest.approx((mean - 1.959964 * error, mean + 1.959964 * error), abs=1e-9)
+    assert paired_difference(a, b) == pytest.approx(expected, abs=1e-12)
+    assert paired_difference(b, a) == pytest.approx((-expected[0], -expected[2], -expected[1]), abs=1e-12)
 
 
 def test_the_paired_interval_covers_the_truth_as_often_as_it_says() -> None:

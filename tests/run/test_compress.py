@@ -118,10 +118,11 @@ def test_a_crash_after_any_epoch_or_step_ends_in_the_same_bytes(
     crashes = [("on_epoch", at) for at in range(1, what.epochs + 1)] + [("on_step_end", 2)]
     for callback, at in crashes:
         path = tmp_path / f"{callback}-{at}"
-        first = Compression(problem(test=None), what, RunFolder.create(path, {}))
-        setattr(first, callback, crash_after(at))
-        with pytest.raises(Crash):
-            first.run()
+        with RunFolder.create(path, {}) as folder:
+            first = Compression(problem(test=None), what, folder)
+            setattr(first, callback, crash_after(at))
+            with pytest.raises(Crash):
+                first.run()
         folder = RunFolder.open(path)
         second = Compression(problem(test=None), what, folder)
         epochs: list[int] = []
@@ -135,7 +136,8 @@ def test_a_crash_after_any_epoch_or_step_ends_in_the_same_bytes(
 
 def test_a_finished_run_gives_its_result_again_without_training(tmp_path: Path) -> None:
     what = recipe(LEVELS)
-    first = Compression(problem(), what, RunFolder.create(tmp_path / "run", {})).run()
+    with RunFolder.create(tmp_path / "run", {}) as folder:
+        first = Compression(problem(), what, folder).run()
     again = Compression(problem(), what, RunFolder.open(tmp_path / "run"))
     again.on_epoch = crash_after(1)
     assert again.run().data == first.data
@@ -192,6 +194,20 @@ def test_distillation_works_without_labels_from_batches_and_from_any_loader() ->
     assert cached.data != live.data, "fixed views and one epoch of images are not the same training"
     other = Compression(problem(train=training(labelled=False), teacher=network(seed=6)), what).run()
     assert other.data != cached.data, "the teacher made no difference"
+
+
+def test_logits_in_the_batches_are_learnt_from_unless_a_teacher_is_given() -> None:
+    what = recipe({"name": "x", "steps": [{"train": {"epochs": 3, "lr": 0.05}}], "distill": {"weight": 1.0}})
+    mine = torch.randn(2, 50, 10, generator=torch.Generator().manual_seed(7))
+    plain = Compression(problem(), what).run().data
+    first = Compression(problem(train=training(soft=mine)), what).run().data
+    assert first != plain, "the float model's logits came in their place"
+    assert first != Compression(problem(train=training(soft=-mine)), what).run().data
+    taught = [
+        Compression(problem(train=t, teacher=network(seed=5)), what).run().data
+        for t in (training(soft=mine), training())
+    ]
+    assert taught[0] == taught[1]
 
 
 def test_the_teachers_answers_are_kept_between_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +17,19 @@ from pithnet.run.folder import RunFolder, write_atomic
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> RunFolder:
-    return RunFolder.create(tmp_path / "runs" / "one", {"seed": 1})
+def folder(tmp_path: Path) -> Iterator[RunFolder]:
+    with RunFolder.create(tmp_path / "runs" / "one", {"seed": 1}) as made:
+        yield made
+
+
+def again(folder: RunFolder) -> RunFolder:
+    """As another process opens it when this one has died."""
+    folder.close()
+    return RunFolder.open(folder.path)
 
 
 def test_a_new_folder_keeps_its_settings_and_is_not_overwritten(folder: RunFolder) -> None:
-    assert RunFolder.open(folder.path).read_json("settings.json") == {"seed": 1}
+    assert again(folder).read_json("settings.json") == {"seed": 1}
     with pytest.raises(PithError, match="holds a run already; continue it with --resume"):
         RunFolder.create(folder.path, {})
     assert folder.read_json("settings.json") == {"seed": 1}
@@ -28,6 +38,52 @@ def test_a_new_folder_keeps_its_settings_and_is_not_overwritten(folder: RunFolde
 def test_there_must_be_a_run_to_continue(tmp_path: Path) -> None:
     with pytest.raises(PithError, match="holds no run to continue"):
         RunFolder.open(tmp_path)
+
+
+HOLD = """\
+import fcntl, sys, time
+file = open(sys.argv[1], "a")
+fcntl.flock(file, fcntl.LOCK_EX)
+print(flush=True)
+time.sleep(99)
+"""
+
+
+def test_another_process_is_kept_out_until_it_is_killed(folder: RunFolder) -> None:
+    pytest.importorskip("fcntl")
+    in_flight = folder.path / ".state.pt-abc.part"
+    in_flight.mkdir()
+    folder.close()
+    command = [sys.executable, "-c", HOLD, str(folder.path / ".lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(PithError, match=f"{folder.path} is in use by another process"):
+            RunFolder.open(folder.path)
+        assert in_flight.exists(), "what the other process was writing"
+        (folder.path / "settings.json").rename(folder.path / "hidden")
+        with pytest.raises(PithError, match="is in use by another process"):
+            RunFolder.create(folder.path, {})
+        (folder.path / "hidden").rename(folder.path / "settings.json")
+        other.kill()
+    with RunFolder.open(folder.path):
+        assert not in_flight.exists()
+
+
+def test_a_folder_is_left_at_the_end_of_its_block_and_of_its_object(folder: RunFolder) -> None:
+    pytest.importorskip("fcntl")
+    with pytest.raises(PithError, match="in use"):
+        RunFolder.open(folder.path)
+    folder.close()
+    with RunFolder.open(folder.path), pytest.raises(PithError, match="in use"):
+        RunFolder.open(folder.path)
+    RunFolder.open(folder.path)  # nobody keeps it
+    RunFolder.open(folder.path)
+
+
+def test_a_system_without_locks_keeps_nobody_out(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pithnet.run.lock.fcntl", None)
+    assert RunFolder.open(folder.path).read_json("settings.json") == {"seed": 1}
 
 
 def test_settings_come_last_because_they_make_the_folder_a_run(
@@ -44,7 +100,7 @@ def test_settings_come_last_because_they_make_the_folder_a_run(
         patch.setattr("os.replace", stop_at_settings)
         with pytest.raises(KeyboardInterrupt):
             RunFolder.create(path, {"seed": 1}, {"recipe.yaml": b"first"})
-    assert [p.name for p in path.iterdir()] == ["recipe.yaml"]
+    assert {p.name for p in path.iterdir()} == {".lock", "recipe.yaml"}
     with pytest.raises(PithError, match=r"holds no run to continue.*; start one with --out"):
         RunFolder.open(path)
     RunFolder.create(path, {"seed": 1}, {"recipe.yaml": b"second"})
@@ -55,8 +111,9 @@ def test_opening_removes_what_a_killed_process_was_writing(folder: RunFolder) ->
     for left in (folder.path / ".state.pt-abc.part", folder.path / "cache" / ".teacher.pt-xyz.part"):
         left.mkdir(parents=True)
         (left / "half").write_text("")
-    RunFolder.open(folder.path)
+    again(folder)
     assert sorted(str(p.relative_to(folder.path)) for p in folder.path.rglob("*")) == [
+        ".lock",
         "cache",
         "settings.json",
     ]
@@ -67,7 +124,7 @@ def test_starting_anew_removes_what_a_killed_start_was_writing_and_nothing_else(
         (tmp_path / left).mkdir()
         (tmp_path / left / "half").write_bytes(b"x")
     RunFolder.create(tmp_path, {"seed": 1})
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".other.json-ab.part", "settings.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", ".other.json-ab.part", "settings.json"]
 
 
 def test_what_cannot_be_written_says_how_to_go_on(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +194,7 @@ def test_a_state_comes_back_to_the_bit(folder: RunFolder) -> None:
         "model": {"w": torch.randn(3, 2), "m": torch.tensor([True])},
     }
     folder.save_state(content)
-    state = RunFolder.open(folder.path).load_state()
+    state = again(folder).load_state()
     assert state is not None
     assert (state["step"], state["trainer"]) == (2, {"epoch": 1})
     assert torch.equal(state["model"]["w"], content["model"]["w"])
@@ -150,10 +207,10 @@ def test_loading_a_state_forgets_the_events_after_it_and_half_a_line(folder: Run
     folder.event("epoch", n=2)
     with open(folder.path / "events.jsonl", "a") as log:
         log.write('{"event": "ep')
-    again = RunFolder.open(folder.path)
-    again.load_state()
-    again.event("epoch", n=2)
-    assert [e["n"] for e in again.events("epoch")] == [1, 2]
+    opened = again(folder)
+    opened.load_state()
+    opened.event("epoch", n=2)
+    assert [e["n"] for e in opened.events("epoch")] == [1, 2]
 
 
 def test_a_damaged_state_is_named(folder: RunFolder) -> None:

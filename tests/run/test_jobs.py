@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,11 +16,20 @@ from pithnet import zoo
 from pithnet.data import NORMALIZATIONS, Normalization
 from pithnet.errors import DataError, ModelError, PithError
 from pithnet.recipe import parse
-from pithnet.run.inputs import check_fit, load_images, load_teacher, normalization_of, parse_normalization
+from pithnet.run.export import calibration_images
+from pithnet.run.inputs import (
+    check_fit,
+    load_images,
+    load_network,
+    load_teacher,
+    normalization_of,
+    parse_normalization,
+    training_images,
+)
 from pithnet.run.jobs import compress, resume
 from pithnet.run.measure import measure
 from pithnet.run.plan import make_plan
-from pithnet.run.settings import CompressSettings, DataSettings, absolute
+from pithnet.run.settings import CompressSettings, DataSettings, ExportSettings, absolute
 
 DIGITS = DataSettings(data="digits")
 SHARE = (
@@ -97,7 +109,7 @@ def test_source_files_need_shared_weights(weights: Path, tmp_path: Path) -> None
 
 def test_teacher_has_its_own_normalization(weights: Path) -> None:
     data = DataSettings(data="digits", normalize="0/1")
-    images = load_images(data, train=False, seed=0)
+    images = load_images(data, train=False)
     assert images.train is None
     assert load_teacher(f"digits-cnn:{weights}", images, data).normalization == NORMALIZATIONS["digits"]
     for text in ("digits-cnn", ":x.pt", "digits-cnn:"):
@@ -105,8 +117,124 @@ def test_teacher_has_its_own_normalization(weights: Path) -> None:
             load_teacher(text, images, data)
 
 
+def test_of_images_of_ones_own_the_teacher_sees_what_normalize_says(weights: Path, tmp_path: Path) -> None:
+    data = saved(tmp_path / "mine.npz", train=range(10), test=range(10))
+    images = load_images(data, train=False)
+    for chosen in ("0/1", "digits"):
+        given = replace(data, normalize=chosen)
+        assert load_teacher(f"digits-cnn:{weights}", images, given).normalization == normalization_of(given)
+
+
+def saved(path: Path, train: range, test: range, seed: int = 0) -> DataSettings:
+    """An npz with grey 8 x 8 images, a few of every class."""
+    rng = np.random.default_rng(seed)
+    labels = {"train": np.repeat(train, 4), "test": np.repeat(test, 2)}
+    pixels = {f"x_{k}": rng.integers(0, 256, (len(y), 1, 8, 8), np.uint8) for k, y in labels.items()}
+    np.savez(path, **pixels, **{f"y_{k}": y for k, y in labels.items()})
+    return DataSettings(data="npz", data_root=str(path), normalize="digits")
+
+
+def split(folder: Path, data: DataSettings) -> DataSettings:
+    """The same images as train.npz and test.npz: neither file knows the other's labels."""
+    folder.mkdir()
+    arrays = np.load(str(data.data_root))
+    for part in ("train", "test"):
+        np.savez(folder / f"{part}.npz", images=arrays[f"x_{part}"], labels=arrays[f"y_{part}"])
+    return replace(data, data_root=str(folder))
+
+
+def test_test_labels_need_not_have_all_classes(weights: Path, tmp_path: Path) -> None:
+    data = split(tmp_path / "split", saved(tmp_path / "all.npz", train=range(10), test=range(9)))
+    images = load_images(data, train=True)
+    assert (images.classes, load_images(data, train=False).classes) == (10, 9)
+    assert measure(weights, data, "digits-cnn")["n"] == 18
+    assert zoo.outputs(load_network("digits-cnn", images, weights)) == 10
+    few = saved(tmp_path / "few.npz", train=range(4), test=range(3))
+    with pytest.raises(ModelError, match="has 10 outputs, npz has 4 classes"):
+        load_network("digits-cnn", load_images(few, train=True), weights)
+    many = saved(tmp_path / "many.npz", train=range(10), test=range(11))
+    with pytest.raises(ModelError, match="digits-cnn has 10 outputs, npz has 11 classes"):
+        measure(weights, many, "digits-cnn")
+
+
+def test_only_classes_that_are_not_the_default_are_an_argument(tmp_path: Path) -> None:
+    ten, four = (
+        load_images(saved(tmp_path / f"{n}.npz", train=range(n), test=range(n)), train=True) for n in (10, 4)
+    )
+    assert load_network("digits-cnn", ten, None).architecture == ("digits-cnn", {})
+    assert load_network("digits-cnn", four, None).architecture == ("digits-cnn", {"classes": 4})
+    assert (zoo.default_classes("resnet20"), zoo.default_classes("vgg16-imagenet")) == (10, 1000)
+
+
+Change = Callable[[Path], object]
+CHANGES: dict[str, tuple[Change, str]] = {
+    "weights": (lambda run: rewritten(run / "w.pt"), r"the checkpoint .*w\.pt is not the one this run began"),
+    "teacher": (lambda run: rewritten(run / "t.pt"), r"the checkpoint .*t\.pt is not the one this run began"),
+    "images": (
+        lambda run: saved(run / "d.npz", range(10), range(10), seed=1),
+        r"the images of npz at .*d\.npz are not those this run began with",
+    ),
+}
+
+
+def rewritten(path: Path) -> None:
+    """Another trained network of the same architecture."""
+    torch.manual_seed(1)
+    torch.save(zoo.build("digits-cnn").state_dict(), path)
+
+
+@pytest.fixture
+def begun(weights: Path, tmp_path: Path) -> Path:
+    """A finished compression in RUN/run, of RUN/w.pt, RUN/t.pt and RUN/d.npz."""
+    for name in ("w.pt", "t.pt"):
+        (tmp_path / name).write_bytes(weights.read_bytes())
+    (tmp_path / "r.yaml").write_text(SHARE)
+    w, t, r = (str(tmp_path / name) for name in ("w.pt", "t.pt", "r.yaml"))
+    chosen = CompressSettings(model="digits-cnn", weights=w, teacher=f"digits-cnn:{t}", recipe=r, seed=1)
+    compress(saved(tmp_path / "d.npz", range(10), range(10)), chosen, tmp_path / "run")
+    return tmp_path
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_a_run_began_with_must_be_there_again(what: str, begun: Path) -> None:
+    change, message = CHANGES[what]
+    change(begun)
+    with pytest.raises(PithError, match=message):
+        resume(begun / "run")
+
+
+def test_runs_of_earlier_versions_are_resumed_unless_their_seed_held_images_out(begun: Path) -> None:
+    expected = (begun / "run" / "model.pith").read_bytes()
+    assert resume(begun / "run").result.data == expected
+    path = begun / "run" / "settings.json"
+    content = json.loads(path.read_text())
+    assert set(content.pop("inputs")) == {"images", "weights", "teacher"}
+    path.write_text(json.dumps(content))
+    assert resume(begun / "run").result.data == expected
+    content["data"]["val"] = 10
+    path.write_text(json.dumps(content))
+    with pytest.raises(PithError, match="--seed 1 chose the 10 images to hold out"):
+        resume(begun / "run")
+
+
+def test_the_same_images_are_held_out_whatever_the_seed(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(SHARE)
+    data, recipe = replace(DIGITS, val=200), str(tmp_path / "r.yaml")
+    held = {}
+    for seed in (1, 2):
+        chosen = CompressSettings(model="digits-cnn", weights=str(weights), recipe=recipe, seed=seed)
+        held[seed] = compress(data, chosen, tmp_path / str(seed)).results["before"]["loss"]
+    assert held[1] == held[2] == measure(weights, data, "digits-cnn")["loss"]
+    learn, test = training_images(data)
+    assert test is not None
+    pixels = {image.numpy().tobytes() for image in test.images}
+    assert not pixels & {image.numpy().tobytes() for image in learn.images}
+    seen, unseen = calibration_images(data, ExportSettings(calibrate=900, seed=3))
+    assert not pixels & {image.numpy().tobytes() for part in (seen, unseen) for image in part.images}
+
+
 def test_too_few_outputs() -> None:
-    images = load_images(DIGITS, train=False, seed=0)
+    images = load_images(DIGITS, train=False)
     with pytest.raises(ModelError, match="4 outputs, digits has 10 classes"):
         check_fit(zoo.build("digits-cnn", classes=4), images, NORMALIZATIONS["digits"], "digits-cnn")
 

@@ -6,12 +6,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from pithnet import zoo
 from pithnet.data import NORMALIZATIONS, Augmentation, Batches, load
-from pithnet.errors import PithError, RecipeError
+from pithnet.errors import DataError, PithError, RecipeError
 from pithnet.learn import Trainer, Training, evaluate
 from pithnet.run.settings import DataSettings, TrainSettings
 from pithnet.run.train import resume, save_checkpoint, train, training_of
@@ -44,6 +45,28 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
     before = (tmp_path / "run" / "model.pt").read_bytes()
     assert resume(tmp_path / "run") == first
     assert (tmp_path / "run" / "model.pt").read_bytes() == before
+
+
+def test_a_changed_teacher_is_not_learnt_from_after_a_stop(tmp_path: Path) -> None:
+    teacher = tmp_path / "t.pt"
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        torch.save(zoo.build("digits-cnn").state_dict(), teacher)
+        if seed == 0:
+            taught = replace(SETTINGS, epochs=1, teacher=f"digits-cnn:{teacher}")
+            train(DIGITS, taught, tmp_path / "run")
+    with pytest.raises(PithError, match=rf"the checkpoint {teacher} is not the one this run began with"):
+        resume(tmp_path / "run")
+
+
+def test_one_class_is_nothing_to_learn(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        pixels = np.zeros((6, 1, 8, 8), np.uint8)
+        np.savez(tmp_path / f"{name}.npz", images=pixels, labels=np.zeros(6, int))
+    data = DataSettings(data="npz", data_root=str(tmp_path), normalize="digits")
+    with pytest.raises(DataError, match="npz has 1 class; a network tells two or more apart"):
+        train(data, SETTINGS, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_another_seed_is_another_model(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ class Batches:
 
     Args:
         data: the images; y is int64 (B,), or None where the set has no labels.
-        soft: teacher logits, (V, N, classes), handed out beside the labels; without augmentation V is 1.
+        soft: teacher logits, (V, N, classes), handed out beside the labels; `views` is V then, which is 1
+                without augmentation.
     """
 
     def __init__(
@@ -53,6 +54,9 @@ class Batches:
         views: int | None = None,
         soft: Tensor | None = None,
     ) -> None:
+        if soft is not None and views not in (None, len(soft)):
+            raise DataError(f"the teacher logits are of {len(soft)} views, views is {views}: leave it out")
+        views = views if soft is None else len(soft)
         self.data, self.batch_size, self.normalization = data, batch_size, normalization
         self.augmentation, self.shuffle, self.seed, self.views, self.soft = (
             augmentation,

@@ -64,7 +64,7 @@ class Bench:
         data = settings.name
         if data not in ARCHITECTURES:
             raise DataError(f"the labs do not run on {data!r}.{nearest(data, ARCHITECTURES)}")
-        images = load_images(settings, train=True, seed=seed, progress=on_download)
+        images = load_images(settings, train=True, progress=on_download)
         normalization = normalization_of(settings, weights)
         name = check_architecture(architecture or ARCHITECTURES[data])
         bench = cls(name, images, normalization, batch_size, seed, weights)

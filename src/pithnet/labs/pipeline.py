@@ -43,7 +43,6 @@ def compress(book: Notebook, bench: Bench, recipe: Recipe, model: nn.Module) -> 
     Goes on where an earlier process stopped. The network after pruning is the notebook's state PRUNED.
     """
     path = book.out / "state" / "pipeline"
-    folder = RunFolder.open(path) if (path / "settings.json").exists() else RunFolder.create(path, book.facts)
     problem = Problem(
         model,
         bench.training_batches(recipe.augment),
@@ -57,10 +56,12 @@ def compress(book: Notebook, bench: Bench, recipe: Recipe, model: nn.Module) -> 
             book.save(PRUNED, {"model": now.state_dict()})
 
     torch.manual_seed(recipe.seed)
-    compression = Compression(problem, recipe, folder, book.progress.batch)
-    compression.on_epoch, compression.on_step_end = book.progress.epoch, keep_pruned
-    book.progress.begin(recipe.epochs)
-    result = compression.run()
+    begun = (path / "settings.json").exists()
+    with RunFolder.open(path) if begun else RunFolder.create(path, book.facts) as folder:
+        compression = Compression(problem, recipe, folder, book.progress.batch)
+        compression.on_epoch, compression.on_step_end = book.progress.epoch, keep_pruned
+        book.progress.begin(recipe.epochs)
+        result = compression.run()
     return result, compression.model
 
 

@@ -28,15 +28,15 @@ def mean_interval(values: Tensor, z: float = Z95) -> tuple[float, float]:
 def paired_difference(a: Tensor, b: Tensor, z: float = Z95) -> tuple[float, float, float]:
     """(difference, low, high) of mean b - mean a on the same samples, with the 95 % interval of pairs.
 
-    a, b: (n,), the score each model gets on each sample. bool (right or wrong): the Wald interval for paired
-    shares; only samples where the two disagree carry information (McNemar 1947), and the variance is that of
-    the difference of paired proportions. Any other numbers: the normal interval of the mean of b - a.
+    a, b: (n,), the score each model gets on each sample. bool (right or wrong): the adjusted Wald interval
+    for paired shares (Bonett and Price 2012), which counts one more sample gained and one more lost, so that
+    it has a width even where the two never disagree; the difference itself is the one measured. Any other
+    numbers: the normal interval of the mean of b - a.
     """
     if a.dtype != torch.bool or b.dtype != torch.bool:
         differences = b.double() - a.double()
         return float(differences.mean()), *mean_interval(differences, z)
-    n = len(a)
-    gained, lost = int((b & ~a).sum()), int((a & ~b).sum())
-    difference = (gained - lost) / n
-    half = z * math.sqrt(max(gained + lost - (gained - lost) ** 2 / n, 0.0)) / n
-    return difference, difference - half, difference + half
+    gained, lost, n = int((b & ~a).sum()), int((a & ~b).sum()), len(a) + 2
+    centre, disagreeing = (gained - lost) / n, (gained + lost + 2) / n
+    half = z * math.sqrt((disagreeing - centre**2) / n)
+    return (gained - lost) / len(a), max(-1.0, centre - half), min(1.0, centre + half)

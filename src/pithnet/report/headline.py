@@ -99,7 +99,7 @@ def _facts(r: Results) -> list[tuple[str, str, str]]:
     if r.difference:
         d = r.difference
         note = f"95 % interval {d.shown(d.low)} to {d.shown(d.high)}, paired: both saw the same "
-        note += "images (McNemar)" if d.metric == "accuracy" else "samples"
+        note += "images" if d.metric == "accuracy" else "samples"
         facts.append((f"{d.shown(d.points)}{' points' if d.share else ''}", "Difference", note))
     return facts
 

@@ -92,7 +92,10 @@ class Compression:
         if self.recipe.distill.weight == 0 or not self.recipe.epochs:
             self.teacher = None
             return
-        teacher = copy.deepcopy(self.problem.teacher or self.problem.model)
+        own = self.problem.teacher
+        if own is None and isinstance(self.train, Batches) and self.train.soft is not None:
+            return  # the user's logits, which the float model's must not replace
+        teacher = copy.deepcopy(own or self.problem.model)
         if isinstance(self.train, Batches):
             views = self.recipe.distill.views if self.train.augmentation else 1
             source = self.problem.teacher_batches or self.train

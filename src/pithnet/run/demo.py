@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from pithnet.run.settings import CompressSettings, DataSettings, TrainSettings
 from pithnet.run.threads import one_thread
 from pithnet.run.train import train
 
-MARK = "demo.json"
+MARK, MAKER = "demo.json", "pithnet demo"
 _DATA = DataSettings(data="digits")
 
 
@@ -43,7 +44,7 @@ def demo(
 ) -> Finished:
     """Trains, compresses, saves OUT/model.pith, loads it, compares logits; an earlier demo is replaced.
 
-    Raises PithError where `out` holds something else or cannot be written,
+    Raises PithError where `out` holds something else, is in use or cannot be written,
     ArtifactError where the loaded model differs.
     """
     report = report or Quiet()
@@ -73,7 +74,7 @@ def check_reload(finished: Finished) -> int:
     Raises ArtifactError where one differs.
     """
     loaded = artifact.load(finished.folder.path / "model.pith")
-    images = load_images(_DATA, train=False, seed=0)
+    images = load_images(_DATA, train=False)
     same = 0
     with torch.inference_mode():
         for x, *_ in images.test_batches(normalization_of(_DATA)):
@@ -88,12 +89,26 @@ def check_reload(finished: Finished) -> int:
 
 def _clear(out: Path) -> None:
     """Removes an earlier demo, never anything else."""
-    if (out / "settings.json").exists() and not (out / MARK).exists():
+    earlier = _is_demo(out)
+    if not earlier and (out / "settings.json").exists():
         raise PithError(f"{out} holds a run already, and no demo; choose another --out")
-    if (out / MARK).exists():
+    if not earlier and (out / MARK).exists():
+        raise PithError(f"{out} holds a {MARK} that pithnet demo did not write; choose another --out")
+    if earlier:
+        for run in (out / "float", out):
+            if (run / "settings.json").exists():
+                RunFolder.open(run).close()  # refuses one that another process is at
         for path in (out / "float", out / "cache"):
             shutil.rmtree(path, ignore_errors=True)
         for name in ("settings.json", "state.pt", "events.jsonl", "results.json", "measurements.json"):
             (out / name).unlink(missing_ok=True)
     make_folder(out)
-    RunFolder(out).write_json(MARK, {"made_by": "pithnet demo"})
+    RunFolder(out).write_json(MARK, {"made_by": MAKER})
+
+
+def _is_demo(out: Path) -> bool:
+    try:
+        found = json.loads((out / MARK).read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("made_by") == MAKER

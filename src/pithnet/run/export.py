@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pithnet import data as sources
 from pithnet.data import ArrayData, Batches
 from pithnet.deploy import (
     Agreement,
@@ -25,7 +24,7 @@ from pithnet.deploy import (
 )
 from pithnet.errors import DataError, PithError
 from pithnet.passes import quantize
-from pithnet.run.inputs import Images, check_fit
+from pithnet.run.inputs import Images, check_fit, training_images
 from pithnet.run.networks import OpenedNetwork, open_network
 from pithnet.run.progress import Quiet
 from pithnet.run.settings import DataSettings, ExportSettings
@@ -63,7 +62,7 @@ def _static(
     opened: OpenedNetwork, to: Path, data: DataSettings, settings: ExportSettings, show: Quiet
 ) -> dict[str, Any]:
     data = opened.data(data)
-    normalization, (seen, unseen) = opened.normalization(data), _training_images(data, settings)
+    normalization, (seen, unseen) = opened.normalization(data), calibration_images(data, settings)
     check_fit(opened.model, Images(data.name, None, seen), normalization, opened.architecture[0])
     exact, levels = _as_they_are(opened.model)
     show.note(f"calibrating on {len(seen):,} training images")
@@ -83,13 +82,12 @@ def _static(
     return found | {"calibrated_on": len(seen), "dataset": data.name}
 
 
-def _training_images(data: DataSettings, settings: ExportSettings) -> tuple[ArrayData, ArrayData]:
+def calibration_images(data: DataSettings, settings: ExportSettings) -> tuple[ArrayData, ArrayData]:
     """Random training images: as many as --calibrate says, and up to 128 others for the check."""
     if settings.calibrate < 1:
         raise DataError(f"--calibrate {settings.calibrate}: static int8 needs at least one image")
-    root = None if data.data_root is None else Path(data.data_root)
     try:
-        train = sources.load(data.name, root, "train")
+        train, _ = training_images(data)
     except DataError as e:
         raise DataError(f"static int8 is calibrated on training images. {e}") from None
     if settings.calibrate >= len(train):

@@ -5,23 +5,29 @@ from __future__ import annotations
 import io
 import json
 import os
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
 from pithnet.atomic import make_folder, not_written, sweep, sweep_file, write_atomic
 from pithnet.errors import PithError
+from pithnet.run.lock import lock
 
 __all__ = ["RunFolder", "write_atomic"]
 
 
 class RunFolder:
-    """Where a run keeps what it did, so that it can be stopped at any moment and continued."""
+    """Where a run keeps what it did, so that it can be stopped at any moment and continued.
+
+    `create` and `open` keep other processes out until `close`, or the end of a `with` block.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._unlock: weakref.finalize[[int], RunFolder] | None = None
 
     @classmethod
     def create(
@@ -33,28 +39,51 @@ class RunFolder:
     ) -> RunFolder:
         """A new run, with what it cannot be continued without: `files`, and then settings.json.
 
-        Raises PithError where the folder holds a run already, its message ending with `then`, or where it
-        cannot be written.
+        Raises PithError where the folder holds a run already, its message ending with `then`, where another
+        process is making one there, or where it cannot be written.
         """
-        if (path / "settings.json").exists():
-            raise PithError(f"{path} holds a run already; {then}")
+        folder = cls(path)
+        folder._refuse_run(then)
         make_folder(path)
-        # settings.json comes last: the folder holds a run from then on, and whatever a killed process left
-        # before is no more than rubbish, removed here of these files only: other runs may lie below `path`.
-        for name, data in {**(files or {}), "settings.json": _json(settings)}.items():
-            sweep_file(path / name)
-            write_atomic(path / name, data)
-        return cls(path)
+        folder._lock("or choose another folder")
+        try:
+            folder._refuse_run(then)  # one may have been made and ended since
+            # settings.json comes last: the folder holds a run from then on, and whatever a killed process
+            # left before is no more than rubbish, removed here of these files only: other runs may lie below
+            # `path`.
+            for name, data in {**(files or {}), "settings.json": _json(settings)}.items():
+                sweep_file(path / name)
+                write_atomic(path / name, data)
+        except BaseException:
+            folder.close()
+            raise
+        return folder
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """An existing run, less what a killed process was writing. Raises PithError where there is none."""
+        """An existing run, less what a killed process was writing.
+
+        Raises PithError where there is none, or where another process is at it.
+        """
         if not (path / "settings.json").exists():
             raise PithError(
                 f"{path} holds no run to continue: there is no settings.json in it; start one with --out"
             )
+        folder = cls(path)
+        folder._lock(folder.then)
         sweep(path)
-        return cls(path)
+        return folder
+
+    def close(self) -> None:
+        """Lets other processes in."""
+        if self._unlock is not None:
+            self._unlock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def write(self, name: str, data: bytes | memoryview) -> None:
         """A file of the run, whole or not at all. Raises PithError where it cannot be written."""
@@ -121,6 +150,14 @@ class RunFolder:
             except OSError as e:
                 raise not_written(log, e, self.then) from None
         return state
+
+    def _lock(self, then: str) -> None:
+        # Closed with the object too, for who calls neither `close` nor `with`.
+        self._unlock = weakref.finalize(self, os.close, lock(self.path, then))
+
+    def _refuse_run(self, then: str) -> None:
+        if (self.path / "settings.json").exists():
+            raise PithError(f"{self.path} holds a run already; {then}")
 
     @property
     def then(self) -> str:

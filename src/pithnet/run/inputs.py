@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -20,6 +19,8 @@ from pithnet.surgery import evaluating
 from pithnet.zoo import ARCHITECTURES
 
 TEST_BATCH = 500
+# Not the run's: an image that one command holds out must not be one that another learnt from.
+_SPLIT_SEED = 0
 _MAGIC = b"PITH"
 # A flipped digit is no digit, and 8 pixels leave no room to move by 4.
 _AUGMENTATIONS = {"digits": Augmentation(pad=1, flip=False)}
@@ -35,7 +36,8 @@ class Images:
 
     @property
     def classes(self) -> int:
-        return len(self.test.classes)
+        """How many there are in both parts; a part may lack some."""
+        return max(len(part.classes) for part in (self.train, self.test) if part is not None)
 
     def train_batches(self, size: int, normalization: Normalization, augment: bool, seed: int) -> Batches:
         """Shuffled, augmented as suits the data set."""
@@ -56,11 +58,7 @@ class Teacher:
 
 
 def load_images(
-    settings: DataSettings,
-    *,
-    train: bool,
-    seed: int,
-    progress: Callable[[int, int | None], None] | None = None,
+    settings: DataSettings, *, train: bool, progress: Callable[[int, int | None], None] | None = None
 ) -> Images:
     """The images `settings` names; the training part only where `train`, or where some of it are held out.
 
@@ -75,17 +73,25 @@ def load_images(
         if root is None:
             raise DataError("--download needs --data-root DIR: the folder it puts cifar10 in")
         download_cifar10(root, progress=progress)
-    if settings.val < 0:
-        raise DataError(f"--val {settings.val}: cannot hold out a negative number of images")
-    if settings.val:
-        rest, held_out = sources.load(settings.name, root, "train").split(settings.val, seed)
-        images = Images(settings.name, rest, held_out)
-    else:
-        learn = sources.load(settings.name, root, "train") if train else None
-        images = Images(settings.name, learn, sources.load(settings.name, root, "test"))
+    learn, held_out = training_images(settings) if train or settings.val else (None, None)
+    test = sources.load(settings.name, root, "test") if held_out is None else held_out
+    images = Images(settings.name, learn, test)
     if images.test.labels is None:
         raise DataError(f"the images to measure on have no labels: {settings.name} at {settings.data_root}")
     return images
+
+
+def training_images(settings: DataSettings) -> tuple[ArrayData, ArrayData | None]:
+    """(the images to learn from, those --val holds out of them: None without it); the same in every command.
+
+    Raises DataError for what is missing or damaged, and where not so many can be held out.
+    """
+    if settings.val < 0:
+        raise DataError(f"--val {settings.val}: cannot hold out a negative number of images")
+    train = sources.load(
+        settings.name, None if settings.data_root is None else Path(settings.data_root), "train"
+    )
+    return train.split(settings.val, _SPLIT_SEED) if settings.val else (train, None)
 
 
 def parse_normalization(text: str) -> Normalization:
@@ -130,11 +136,12 @@ def load_network(name: str, images: Images, weights: str | Path | None) -> nn.Mo
 
     Raises as `zoo.load`, and ModelError for a checkpoint that was trained for other classes.
     """
-    # Most architectures' default is ten, and a .pith file stores only what differs from it.
-    arguments = {} if images.classes in (0, 10) else {"classes": images.classes}
-    model = zoo.load(name, weights, **arguments)
-    found: Any = model.architecture
-    if images.classes and not arguments and "classes" in found[1]:
+    if weights is None:
+        # A .pith file stores only what differs from the architecture's default.
+        default = images.classes in (0, zoo.default_classes(name))
+        return zoo.load(name) if default else zoo.load(name, classes=images.classes)
+    model = zoo.load(name, weights)
+    if images.classes not in (0, zoo.outputs(model)):
         raise ModelError(
             f"{weights} has {zoo.outputs(model)} outputs, {images.name} has {images.classes} classes"
         )
@@ -167,8 +174,11 @@ def load_teacher(text: str, images: Images, settings: DataSettings) -> Teacher:
     if not (name and separator and file):
         raise ModelError(f"teacher {text!r} is not ARCH:FILE, such as resnet44:resnet44.pt")
     model = load_network(name, images, file)
-    plain = DataSettings(data=settings.data)  # the student's --normalize need not be the teacher's
-    teacher = Teacher(model, normalization_of(plain, file))
+    # Public checkpoints of a set with a normalisation of its own come with that one or imagenet's, whatever
+    # the student's is. Of other images nothing is known but what --normalize says.
+    if DATASETS[settings.name].normalization == settings.name:
+        settings = replace(settings, normalize=None)
+    teacher = Teacher(model, normalization_of(settings, file))
     check_fit(model, images, teacher.normalization, name)
     return teacher
 

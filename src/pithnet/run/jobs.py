@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from pithnet.data import Batches, Normalization
 from pithnet.errors import ModelError, PithError
 from pithnet.recipe import Recipe, Step, load_recipe, to_yaml
 from pithnet.run.compress import Compression, Problem, resolved
+from pithnet.run.fingerprints import check_inputs, fingerprints
 from pithnet.run.folder import RunFolder
 from pithnet.run.hardware import hardware
 from pithnet.run.inputs import (
@@ -65,16 +65,19 @@ def compress(
         recipe = recipe.model_copy(update={"seed": settings.seed})
     job = _Job(data, settings, recipe, report or Quiet())
     recipe_file = {"recipe.yaml": to_yaml(job.recipe).encode()}
-    folder = RunFolder.create(out, to_json("compress", command, data, settings), recipe_file)
-    return job.run(folder, command, announce)
+    content = to_json("compress", command, data, settings, job.inputs)
+    with RunFolder.create(out, content, recipe_file) as folder:
+        return job.run(folder, command, announce)
 
 
 def resume(run: Path, *, report: Quiet | None = None, announce: Announce | None = None) -> Finished:
     """Continues what `compress` began there, and ends in the same bytes. Raises PithError as `compress`."""
-    folder = RunFolder.open(run)
-    data, settings, command = from_json(folder.read_json("settings.json"), "compress", CompressSettings, run)
-    job = _Job(data, settings, load_recipe(run / "recipe.yaml"), report or Quiet())
-    return job.run(folder, command, announce)
+    with RunFolder.open(run) as folder:
+        content = folder.read_json("settings.json")
+        data, settings, command = from_json(content, "compress", CompressSettings, run)
+        job = _Job(data, settings, load_recipe(run / "recipe.yaml"), report or Quiet())
+        check_inputs(content, job.inputs, job.recipe.seed)
+        return job.run(folder, command, announce)
 
 
 class _Job:
@@ -85,11 +88,11 @@ class _Job:
         name = check_architecture(settings.model)
         if settings.weights is None:
             raise ModelError("there is nothing to compress: give --weights FILE")
-        self.weights = Path(settings.weights)
+        weights = Path(settings.weights)
         self.recipe = recipe
-        self.images = load_images(data, train=recipe.epochs > 0, seed=recipe.seed, progress=report.download)
-        self.model = load_network(name, self.images, self.weights)
-        self.normalization = normalization_of(data, self.weights)
+        self.images = load_images(data, train=recipe.epochs > 0, progress=report.download)
+        self.model = load_network(name, self.images, weights)
+        self.normalization = normalization_of(data, weights)
         check_fit(self.model, self.images, self.normalization, name)
         self.teacher = (
             load_teacher(settings.teacher, self.images, data) if settings.teacher is not None else None
@@ -98,6 +101,7 @@ class _Job:
             raise PithError(
                 f"--source-files needs a recipe that shares weights, and {recipe.name!r} does not"
             )
+        self.inputs = fingerprints(self.images, settings.weights, settings.teacher)
         self.plan = make_plan(self.model, recipe)
         self.train = self._train_batches(self.normalization) if recipe.epochs else None
         self.recipe = resolved(recipe, self.model, self.train)
@@ -145,7 +149,7 @@ class _Job:
             normalization=(self.normalization.mean, self.normalization.std),
             dataset=self.data.name,
             recipe=self.recipe.name,
-            source=hashlib.sha256(self.weights.read_bytes()).hexdigest(),
+            source=self.inputs["weights"],
         )
 
 

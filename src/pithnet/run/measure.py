@@ -8,17 +8,18 @@ from typing import Any
 
 from torch import nn
 
+from pithnet import zoo
 from pithnet.artifact import Metadata
 from pithnet.data import DATASETS, Normalization
 from pithnet.errors import ModelError
 from pithnet.learn import evaluate
 from pithnet.run.inputs import (
     Images,
+    check_architecture,
     check_fit,
     is_artifact,
     load_artifact,
     load_images,
-    load_network,
     normalization_of,
 )
 from pithnet.run.progress import Quiet
@@ -40,13 +41,13 @@ def measure(
     meta = getattr(network, "pith", Metadata())
     if data.data is None and meta.dataset in DATASETS:
         data = replace(data, data=meta.dataset)
-    images = load_images(data, train=False, seed=0, progress=(report or Quiet()).download)
+    images = load_images(data, train=False, progress=(report or Quiet()).download)
     if network is None:
         if model is None:
             raise ModelError(
                 f"{file} is a checkpoint, or meant to be one: add --model NAME, such as --model resnet20"
             )
-        network = load_network(model, images, file)
+        network = zoo.load(check_architecture(model), file)
         normalization = normalization_of(data, file)
     else:
         normalization = _said(meta, data)
@@ -59,7 +60,7 @@ def _measure_onnx(file: Path, data: DataSettings, report: Quiet) -> dict[str, An
     from pithnet.run.onnx_facts import onnx_facts
 
     network, facts = OnnxNetwork(file), onnx_facts(file)
-    images = load_images(data, train=False, seed=0, progress=report.download)
+    images = load_images(data, train=False, progress=report.download)
     normalization = None if data.normalize else facts.normalization
     name = facts.architecture[0] if facts.architecture else None
     return _measure(file, network, images, normalization or normalization_of(data), name)

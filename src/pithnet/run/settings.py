@@ -5,6 +5,7 @@ No torch here: the command line builds its help from these classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +25,8 @@ class DataSettings:
         download: fetch CIFAR-10 into --data-root where it is missing.
         normalize: cifar10, imagenet, digits, or means/stds such as 0.5,0.5,0.5/0.25,0.25,0.25. Default:
             what a .pith says; imagenet for a checkpoint with "module." before its keys; else the data set's.
-        val: hold out this many training images and measure on them instead of on the test images.
+        val: hold out this many training images and measure on them instead of on the test images; the same
+            ones for every seed and in every command, so give the same number to each.
     """
 
     data: str | None = None
@@ -53,7 +55,9 @@ class TrainSettings:
         momentum: of SGD (Nesterov's).
         weight_decay: on matrices and filters; not on biases and normalisation.
         label_smoothing: share of the target spread over all classes.
-        teacher: learn from a trained network too, ARCH:FILE, such as resnet44:resnet44.pt.
+        teacher: learn from a trained network too, ARCH:FILE, such as resnet44:resnet44.pt. Of folder and npz,
+            it sees the images by --normalize; of cifar10 and digits, by the normalisation of its own file:
+            imagenet with "module." before its keys, else the data set's.
         distill: weight of the teacher's part in the loss, 0 to 1.
         precision: float32, bf16, or auto: bf16 where the processor computes in it.
         seed: of the weights, the order of the images and their augmentation.
@@ -82,7 +86,9 @@ class CompressSettings:
         model: name of the architecture, such as resnet20.
         weights: the checkpoint to compress.
         recipe: name of a preset (deep-compression, smallest, demo) or a YAML file.
-        teacher: learn from another trained network, ARCH:FILE, instead of from the float model itself.
+        teacher: learn from another trained network, ARCH:FILE, instead of from the float model itself. Of
+            folder and npz, it sees the images by --normalize; of cifar10 and digits, by the normalisation of
+            its own file: imagenet with "module." before its keys, else the data set's.
         source_files: also write the six files of the field's course work on Deep Compression,
             net_before_pruning.pt to huffman_freq.npy.
         cache: folder for the teacher's answers, which several runs can share. Default: cache in the run.
@@ -106,7 +112,7 @@ class ExportSettings:
         model: name of a checkpoint's architecture, such as resnet18.
         int8: weights and activations in 8 bits, calibrated on training images.
         dynamic: linear layers in 8 bits, their inputs quantized anew for every batch; needs no images.
-        calibrate: this many training images.
+        calibrate: this many training images, none of those that --val holds out.
         seed: which images.
     """
 
@@ -151,14 +157,19 @@ def absolute(settings: Settings) -> Settings:
 
 
 def to_json(
-    kind: str, command: str, data: DataSettings, settings: TrainSettings | CompressSettings
+    kind: str,
+    command: str,
+    data: DataSettings,
+    settings: TrainSettings | CompressSettings,
+    inputs: Mapping[str, str],
 ) -> dict[str, Any]:
-    """What settings.json holds."""
+    """What settings.json holds; inputs: digests of what the run learns from."""
     return {
         "kind": kind,
         "command": command,
         "data": asdict(absolute(data)),
         "settings": asdict(absolute(settings)),
+        "inputs": dict(inputs),
     }
 
 
@@ -172,6 +183,8 @@ def from_json(
     try:
         if found != kind:
             raise ValueError(f"its kind is {found!r}, not {kind!r}")
+        if not isinstance(content.get("inputs", {}), dict):
+            raise ValueError("its inputs are no digests by name")
         return DataSettings(**content["data"]), cls(**content["settings"]), str(content["command"])
     except (KeyError, TypeError, ValueError) as e:
         raise PithError(f"{where / 'settings.json'} is not what pithnet {kind} writes: {e}") from None

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pithnet.atomic import staged
 from pithnet.data import Batches
-from pithnet.errors import PithError, RecipeError
+from pithnet.errors import DataError, PithError, RecipeError
 from pithnet.learn import (
     Evaluation,
     Objective,
@@ -24,6 +24,7 @@ from pithnet.learn import (
     resolve_precision,
 )
 from pithnet.recipe import Train
+from pithnet.run.fingerprints import check_inputs, fingerprints
 from pithnet.run.folder import RunFolder
 from pithnet.run.hardware import hardware
 from pithnet.run.inputs import (
@@ -50,15 +51,19 @@ def train(
     state_dict) and results.json. Raises PithError for whatever is wrong, before `out` is made.
     """
     prepared = _Prepared(data, settings, report or Quiet())
-    folder = RunFolder.create(out, to_json("train", command, data, prepared.settings))
-    return prepared.run(folder, command)
+    content = to_json("train", command, data, prepared.settings, prepared.inputs)
+    with RunFolder.create(out, content) as folder:
+        return prepared.run(folder, command)
 
 
 def resume(run: Path, *, report: Quiet | None = None) -> dict[str, Any]:
     """Continues what `train` began there, and ends as it would have ended. Raises PithError as `train`."""
-    folder = RunFolder.open(run)
-    data, settings, command = from_json(folder.read_json("settings.json"), "train", TrainSettings, run)
-    return _Prepared(data, settings, report or Quiet()).run(folder, command)
+    with RunFolder.open(run) as folder:
+        content = folder.read_json("settings.json")
+        data, settings, command = from_json(content, "train", TrainSettings, run)
+        prepared = _Prepared(data, settings, report or Quiet())
+        check_inputs(content, prepared.inputs, settings.seed)
+        return prepared.run(folder, command)
 
 
 class _Prepared:
@@ -68,7 +73,9 @@ class _Prepared:
         self.data, self.report = data, report
         training_of(settings)
         name = check_architecture(settings.model)
-        self.images = load_images(data, train=True, seed=settings.seed, progress=report.download)
+        self.images = load_images(data, train=True, progress=report.download)
+        if self.images.classes < 2:
+            raise DataError(f"{data.name} has {self.images.classes} class; a network tells two or more apart")
         self.normalization = normalization_of(data)
         torch.manual_seed(settings.seed)
         self.model = load_network(name, self.images, None)
@@ -84,6 +91,7 @@ class _Prepared:
             raise RecipeError(
                 f"the training images of {data.name} have no labels: give a --teacher, or labelled images"
             )
+        self.inputs = fingerprints(self.images, teacher=settings.teacher)
 
     def run(self, folder: RunFolder, command: str) -> dict[str, Any]:
         state = folder.load_state()

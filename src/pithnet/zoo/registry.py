@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -28,6 +29,12 @@ _INPUT_SHAPES = {"digits-cnn": (1, 8, 8), "vgg16-imagenet": (3, 224, 224)}
 def input_shape(name: str) -> tuple[int, int, int]:
     """(channels, height, width) of the images that an architecture of the zoo is made for."""
     return _INPUT_SHAPES.get(name, (3, 32, 32))
+
+
+def default_classes(name: str) -> int:
+    """How many classes an architecture of the zoo tells apart where `build` is not told."""
+    default: int = inspect.signature(ARCHITECTURES[name]).parameters["classes"].default
+    return default
 
 
 def build(name: str, **arguments: Any) -> nn.Module:
