@@ -71,7 +71,8 @@ class Crash(Exception):
 @pytest.mark.parametrize("at", [1, 2, 3])
 def test_a_crash_after_any_epoch_ends_in_the_same_bytes(at: int, tmp_path: Path) -> None:
     whole = Compression(problem(), recipe(), RunFolder.create(tmp_path / "whole", {})).run()
-    first = Compression(problem(), recipe(), RunFolder.create(tmp_path / "run", {}))
+    folder = RunFolder.create(tmp_path / "run", {})
+    first = Compression(problem(), recipe(), folder)
     seen: list[int] = []
 
     def crash(*_: object) -> None:
@@ -82,6 +83,7 @@ def test_a_crash_after_any_epoch_ends_in_the_same_bytes(at: int, tmp_path: Path)
     first.on_epoch = crash
     with pytest.raises(Crash):
         first.run()
+    folder.close()
     assert Compression(problem(), recipe(), RunFolder.open(tmp_path / "run")).run().data == whole.data
 
 

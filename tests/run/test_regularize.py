@@ -84,7 +84,8 @@ def test_a_run_stopped_after_any_epoch_ends_in_the_same_bytes(
 ) -> None:
     what, folder = recipe(**options), RunFolder.create(tmp_path / "whole", {})
     whole = Compression(problem(), what, folder).run()
-    cut = Compression(problem(), what, RunFolder.create(tmp_path / "cut", {}))
+    begun = RunFolder.create(tmp_path / "cut", {})
+    cut = Compression(problem(), what, begun)
     seen = 0
 
     def crash(*_: object) -> None:
@@ -96,6 +97,7 @@ def test_a_run_stopped_after_any_epoch_ends_in_the_same_bytes(
     cut.on_epoch = crash
     with pytest.raises(Crash):
         cut.run()
+    begun.close()
     again = RunFolder.open(tmp_path / "cut")
     assert Compression(problem(), what, again).run().data == whole.data
     assert events(again) == events(folder)

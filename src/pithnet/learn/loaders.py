@@ -51,7 +51,7 @@ def smallest_batch(loader: Iterable[Any]) -> int | None:
     size, data = getattr(loader, "batch_size", None), getattr(loader, "dataset", None)
     if not isinstance(size, int) or data is None or not hasattr(data, "__len__"):
         return None
-    sampler = getattr(loader, "sampler", None)
+    sampler: Any = getattr(loader, "sampler", None)
     # That of an IterableDataset has no length, and the data set itself decides.
     count = len(sampler if hasattr(sampler, "__len__") else data)
     rest = count % size
