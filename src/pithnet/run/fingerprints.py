@@ -24,21 +24,11 @@ def fingerprints(images: Images, weights: str | None = None, teacher: str | None
     return found
 
 
-def check_inputs(content: Mapping[str, Any], now: Mapping[str, str], seed: int) -> None:
-    """Raises PithError where `now`, by `fingerprints`, is not what the run of this settings.json began with.
-
-    Runs of earlier versions hold no digests, and nothing of theirs is compared. seed: the run's.
-    """
+def check_inputs(content: Mapping[str, Any], now: Mapping[str, str]) -> None:
+    """Raises PithError where `now`, by `fingerprints`, is not what the run of settings.json began with."""
     settings, data = content["settings"], content["data"]
-    if "inputs" not in content:
-        if seed and data.get("val"):
-            raise PithError(
-                f"this run began when --seed {seed} chose the {data['val']} images to hold out, which no "
-                "longer depend on it; start it again with --out"
-            )
-        return
     names = {"weights": settings.get("weights"), "teacher": _file(settings.get("teacher") or "")}
-    for what, began in content["inputs"].items():
+    for what, began in content.get("inputs", {}).items():
         if began == now.get(what):
             continue
         if what == "images":

@@ -76,7 +76,7 @@ def resume(run: Path, *, report: Quiet | None = None, announce: Announce | None 
         content = folder.read_json("settings.json")
         data, settings, command = from_json(content, "compress", CompressSettings, run)
         job = _Job(data, settings, load_recipe(run / "recipe.yaml"), report or Quiet())
-        check_inputs(content, job.inputs, job.recipe.seed)
+        check_inputs(content, job.inputs)
         return job.run(folder, command, announce)
 
 

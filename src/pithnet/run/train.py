@@ -62,7 +62,7 @@ def resume(run: Path, *, report: Quiet | None = None) -> dict[str, Any]:
         content = folder.read_json("settings.json")
         data, settings, command = from_json(content, "train", TrainSettings, run)
         prepared = _Prepared(data, settings, report or Quiet())
-        check_inputs(content, prepared.inputs, settings.seed)
+        check_inputs(content, prepared.inputs)
         return prepared.run(folder, command)
 
 
