@@ -68,9 +68,32 @@ def quantized_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+SPEED = {"resnet18": "ResNet-18", "vgg16": "VGG-16 (CIFAR form)"}
+
+
+def speed_table() -> str:
+    """Time of int8 files, in shares of PyTorch eager's float32 time, by runtime and batch size."""
+    results = json.loads((RECORDS / "int8-speed" / "results.json").read_text())
+    cells = {
+        (json.loads(r["network"])[0], r["runtime"], r["batch"]): r
+        for r in results["rows"]
+        if r["precision"] == "int8"
+    }
+    ways = sorted({(runtime, batch) for _, runtime, batch in cells}, key=lambda way: (way[1], way[0]))
+    head = " | ".join(f"{runtime}, batch {batch}" for runtime, batch in ways)
+    lines = [
+        f"| [int8](records/int8-speed/), time in % of PyTorch eager float32 | {head} |",
+        "|---|" + "---|" * len(ways),
+    ]
+    for network, what in SPEED.items():
+        shares = (f"{100 * cells[network, *way]['share_of_eager']:.1f}" for way in ways)
+        lines.append(f"| {what} | {' | '.join(shares)} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
     text = README.read_text()
-    written = BLOCK.sub(lambda m: f"{m[1]}\n{table()}\n{quantized_table()}\n{m[2]}", text)
+    written = BLOCK.sub(lambda m: f"{m[1]}\n{table()}\n{quantized_table()}\n{speed_table()}\n{m[2]}", text)
     if "--check" in sys.argv[1:]:
         return int(written != text)
     README.write_text(written)
