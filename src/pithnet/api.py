@@ -152,8 +152,7 @@ def _run(work: Compression, plan: Plan, path: Path) -> CompressionResult:
 
 def inspect(path: str | Path) -> Inspection:
     """Where the bytes of a .pith file went. Raises ArtifactError for one that is missing or damaged."""
-    with artifact.naming(path):
-        return artifact.inspect(artifact.read(path))
+    return artifact.inspect_file(path)
 
 
 def save(model: nn.Module, path: str | Path) -> None:

@@ -69,7 +69,7 @@ def sweep_file(path: Path) -> None:
 
 def not_written(path: Path, error: OSError, then: str = "or choose another folder") -> PithError:
     """What to tell a user whose file could not be written."""
-    if error.errno == errno.ENOENT:
+    if error.errno == errno.ENOENT and not path.parent.is_dir():
         return PithError(f"{path} cannot be written: there is no folder {path.parent}; make it first")
     remedy = "make the folder writable" if error.errno in _CLOSED else "free some space"
     return PithError(f"{path} cannot be written: {error.strerror}; {remedy} {then}")

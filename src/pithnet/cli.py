@@ -163,8 +163,7 @@ def inspect(file: Path, *, json: bool = False) -> None:
     from pithnet import artifact
     from pithnet.run.tables import inspection_lines, inspection_table
 
-    with artifact.naming(file):
-        found = artifact.inspect(artifact.read(file))
+    found = artifact.inspect_file(file)
     if json:
         print(found.to_json())
     else:
@@ -182,8 +181,7 @@ def unpack(file: Path, *, to: Path) -> None:
     from pithnet import artifact
     from pithnet.run.train import save_checkpoint
 
-    with artifact.naming(file):
-        state, _ = artifact.decode(artifact.read(file))
+    state = artifact.decode_file(file)
     save_checkpoint(to, state)
     print(f"{len(state)} tensors in {to}")
 

@@ -250,6 +250,6 @@ def test_stopping_anywhere_is_not_a_traceback(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pithnet.artifact.read", stop)
+    monkeypatch.setattr("pithnet.artifact.inspect_file", stop)
     assert main(["inspect", "x.pith"]) == 130
     assert capsys.readouterr().err == "stopped\n"

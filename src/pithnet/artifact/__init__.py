@@ -3,7 +3,7 @@
 from pithnet.artifact.architecture import own_architecture
 from pithnet.artifact.decoder import decode
 from pithnet.artifact.encoder import check_storable, encode
-from pithnet.artifact.files import load, naming, read, save
+from pithnet.artifact.files import decode_file, inspect_file, load, read, save
 from pithnet.artifact.inspection import Inspection, TensorReport, inspect
 from pithnet.artifact.metadata import Metadata
 from pithnet.artifact.state import float32_bytes, plain_state
@@ -14,11 +14,12 @@ __all__ = [
     "TensorReport",
     "check_storable",
     "decode",
+    "decode_file",
     "encode",
     "float32_bytes",
     "inspect",
+    "inspect_file",
     "load",
-    "naming",
     "own_architecture",
     "plain_state",
     "read",

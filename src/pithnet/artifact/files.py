@@ -12,7 +12,8 @@ from torch.nn.utils import parametrize
 
 from pithnet import zoo
 from pithnet.artifact.container import Opened, unpack
-from pithnet.artifact.decoder import MAX_ELEMENTS, decode_state, folded
+from pithnet.artifact.decoder import MAX_ELEMENTS, decode, decode_state, folded
+from pithnet.artifact.inspection import Inspection, inspect
 from pithnet.artifact.skeleton import skeleton
 from pithnet.atomic import write_atomic
 from pithnet.errors import ArtifactError, PithError
@@ -40,8 +41,20 @@ def read(path: str | Path) -> bytes:
         raise ArtifactError(f"cannot be read: {e.strerror or e}") from None
 
 
+def inspect_file(path: str | Path) -> Inspection:
+    """The account of a file. Raises ArtifactError, naming the path, where it is missing or damaged."""
+    with _naming(path):
+        return inspect(read(path))
+
+
+def decode_file(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a file. Raises ArtifactError as `inspect_file`."""
+    with _naming(path):
+        return decode(read(path))[0]
+
+
 @contextmanager
-def naming(path: str | Path) -> Iterator[None]:
+def _naming(path: str | Path) -> Iterator[None]:
     """ArtifactErrors of the block begin with the path."""
     try:
         yield
@@ -73,7 +86,7 @@ def load(
     Raises ArtifactError naming the path, and the record that is damaged, the first tensor that does not fit,
     or, where it is to be trained, the first that holds NaN or inf.
     """
-    with naming(path):
+    with _naming(path):
         opened = unpack(read(path))
         target = _skeleton(opened) if model is None else _plain(model)
         own = target.state_dict()

@@ -38,8 +38,8 @@ class Batches:
 
     Args:
         data: the images; y is int64 (B,), or None where the set has no labels.
-        soft: teacher logits, (V, N, classes), handed out beside the labels; `views` is V then, which is 1
-                without augmentation.
+        soft: teacher logits, (V, N, classes), handed out beside the labels; `views` is V then, 1 without
+            augmentation.
     """
 
     def __init__(

@@ -161,9 +161,7 @@ def is_artifact(file: Path) -> bool:
 
 def load_artifact(file: Path, model: str | None) -> nn.Module:
     """The network of a .pith; `model` is its architecture where it names none. Raises as `artifact.load`."""
-    with artifact.naming(file):
-        known = None if model is None else artifact.inspect(artifact.read(file)).architecture
-    if model in (None, known):
+    if model is None or artifact.inspect_file(file).architecture == model:
         return artifact.load(file)
     return artifact.load(file, zoo.build(check_architecture(model)))
 
