@@ -92,12 +92,8 @@ def train(
             results = training.resume(run, report=report)
         else:
             results = training.train(data, settings, run, report=report, command=_command())
-    test = results["test"]
-    low, high = (100 * v for v in test["interval"])
-    accuracy = f"accuracy {100 * test['accuracy']:.2f} % (95 % interval {low:.2f} to {high:.2f})"
-    _print(
-        results, json, f"{accuracy} on {test['n']:,} {results['measured_on']}", f"weights: {run / 'model.pt'}"
-    )
+    measured = f"{_accuracy(results['test'])} {results['measured_on']}"
+    _print(results, json, measured, f"weights: {run / 'model.pt'}")
 
 
 @app.command
@@ -145,11 +141,8 @@ def evaluate(file: Path, data: Data = _DATA, *, model: str | None = None, json: 
 
     with reporter() as report:
         found = measure(file, data, model, report=report)
-    low, high = (100 * v for v in found["interval"])
-    accuracy = f"accuracy {100 * found['accuracy']:.2f} % (95 % interval {low:.2f} to {high:.2f})"
-    _print(
-        found, json, f"{accuracy} on {found['n']:,} images of {found['dataset']}; {found['bytes']:,} bytes"
-    )
+    measured = f"{_accuracy(found)} images of {found['dataset']}; {found['bytes']:,} bytes"
+    _print(found, json, measured)
 
 
 @app.command
@@ -362,6 +355,12 @@ def _show_compression(finished: Finished, json: bool) -> None:
             f"file: {file}",
             f"report: {page}",
         )
+
+
+def _accuracy(measured: dict[str, Any]) -> str:
+    low, high = (100 * v for v in measured["interval"])
+    share = f"{100 * measured['accuracy']:.2f} % (95 % interval {low:.2f} to {high:.2f})"
+    return f"accuracy {share} on {measured['n']:,}"
 
 
 def _print(results: dict[str, Any], json: bool, *lines: str) -> None:
