@@ -73,6 +73,17 @@ def test_pooling_keeps_vgg_in_int8_and_its_4_bit_weights_exact(tmp_path: Path) -
         assert torch.equal(values, weight)
 
 
+def test_convolutions_per_channel_and_their_shortcuts_are_int8(tmp_path: Path) -> None:
+    """Blocks 1 to 3 of MobileNetV2: a projected shortcut, one that is the input, and none."""
+    torch.manual_seed(1)
+    blocks = network("mobilenetv2", width=8).layers[1:4]
+    model = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)).eval()
+    images = torch.randn(32, 4, 8, 8)
+    simulated, path = quantized(model, images), tmp_path / "blocks.onnx"
+    export_onnx(static_int8(simulated).model, (4, 8, 8), path)
+    assert_all_int8(Exported(path, simulated, images), convolutions=10, additions=2, steps=2)
+
+
 def test_weights_are_stored_as_int8(digits_int8: Exported) -> None:
     stored = integers(digits_int8.path)
     assert stored["conv3.weight"] == [16, 16, 3, 3]

@@ -1,6 +1,8 @@
-"""ResNet-18 and VGG-16: published sizes, and the names of public checkpoints."""
+"""ResNet-18, VGG-16 and VGG-19: published sizes, and the names of public checkpoints."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +11,9 @@ from torch import nn
 from pithnet import zoo
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("resnet18", 11_173_962), ("vgg16", 14_728_266)])
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("resnet18", 11_173_962), ("vgg16", 14_728_266), ("vgg19", 20_040_522)]
+)
 def test_the_cifar_forms_have_the_published_number_of_parameters(name: str, parameters: int) -> None:
     model = zoo.build(name)
     assert sum(p.numel() for p in model.parameters()) == parameters
@@ -51,7 +55,35 @@ def test_vgg16_has_the_names_of_public_checkpoints() -> None:
     assert {"features.41.num_batches_tracked", "classifier.weight"} <= model.state_dict().keys()
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vgg16"])
+def vgg19_public() -> dict[str, tuple[int, ...]]:
+    """Keys and shapes of a public checkpoint: convolution, BN and ReLU, and a pooling after each stage."""
+    keys: dict[str, tuple[int, ...]] = {}
+    place, c_in = 0, 3
+    for channels, count in ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4)):
+        for _ in range(count):
+            conv, norm = f"features.{place}", f"features.{place + 1}"
+            keys |= {f"{conv}.weight": (channels, c_in, 3, 3), f"{conv}.bias": (channels,)}
+            keys |= {f"{norm}.{k}": (channels,) for k in ("weight", "bias", "running_mean", "running_var")}
+            keys[f"{norm}.num_batches_tracked"] = ()
+            place, c_in = place + 3, channels
+        place += 1
+    return keys | {"classifier.weight": (10, 512), "classifier.bias": (10,)}
+
+
+def test_a_public_vgg19_checkpoint_loads_with_its_prefix(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        own = zoo.build("vgg19").state_dict()
+    assert {key: tuple(value.shape) for key, value in own.items()} == vgg19_public()
+    # One number seen as a whole tensor: 80 MB of weights are not needed to compare names and shapes.
+    state = {
+        f"module.{k}": torch.full((), i / 99).expand(s) for i, (k, s) in enumerate(vgg19_public().items())
+    }
+    torch.save({"net": state}, tmp_path / "ckpt.pth")
+    model = zoo.load("vgg19", tmp_path / "ckpt.pth")
+    assert all(bool((v == state[f"module.{k}"]).all()) for k, v in model.named_parameters())
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg16", "vgg19"])
 def test_every_parameter_learns(name: str) -> None:
     torch.manual_seed(0)
     model = zoo.build(name, width=4, classes=3)
@@ -59,7 +91,7 @@ def test_every_parameter_learns(name: str) -> None:
     model(torch.randn(8, 3, 32, 32)).square().sum().backward()
     for key, p in model.named_parameters():
         # The bias of a convolution before BN changes nothing: its gradient is rounding.
-        if not (name == "vgg16" and key.endswith("bias")):
+        if not (name.startswith("vgg") and key.endswith("bias")):
             assert p.grad is not None
             assert bool(p.grad.any()), key
 

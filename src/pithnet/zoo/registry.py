@@ -11,16 +11,19 @@ from torch import nn
 
 from pithnet.errors import ModelError, nearest
 from pithnet.zoo.digits_cnn import DigitsCNN
+from pithnet.zoo.mobilenetv2 import MobileNetV2
 from pithnet.zoo.resnet18 import ResNet18
 from pithnet.zoo.resnet_cifar import ResNetCifar
-from pithnet.zoo.vgg import Vgg16, Vgg16Cifar
+from pithnet.zoo.vgg import Vgg16, VggCifar
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "digits-cnn": DigitsCNN,
     **{f"resnet{d}": partial(ResNetCifar, d, "A") for d in (20, 32, 44, 56, 110)},
     **{f"resnet{d}b": partial(ResNetCifar, d, "B") for d in (20, 32, 44, 56, 110)},
     "resnet18": ResNet18,
-    "vgg16": Vgg16Cifar,
+    "mobilenetv2": MobileNetV2,
+    "vgg16": partial(VggCifar, 16),
+    "vgg19": partial(VggCifar, 19),
     "vgg16-imagenet": Vgg16,
 }
 _INPUT_SHAPES = {"digits-cnn": (1, 8, 8), "vgg16-imagenet": (3, 224, 224)}

@@ -1,6 +1,6 @@
-"""VGG-16 (Simonyan & Zisserman 2015, configuration D) in two forms, both as `features` and `classifier`.
+"""VGG-16 and VGG-19 (Simonyan & Zisserman 2015, configurations D and E), as `features` and `classifier`.
 
-`Vgg16Cifar` has BN and one linear layer, with the names of the public pytorch-cifar checkpoints; `Vgg16` is
+`VggCifar` has BN and one linear layer, with the names of the public pytorch-cifar checkpoints; `Vgg16` is
 the paper's network for 224x224 images, with the names of the public ImageNet checkpoints.
 """
 
@@ -9,18 +9,22 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 # Channels of each 3x3 convolution as multiples of the first one's; 0 halves the image by max pooling.
-_LAYERS = (1, 1, 0, 2, 2, 0, 4, 4, 4, 0, 8, 8, 8, 0, 8, 8, 8, 0)
+_LAYERS = {
+    16: (1, 1, 0, 2, 2, 0, 4, 4, 4, 0, 8, 8, 8, 0, 8, 8, 8, 0),
+    19: (1, 1, 0, 2, 2, 0, 4, 4, 4, 4, 0, 8, 8, 8, 8, 0, 8, 8, 8, 8, 0),
+}
 
 
-class Vgg16Cifar(nn.Module):
-    """13 convolutions with BN and one linear layer; x: float32 (N, 3, 32, 32) -> logits (N, classes).
+class VggCifar(nn.Module):
+    """depth - 3 convolutions with BN and one linear layer; x: float32 (N, 3, 32, 32) -> logits (N, classes).
 
-    `width`: channels of the first convolution.
+    `depth`: 16 or 19, as the paper counts, which has three linear layers. `width`: channels of the first
+    convolution.
     """
 
-    def __init__(self, width: int = 64, classes: int = 10) -> None:
+    def __init__(self, depth: int, width: int = 64, classes: int = 10) -> None:
         super().__init__()
-        self.features = _features(width, norm=True)
+        self.features = _features(_LAYERS[depth], width, norm=True)
         self.classifier = nn.Linear(8 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -35,7 +39,7 @@ class Vgg16(nn.Module):
 
     def __init__(self, width: int = 64, hidden: int = 4096, classes: int = 1000) -> None:
         super().__init__()
-        self.features = _features(width, norm=False)
+        self.features = _features(_LAYERS[16], width, norm=False)
         self.classifier = nn.Sequential(
             nn.Linear(8 * width * 7 * 7, hidden),
             nn.ReLU(inplace=True),
@@ -50,10 +54,10 @@ class Vgg16(nn.Module):
         return self.classifier(self.features(x).flatten(1))
 
 
-def _features(width: int, norm: bool) -> nn.Sequential:
+def _features(factors: tuple[int, ...], width: int, norm: bool) -> nn.Sequential:
     layers: list[nn.Module] = []
     c_in = 3
-    for factor in _LAYERS:
+    for factor in factors:
         if factor:
             layers.append(nn.Conv2d(c_in, factor * width, 3, padding=1))
             layers += [nn.BatchNorm2d(factor * width)] if norm else []
