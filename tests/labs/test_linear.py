@@ -200,15 +200,6 @@ def test_trimmed_l1_and_mcp_beat_the_lasso_three_times() -> None:
     assert len(one["l2_errors"]) == one["designs"] == 20
 
 
-def test_solvers_reach_the_lasso_in_order(results: dict[str, Any]) -> None:
-    steps = {r["method"]: r["steps_to_the_minimum"] for r in rows(results, "random-convergence")}
-    assert steps["subgradient"] is None
-    assert steps["fista"] < steps["ista"] / 2
-    gaps = {r["method"]: r["gaps"] for r in rows(results, "random-convergence")}
-    assert len({g[0] for g in gaps.values()}) == 1
-    assert gaps["admm"][-1] < 1e-10
-
-
 def test_tables_plots_and_page_are_there(out: Path, results: dict[str, Any]) -> None:
     for data in DATA:
         table = read_csv(out / f"{data}.csv")
@@ -255,6 +246,9 @@ def test_answers_say_what_the_rows_say(out: Path, results: dict[str, Any]) -> No
     lasso, trimmed = rows(results, "random", "lasso")[0], rows(results, "random", "trimmed")[0]
     ratio = f"It is {lasso['l2_error'] / trimmed['l2_error']:.1f} times"
     assert ratio in said["Who finds the weights, and how well?"]
+    speed = said["Which solver is fastest?"]
+    assert "subgradient not, ista from step 259, fista from step 107, admm from step 39" in speed
+    assert "leave it again: fista at step 79 and admm at step 34." in speed
 
 
 class Notes(Quiet):

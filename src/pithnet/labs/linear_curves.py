@@ -13,10 +13,21 @@ from pithnet.solvers import Solver, get_solver
 from pithnet.tensor import get_regularizer
 
 STEPS = 300
-WITHIN = 1e-6  # of the objective at w = 0: when a solver counts as there
+WITHIN = 1e-6  # of the objective at w = 0: the band in which a solver counts as there, once it stays
 STRENGTHS = 16  # along a path
 PENALTIES = {"lasso": "l1", "trimmed": "trimmed-l1", "mcp": "mcp"}
 _PARAMETERS: dict[str, Row] = {"trimmed": {"k": NONZEROS}, "mcp": {"gamma": GAMMA}}
+
+
+def settled_at(inside: Tensor) -> int | None:
+    """The first index from which bool (n,) `inside` is true to the end; None where it ends false.
+
+    A method that overshoots, as FISTA does, enters a band and leaves it again: its first index inside says
+    nothing of where it stays.
+    """
+    outside = (~inside).nonzero()
+    start = int(outside[-1]) + 1 if len(outside) else 0
+    return start if start < len(inside) else None
 
 
 class Curves:
@@ -36,7 +47,7 @@ class Curves:
         """The lasso's objective minus its least, after every step of `solver` with its own settings."""
         path = get_solver(solver, steps=STEPS).solve(self.design.problem, self._lasso)
         gaps = (path.objectives - self._best).clamp(min=0)
-        there = (gaps <= WITHIN * path.objectives[0]).nonzero().flatten()
+        inside = gaps <= WITHIN * path.objectives[0]
         return {
             "data": "random-convergence",
             "method": solver,
@@ -44,7 +55,8 @@ class Curves:
             "weights": None,
             "loss": float(path.losses[-1]),
             "exact_zeros": int(path.exact_zeros[-1]),
-            "steps_to_the_minimum": int(there[0]) if len(there) else None,
+            "steps_to_the_minimum": settled_at(inside),
+            "first_step_within": int(inside.nonzero()[0]) if inside.any() else None,
             "gap": float(gaps[-1]),
             "gaps": gaps.tolist(),
         }

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from pithnet.labs.linear_answers import listed
+from pithnet.labs.linear_curves import WITHIN
 from pithnet.labs.linear_design import NONZEROS
 from pithnet.labs.linear_texts import DESIGN, GROUPS
 from pithnet.labs.notebook import Notebook, Row
@@ -103,7 +104,8 @@ def _add_convergence(book: Notebook, page: Page) -> None:
     table = [
         {
             "solver": r["method"],
-            "steps to the minimum": r["steps_to_the_minimum"],
+            "stays in the band from step": r["steps_to_the_minimum"],
+            "first step in the band": r["first_step_within"],
             "left after the last step": r["gap"],
             "exact zeros": r["exact_zeros"],
         }
@@ -123,5 +125,6 @@ def _add_convergence(book: Notebook, page: Page) -> None:
         line.set_marker("")
     drawn.axes[0].set_yscale("log")
     save_png(drawn, book.out / "convergence.png")
-    page.table(table, caption=f"Within {len(rows[0]['gaps']) - 1} steps.")
+    band = f"The band is the minimum plus {WITHIN:g} of the objective at w = 0."
+    page.table(table, caption=f"Of {len(rows[0]['gaps']) - 1} steps. {band}")
     page.figure(interactive, caption)
