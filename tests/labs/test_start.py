@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from pithnet.errors import DataError, ModelError, PithError, RecipeError
 from pithnet.labs import LABS, LabOptions, pruning
 from pithnet.labs.bench import Bench
 from pithnet.labs.notebook import Notebook
-from pithnet.labs.start import open_lab
+from pithnet.labs.start import open_bench, open_book, open_lab
+from pithnet.labs.teachers import FILE, NONE, SELF, LabTeacher
 from pithnet.learn import Training
 from pithnet.run import inputs
 from pithnet.run.progress import Quiet
@@ -24,12 +26,18 @@ from pithnet.run.settings import DataSettings
 
 TAKES = {
     "linear": (),
-    "fixed-point": ("precision", "items", "epochs"),
+    "fixed-point": ("precision", "items", "epochs", "teacher"),
     "pruning": ("precision", "items", "epochs"),
     "deep-compression": ("precision",),
     "ptq": ("model", "precision", "items"),
 }
-ASKED: dict[str, Any] = {"model": "vgg16", "precision": "bf16", "items": "2", "epochs": 3}
+ASKED: dict[str, Any] = {
+    "model": "vgg16",
+    "precision": "bf16",
+    "items": "2",
+    "epochs": 3,
+    "teacher": "none",
+}
 TRAINING = asdict(Training(epochs=1, lr=0.1))
 
 
@@ -150,7 +158,9 @@ def test_a_lab_goes_on_in_its_precision_only(tmp_path: Path) -> None:
 def test_a_teacher_hands_out_its_answers_with_the_images(small_bench: Bench, tmp_path: Path) -> None:
     teacher = small_bench.model()
     seen: list[tuple[int, int]] = []
-    taught = small_bench.taught(teacher, 2, tmp_path, lambda done, of: seen.append((done, of)))
+    taught = replace(small_bench, teacher=LabTeacher(SELF)).taught(
+        teacher, 2, tmp_path, lambda done, of: seen.append((done, of))
+    )
     assert taught.soft is not None
     assert taught.soft.shape == (2, 128, 10)
     assert seen
@@ -158,6 +168,93 @@ def test_a_teacher_hands_out_its_answers_with_the_images(small_bench: Bench, tmp
     with torch.no_grad():
         assert torch.allclose(teacher(x), soft.float(), atol=0.02)  # kept in half precision
     assert len(next(iter(small_bench.training_batches()))) == 2
+
+
+def taught(out: Path, own: str = SELF, **changed: Any) -> tuple[Notebook, Bench]:
+    """A quick lab whose teacher is `own` where the options name none."""
+    options = LabOptions(quick=True, **changed)
+    bench = open_bench(out, options, batch_size=64, teacher=own, progress=Quiet())
+    return open_book("pruning", out, options, bench, {}, Quiet()), bench
+
+
+@pytest.fixture
+def teacher_file(tmp_path: Path) -> Path:
+    torch.manual_seed(9)
+    file = tmp_path / "teacher.pt"
+    torch.save(zoo.build("digits-cnn").state_dict(), file)
+    return file
+
+
+def test_a_lab_has_its_own_teacher_unless_another_is_named(tmp_path: Path, teacher_file: Path) -> None:
+    nobody = {"kind": NONE, "architecture": None, "file": None, "sha256": None}
+    assert taught(tmp_path / "a")[0].facts["teacher"] == {**nobody, "kind": SELF}
+    assert taught(tmp_path / "b", own=NONE)[0].facts["teacher"] == nobody
+    assert taught(tmp_path / "c", teacher="none")[0].facts["teacher"] == nobody
+    book, bench = taught(tmp_path / "d", own=NONE, teacher=f"digits-cnn:{teacher_file}")
+    digest = hashlib.sha256(teacher_file.read_bytes()).hexdigest()
+    assert book.facts["teacher"] == {
+        "kind": FILE,
+        "architecture": "digits-cnn",
+        "file": "teacher.pt",
+        "sha256": digest,
+    }
+    assert book.facts["command"].endswith(f"--quick --teacher digits-cnn:{teacher_file}")
+    assert "teacher" not in opened(tmp_path / "e")[0].facts
+    soft = bench.taught(bench.model(), 1, tmp_path, lambda done, of: None).soft
+    assert soft is not None
+    assert bench.teacher is not None
+    assert bench.teacher.trained is not None
+    x = next(bench.training_batches().view(0))
+    with torch.no_grad():
+        assert torch.allclose(bench.teacher.trained.model(x), soft[0, : len(x)].float(), atol=0.02)
+
+
+def test_a_teacher_s_part_is_in_the_objective(small_bench: Bench, tmp_path: Path) -> None:
+    training = Training(epochs=1)
+    assert LabTeacher(NONE).teach(training) == training
+    assert LabTeacher(SELF).teach(training).objective.distill == 0.9
+    alone = replace(small_bench, teacher=LabTeacher(NONE))
+    assert alone.taught(small_bench.model(), 2, tmp_path, lambda done, of: None) is alone
+
+
+def test_a_lab_goes_on_with_its_teacher_only(tmp_path: Path, teacher_file: Path) -> None:
+    out = tmp_path / "out"
+    taught(out)
+    with pytest.raises(
+        PithError, match=r"was measured with teacher\.kind self, not none; resume with the same"
+    ):
+        taught(out, teacher="none", resume=True)
+    taught(out, teacher="self", resume=True)
+    other = tmp_path / "other"
+    taught(other, teacher=f"digits-cnn:{teacher_file}")
+    torch.save(zoo.build("digits-cnn").state_dict(), teacher_file)
+    with pytest.raises(PithError, match=r"was measured with teacher\.sha256 "):
+        taught(other, teacher=f"digits-cnn:{teacher_file}", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "message"),
+    [
+        (
+            "slef",
+            r"unknown teacher 'slef'\. Did you mean self\? A teacher is self \(the float network\), none",
+        ),
+        ("resnet44", r"or ARCH:FILE, such as resnet44:resnet44\.pt"),
+        ("digits-cnn:", "teacher 'digits-cnn:' is not ARCH:FILE"),
+        ("digits-cnn:gone.pt", r"gone\.pt: no such checkpoint"),
+    ],
+)
+def test_a_teacher_that_cannot_be_asked_is_refused(tmp_path: Path, teacher: str, message: str) -> None:
+    with pytest.raises(PithError, match=message):
+        taught(tmp_path / "out", teacher=teacher)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_teacher_that_does_not_take_the_images_is_refused(tmp_path: Path) -> None:
+    torch.save(zoo.build("vgg16").state_dict(), tmp_path / "vgg16.pt")
+    with pytest.raises(PithError, match="vgg16"):
+        taught(tmp_path / "out", teacher=f"vgg16:{tmp_path / 'vgg16.pt'}")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_lab_whose_settings_say_another_precision_can_go_on(tmp_path: Path) -> None:

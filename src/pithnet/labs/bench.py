@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from pithnet.data import Batches, Normalization
 from pithnet.errors import DataError, nearest
 from pithnet.labs.notebook import Row
-from pithnet.learn import cached_teacher_logits, resolve_precision
+from pithnet.labs.teachers import LabTeacher
+from pithnet.learn import Training, cached_teacher_logits, resolve_precision
 from pithnet.run.inputs import (
     TEST_BATCH,
     Images,
@@ -32,8 +33,8 @@ ARCHITECTURES = {"cifar10": "resnet20", "digits": "digits-cnn"}
 class Bench:
     """A zoo network and its images. `weights`: a checkpoint to start from, None to train one.
 
-    precision: "float32" or "bf16", of all trainings. soft: a teacher's logits for the training images, None
-    to learn from the labels alone.
+    precision: "float32" or "bf16", of all trainings. teacher: whom `taught` asks. soft: a teacher's
+    logits for the training images, None to learn from the labels alone.
     """
 
     architecture: str
@@ -43,6 +44,7 @@ class Bench:
     seed: int
     weights: Path | None = None
     precision: str = "float32"
+    teacher: LabTeacher | None = None
     soft: Tensor | None = None
 
     @classmethod
@@ -55,11 +57,16 @@ class Bench:
         precision: str = "float32",
         architecture: str | None = None,
         on_download: Callable[[int, int | None], None] | None = None,
+        teacher: str | None = None,
     ) -> Bench:
-        """Loads the data, and resolves the precision "auto". architecture: of the zoo; the data's where None.
+        """Loads the data, and resolves the precision "auto".
 
-        Raises DataError where the labs have no network for it, ModelError for an architecture that does not
-        take its images, and as `load_images` and `resolve_precision`.
+        Args:
+            architecture: of the zoo; the data's where None.
+            teacher: self, none or ARCH:FILE; None in a lab that never has one.
+
+        Raises DataError where the labs have no network for the data, ModelError for an architecture that does
+        not take its images, and as `load_images`, `resolve_precision` and `LabTeacher.read`.
         """
         data = settings.name
         if data not in ARCHITECTURES:
@@ -72,7 +79,9 @@ class Bench:
         check_fit(model, images, normalization, name)
         x = next(iter(bench.training_batches(augment=False)))[0]
         assert x is not None
-        return replace(bench, precision=resolve_precision(precision, model, x))
+        precision = resolve_precision(precision, model, x)
+        found = None if teacher is None else LabTeacher.read(teacher, images, settings)
+        return replace(bench, precision=precision, teacher=found)
 
     def model(self) -> nn.Module:
         """The network in eval mode, with the checkpoint's weights or seeded fresh ones."""
@@ -85,11 +94,22 @@ class Bench:
         return batches if self.soft is None else batches.with_soft(self.soft)
 
     def taught(
-        self, teacher: nn.Module, views: int, cache: Path, on_batch: Callable[[int, int], None]
+        self, start: nn.Module, views: int, cache: Path, on_batch: Callable[[int, int], None]
     ) -> Bench:
-        """The same, with batches that hand out the teacher's logits of so many views of each training one."""
-        soft = cached_teacher_logits(teacher, self.training_batches(), views, cache, on_batch)
-        return replace(self, soft=soft)
+        """The same, with batches that hand out the teacher's logits of so many views of each training image.
+
+        They are those of `start`, the lab's float network, or of the network that --teacher names; with
+        --teacher none the bench is as it was. The logits are kept in the folder `cache`.
+        """
+        teacher = None if self.teacher is None else self.teacher.of(start, self.normalization)
+        if teacher is None:
+            return self
+        seen = self.images.train_batches(self.batch_size, teacher.normalization, True, self.seed)
+        return replace(self, soft=cached_teacher_logits(teacher.model, seen, views, cache, on_batch))
+
+    def teach(self, training: Training) -> Training:
+        """The training as the teacher has it; as it is where there is no teacher."""
+        return training if self.teacher is None else self.teacher.teach(training)
 
     def test_batches(self) -> Batches:
         return self.images.test_batches(self.normalization)
@@ -112,7 +132,7 @@ class Bench:
         return torch.cat([x for x, *_ in batches if x is not None])
 
     def facts(self) -> Row:
-        """What results.json says of it; a checkpoint by name and sha256."""
+        """What results.json says of it; the checkpoint and the teacher by name and sha256."""
         assert self.images.train is not None
         weights = None
         if self.weights is not None:
@@ -126,4 +146,5 @@ class Bench:
             "test_images": len(self.images.test),
             "seeds": [self.seed],
             "precision": self.precision,
+            **({} if self.teacher is None else {"teacher": self.teacher.facts()}),
         }

@@ -19,11 +19,12 @@ from pithnet.labs.fixed_point_repairs import repaired
 from pithnet.labs.fixed_point_search import searched
 from pithnet.labs.fixed_point_settings import FULL, QUICK
 from pithnet.labs.options import LabOptions
-from pithnet.labs.start import open_lab
+from pithnet.labs.start import open_bench, open_book
+from pithnet.labs.teachers import SELF
 from pithnet.run.progress import Quiet
 
 ITEMS = ("1", "2", "3", "4", "5", "6", "7")
-TAKES = ("precision", "items", "epochs")
+TAKES = ("precision", "items", "epochs", "teacher")
 _DEFAULT = LabOptions()
 
 
@@ -36,19 +37,15 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
     options.check("fixed-point", TAKES)
     wanted = options.chosen(ITEMS)
     settings = (QUICK if options.quick else FULL).within(options.epochs)
+    bench = open_bench(out, options, batch_size=settings.batch_size, teacher=SELF, progress=progress)
+    settings = settings.taught(bench)
     lengths = {
         "baseline": 0 if options.weights else settings.baseline.epochs,
         "tuning": settings.tuning.epochs,
         "pruning": settings.pruning.epochs,
     }
-    book, bench = open_lab(
-        "fixed-point",
-        out,
-        options,
-        progress=progress,
-        batch_size=settings.batch_size,
-        facts={"epochs": lengths, "settings": asdict(settings)},
-    )
+    facts = {"epochs": lengths, "settings": asdict(settings)}
+    book = open_book("fixed-point", out, options, bench, facts, progress)
     lab = FixedPointLab(book, bench, settings)
     measures: tuple[Callable[[], None], ...] = (
         lab.untuned,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pithnet.learn import Objective, Training
+from pithnet.labs.bench import Bench
+from pithnet.learn import Training
 
 
 @dataclass(frozen=True)
@@ -37,19 +38,22 @@ class Settings:
             self, tuning=replace(self.tuning, epochs=epochs), pruning=replace(self.pruning, epochs=epochs)
         )
 
+    def taught(self, bench: Bench) -> Settings:
+        """The same with both trainings as the bench's teacher has them."""
+        return replace(self, tuning=bench.teach(self.tuning), pruning=bench.teach(self.pruning))
 
-_DISTILLED = Objective(distill=0.9, temperature=4)
+
 FULL = Settings(
     baseline=Training(epochs=40, lr=0.2),
-    tuning=Training(epochs=20, lr=0.04, warmup=0.1, objective=_DISTILLED),
-    pruning=Training(epochs=20, lr=0.05, warmup=0.1, objective=_DISTILLED),
+    tuning=Training(epochs=20, lr=0.04, warmup=0.1),
+    pruning=Training(epochs=20, lr=0.05, warmup=0.1),
     batch_size=128,
     views=4,
 )
 QUICK = Settings(
     baseline=Training(epochs=6, lr=0.2),
-    tuning=Training(epochs=1, lr=0.02, warmup=0.1, objective=_DISTILLED),
-    pruning=Training(epochs=2, lr=0.05, warmup=0.1, objective=_DISTILLED),
+    tuning=Training(epochs=1, lr=0.02, warmup=0.1),
+    pruning=Training(epochs=2, lr=0.05, warmup=0.1),
     batch_size=64,
     views=1,
     bits=(6, 4, 2),

@@ -64,9 +64,9 @@ class Notebook:
         try:
             found = json.loads(self.path.read_text())
             rows: list[Row] = found["rows"]
-            theirs, mine = (
-                {k: f[k] for k in self.facts if k not in _MAY_DIFFER} for f in (found, self.facts)
-            )
+            # A lab of an earlier version may say less; it is a lab where it says which.
+            theirs = {"lab": found["lab"], **{k: found.get(k) for k in self.facts if k not in _MAY_DIFFER}}
+            mine = {k: v for k, v in self.facts.items() if k not in _MAY_DIFFER}
         except (OSError, ValueError, TypeError, KeyError):
             raise PithError(f"{self.path} is not a lab's result; choose another --out") from None
         before, now = flat(theirs), flat(mine)

@@ -12,7 +12,7 @@ from pathlib import Path
 from pithnet.errors import PithError
 
 # Not every lab has these: each says in its TAKES which it does.
-_SPECIAL = ("model", "precision", "items", "epochs")
+_SPECIAL = ("model", "precision", "items", "epochs", "teacher")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,10 @@ class LabOptions:
         precision: of the trainings: float32, bf16, or auto: bf16 where it is faster.
         items: those to measure, such as 2,5; all without it. The page shows what has been measured.
         epochs: of every training but the baseline's, where the lab's own number takes too long.
+        teacher: whose answers the trainings learn from beside the labels: self (the lab's float network),
+            none (labels alone), or another trained network, ARCH:FILE, such as resnet44:resnet44.pt. Default:
+            self in labs fixed-point and deep-compression, none in lab pruning. Rows called "source" train as
+            the source does and never have a teacher.
     """
 
     data: str | None = None
@@ -44,6 +48,7 @@ class LabOptions:
     precision: str = "float32"
     items: str | None = None
     epochs: int | None = None
+    teacher: str | None = None
 
     def check(self, lab: str, takes: Collection[str]) -> None:
         """Raises PithError for an option that this lab does not take, and for epochs below 1."""

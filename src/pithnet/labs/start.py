@@ -28,15 +28,30 @@ def open_lab(
     models: Mapping[str, str] = ARCHITECTURES,
     progress: Quiet | None = None,
 ) -> tuple[Notebook, Bench]:
-    """The notebook and the bench of a lab. `quick` is on the bundled digits, and says so if asked for more.
+    """`open_bench` and `open_book` at once, for a lab whose facts do not depend on the bench."""
+    bench = open_bench(out, options, batch_size=batch_size, models=models, progress=progress)
+    return open_book(name, out, options, bench, facts, progress), bench
 
-    models: the lab's own networks by data set, where the options name none. Raises PithError for a model that
-    `quick` does not run; PithError, DataError and ModelError as `Notebook` and `Bench.open`.
+
+def open_bench(
+    out: Path,
+    options: LabOptions,
+    *,
+    batch_size: int,
+    models: Mapping[str, str] = ARCHITECTURES,
+    teacher: str | None = None,
+    progress: Quiet | None = None,
+) -> Bench:
+    """The network, images and teacher of a lab; `quick` is on the bundled digits. Nothing is written.
+
+    models, teacher: the lab's own networks by data set, and its own teacher (None where the lab never has
+    one), where the options name none. Raises PithError for a model that `quick` does not run; PithError,
+    DataError and ModelError as `Bench.open`.
     """
     o = options
     if o.quick and o.model not in (None, models["digits"]):
         raise PithError(f"--quick runs {models['digits']} on the bundled digits; leave out --model {o.model}")
-    data, data_root = ("digits", None) if o.quick else (o.data or "cifar10", o.data_root)
+    data, data_root = _data(o)
     precision = o.precision
     if o.resume and precision == "auto":
         precision = _earlier_precision(out) or precision
@@ -47,7 +62,19 @@ def open_lab(
         data_root=None if data_root is None else str(data_root),
         download=o.download and not o.quick,
     )
-    bench = Bench.open(images, o.weights, batch_size, o.seed, precision, network, show.download)
+    asked = teacher if o.teacher is None else o.teacher
+    return Bench.open(images, o.weights, batch_size, o.seed, precision, network, show.download, asked)
+
+
+def open_book(
+    name: str, out: Path, options: LabOptions, bench: Bench, facts: Row, progress: Quiet | None = None
+) -> Notebook:
+    """The notebook of a lab, which is from then on in `out`. Raises PithError as `Notebook`.
+
+    facts: what results.json says beside the bench's own facts; every training is said in its precision.
+    """
+    o = options
+    data, data_root = _data(o)
     done = replace(o, data=None if o.quick else data, data_root=data_root, precision=bench.precision)
     book = Notebook(
         out,
@@ -64,7 +91,12 @@ def open_lab(
     )
     if o.quick and o.data not in (None, "digits"):
         book.progress.note("--quick runs on the bundled digits; --data and --data-root are not used")
-    return book, bench
+    return book
+
+
+def _data(options: LabOptions) -> tuple[str, Path | None]:
+    """The data set's name and where it is."""
+    return ("digits", None) if options.quick else (options.data or "cifar10", options.data_root)
 
 
 def _earlier_precision(out: Path) -> str | None:

@@ -1,0 +1,72 @@
+"""Whose answers the trainings of a lab learn from beside the labels: `--teacher self|none|ARCH:FILE`."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from pithnet.data import Normalization
+from pithnet.errors import PithError, nearest
+from pithnet.labs.notebook import Row
+from pithnet.learn import Objective, Training
+from pithnet.run.inputs import Images, Teacher, load_teacher
+from pithnet.run.settings import DataSettings
+
+SELF, NONE, FILE = "self", "none", "file"
+_DISTILLED = Objective(distill=0.9, temperature=4)
+
+
+@dataclass(frozen=True, eq=False)
+class LabTeacher:
+    """kind: SELF, the lab's own float network; NONE, labels alone; FILE, the `trained` network.
+
+    architecture, file, sha256 (64 hex digits): of a FILE, as results.json has them.
+    """
+
+    kind: str
+    trained: Teacher | None = None
+    architecture: str | None = None
+    file: str | None = None
+    sha256: str | None = None
+
+    @classmethod
+    def read(cls, text: str, images: Images, data: DataSettings) -> LabTeacher:
+        """The teacher that `--teacher` names, for the lab's images.
+
+        Raises PithError for anything but self, none and ARCH:FILE; ModelError and DataError for a network
+        that cannot be read or does not take the images, as `load_teacher`.
+        """
+        if text in (SELF, NONE):
+            return cls(text)
+        name, separator, path = text.partition(":")
+        if not separator:
+            raise PithError(
+                f"unknown teacher {text!r}.{nearest(text, (SELF, NONE))} A teacher is self (the float "
+                "network), none (labels alone) or ARCH:FILE, such as resnet44:resnet44.pt"
+            )
+        trained = load_teacher(text, images, data)
+        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return cls(FILE, trained, name, Path(path).name, digest)
+
+    def of(self, start: nn.Module, normalization: Normalization) -> Teacher | None:
+        """The network to ask, with the normalisation of its images; None where none is to be asked.
+
+        start, normalization: the lab's float network and what its images are normalised by.
+        """
+        return Teacher(start, normalization) if self.kind == SELF else self.trained
+
+    def teach(self, training: Training) -> Training:
+        """The training with 0.9 of its loss from the teacher, at temperature 4; as it is with NONE."""
+        return training if self.kind == NONE else replace(training, objective=_DISTILLED)
+
+    def facts(self) -> Row:
+        """What results.json says of it."""
+        return {
+            "kind": self.kind,
+            "architecture": self.architecture,
+            "file": self.file,
+            "sha256": self.sha256,
+        }
