@@ -49,6 +49,8 @@ def read(data: bytes, layout: Sequence[Entry] = ()) -> dict[str, np.ndarray]:
         layout = [Entry(name, dtype, tuple(shape)) for name, dtype, shape in zip(*table, strict=True)]
     pairs = iter(header.get("t", []))
     tied = dict(zip(pairs, pairs, strict=True))
+    numbers = iter(header.get("k", []))
+    counters = dict(zip(numbers, numbers, strict=True))
     floating = [entry for entry in layout if entry.dtype in FLOATING]
     bn = {e.prefix for e in floating if e.last == "running_mean"}
     bn &= {e.prefix for e in floating if e.last == "running_var"}
@@ -60,7 +62,7 @@ def read(data: bytes, layout: Sequence[Entry] = ()) -> dict[str, np.ndarray]:
             INT64,
             (),
         ):
-            tensors[entry.name] = np.array(0)
+            tensors[entry.name] = np.array(counters.get(i, 0))
         elif i not in tied:
             key = i if len(entry.shape) >= 2 else (entry.dtype, entry.last, entry.prefix in bn)
             records.setdefault(key, []).append(entry)

@@ -29,7 +29,7 @@ def _entry(*shape: int, dtype: torch.dtype = torch.float32, name: str = "layer.w
 
 
 def _file(body: bytes, *shape: int, dtype: torch.dtype = torch.float32) -> bytes:
-    return pack(Metadata(), [_entry(*shape, dtype=dtype)], [], [body])
+    return pack(Metadata(), [_entry(*shape, dtype=dtype)], [], [], [body])
 
 
 def _with_header(header: object, *bodies: bytes) -> bytes:
@@ -41,6 +41,8 @@ def _with_header(header: object, *bodies: bytes) -> bytes:
 EVERYWHERE = np.ones((4, 4), bool)
 SYMBOLS = pack_symbols(np.arange(16), EVERYWHERE)
 LAYOUT = zlib.compress(msgpack.packb([["a", "b", "c"], bytes(3), [[2, 2], [2, 2], [2, 3]]]))
+_NAMES = ["running_mean", "running_var", "num_batches_tracked"]
+COUNTED = zlib.compress(msgpack.packb([_NAMES, b"\0\0\7", [[3], [3], []]]))
 NESTED = b"\x81\xa1r" + b"\x81\xa1x" * 2000 + b"\xc0"
 
 RECORDS = {
@@ -172,6 +174,12 @@ HEADERS = {
     "tied beyond the end": ({"l": LAYOUT, "t": [9, 0]}, "tensor 9 is tied"),
     "tied to a negative place": ({"l": LAYOUT, "t": [1, -1]}, "tied to -1"),
     "tied to another shape": ({"l": LAYOUT, "t": [2, 1]}, "c cannot share the numbers of b"),
+    "counters are text": ({"l": COUNTED, "k": "ab"}, "entry 'k'"),
+    "odd counters": ({"l": COUNTED, "k": [2]}, "entry 'k'"),
+    "a counter with a record": ({"l": COUNTED, "k": [0, 7]}, "tensor 0 is no batch counter"),
+    "a counter beyond the end": ({"l": COUNTED, "k": [3, 7]}, "tensor 3 is no batch counter"),
+    "a counter twice": ({"l": COUNTED, "k": [2, 7, 2, 8]}, "tensor 2 is no batch counter"),
+    "a counter too large": ({"l": COUNTED, "k": [2, 2**63]}, "more than int64 holds"),
     "tied twice": ({"l": LAYOUT, "t": [1, 0, 1, 0]}, "b cannot share"),
 }
 

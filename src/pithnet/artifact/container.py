@@ -10,7 +10,15 @@ from typing import Any
 import msgpack
 from torch import nn
 
-from pithnet.artifact.layout import Entry, Record, layout_of, pack_layout, records, unpack_layout
+from pithnet.artifact.layout import (
+    Entry,
+    Record,
+    implied,
+    layout_of,
+    pack_layout,
+    records,
+    unpack_layout,
+)
 from pithnet.artifact.metadata import Metadata, from_header, to_header
 from pithnet.artifact.skeleton import skeleton
 from pithnet.artifact.wire import Cursor, block
@@ -27,13 +35,15 @@ _MAX_HEADER = 1 << 22
 class Opened:
     """A file whose frame and checksums are right; the bodies of its records are not decoded yet.
 
-    aliases: name of a tensor -> name of the tensor that holds its numbers. network: the zoo's network without
-    numbers, where the file's layout is that network's. header_bytes: magic, version and header.
+    aliases: name of a tensor -> name of the tensor that holds its numbers. counters: batch counters without a
+    record, by name, where they are not 0. network: the zoo's network without numbers, where the file's layout
+    is that network's. header_bytes: magic, version and header.
     """
 
     metadata: Metadata
     layout: tuple[Entry, ...]
     aliases: Mapping[str, str]
+    counters: Mapping[str, int]
     records: tuple[Record, ...]
     bodies: tuple[memoryview, ...]
     network: nn.Module | None
@@ -41,14 +51,23 @@ class Opened:
 
 
 def pack(
-    metadata: Metadata, layout: Sequence[Entry] | None, aliases: Sequence[int], bodies: Iterable[bytes]
+    metadata: Metadata,
+    layout: Sequence[Entry] | None,
+    aliases: Sequence[int],
+    counters: Sequence[int],
+    bodies: Iterable[bytes],
 ) -> bytes:
-    """The file. layout: None where the architecture implies it; aliases: pairs of places in the layout."""
+    """The file. layout: None where the architecture implies it; aliases: pairs of places in the layout.
+
+    counters: pairs of a place in the layout and the number that stands there.
+    """
     entries = to_header(metadata)
     if layout is not None:
         entries["l"] = pack_layout(layout)
     if aliases:
         entries["t"] = list(aliases)
+    if counters:
+        entries["k"] = list(counters)
     try:
         header = msgpack.packb(entries)
     except (TypeError, ValueError, OverflowError) as e:
@@ -71,7 +90,8 @@ def unpack(data: bytes) -> Opened:
         header = _read_header(cursor)
         metadata = from_header(header)
         network, layout = _layout(header, metadata)
-        aliases = _aliases(header.get("t", []), layout)
+        aliases = _aliases(_pairs(header, "t"), layout)
+        counters = _counters(_pairs(header, "k"), layout)
     except ArtifactError as e:
         if whole:
             raise
@@ -85,7 +105,7 @@ def unpack(data: bytes) -> Opened:
         )
     if cursor.left:
         raise ArtifactError(f"{cursor.left} bytes follow the last record; a .pith file ends there")
-    return Opened(metadata, layout, aliases, tuple(plan), tuple(bodies), network, header_bytes)
+    return Opened(metadata, layout, aliases, counters, tuple(plan), tuple(bodies), network, header_bytes)
 
 
 def _crc(*parts: bytes | memoryview) -> bytes:
@@ -133,11 +153,27 @@ def _layout(header: Mapping[str, Any], metadata: Metadata) -> tuple[nn.Module | 
     return network, layout_of(network.state_dict())
 
 
-def _aliases(pairs: object, layout: Sequence[Entry]) -> dict[str, str]:
-    if not isinstance(pairs, list) or len(pairs) % 2 or not all(type(i) is int for i in pairs):
-        raise ArtifactError("header: entry 't' is not of the form docs/format.md gives it")
+def _pairs(header: Mapping[str, Any], key: str) -> list[tuple[int, int]]:
+    numbers = header.get(key, [])
+    if not isinstance(numbers, list) or len(numbers) % 2 or not all(type(i) is int for i in numbers):
+        raise ArtifactError(f"header: entry {key!r} is not of the form docs/format.md gives it")
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _counters(pairs: Sequence[tuple[int, int]], layout: Sequence[Entry]) -> dict[str, int]:
+    free, found = implied(layout) if pairs else set(), dict[str, int]()
+    for place, count in pairs:
+        if not 0 <= place < len(layout) or layout[place].name not in free - found.keys():
+            raise ArtifactError(f"header: tensor {place} is no batch counter without a record")
+        if not -(1 << 63) <= count < 1 << 63:
+            raise ArtifactError(f"header: {layout[place].name} is {count}, more than int64 holds")
+        found[layout[place].name] = count
+    return found
+
+
+def _aliases(pairs: Sequence[tuple[int, int]], layout: Sequence[Entry]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for alias, holder in zip(pairs[::2], pairs[1::2], strict=True):
+    for alias, holder in pairs:
         if not 0 <= holder < alias < len(layout):
             raise ArtifactError(f"header: tensor {alias} is tied to {holder}, which does not come before it")
         a, h = layout[alias], layout[holder]

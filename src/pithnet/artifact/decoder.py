@@ -34,7 +34,7 @@ def decode_state(opened: Opened, max_elements: int = MAX_ELEMENTS) -> dict[str, 
     for record, decoded in decode_records(opened, max_elements):
         found.update(zip((e.name for e in record.entries), decoded.split(record), strict=True))
     for name in implied(opened.layout):
-        found[name] = torch.zeros((), dtype=torch.int64)
+        found[name] = torch.tensor(opened.counters.get(name, 0))
     return {e.name: found[opened.aliases.get(e.name, e.name)] for e in opened.layout}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pithnet.artifact.architecture import own_architecture
 from pithnet.artifact.container import pack, unpack
+from pithnet.artifact.counters import kept_counters
 from pithnet.artifact.decoder import decode_records
 from pithnet.artifact.layout import Entry, check_state, implied, layout_of, records
 from pithnet.artifact.metadata import Metadata
@@ -26,8 +27,9 @@ def encode(model: nn.Module, meta: Metadata | None = None) -> bytes:
     """The model as a .pith file; the same model and metadata give the same bytes.
 
     Takes the effective tensors of parametrized layers and chooses for each the smallest coding that gives
-    it back bit for bit; nothing is rounded here, so finalize the model first. Batch counters of BatchNorm
-    layers (num_batches_tracked) are not stored. Where `meta` names no architecture, the model's own is taken
+    it back bit for bit; nothing is rounded here, so finalize the model first. Batch counters of torch's own
+    BatchNorm layers (num_batches_tracked), which read none in eval mode, are not stored; those of other
+    modules are (`kept_counters`). Where `meta` names no architecture, the model's own is taken
     if it is of the zoo and its modules still are (`own_architecture`). Raises ArtifactError naming the tensor
     or metadata that a file cannot hold, and as `check_storable`.
     """
@@ -38,9 +40,14 @@ def encode(model: nn.Module, meta: Metadata | None = None) -> bytes:
     ties = _ties(layout, state)
     names = {layout[a].name: layout[h].name for a, h in ties}
     bodies = (encode_record([state[e.name] for e in r.entries], r) for r in records(layout, names))
-    data = pack(meta, None if is_implied else layout, [i for pair in ties for i in pair], bodies)
+    counters = dict(kept_counters(model, layout, state))
+    data = pack(meta, None if is_implied else layout, _flat(ties), _flat(counters.items()), bodies)
     _verify(data, state, meta)
     return data
+
+
+def _flat(pairs: Iterable[tuple[int, int]]) -> list[int]:
+    return [number for pair in pairs for number in pair]
 
 
 def check_storable(model: nn.Module) -> None:
@@ -97,7 +104,8 @@ def _ties(layout: Sequence[Entry], state: Mapping[str, Tensor]) -> list[tuple[in
 def _verify(data: bytes, state: Mapping[str, Tensor], meta: Metadata) -> None:
     """Reads the file back, a record at a time: a second copy of everything need not fit into memory."""
     opened = unpack(data)
-    missing = state.keys() - implied(opened.layout)
+    missing = state.keys() - (implied(opened.layout) - opened.counters.keys())
+    missing -= {name for name, count in opened.counters.items() if count == int(state[name])}
     numbers = sum(v.numel() for v in state.values())
     for record, decoded in decode_records(opened, max_elements=max(1, numbers)):
         for entry, values in zip(record.entries, decoded.split(record), strict=True):

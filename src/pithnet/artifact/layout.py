@@ -94,7 +94,7 @@ def norm_prefixes(layout: Iterable[Entry]) -> set[str]:
 
 
 def implied(layout: Sequence[Entry]) -> set[str]:
-    """Names of the entries no file stores: the batch counters of BatchNorm layers, read back as 0."""
+    """Names of the entries without a record: batch counters of BatchNorm layers, 0 unless the header says."""
     counters = {p + "num_batches_tracked" for p in norm_prefixes(layout)}
     return {e.name for e in layout if e.name in counters and e.dtype == torch.int64 and e.shape == ()}
 
