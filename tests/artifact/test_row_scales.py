@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from pithnet.artifact import decode, encode
+from pithnet.artifact import decode, encode, row_scales
 from pithnet.artifact.row_scales import LIMIT, row_multiples
 
 
@@ -51,3 +51,23 @@ def test_rows_of_one_value_take_memory_like_the_values() -> None:
         tracemalloc.stop()
     assert peak < 12e6  # 84 MB, when each row had a place for every multiple
     assert torch.equal(decode(data)[0]["weight"], model.weight)
+
+
+@pytest.mark.parametrize("long", [64, 576])
+def test_rows_of_one_codebook_are_searched_once_not_each(long: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # 16 levels that pruning at 80 % leaves of uniform weights: whole multiples of one float16 step.
+    levels = np.float16(0.0412) * np.linspace(0.83, 1, 8).astype(np.float16)
+    levels = np.concatenate((levels, -levels)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    rows = np.where(rng.random((256, long)) < 0.2, rng.choice(levels, (256, long)), np.float32(0))
+    divided, divide = [], row_scales._divide
+    monkeypatch.setattr(
+        row_scales,
+        "_divide",
+        lambda *given: (divided.append(given[0].shape[1] * len(given[1])), divide(*given))[1],
+    )
+    found = row_multiples(rows)
+    assert found is not None
+    assert np.array_equal(found[0].astype(np.float32) * found[1][:, None], rows)
+    # Row by row, whole rows were divided hundreds of times over.
+    assert sum(divided) <= rows.size

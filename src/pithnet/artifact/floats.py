@@ -8,7 +8,7 @@ import numpy as np
 
 BLOCK = 1 << 18  # numbers worked on at a time where there may be very many
 
-_SIGN = np.uint32(0x80000000)
+SIGN = np.uint32(0x80000000)  # the bit pattern of -0.0
 GRID_SPAN = 65535  # a grid's integers span at most this, so that they are symbols of at most 16 bits
 GRID_REACH = 1 << 26  # and are themselves no larger than this
 
@@ -37,14 +37,14 @@ def levels(values: np.ndarray, most: int = 1 << 31) -> tuple[np.ndarray, np.ndar
     index = np.empty(values.size, np.min_scalar_type(max(distinct.size - 1, 0)))
     for at, block in zip(range(0, values.size, BLOCK), blocks(values), strict=True):
         index[at : at + BLOCK] = np.searchsorted(distinct, _keys(block))
-    ordered = np.where(distinct & _SIGN, distinct ^ _SIGN, ~distinct).astype(np.uint32)
+    ordered = np.where(distinct & SIGN, distinct ^ SIGN, ~distinct).astype(np.uint32)
     return ordered.view(np.float32), index
 
 
 def _keys(values: np.ndarray) -> np.ndarray:
     """uint32 in the order of the values."""
     pattern = bits(values)
-    return np.where(pattern & _SIGN, ~pattern, pattern | _SIGN)
+    return np.where(pattern & SIGN, ~pattern, pattern | SIGN)
 
 
 def blocks(values: np.ndarray) -> Iterator[np.ndarray]:
@@ -63,7 +63,7 @@ def look_up(table: np.ndarray, index: np.ndarray) -> np.ndarray:
 def shift(values: np.ndarray) -> int | None:
     """The smallest s for which every value is an integer times 2**-s; None for -0.0, infinities and NaN."""
     pattern = bits(values)
-    if bool((pattern == _SIGN).any()) or not bool(np.isfinite(values).all()):
+    if bool((pattern == SIGN).any()) or not bool(np.isfinite(values).all()):
         return None
     nonzero = values[values != 0].astype(np.float64)
     if nonzero.size == 0:
@@ -86,7 +86,7 @@ def grid_scale(distinct: np.ndarray) -> np.float32 | None:
     Tried: the smallest level and the smallest distance between levels, whole or divided by 2, 3, 4, and their
     neighbouring floats (a multiple that was rounded does not divide back exactly).
     """
-    if distinct.size < 3 or not bool(np.isfinite(distinct).all()) or bool((bits(distinct) == _SIGN).any()):
+    if distinct.size < 3 or not bool(np.isfinite(distinct).all()) or bool((bits(distinct) == SIGN).any()):
         return None
     spacing = float(np.diff(distinct.astype(np.float64)).min())
     smallest = float(np.abs(distinct[distinct != 0]).min())
