@@ -23,12 +23,12 @@ HALF = TOTAL // 2
 def encode_intervals(starts: list[int], freqs: list[int]) -> bytes:
     """The stream of the symbols with these intervals, in order; freqs in 1 .. 2**14."""
     out = bytearray()
-    x = 0
+    put, x = out.append, 0
     for start, freq in zip(reversed(starts), reversed(freqs), strict=True):
-        while x >= freq << 16:
-            out.append(x & 255)
+        while x >> 16 >= freq:
+            put(x & 255)
             x >>= 8
-        x = (x // freq << PROB_BITS) + x % freq + start
+        x += x // freq * (TOTAL - freq) + start  # (x // freq) * TOTAL + x % freq + start
     out += x.to_bytes((x.bit_length() + 7) // 8, "little")
     return bytes(reversed(out))
 
