@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from pithnet.api import CompressionResult, compress, inspect, save
     from pithnet.artifact import Inspection, Metadata, decode, encode, load
+    from pithnet.deploy import Int8Export, export_int8
     from pithnet.learn import evaluate
     from pithnet.passes import (
         GradualPruning,
@@ -57,6 +58,7 @@ _ROOMS = (
 _HOMES = {
     "api": ("CompressionResult", "compress", "inspect", "save"),
     "artifact": ("Inspection", "Metadata", "decode", "encode", "load"),
+    "deploy": ("Int8Export", "export_int8"),
     "learn": ("evaluate",),
     "passes": (
         "GradualPruning",
@@ -81,6 +83,7 @@ __all__ = [
     "DataError",
     "GradualPruning",
     "Inspection",
+    "Int8Export",
     "LevelTraining",
     "Metadata",
     "ModelError",
@@ -97,6 +100,7 @@ __all__ = [
     "deploy",
     "encode",
     "evaluate",
+    "export_int8",
     "finalize",
     "freeze_levels",
     "inspect",

@@ -10,7 +10,7 @@ import torch
 
 from pithnet.deploy import Contender, has_int8_instructions, openvino_runner, time_in_turn, torch_runner
 from pithnet.deploy.latency import MIN_ROUNDS
-from pithnet.deploy.runtimes import Floats, OnnxNetwork, OnnxSession, Runner
+from pithnet.deploy.runtimes import Array, OnnxNetwork, OnnxSession, Runner
 from pithnet.errors import ModelError
 from pithnet.learn import evaluate
 
@@ -24,7 +24,7 @@ class Sleeper:
         self.seconds, self.log, self.name = seconds, log, name
         self.batches: set[tuple[int, ...]] = set()
 
-    def __call__(self, x: Floats) -> Floats:
+    def __call__(self, x: Array) -> Array:
         self.log.append(self.name)
         self.batches.add(x.shape)
         time.sleep(self.seconds)

@@ -1,9 +1,11 @@
 """From a model to a file that other runtimes run fast: ONNX in float32 and int8, checked and timed."""
 
 from pithnet.deploy.biases import with_stored_biases
-from pithnet.deploy.exporting import export_onnx
+from pithnet.deploy.calibration_images import CalibrationImages
+from pithnet.deploy.exporting import OnnxFile, export_onnx
 from pithnet.deploy.graph import Operators, operators
 from pithnet.deploy.int8 import Int8Model, dynamic_int8, static_int8
+from pithnet.deploy.int8_export import NO_VNNI, Int8Export, export_int8, write_int8
 from pithnet.deploy.latency import Contender, Timing, time_in_turn
 from pithnet.deploy.reading import facts_of
 from pithnet.deploy.runtimes import (
@@ -17,9 +19,13 @@ from pithnet.deploy.runtimes import (
 from pithnet.deploy.verification import Agreement, agreement
 
 __all__ = [
+    "NO_VNNI",
     "Agreement",
+    "CalibrationImages",
     "Contender",
+    "Int8Export",
     "Int8Model",
+    "OnnxFile",
     "OnnxNetwork",
     "OnnxSession",
     "Operators",
@@ -27,6 +33,7 @@ __all__ = [
     "Timing",
     "agreement",
     "dynamic_int8",
+    "export_int8",
     "export_onnx",
     "facts_of",
     "has_int8_instructions",
@@ -36,4 +43,5 @@ __all__ = [
     "time_in_turn",
     "torch_runner",
     "with_stored_biases",
+    "write_int8",
 ]

@@ -8,67 +8,168 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pithnet.atomic import write_atomic
 from pithnet.deploy.biases import store_int32_biases
 from pithnet.deploy.naming import clean
+from pithnet.deploy.signature import Call, call_of, cast, named_tensors
 from pithnet.errors import ModelError
 from pithnet.surgery import release_all
 
 OPSET = 20
-INPUT, OUTPUT = "input", "logits"
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """An ONNX file that was written; `print` says what it takes and gives.
+
+    inputs, outputs: their names. batch: how many samples a batch has, None where it may have any number.
+    cast: the dtype of the model's weights where it is not the file's float32, such as "float16".
+    """
+
+    path: Path
+    bytes: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    batch: int | None = None
+    cast: str | None = None
+
+    def lines(self) -> list[str]:
+        """What someone who runs the file has to know beside its size."""
+        said = []
+        if self.cast:
+            said.append(f"the model's {self.cast} weights were cast to float32, and so are its inputs")
+        if self.batch is not None:
+            said.append(f"batches have to be of {self.batch}: forward makes a constant of the batch's size")
+        return said
+
+    def __str__(self) -> str:
+        names = f"{', '.join(self.inputs)} -> {', '.join(self.outputs)}"
+        return "\n".join([f"{self.path}: {self.bytes:,} bytes, {names}", *self.lines()])
 
 
 def export_onnx(
-    model: nn.Module, shape: tuple[int, ...], path: str | Path, facts: Mapping[str, str] | None = None
-) -> None:
-    """Writes `model` in eval mode as an ONNX file: input float32 (batch, *shape), output its logits.
+    model: nn.Module, example: Any, path: str | Path, facts: Mapping[str, str] | None = None
+) -> OnnxFile:
+    """Writes `model` in eval mode as an ONNX file with float32 numbers, and leaves the model as it is.
 
-    The batch may have any size; BatchNorm after a convolution is folded into it. What compresses the weights
-    is made plain first. `facts`: names and values for the file's metadata.
-    Raises ModelError with the cause where the model is not exportable, PithError where it cannot be written.
+    The batch may have any size where forward allows it; BatchNorm after a convolution is folded into it. What
+    compresses the weights is made plain first. Weights and inputs of float16, bfloat16 and float64 are cast
+    to float32, and the result says so. Integer inputs, such as tokens, keep their dtype.
+
+    Args:
+        example: inputs as the model is called with them: a tensor (B, ...), a tuple of arguments or a dict of
+            them; what is no tensor, such as None, is a constant of the file. All other axes than the first
+            have the example's lengths. A tuple of lengths, (C, H, W) say, stands for one float32 tensor.
+        facts: names and values for the file's metadata.
+
+    A single tensor is the input "input" and the output "logits"; several inputs are named as forward's
+    arguments or the dict's keys, several outputs by their keys or attributes, or output_0, output_1.
+
+    Raises ModelError with the cause where the model is not exportable, DataError for an example without a
+    tensor, PithError where the file cannot be written.
     """
-    proto = to_proto(_plain(model), shape)
+    plain, was = float32_copy(model)
+    proto, batch = to_proto(plain, example)
     onnx.helper.set_model_props(proto, dict(facts or {}))
-    write_atomic(Path(path), proto.SerializeToString())
+    data = proto.SerializeToString()
+    write_atomic(Path(path), data)
+    inputs, outputs = (tuple(v.name for v in values) for values in (proto.graph.input, proto.graph.output))
+    return OnnxFile(Path(path), len(data), inputs, outputs, batch, was)
 
 
-def to_proto(model: nn.Module, shape: tuple[int, ...]) -> onnx.ModelProto:
-    """The ONNX graph of a model of plain tensors. Raises ModelError as `export_onnx`."""
+def float32_copy(model: nn.Module) -> tuple[nn.Module, str | None]:
+    """A copy of plain float32 tensors in eval mode on the CPU, and the dtypes that were cast, if any."""
+    plain = copy.deepcopy(model).eval().cpu()
+    release_all(plain)
+    held = {t.dtype for t in (*plain.parameters(), *plain.buffers()) if t.is_floating_point()}
+    names = sorted(str(dtype).removeprefix("torch.") for dtype in held - {torch.float32})
+    return plain.float().requires_grad_(False), " and ".join(names) or None
+
+
+def to_proto(model: nn.Module, example: Any) -> tuple[onnx.ModelProto, int | None]:
+    """The ONNX graph of a model of plain float32 tensors, and its batch size, None where it may be any.
+
+    Raises ModelError as `export_onnx`. The model's `forward` gives a flat tuple of tensors afterwards.
+    """
+    is_shape = isinstance(example, tuple) and bool(example) and all(isinstance(n, int) for n in example)
     # A batch of one would be taken for a constant.
-    example = torch.zeros(2, *shape)
-    with _silent():
+    given = torch.zeros(2, *example) if is_shape else example
+    call = cast(call_of(model, given), torch.float32)
+    outputs = _flatten_(model, call)
+    try:
+        proto, batch = _converted(model, _of_two(call), outputs, dynamic=True), None
+    except Exception as e:
         try:
-            batch = {0: torch.export.Dim.DYNAMIC}
-            program = torch.export.export(model.eval(), (example,), dynamic_shapes=(batch,), strict=False)
-            converted = torch.onnx.export(
-                program,
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                optimize=True,
-                verbose=False,
-            )
-        except Exception as e:
-            raise ModelError(f"{type(model).__name__} cannot be exported to ONNX: {_cause(e)}") from None
-    assert converted is not None
-    proto: onnx.ModelProto = converted.model_proto
+            batch = 1 if is_shape else call.batch
+            fixed = call.map(lambda t: t[:batch]) if is_shape else call
+            proto = _converted(model, fixed, outputs, dynamic=False)
+        except Exception:
+            hint = "; give an example input in place of a shape" if is_shape else ""
+            raise ModelError(
+                f"{type(model).__name__} cannot be exported to ONNX: {_cause(e)}{hint}"
+            ) from None
     clean(proto)
     store_int32_biases(proto)
+    return proto, batch
+
+
+def _flatten_(model: nn.Module, call: Call) -> list[str]:
+    """Makes forward a function of tensors that gives a tuple of them, in place; returns the outputs' names.
+
+    The exporter takes no other classes; on a wrapper around the model every name would have a prefix.
+    """
+    forward = model.forward
+    outputs: list[str] = []
+    if model._forward_hooks or model._forward_pre_hooks:
+        raise ModelError(
+            f"{type(model).__name__} has hooks on its own forward, which a file cannot hold; remove them, or "
+            "put the model into nn.Sequential(model)"
+        )
+
+    def flat(*tensors: Tensor) -> tuple[Tensor, ...]:
+        args, kwargs = call.with_tensors(iter(tensors))
+        found = named_tensors(forward(*args, **kwargs))
+        outputs[:] = found
+        return tuple(found.values())
+
+    model.forward = flat
+    return outputs
+
+
+def _of_two(call: Call) -> Call:
+    """A call of one sample doubled, because the exporter takes a length of one for a constant."""
+    if call.batch != 1:
+        return call
+    return call.map(lambda t: torch.cat([t, t]) if t.ndim and len(t) == 1 else t)
+
+
+def _converted(model: nn.Module, call: Call, outputs: list[str], dynamic: bool) -> onnx.ModelProto:
+    any_size = {0: torch.export.Dim.DYNAMIC}
+    axes = tuple(any_size if t.ndim and len(t) == call.batch else None for t in call.tensors)
+    with _silent():
+        program = torch.export.export(
+            model, call.tensors, dynamic_shapes=(axes,) if dynamic else None, strict=False
+        )
+        converted = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(call.names),
+            output_names=outputs,
+            optimize=True,
+            verbose=False,
+        )
+    assert converted is not None
+    proto: onnx.ModelProto = converted.model_proto
     return proto
-
-
-def _plain(model: nn.Module) -> nn.Module:
-    plain = copy.deepcopy(model).eval()
-    release_all(plain)
-    return plain.requires_grad_(False)
 
 
 @contextmanager

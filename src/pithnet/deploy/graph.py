@@ -29,14 +29,26 @@ INT8 = {
         "MatMulIntegerToFloat",
     ),
 }
+# What quantizes, or moves and picks numbers, and computes none: it works on int8 as it does on float.
+_MOVES = (
+    *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast", "Identity", "Constant"),
+    *("Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Split", "Concat", "Pad", "Expand"),
+    *("Gather", "GatherND", "GatherElements", "Shape", "Size", "Range", "ConstantOfShape", "Tile", "MaxPool"),
+    *("Where", "Equal", "Greater", "Less", "And", "Or", "Not", "DepthToSpace", "SpaceToDepth", "Trilu"),
+)
 
 
 @dataclass(frozen=True)
 class Operators:
-    """counts: operators of the optimised graph by ONNX name. float_names: the work left in float, by name."""
+    """counts: operators of the optimised graph by ONNX name. float_names: the work left in float, by name.
+
+    in_float: all that computes with floating-point numbers, softmax and normalisations too, operator ->
+    names.
+    """
 
     counts: dict[str, int]
     float_names: dict[str, tuple[str, ...]]
+    in_float: dict[str, tuple[str, ...]]
 
     def int8(self, kind: str) -> int:
         """How many operators of a kind ("convolution", "addition", "linear layer") run in int8."""
@@ -66,7 +78,22 @@ def operators(path: str | Path) -> Operators:
     counts = Counter(node.op_type for node in graph.node)
     nodes = [n for n in graph.node if not (n.op_type == "Add" and _of_bias(graph, n))]
     left = {kind: tuple(_name(n) for n in nodes if n.op_type in ops) for kind, ops in FLOAT.items()}
-    return Operators(dict(counts), left)
+    return Operators(dict(counts), left, _in_float(graph))
+
+
+def _in_float(graph: onnx.GraphProto) -> dict[str, tuple[str, ...]]:
+    named: dict[str, list[str]] = {}
+    for node in graph.node:
+        integers = any(node.op_type in ops for ops in INT8.values()) or node.op_type.startswith("QLinear")
+        if not integers and node.op_type not in _MOVES and not _of_stored(graph, node):
+            named.setdefault(node.op_type, []).append(_name(node))
+    return {op: tuple(names) for op, names in sorted(named.items())}
+
+
+def _of_stored(graph: onnx.GraphProto, node: onnx.NodeProto) -> bool:
+    """Whether a node computes with stored tensors alone, as a bias's dequantization does."""
+    stored = {i.name for i in graph.initializer}
+    return bool(node.input) and all(value in stored for value in node.input if value)
 
 
 def _name(node: onnx.NodeProto) -> str:

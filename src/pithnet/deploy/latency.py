@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pithnet.deploy.runtimes import Floats, Runner
+from pithnet.deploy.runtimes import Array, Runner, Taken
+from pithnet.errors import ModelError
 
 MIN_ROUNDS = 7
 _SLICE_SECONDS = 0.02
@@ -19,11 +20,21 @@ _CALM_SECONDS = 0.01
 
 @dataclass(frozen=True)
 class Contender:
-    """What is timed: a runner for a number of threads, made when it is needed, and its input (C, H, W)."""
+    """What is timed: a runner for a number of threads, made when it is needed, and what it takes.
+
+    shape: (C, H, W) of float32 images, or the inputs one by one, as `OnnxSession.inputs` says them.
+    """
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] | tuple[Taken, ...]
     runner: Callable[[int], Runner]
+
+    @property
+    def taken(self) -> tuple[Taken, ...]:
+        """What it takes, input by input."""
+        inputs = tuple(i for i in self.shape if isinstance(i, Taken))
+        lengths = tuple(n for n in self.shape if isinstance(n, int))
+        return inputs or (Taken("input", np.dtype(np.float32), lengths),)
 
 
 @dataclass(frozen=True)
@@ -40,8 +51,9 @@ def time_in_turn(contenders: Sequence[Contender], batch: int, threads: int, seco
     """Times every contender in every round, for about `seconds` in all but at least MIN_ROUNDS rounds.
 
     A round takes them in random order; it calls each once untimed (caches and threads wake), then often
-    enough to fill a slice of 20 ms. The numbers of a batch are normal, seeded. Afterwards the process has as
-    many threads of PyTorch as before.
+    enough to fill a slice of 20 ms. The numbers of a batch are normal, seeded; integers are 0 or 1, which any
+    vocabulary has. Afterwards the process has as many threads of PyTorch as before. Raises ModelError for an
+    input with an axis of any length.
     """
     own_threads = torch.get_num_threads()
     try:
@@ -52,11 +64,11 @@ def time_in_turn(contenders: Sequence[Contender], batch: int, threads: int, seco
 
 def _in_turn(contenders: Sequence[Contender], batch: int, threads: int, seconds: float) -> list[Timing]:
     rng = np.random.default_rng(0)
-    inputs = {c.shape: rng.standard_normal((batch, *c.shape), dtype=np.float32) for c in contenders}
+    inputs = {c.shape: _drawn(c, batch, rng) for c in contenders}
     runners = [c.runner(threads) for c in contenders]
     data = [inputs[c.shape] for c in contenders]
     for run, x in zip(runners, data, strict=True):
-        run(x)
+        run(*x)
     calls = [_calls(run, x) for run, x in zip(runners, data, strict=True)]
     times: list[list[float]] = [[] for _ in contenders]
     end = time.perf_counter() + seconds
@@ -67,17 +79,31 @@ def _in_turn(contenders: Sequence[Contender], batch: int, threads: int, seconds:
     return [_timing(t) for t in times]
 
 
-def _calls(run: Runner, x: Floats) -> int:
+def _drawn(contender: Contender, batch: int, rng: np.random.Generator) -> list[Array]:
+    """A batch of what a contender takes."""
+    drawn: list[Array] = []
+    for taken in contender.taken:
+        if -1 in taken.shape:
+            raise ModelError(f"{contender.name} takes {taken}; lengths have to be known for a timing")
+        shape = (batch, *taken.shape)
+        floats = np.issubdtype(taken.dtype, np.floating)
+        drawn.append(
+            (rng.standard_normal(shape) if floats else rng.integers(0, 2, shape)).astype(taken.dtype)
+        )
+    return drawn
+
+
+def _calls(run: Runner, x: Sequence[Array]) -> int:
     return max(1, math.ceil(_SLICE_SECONDS / max(_timed(run, x, 1), 1e-6)))
 
 
-def _timed(run: Runner, x: Floats, calls: int) -> float:
+def _timed(run: Runner, x: Sequence[Array], calls: int) -> float:
     """Seconds per call."""
     if calls > 1:
-        run(x)
+        run(*x)
     start = time.perf_counter()
     for _ in range(calls):
-        run(x)
+        run(*x)
     return (time.perf_counter() - start) / calls
 
 

@@ -8,11 +8,26 @@ from collections import Counter
 import onnx
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
+# What computes new numbers, and is looked for by name where it is left in float.
+_WORK = {
+    "Add": "addition",
+    "Mul": "product",
+    "MatMul": "matrix product",
+    "Softmax": "softmax",
+    "LayerNormalization": "layer norm",
+    "BatchNormalization": "batch norm",
+    "InstanceNormalization": "instance norm",
+    "GroupNormalization": "group norm",
+    "ConvTranspose": "transposed convolution",
+    "GRU": "GRU",
+    "LSTM": "LSTM",
+    "RNN": "RNN",
+}
 
 
 def clean(proto: onnx.ModelProto) -> None:
     """Names nodes after their layers, in place, and removes the exporter's notes: code, paths, kilobytes."""
-    _name_additions(proto.graph)
+    _name_by_scope(proto.graph)
     _strip_notes(proto)
     _name_layers(proto.graph)
 
@@ -38,16 +53,22 @@ def _name_layers(graph: onnx.GraphProto) -> None:
             node.name = layer if seen[layer] == 1 else f"{layer} ({seen[layer]})"
 
 
-def _name_additions(graph: onnx.GraphProto) -> None:
-    """After the module whose forward adds, where the exporter noted it."""
+def _name_by_scope(graph: onnx.GraphProto) -> None:
+    """After the module whose forward computes it, where the exporter noted it."""
     seen: Counter[str] = Counter()
+    stored = {i.name for i in graph.initializer}
     for node in graph.node:
         notes = {p.key: p.value for p in node.metadata_props}
         scopes = re.findall(r"'([^']*)'", notes.get(_SCOPES, ""))
-        if node.op_type == "Add" and len(scopes) > 1 and scopes[-2]:
-            seen[scopes[-2]] += 1
-            number = f" {seen[scopes[-2]]}" if seen[scopes[-2]] > 1 else ""
-            node.name = f"{scopes[-2]} (addition{number})"
+        work = _WORK.get(node.op_type)
+        if work is None or len(scopes) < 2 or not scopes[-2]:
+            continue
+        # A layer's own product is called as the layer, what else it computes says what it is.
+        own = node.op_type == "MatMul" and any(value in stored for value in node.input)
+        name = scopes[-2] if own else f"{scopes[-2]} ({work})"
+        seen[name] += 1
+        number = f" {seen[name]}" if seen[name] > 1 else ""
+        node.name = f"{name}{number}" if own or not number else f"{name[:-1]}{number})"
 
 
 def _strip_notes(proto: onnx.ModelProto) -> None:

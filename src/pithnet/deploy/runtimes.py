@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,36 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pithnet.deploy.signature import OUTPUT, main_output, named_tensors
 from pithnet.errors import ModelError
 
-Floats = NDArray[np.float32]
-Runner = Callable[[Floats], Floats]
+Array = NDArray[Any]
+# Arrays (B, ...) in, the time is what counts: what comes back is the answer's array.
+Runner = Callable[..., Array]
 _ERRORS_ONLY = 3
+# Names of ONNX Runtime's, and numpy's.
+_DTYPES = {"float": "float32", "int64": "int64", "int32": "int32", "bool": "bool"}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """An input of a network: shape without the batch's axis, -1 for an axis of any length."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        lengths = " x ".join("any" if n < 0 else str(n) for n in self.shape) or "single numbers"
+        return f"{self.name}, {self.dtype} of {lengths}"
 
 
 class OnnxSession:
-    """An ONNX file in ONNX Runtime on the CPU; calling it runs a batch, float32 (B, ...) -> float32 (B, ...).
+    """An ONNX file in ONNX Runtime on the CPU; calling it runs a batch: arrays (B, ...) -> (B, ...).
 
-    Raises ModelError where the file is missing or cannot be run.
+    Its answer is the output "logits", or the first where none is called so. inputs: what it takes, in order.
+    batch: how many samples a batch has to have, None for any. Raises ModelError where the file is missing or
+    cannot be run.
     """
 
     def __init__(self, path: str | Path, threads: int, save_optimised: Path | None = None) -> None:
@@ -43,26 +63,72 @@ class OnnxSession:
         except Exception as e:
             raise ModelError(f"{path} does not run in ONNX Runtime: {str(e).splitlines()[0][:200]}") from None
         inputs = self._session.get_inputs()
-        if len(inputs) != 1 or inputs[0].type != "tensor(float)":
-            raise ModelError(f"{path} takes {len(inputs)} inputs; one of float32 images is needed")
-        self.path, self.input_name = path, inputs[0].name
-        self.shape = tuple(d if isinstance(d, int) else -1 for d in inputs[0].shape[1:])
+        self.path = path
+        self.inputs = tuple(_taken(path, given) for given in inputs)
+        self.outputs = tuple(output.name for output in self._session.get_outputs())
+        lengths = [given.shape[0] for given in inputs if given.shape]
+        self.batch = next((n for n in lengths if isinstance(n, int)), None)
 
-    def __call__(self, x: Floats) -> Floats:
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the only input, float32 images say. Raises ModelError where the file takes another."""
+        if len(self.inputs) != 1 or self.inputs[0].dtype != np.float32:
+            takes = "; ".join(map(str, self.inputs)) or "nothing"
+            raise ModelError(f"{self.path} takes {takes}; one input of float32 images is needed")
+        return self.inputs[0].shape
+
+    def answers(self, *arrays: Array) -> list[Array]:
+        """All outputs. Raises ModelError, saying what the file takes, for other arrays than it takes."""
+        feed = {i.name: a for i, a in zip(self.inputs, arrays, strict=False)}
         try:
-            answer: Floats = self._session.run(None, {self.input_name: x})[0]
+            found: list[Array] = self._session.run(None, feed)
         except Exception:
-            got, takes = (" x ".join(map(str, shape)) for shape in (x.shape[1:], self.shape))
-            raise ModelError(
-                f"{self.path} takes images of {takes} (channels x height x width), not {got}"
-            ) from None
-        return answer
+            raise ModelError(self._mismatch(arrays)) from None
+        return found
+
+    def arrays(self, tensors: Iterable[Tensor], named: Mapping[str, Tensor]) -> list[Array]:
+        """Tensors by name, the others by position, as arrays in the file's order and its dtypes.
+
+        Raises ModelError where one is missing.
+        """
+        given, found = iter(tensors), []
+        for taken in self.inputs:
+            value = named[taken.name] if taken.name in named else next(given, None)
+            if value is None:
+                raise ModelError(
+                    f"{self.path} takes {'; '.join(map(str, self.inputs))}; {taken.name} is missing"
+                )
+            found.append(value.detach().cpu().contiguous().numpy().astype(taken.dtype, copy=False))
+        return found
+
+    def __call__(self, *arrays: Array) -> Array:
+        answer = OUTPUT if OUTPUT in self.outputs else self.outputs[0]
+        return self.answers(*arrays)[self.outputs.index(answer)]
+
+    def _mismatch(self, arrays: Sequence[Array]) -> str:
+        if len(self.inputs) == len(arrays) == 1 and len(self.inputs[0].shape) == 3 and self.batch is None:
+            got, takes = (" x ".join(map(str, s)) for s in (arrays[0].shape[1:], self.inputs[0].shape))
+            return f"{self.path} takes images of {takes} (channels x height x width), not {got}"
+        got = "; ".join(f"{a.dtype} of {' x '.join(map(str, a.shape))}" for a in arrays)
+        batch = "" if self.batch is None else f" in batches of {self.batch}"
+        return f"{self.path} takes {'; '.join(map(str, self.inputs))}{batch}, not {got}"
+
+
+def _taken(path: str | Path, given: Any) -> Taken:
+    kind = given.type.removeprefix("tensor(").removesuffix(")")
+    if kind not in _DTYPES:
+        raise ModelError(
+            f"{path} takes {given.name}, a {given.type}; pithnet runs files of {', '.join(_DTYPES)}"
+        )
+    shape = tuple(d if isinstance(d, int) else -1 for d in given.shape[1:])
+    return Taken(given.name, np.dtype(_DTYPES[kind]), shape)
 
 
 class OnnxNetwork(nn.Module):
     """An ONNX file as a module in eval mode on the CPU, for whatever measures modules; it cannot be trained.
 
-    Raises ModelError as OnnxSession.
+    It takes tensors by position or by the inputs' names, and gives a tensor, or a dict of several by their
+    names. Raises ModelError as OnnxSession.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -72,19 +138,25 @@ class OnnxNetwork(nn.Module):
         self.place = nn.Parameter(torch.empty(0), requires_grad=False)
         self.eval()
 
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.from_numpy(self._session(x.contiguous().numpy()))
+    def forward(self, *tensors: Tensor, **named: Tensor) -> Any:
+        answers = self._session.answers(*self._session.arrays(tensors, named))
+        found = {n: torch.from_numpy(a) for n, a in zip(self._session.outputs, answers, strict=True)}
+        return found if len(found) > 1 else next(iter(found.values()))
 
 
 def torch_runner(model: nn.Module, threads: int) -> Runner:
-    """The model in PyTorch eager mode, as it is, in eval mode; sets the process's threads at every call."""
+    """The model in PyTorch eager mode, as it is, in eval mode; sets the process's threads at every call.
+
+    It gives the answer's array, whatever else the model returns.
+    """
     model = model.eval()
 
-    def run(x: Floats) -> Floats:
+    def run(*arrays: Array) -> Array:
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         with torch.inference_mode():
-            answer: Floats = model(torch.from_numpy(x)).numpy()
+            output = model(*map(torch.from_numpy, arrays))
+            answer: Array = named_tensors(output)[main_output(output)].numpy()
             return answer
 
     return run
@@ -109,8 +181,8 @@ def openvino_runner(path: str | Path, threads: int) -> Runner:
     except RuntimeError as e:
         raise ModelError(f"{path} does not run in OpenVINO: {str(e).splitlines()[0][:200]}") from None
 
-    def run(x: Floats) -> Floats:
-        answer: Floats = compiled(x)[0]
+    def run(*arrays: Array) -> Array:
+        answer: Array = compiled(list(arrays))[0]
         return answer
 
     return run

@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.table import Table
 
+from pithnet.deploy import NO_VNNI
 from pithnet.run.bench import where
-from pithnet.run.export import NO_VNNI
 
 
 def bench_table(found: dict[str, Any], batch: int, threads: int) -> Table:

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from pithnet.data import ArrayData, Batches
 from pithnet.deploy import (
+    NO_VNNI,
     Agreement,
+    CalibrationImages,
+    Operators,
     agreement,
     dynamic_int8,
     export_onnx,
     has_int8_instructions,
     operators,
-    static_int8,
-    with_stored_biases,
+    write_int8,
 )
 from pithnet.errors import DataError, PithError
-from pithnet.passes import quantize
 from pithnet.run.inputs import Images, check_fit, training_images
 from pithnet.run.networks import OpenedNetwork, open_network
 from pithnet.run.progress import Quiet
 from pithnet.run.settings import DataSettings, ExportSettings
-from pithnet.tensor import integer_grid
 
 _BATCH, _CHECKED = 64, 128
-_CODEBOOK = 256
 
 
 def export(
@@ -55,7 +51,8 @@ def export(
     export_onnx(exported, opened.shape, to, opened.facts(precision, opened.normalization(opened.data(data))))
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(_CHECKED if max(opened.shape) < 100 else 2, *opened.shape, generator=generator)
-    return _result(opened, to, precision, opened.model, list(images.split(_BATCH)), ())
+    answers = agreement(to, opened.model, images.split(_BATCH))
+    return _result(opened, operators(to), to, precision, answers)
 
 
 def _static(
@@ -64,22 +61,24 @@ def _static(
     data = opened.data(data)
     normalization, (seen, unseen) = opened.normalization(data), calibration_images(data, settings)
     check_fit(opened.model, Images(data.name, None, seen), normalization, opened.architecture[0])
-    exact, levels = _as_they_are(opened.model)
     show.note(f"calibrating on {len(seen):,} training images")
-    simulated, batches = copy.deepcopy(opened.model), Batches(seen, _BATCH, normalization)
+    calibrate, check = (
+        [x for x, *_ in Batches(images, _BATCH, normalization) if x is not None] for images in (seen, unseen)
+    )
+    images = CalibrationImages(opened.model, calibrate, torch.cat(check), unseen=True)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
-        quantize(simulated, 8, activations=8, calibrate=batches, overrides=dict.fromkeys([*exact, *levels]))
+        written = write_int8(images, to, opened.facts("int8 static", normalization))
     for warning in said:
         show.note(f"warning: {warning.message}")
-    show.note("exporting")
-    lowered = static_int8(simulated)
-    shape = tuple(seen.images.shape[1:])
-    export_onnx(lowered.model, shape, to, opened.facts("int8 static", normalization))
-    images_left = [x for x, *_ in Batches(unseen, _BATCH, normalization) if x is not None]
-    simulated = with_stored_biases(simulated, to)
-    found = _result(opened, to, "int8 static", simulated, images_left, lowered.in_float)
-    return found | {"calibrated_on": len(seen), "dataset": data.name}
+    found = _result(opened, written.operators, to, "int8 static", written.simulation)
+    return found | {
+        "layers_in_float": list(written.layers_in_float),
+        "norms_in_float": list(written.norms_in_float),
+        "against_float": agreement_columns(written.agreement),
+        "calibrated_on": len(seen),
+        "dataset": data.name,
+    }
 
 
 def calibration_images(data: DataSettings, settings: ExportSettings) -> tuple[ArrayData, ArrayData]:
@@ -99,28 +98,9 @@ def calibration_images(data: DataSettings, settings: ExportSettings) -> tuple[Ar
     return train.take(seen), train.take(unseen)
 
 
-def _as_they_are(model: nn.Module) -> tuple[list[str], list[str]]:
-    """Layers that int8 holds exactly already, and layers of few levels on no grid: none is rounded."""
-    exact, levels = [], []
-    for name, layer in model.named_modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            weight: Tensor = layer.weight.detach()
-            if integer_grid(weight) is not None:
-                exact.append(name)
-            elif weight.numel() > 2 * _CODEBOOK and weight.unique().numel() <= _CODEBOOK:
-                levels.append(name)
-    return exact, levels
-
-
 def _result(
-    opened: OpenedNetwork,
-    to: Path,
-    precision: str,
-    model: nn.Module,
-    batches: Sequence[Tensor],
-    weights_in_float: Sequence[str],
+    opened: OpenedNetwork, found: Operators, to: Path, precision: str, answers: Agreement
 ) -> dict[str, Any]:
-    found = operators(to)
     return {
         "file": str(to),
         "architecture": opened.architecture[0],
@@ -132,16 +112,19 @@ def _result(
         "lines": found.lines() if precision != "float32" else [],
         "int8": {kind: found.int8(kind) for kind in found.float_names},
         "in_float": found.float_names if precision != "float32" else {},
-        "codebooks_in_float": list(weights_in_float),
-        **agreement_columns(agreement(to, model, batches)),
+        "float_operators": found.in_float,
+        "layers_in_float": [],
+        "norms_in_float": [],
+        **agreement_columns(answers),
         "int8_instructions": has_int8_instructions(),
     }
 
 
 def agreement_columns(found: Agreement) -> dict[str, Any]:
-    """What results say of a file's agreement with the model it was made from."""
+    """What results say of a file's agreement with a model."""
     return {
         "max_difference": found.max_difference,
+        "relative_error": found.relative_error,
         "step": found.step,
         "within_a_step": found.within_a_step,
         "same_class": [found.same, found.n],
@@ -152,25 +135,31 @@ def export_lines(found: dict[str, Any]) -> list[str]:
     """For people."""
     sizes = f"{found['bytes']:,} bytes ({found['bytes'] / 2**20:.2f} MiB)"
     smaller = f"{found['float32_bytes'] / found['bytes']:.2f}x smaller than float32"
-    same, n = found["same_class"]
-    difference = f"{found['max_difference']:.3g}"
-    if found["precision"] == "int8 static":
-        steps = found["max_difference"] / found["step"]
-        difference += f" ({steps:.1f} steps of 8 bits; {100 * found['within_a_step']:.2f} % within one)"
     lines = [f"{found['file']}: {found['precision']}, {sizes}, {smaller}", *found["lines"]]
-    if found["codebooks_in_float"]:
-        lines.append(
-            "kept in float, as int8 cannot hold these weights exactly: "
-            + ", ".join(found["codebooks_in_float"])
-        )
-    lines.append(
-        f"ONNX Runtime against PyTorch: largest difference {difference}; same class for {same} of {n} images"
-    )
+    for what, names in (
+        ("kept in float, as int8 cannot hold these weights exactly", found["layers_in_float"]),
+        ("BatchNorm that could not be folded", found["norms_in_float"]),
+    ):
+        if names:
+            lines.append(f"{what}: {', '.join(names)}")
+    lines += _agreement_lines(found)
     if found["precision"] != "float32" and found["int8_instructions"] is False:
         lines.append(NO_VNNI)
     return lines
 
 
-NO_VNNI = (
-    "warning: this processor has no int8 multiplication (VNNI): int8 gains little here and sums may saturate"
-)
+def _agreement_lines(found: dict[str, Any]) -> list[str]:
+    same, n = found["same_class"]
+    difference = f"{found['max_difference']:.3g}"
+    if found["precision"] != "int8 static":
+        said = f"largest difference {difference}; same class for {same} of {n} images"
+        return [f"ONNX Runtime against PyTorch: {said}"]
+    steps = found["max_difference"] / found["step"]
+    steps_said = f"{steps:.1f} steps of 8 bits; {100 * found['within_a_step']:.2f} % within one"
+    exact = found["against_float"]
+    return [
+        f"ONNX Runtime against the same in PyTorch: largest difference {difference} ({steps_said}); "
+        f"same class for {same} of {n} images",
+        f"ONNX Runtime against the float model: relative error {exact['relative_error']:.2g}; same class for "
+        f"{exact['same_class'][0]} of {exact['same_class'][1]} images",
+    ]
