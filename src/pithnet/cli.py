@@ -128,19 +128,22 @@ def compress(
 
 
 @app.command
-def evaluate(file: Path, data: Data = _DATA, *, model: str | None = None, json: bool = False) -> None:
+def evaluate(
+    file: Path, data: Data = _DATA, *, model: str | None = None, device: str = "cpu", json: bool = False
+) -> None:
     """Measure the accuracy of a .pith file, an ONNX file or a checkpoint.
 
     Args:
         file: a .pith, an .onnx, or a checkpoint of the architecture --model.
         model: name of a checkpoint's architecture, such as resnet20.
+        device: where the network runs: cpu, or cuda for one GPU. An ONNX file runs on the CPU.
         json: print one JSON object: accuracy (0-1), interval, loss, n, bytes, ...
     """
     from pithnet.run.measure import measure
     from pithnet.run.progress import reporter
 
     with reporter() as report:
-        found = measure(file, data, model, report=report)
+        found = measure(file, data, model, device=device, report=report)
     measured = f"{_accuracy(found)} images of {found['dataset']}; {found['bytes']:,} bytes"
     _print(found, json, measured)
 

@@ -26,10 +26,10 @@ from pithnet.run.settings import DataSettings
 
 TAKES = {
     "linear": (),
-    "fixed-point": ("precision", "items", "epochs", "teacher"),
-    "pruning": ("precision", "items", "epochs"),
-    "deep-compression": ("precision",),
-    "ptq": ("model", "precision", "items"),
+    "fixed-point": ("precision", "items", "epochs", "teacher", "device"),
+    "pruning": ("precision", "items", "epochs", "device"),
+    "deep-compression": ("precision", "device"),
+    "ptq": ("model", "precision", "items", "device"),
 }
 ASKED: dict[str, Any] = {
     "model": "vgg16",
@@ -37,6 +37,7 @@ ASKED: dict[str, Any] = {
     "items": "2",
     "epochs": 3,
     "teacher": "none",
+    "device": "cuda",
 }
 TRAINING = asdict(Training(epochs=1, lr=0.1))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from pithnet.errors import DataError, nearest
 from pithnet.labs.notebook import Row
 from pithnet.labs.teachers import LabTeacher
 from pithnet.learn import Training, cached_teacher_logits, resolve_precision
+from pithnet.run.devices import get_device
 from pithnet.run.inputs import (
     TEST_BATCH,
     Images,
@@ -34,7 +35,7 @@ class Bench:
     """A zoo network and its images. `weights`: a checkpoint to start from, None to train one.
 
     precision: "float32" or "bf16", of all trainings. teacher: whom `taught` asks. soft: a teacher's
-    logits for the training images, None to learn from the labels alone.
+    logits for the training images, None to learn from the labels alone. device: where the networks are.
     """
 
     architecture: str
@@ -46,6 +47,7 @@ class Bench:
     precision: str = "float32"
     teacher: LabTeacher | None = None
     soft: Tensor | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @classmethod
     def open(
@@ -58,6 +60,7 @@ class Bench:
         architecture: str | None = None,
         on_download: Callable[[int, int | None], None] | None = None,
         teacher: str | None = None,
+        device: str = "cpu",
     ) -> Bench:
         """Loads the data, and resolves the precision "auto".
 
@@ -68,25 +71,25 @@ class Bench:
         Raises DataError where the labs have no network for the data, ModelError for an architecture that does
         not take its images, and as `load_images`, `resolve_precision` and `LabTeacher.read`.
         """
-        data = settings.name
+        data, place = settings.name, get_device(device)
         if data not in ARCHITECTURES:
             raise DataError(f"the labs do not run on {data!r}.{nearest(data, ARCHITECTURES)}")
         images = load_images(settings, train=True, progress=on_download)
         normalization = normalization_of(settings, weights)
         name = check_architecture(architecture or ARCHITECTURES[data])
-        bench = cls(name, images, normalization, batch_size, seed, weights)
+        bench = cls(name, images, normalization, batch_size, seed, weights, device=place)
         model = bench.model()
         check_fit(model, images, normalization, name)
         x = next(iter(bench.training_batches(augment=False)))[0]
         assert x is not None
-        precision = resolve_precision(precision, model, x)
-        found = None if teacher is None else LabTeacher.read(teacher, images, settings)
+        precision = resolve_precision(precision, model, x.to(place))
+        found = None if teacher is None else LabTeacher.read(teacher, images, settings, place)
         return replace(bench, precision=precision, teacher=found)
 
     def model(self) -> nn.Module:
         """The network in eval mode, with the checkpoint's weights or seeded fresh ones."""
         torch.manual_seed(self.seed)
-        return load_network(self.architecture, self.images, self.weights)
+        return load_network(self.architecture, self.images, self.weights).to(self.device)
 
     def training_batches(self, augment: bool = True) -> Batches:
         """All training images, shuffled, cropped and flipped as suits them."""
@@ -121,15 +124,15 @@ class Bench:
         return Batches(held_out, TEST_BATCH, self.normalization)
 
     def calibration_images(self, count: int) -> Tensor:
-        """Random training images as they are, float32 (count, C, H, W), or all there are; without labels.
+        """Random training images as they are, float32 (count, C, H, W), or all there are; on the device.
 
-        None of them is in `choice_batches`.
+        Labels are left out, and none of the images is in `choice_batches`.
         """
         assert self.images.train is not None
         rest, _ = self.images.train.split(len(self.images.train) // 10, self.seed)
         order = torch.randperm(len(rest), generator=torch.Generator().manual_seed(self.seed))
         batches = Batches(rest.take(order[:count]), TEST_BATCH, self.normalization)
-        return torch.cat([x for x, *_ in batches if x is not None])
+        return torch.cat([x for x, *_ in batches if x is not None]).to(self.device)
 
     def facts(self) -> Row:
         """What results.json says of it; the checkpoint and the teacher by name and sha256."""
@@ -147,4 +150,5 @@ class Bench:
             "seeds": [self.seed],
             "precision": self.precision,
             **({} if self.teacher is None else {"teacher": self.teacher.facts()}),
+            "device": self.device.type,
         }

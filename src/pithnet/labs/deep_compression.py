@@ -30,7 +30,7 @@ from pithnet.recipe import Recipe, load_recipe
 from pithnet.run.progress import Quiet
 from pithnet.surgery import Storage, finalize, restore
 
-TAKES = ("precision",)
+TAKES = ("precision", "device")
 _DEFAULT = LabOptions()
 INITS = ("linear", "random", "density", "kmeans++", "optimal")
 

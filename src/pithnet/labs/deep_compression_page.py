@@ -74,7 +74,7 @@ def _sharing(
     samples = {}
     for what, model in {"before": pruned, **shared}.items():
         weight = dict(weighted_layers(model))[largest].weight.detach()
-        samples[what] = weight[weight != 0].numpy()
+        samples[what] = weight[weight != 0].cpu().numpy()
     album.histograms("weights", samples, f"Non-zero weights of {largest} before and after sharing.")
     curve = {"test accuracy": ([r["file_bytes"] for r in rows], [100 * r["accuracy"] for r in rows])}
     album.lines(

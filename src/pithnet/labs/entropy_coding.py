@@ -59,7 +59,7 @@ def layer_codes(model: nn.Module) -> list[LayerCode]:
     """Every layer of a model whose weights are shared."""
     found = []
     for name, layer in weighted_layers(model):
-        weight = layer.weight.detach().numpy()
+        weight = layer.weight.detach().cpu().numpy()
         values, counts = np.unique(weight[weight != 0], return_counts=True)
         found.append(LayerCode(name, weight != 0, values, counts.astype(np.int64)))
     return found

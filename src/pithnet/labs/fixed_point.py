@@ -24,7 +24,7 @@ from pithnet.labs.teachers import SELF
 from pithnet.run.progress import Quiet
 
 ITEMS = ("1", "2", "3", "4", "5", "6", "7")
-TAKES = ("precision", "items", "epochs", "teacher")
+TAKES = ("precision", "items", "epochs", "teacher", "device")
 _DEFAULT = LabOptions()
 
 

@@ -51,7 +51,7 @@ def write_results(book: Notebook, weights: Mapping[str, Tensor]) -> None:
         write_tables(book, item, _columns(item), page, _PAIRED)
         _draw(book, item, album)
         if item == "1":
-            samples = {what: weight.flatten().numpy() for what, weight in weights.items()}
+            samples = {what: weight.flatten().cpu().numpy() for what, weight in weights.items()}
             album.histograms("levels", samples, "One layer's weights and their levels, before training.")
         write_answers(page, said, item)
     write_facts(book, page, said)

@@ -19,6 +19,8 @@ Row = dict[str, Any]
 
 # Of what results.json says besides its rows.
 _MAY_DIFFER = ("hardware", "command")
+# What was so before there was a choice, and is not in older files.
+_BEFORE = {"device": "cpu"}
 
 
 def flat(content: Any, name: str = "") -> dict[str, Any]:
@@ -62,7 +64,7 @@ class Notebook:
 
     def _read(self) -> list[Row]:
         try:
-            found = json.loads(self.path.read_text())
+            found = _BEFORE | json.loads(self.path.read_text())
             rows: list[Row] = found["rows"]
             # A lab of an earlier version may say less; it is a lab where it says which.
             theirs = {"lab": found["lab"], **{k: found.get(k) for k in self.facts if k not in _MAY_DIFFER}}
@@ -105,9 +107,9 @@ class Notebook:
         return self.out / "state" / (re.sub(r"[^\w.-]+", "-", key) + ".pt")
 
     def load(self, key: str) -> Row | None:
-        """The state saved under that key, None where there is none."""
+        """The state saved under that key, on the CPU; None where there is none."""
         path = self._state(key)
-        return torch.load(path, weights_only=True) if path.exists() else None
+        return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
 
     def save(self, key: str, state: Row) -> None:
         buffer = io.BytesIO()

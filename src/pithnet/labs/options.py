@@ -12,7 +12,7 @@ from pathlib import Path
 from pithnet.errors import PithError
 
 # Not every lab has these: each says in its TAKES which it does.
-_SPECIAL = ("model", "precision", "items", "epochs", "teacher")
+_SPECIAL = ("model", "precision", "items", "epochs", "teacher", "device")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,7 @@ class LabOptions:
             none (labels alone), or another trained network, ARCH:FILE, such as resnet44:resnet44.pt. Default:
             self in labs fixed-point and deep-compression, none in lab pruning. Rows called "source" train as
             the source does and never have a teacher.
+        device: where the networks are trained and measured: cpu, or cuda for one GPU.
     """
 
     data: str | None = None
@@ -49,6 +50,7 @@ class LabOptions:
     items: str | None = None
     epochs: int | None = None
     teacher: str | None = None
+    device: str = "cpu"
 
     def check(self, lab: str, takes: Collection[str]) -> None:
         """Raises PithError for an option that this lab does not take, and for epochs below 1."""

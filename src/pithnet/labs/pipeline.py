@@ -85,11 +85,11 @@ def write_files(
 
 def result_row(out: Path, bench: Bench, result: Result, shared: nn.Module, start: Evaluation) -> Row:
     """Accuracy of model.pith loaded from disk, its bytes, and the compression by the source's formula."""
-    loaded = artifact.load(out / FILE)
+    loaded = artifact.load(out / FILE).to(bench.device)
     x = next(iter(bench.test_batches()))[0]
     assert x is not None
     with torch.inference_mode():
-        identical = torch.equal(loaded(x), result.model(x))
+        identical = torch.equal(*(model(x.to(bench.device)) for model in (loaded, result.model)))
     row = accuracy_columns(evaluate(loaded, bench.test_batches()), start.correct)
     return (
         row

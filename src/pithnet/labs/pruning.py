@@ -36,7 +36,7 @@ from pithnet.passes import GradualPruning, prune, prune_by_std
 from pithnet.run.progress import Quiet
 
 ITEMS = ("1", "2", "3", "4", "5", "6")
-TAKES = ("precision", "items", "epochs")
+TAKES = ("precision", "items", "epochs", "device")
 _DEFAULT = LabOptions()
 
 

@@ -69,7 +69,7 @@ def _one_shot(book: Notebook, page: Page, album: Album, pictured: Mapping[str, n
     for number, (what, model) in enumerate(pictured.items(), 1):
         layers = list(weighted_layers(model))
         chosen = sorted({round(i) for i in np.linspace(0, len(layers) - 1, _PICTURED)})
-        masks = {layers[i][0]: layers[i][1].weight.detach().numpy() for i in chosen}
+        masks = {layers[i][0]: layers[i][1].weight.detach().cpu().numpy() for i in chosen}
         album.patterns(f"pattern-{number}", masks, f"Non-zero weights (dark), {what}.")
 
 

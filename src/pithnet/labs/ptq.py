@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+from pithnet.errors import PithError
 from pithnet.labs.options import LabOptions
 from pithnet.labs.ptq_int8 import exported, timed
 from pithnet.labs.ptq_items import PtqLab
@@ -21,7 +22,7 @@ from pithnet.labs.start import open_lab
 from pithnet.run.progress import Quiet
 
 ITEMS = ("2", "3")
-TAKES = ("model", "precision", "items")
+TAKES = ("model", "precision", "items", "device")
 _DEFAULT = LabOptions()
 MODELS = {"cifar10": "vgg16", "digits": "digits-cnn"}
 
@@ -35,6 +36,11 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
     """
     options.check("ptq", TAKES)
     wanted = options.chosen(ITEMS)
+    if options.device == "cuda" and "2" in wanted:
+        raise PithError(
+            "item 2 of lab ptq runs int8 files in ONNX Runtime on the CPU; give --items 3 with "
+            "--device cuda, or leave --device out"
+        )
     settings = QUICK if options.quick else FULL
     book, bench = open_lab(
         "ptq",

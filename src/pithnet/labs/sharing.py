@@ -22,7 +22,9 @@ class Reference:
     @torch.inference_mode()
     def _log_p(self, model: nn.Module) -> torch.Tensor:
         model.eval()
-        return torch.cat([F.log_softmax(model(x), 1) for x, *_ in self.batches])
+        device = next(model.parameters()).device
+        images = (x.to(device) for x, *_ in self.batches if x is not None)
+        return torch.cat([F.log_softmax(model(x), 1) for x in images])
 
     def compare(self, model: nn.Module) -> Row:
         """kl: mean KL(reference || model) in nats; agreement: share of images with the same answer."""

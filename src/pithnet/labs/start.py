@@ -63,7 +63,9 @@ def open_bench(
         download=o.download and not o.quick,
     )
     asked = teacher if o.teacher is None else o.teacher
-    return Bench.open(images, o.weights, batch_size, o.seed, precision, network, show.download, asked)
+    return Bench.open(
+        images, o.weights, batch_size, o.seed, precision, network, show.download, asked, o.device
+    )
 
 
 def open_book(

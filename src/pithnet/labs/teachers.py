@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from pithnet.data import Normalization
@@ -33,8 +34,10 @@ class LabTeacher:
     sha256: str | None = None
 
     @classmethod
-    def read(cls, text: str, images: Images, data: DataSettings) -> LabTeacher:
-        """The teacher that `--teacher` names, for the lab's images.
+    def read(
+        cls, text: str, images: Images, data: DataSettings, device: torch.device | None = None
+    ) -> LabTeacher:
+        """The teacher that `--teacher` names, for the lab's images; a network of a file is on `device`.
 
         Raises PithError for anything but self, none and ARCH:FILE; ModelError and DataError for a network
         that cannot be read or does not take the images, as `load_teacher`.
@@ -47,7 +50,7 @@ class LabTeacher:
                 f"unknown teacher {text!r}.{nearest(text, (SELF, NONE))} A teacher is self (the float "
                 "network), none (labels alone) or ARCH:FILE, such as resnet44:resnet44.pt"
             )
-        trained = load_teacher(text, images, data)
+        trained = load_teacher(text, images, data, device)
         digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         return cls(FILE, trained, name, Path(path).name, digest)
 

@@ -82,7 +82,8 @@ class Compression:
             self._step(number, step, resumed)
             if self.folder:
                 # Plain weights: another run can start here (--weights RUN/step-N.pt).
-                self.folder.save_tensors(f"step-{number + 1}.pt", artifact.plain_state(self.model))
+                plain = {name: value.cpu() for name, value in artifact.plain_state(self.model).items()}
+                self.folder.save_tensors(f"step-{number + 1}.pt", plain)
             if self.on_step_end:
                 self.on_step_end(number, step, self.model)
             self._save(number + 1, None)

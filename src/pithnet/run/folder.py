@@ -130,14 +130,16 @@ class RunFolder:
         self.save_tensors("state.pt", {**state, "log_bytes": log.stat().st_size if log.exists() else 0})
 
     def load_state(self) -> dict[str, Any] | None:
-        """The last saved state, None where the run had not come to one.
+        """The last saved state, on the CPU; None where the run had not come to one.
 
         Cuts events.jsonl back to that moment: what came later happens again. Raises PithError where the state
         is damaged, or the folder cannot be written.
         """
         path = self.path / "state.pt"
         try:
-            state: dict[str, Any] | None = torch.load(path, weights_only=True) if path.exists() else None
+            state: dict[str, Any] | None = None
+            if path.exists():
+                state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as e:  # torch raises many kinds on a damaged file
             raise PithError(
                 f"{path} cannot be read ({type(e).__name__}); start the run again in another folder"

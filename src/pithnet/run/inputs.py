@@ -166,12 +166,17 @@ def load_artifact(file: Path, model: str | None) -> nn.Module:
     return artifact.load(file, zoo.build(check_architecture(model)))
 
 
-def load_teacher(text: str, images: Images, settings: DataSettings) -> Teacher:
-    """The network of ARCH:FILE. Raises ModelError where the text is not of that form, or as `zoo.load`."""
+def load_teacher(
+    text: str, images: Images, settings: DataSettings, device: torch.device | None = None
+) -> Teacher:
+    """The network of ARCH:FILE, on `device` where one is given.
+
+    Raises ModelError where the text is not of that form, or as `zoo.load`.
+    """
     name, separator, file = text.partition(":")
     if not (name and separator and file):
         raise ModelError(f"teacher {text!r} is not ARCH:FILE, such as resnet44:resnet44.pt")
-    model = load_network(name, images, file)
+    model = load_network(name, images, file).to(device)
     # Public checkpoints of a set with a normalisation of its own come with that one or imagenet's, whatever
     # the student's is. Of other images nothing is known but what --normalize says.
     if DATASETS[settings.name].normalization == settings.name:
@@ -189,9 +194,10 @@ def check_fit(model: nn.Module, images: Images, normalization: Normalization, na
             f"the normalisation has {len(normalization.mean)} channels, the images of {images.name} have "
             f"{shape[0]}; choose another --normalize"
         )
+    device = next((p.device for p in model.parameters()), None)
     try:
         with evaluating(model), torch.inference_mode():
-            outputs = model(torch.zeros(1, *shape)).shape[1]
+            outputs = model(torch.zeros(1, *shape, device=device)).shape[1]
     except RuntimeError as e:
         raise ModelError(
             f"{name} does not take the images of {images.name}, which are {' x '.join(map(str, shape))} "

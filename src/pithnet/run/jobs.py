@@ -15,6 +15,7 @@ from pithnet.data import Batches, Normalization
 from pithnet.errors import ModelError, PithError
 from pithnet.recipe import Recipe, Step, load_recipe, to_yaml
 from pithnet.run.compress import Compression, Problem, resolved
+from pithnet.run.devices import get_device
 from pithnet.run.fingerprints import check_inputs, fingerprints
 from pithnet.run.folder import RunFolder
 from pithnet.run.hardware import hardware
@@ -85,17 +86,18 @@ class _Job:
 
     def __init__(self, data: DataSettings, settings: CompressSettings, recipe: Recipe, report: Quiet) -> None:
         self.data, self.settings, self.report = data, settings, report
+        device = get_device(settings.device)
         name = check_architecture(settings.model)
         if settings.weights is None:
             raise ModelError("there is nothing to compress: give --weights FILE")
         weights = Path(settings.weights)
         self.recipe = recipe
         self.images = load_images(data, train=recipe.epochs > 0, progress=report.download)
-        self.model = load_network(name, self.images, weights)
+        self.model = load_network(name, self.images, weights).to(device)
         self.normalization = normalization_of(data, weights)
         check_fit(self.model, self.images, self.normalization, name)
         self.teacher = (
-            load_teacher(settings.teacher, self.images, data) if settings.teacher is not None else None
+            None if settings.teacher is None else load_teacher(settings.teacher, self.images, data, device)
         )
         if settings.source_files and not any(step.share for step in recipe.steps):
             raise PithError(

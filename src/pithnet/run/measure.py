@@ -11,8 +11,9 @@ from torch import nn
 from pithnet import zoo
 from pithnet.artifact import Metadata
 from pithnet.data import DATASETS, Normalization
-from pithnet.errors import ModelError
+from pithnet.errors import ModelError, PithError
 from pithnet.learn import evaluate
+from pithnet.run.devices import get_device
 from pithnet.run.inputs import (
     Images,
     check_architecture,
@@ -28,14 +29,22 @@ from pithnet.run.train import evaluation_json
 
 
 def measure(
-    file: Path, data: DataSettings, model: str | None = None, *, report: Quiet | None = None
+    file: Path,
+    data: DataSettings,
+    model: str | None = None,
+    *,
+    device: str = "cpu",
+    report: Quiet | None = None,
 ) -> dict[str, Any]:
     """accuracy (0-1), its interval, loss, n and bytes of a .pith, an ONNX file, or a checkpoint of `model`.
 
-    Where `data` names no set, a .pith is measured on the one it names. Raises PithError for a file, an
-    architecture or data that cannot be used.
+    Where `data` names no set, a .pith is measured on the one it names. device: "cpu" or "cuda". Raises
+    PithError for a file, an architecture, data or a device that cannot be used.
     """
+    place = get_device(device)
     if file.suffix == ".onnx":
+        if place.type != "cpu":
+            raise PithError(f"{file} runs in ONNX Runtime on the CPU; leave out --device {device}")
         return _measure_onnx(file, data, report or Quiet())
     network = load_artifact(file, model) if is_artifact(file) else None
     meta = getattr(network, "pith", Metadata())
@@ -51,7 +60,7 @@ def measure(
         normalization = normalization_of(data, file)
     else:
         normalization = _said(meta, data)
-    return _measure(file, network, images, normalization, meta.architecture or model)
+    return _measure(file, network.to(place), images, normalization, meta.architecture or model)
 
 
 def _measure_onnx(file: Path, data: DataSettings, report: Quiet) -> dict[str, Any]:

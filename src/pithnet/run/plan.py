@@ -120,10 +120,10 @@ def _row(name: str, layer: Weighted, passes: Sequence[str], is_shared: bool, sto
     levels = None
     if part is not None:
         levels = len(counts)
-        bits += used * entropy_bits(counts.numpy()) + len(part.rows(weight)) * _SCALE
+        bits += used * entropy_bits(counts.cpu().numpy()) + len(part.rows(weight)) * _SCALE
     elif is_shared:
         levels = len(counts)
-        bits += used * entropy_bits(counts.numpy()) + levels * _BITS[storage.codebook]
+        bits += used * entropy_bits(counts.cpu().numpy()) + levels * _BITS[storage.codebook]
     else:
         bits += used * _BITS[storage.other]
     what = ", ".join(passes) or "as it is"

@@ -60,6 +60,7 @@ class TrainSettings:
             imagenet with "module." before its keys, else the data set's.
         distill: weight of the teacher's part in the loss, 0 to 1.
         precision: float32, bf16, or auto: bf16 where the processor computes in it.
+        device: where the network is trained and measured: cpu, or cuda for one GPU.
         seed: of the weights, the order of the images and their augmentation.
     """
 
@@ -75,6 +76,7 @@ class TrainSettings:
     teacher: str | None = None
     distill: float = 0.9
     precision: str = "float32"
+    device: str = "cpu"
     seed: int = 0
 
 
@@ -92,6 +94,7 @@ class CompressSettings:
         source_files: also write the six files of the field's course work on Deep Compression,
             net_before_pruning.pt to huffman_freq.npy.
         cache: folder for the teacher's answers, which several runs can share. Default: cache in the run.
+        device: where the network is trained and measured: cpu, or cuda for one GPU.
         seed: overrides the recipe's.
     """
 
@@ -101,6 +104,7 @@ class CompressSettings:
     teacher: str | None = None
     source_files: bool = False
     cache: str | None = None
+    device: str = "cpu"
     seed: int | None = None
 
 

@@ -93,7 +93,7 @@ def shared_layers(model: nn.Module) -> list[tuple[str, NDArray[np.float32], NDAr
         if parametrization(layer, Codebook) is not None:
             weight = layer.weight.detach()
             values, counts = weight[weight != 0].unique(return_counts=True)
-            rows.append((name, values.numpy(), counts.numpy()))
+            rows.append((name, values.cpu().numpy(), counts.cpu().numpy()))
     if not rows:
         raise RecipeError(
             "the source's files need shared weights; use a recipe with a share step, such as deep-compression"

@@ -24,6 +24,7 @@ from pithnet.learn import (
     resolve_precision,
 )
 from pithnet.recipe import Train
+from pithnet.run.devices import get_device
 from pithnet.run.fingerprints import check_inputs, fingerprints
 from pithnet.run.folder import RunFolder
 from pithnet.run.hardware import hardware
@@ -45,7 +46,9 @@ VIEWS = 6  # augmented views of every image that a teacher is asked about, once
 def train(
     data: DataSettings, settings: TrainSettings, out: Path, *, report: Quiet | None = None, command: str = ""
 ) -> dict[str, Any]:
-    """Trains a network of the zoo and returns what results.json holds; a seed gives the same model.pt again.
+    """Trains a network of the zoo and returns what results.json holds.
+
+    A seed gives the same model.pt again on the CPU.
 
     `out` gets settings.json, events.jsonl, state.pt (after every epoch), model.pt (the last epoch's
     state_dict) and results.json. Raises PithError for whatever is wrong, before `out` is made.
@@ -72,21 +75,23 @@ class _Prepared:
     def __init__(self, data: DataSettings, settings: TrainSettings, report: Quiet) -> None:
         self.data, self.report = data, report
         training_of(settings)
+        device = get_device(settings.device)
         name = check_architecture(settings.model)
         self.images = load_images(data, train=True, progress=report.download)
         if self.images.classes < 2:
             raise DataError(f"{data.name} has {self.images.classes} class; a network tells two or more apart")
         self.normalization = normalization_of(data)
         torch.manual_seed(settings.seed)
-        self.model = load_network(name, self.images, None)
+        self.model = load_network(name, self.images, None).to(device)
         check_fit(self.model, self.images, self.normalization, name)
         # "auto" is decided by a stopwatch: a resumed run must not decide again.
         x = next(iter(self.images.train_batches(settings.batch_size, self.normalization, False, 0)))[0]
         assert x is not None
-        self.settings = replace(settings, precision=resolve_precision(settings.precision, self.model, x))
+        precision = resolve_precision(settings.precision, self.model, x.to(device))
+        self.settings = replace(settings, precision=precision)
         self.teacher = None
         if settings.teacher is not None:
-            self.teacher = load_teacher(settings.teacher, self.images, data)
+            self.teacher = load_teacher(settings.teacher, self.images, data, device)
         elif self.images.train is not None and self.images.train.labels is None:
             raise RecipeError(
                 f"the training images of {data.name} have no labels: give a --teacher, or labelled images"
@@ -180,13 +185,13 @@ def measured_on(data: DataSettings) -> str:
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Tensor], then: str = "or choose another folder") -> None:
-    """A plain dict of tensors by torch.save, whole or not at all.
+    """A plain dict of tensors, on the CPU, by torch.save, whole or not at all.
 
     Raises PithError where it cannot be; `then` is how its message goes on after "free some space".
     """
     try:
         with staged(path, then) as part:
-            torch.save(dict(state), part)
+            torch.save({name: value.cpu() for name, value in state.items()}, part)
     except RuntimeError as e:  # torch's own writer does not say what the system told it
         first = str(e).splitlines()[0]
         raise PithError(f"{path} cannot be written ({first}); free some space {then}") from None
