@@ -38,6 +38,10 @@ KINDS = {
     ),
     "lstm cell": (lambda: nn.LSTMCell(5, 6), torch.randn(3, 5)),
     "gru cell": (lambda: nn.GRUCell(5, 6), torch.randn(3, 5)),
+    "lstm": (lambda: nn.LSTM(5, 6, 2, bidirectional=True), torch.randn(3, 4, 5)),
+    "projected lstm": (lambda: nn.LSTM(5, 6, proj_size=3, batch_first=True), torch.randn(3, 4, 5)),
+    "gru": (lambda: nn.GRU(5, 6, bias=False), torch.randn(3, 4, 5)),
+    "rnn": (lambda: nn.RNN(5, 6), torch.randn(3, 4, 5)),
     "encoder layer": (lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), torch.randn(3, 4, 8)),
     "decoder layer": (
         lambda: nn.TransformerDecoderLayer(8, 2, 16, batch_first=True),
@@ -58,6 +62,7 @@ class Alone(nn.Module):
         return out[0] if isinstance(out, tuple) else out
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_layer_goes_the_whole_way(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(0)

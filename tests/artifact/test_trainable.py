@@ -100,7 +100,7 @@ def test_untouched_it_is_the_plain_load_to_the_bit(file: Path) -> None:
     assert torch.equal(trainable(images()), plain(images()))
     assert torch.signbit(plain.many.weight[0, 0])
     for name, layer in weighted_layers(trainable):
-        bits = getattr(plain, name).weight.view(torch.int32)
+        bits = plain.get_parameter(layer.keys[0]).view(torch.int32)
         assert torch.equal(layer.weight.view(torch.int32), bits), name
     assert encode(trainable, trainable.pith) == read(file)
     assert encode(finalize(trainable, Storage("float32", "float32", "float32")), plain.pith) == read(file)

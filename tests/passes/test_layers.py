@@ -44,9 +44,9 @@ def test_a_bad_number_is_refused_by_layer(bad: float) -> None:
     prune(model, 0.5, skip=("3",))
 
 
-def test_recurrent_layers_are_refused_by_name_unless_skipped() -> None:
-    with pytest.raises(ModelError, match=r"lstm \(LSTM\) cannot be compressed; add 'lstm' to skip"):
-        prune(Reader(), 0.5)
+def test_recurrent_layers_are_taken_unless_skipped() -> None:
+    names = ["before", "lstm.weight_ih_l0", "lstm.weight_hh_l0", "after"]
+    assert [row.name for row in prune(Reader(), 0.5).layers] == names
     model = Reader()
     untouched = model.lstm.weight_ih_l0.detach().clone()
     prune(model, 0.5, skip=("lstm",))

@@ -144,16 +144,6 @@ def test_weights_shared_before_are_rounded_on_top() -> None:
     assert model[6].weight.unique().numel() <= 8 * 5
 
 
-class Lstm(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.lstm, self.head = nn.LSTM(4, 4), nn.Linear(4, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.head(self.lstm(x)[0])
-        return out
-
-
 REFUSED: dict[str, tuple[dict[str, Any], type[PithError], str]] = {
     "many bits": ({"bits": 9}, RecipeError, r"bits must be from 1 to 8, .*not 9"),
     "negative bits": ({"bits": -1}, RecipeError, r"not -1"),
@@ -208,8 +198,8 @@ def test_a_wrong_argument_is_refused_and_the_model_untouched(case: str) -> None:
 
 
 def test_layers_that_cannot_be_quantized_are_named() -> None:
-    with pytest.raises(ModelError, match=r"lstm \(LSTM\) cannot be compressed; add 'lstm' to skip"):
-        quantize(Lstm())
+    with pytest.raises(ModelError, match=r"0 \(Embedding\), which rescales .*; add '0' to skip"):
+        quantize(nn.Sequential(nn.Embedding(4, 4, max_norm=1.0), nn.Linear(4, 2)))
     model = net()
     LevelTraining(model, 3)
     with pytest.raises(ModelError, match=r"0.weight is training its levels; run freeze_levels"):

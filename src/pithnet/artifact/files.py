@@ -79,8 +79,8 @@ def load(
         trainable: gives the parametrized form back, so that any training keeps what the file has: weights of
             few values get a codebook (their levels and zeros stay), other weights with zeros a mask. The
             function is the same to the bit, and encoded untouched it gives the same file. Layers that passes
-            refuse (an LSTM, say) stay plain. A level's gradient is the sum over its members: train at a low
-            rate, or with `learn.parameter_groups`.
+            refuse (an embedding with max_norm, say) stay plain. A level's gradient is the sum over its
+            members: train at a low rate, or with `learn.parameter_groups`.
         max_elements: a file of more numbers is refused, unless `model` has as many.
 
     Raises ArtifactError naming the path, and the record that is damaged, the first tensor that does not fit,

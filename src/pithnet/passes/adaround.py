@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pithnet.surgery import FakeQuantizer
-from pithnet.tensor.quantizers import from_rows
 
 STEPS = 500
 _BATCH = 32
@@ -77,7 +76,7 @@ def _neighbours(part: FakeQuantizer, weight: Tensor) -> tuple[Tensor, Tensor, Te
     high = quantizer.values((below + 1).clamp(max=quantizer.count - 1), levels)
     share = ((rows - low) / torch.where(high > low, high - low, 1.0)).clamp(0, 1)
     parts = (torch.where(rows == 0, 0.0, v) for v in (low, high, share))
-    low, high, share = (from_rows(v, weight) for v in parts)
+    low, high, share = (part.from_rows(v, weight) for v in parts)
     return low, high, share
 
 

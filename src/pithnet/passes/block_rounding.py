@@ -32,7 +32,7 @@ from pithnet.surgery import (
     unquantized_weight,
     weighted_layers,
 )
-from pithnet.tensor.quantizers import Levels, from_rows
+from pithnet.tensor.quantizers import Levels
 
 STEPS = 200
 _BATCH = 32
@@ -183,7 +183,7 @@ class _Learned:
         rows, quantizer, levels = self.part.rows(self.weight), self.part.quantizer, self.levels
         codes = quantizer.codes(rows, Levels(*(level.detach() for level in levels)))
         rounded = quantizer.values(codes, levels) + (rows - rows.detach())
-        return from_rows(torch.where(rows == 0, 0.0, rounded), self.weight)
+        return self.part.from_rows(torch.where(rows == 0, 0.0, rounded), self.weight)
 
     @torch.no_grad()
     def store(self, layer: Weighted) -> None:

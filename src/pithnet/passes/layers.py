@@ -16,14 +16,22 @@ from pithnet.surgery import (
     TrainedLevels,
     Weighted,
     check_usable,
+    coverage,
+    held_tensors,
+    other_matrices,
     parametrization,
     refusals,
     weighted_layers,
 )
 
 
-def selected_layers(model: nn.Module, skip: Sequence[str] = ()) -> list[tuple[str, Weighted]]:
+def selected_layers(
+    model: nn.Module, skip: Sequence[str] = (), also: Sequence[str] = ()
+) -> list[tuple[str, Weighted]]:
     """The weights of `weighted_layers` that match none of the `skip` patterns (as in shells: * ?).
+
+    also: patterns of parameters, of two dimensions or more, that are of no known kind. A parameter that is
+    compressed already is among the weights without it. `skip` may name any parameter.
 
     A weight that several layers share is one: it is there once, under the name of the first, and skipped as
     soon as one of its layers is. A frozen layer (requires_grad False) is compressed like any other and stays
@@ -34,23 +42,49 @@ def selected_layers(model: nn.Module, skip: Sequence[str] = ()) -> list[tuple[st
     copied; or where none is left.
     """
     check_usable(model)
-    layers, refused = list(weighted_layers(model)), refusals(model)
-    known = [*(layer.names for _, layer in layers), *(refusal.names for refusal in refused)]
-    for pattern in skip:
-        if not any(_matches(names, (pattern,)) for names in known):
-            raise RecipeError(
-                f"skip: {pattern!r} matches no layer.{nearest(pattern, [n for n, _ in layers])}"
-            )
+    layers, refused = list(weighted_layers(model, also)), refusals(model, also)
+    _require_matches(model, skip, also, [refusal.names for refusal in refused])
     for refusal in refused:
         if not _matches(refusal.names, skip):
             raise ModelError(str(refusal))
-    chosen = [(name, layer) for name, layer in layers if not _matches(layer.names, skip)]
+    chosen = [(name, layer) for name, layer in layers if not _matches(layer.all_names, skip)]
     if not chosen:
-        raise ModelError("there is no convolution, linear layer or embedding left to compress")
+        raise ModelError(_nothing_left(model, skip))
     for _, layer in chosen:
+        if max(layer.channel_axes) >= layer.weight.ndim:
+            raise ModelError(
+                f"{layer.keys[0]} has {layer.weight.ndim} dimensions and no axis {max(layer.channel_axes)}, "
+                "which its kind is registered with; give register_kind another channel_axis"
+            )
         if not bool(torch.isfinite(layer.weight).all()):
             raise ModelError(f"{layer.keys[0]} holds NaN or inf; train or export the model again")
     return chosen
+
+
+def _require_matches(
+    model: nn.Module, skip: Sequence[str], also: Sequence[str], refused: Sequence[tuple[str, ...]]
+) -> None:
+    """Raises RecipeError for the first pattern that matches nothing."""
+    layers, others = [layer for _, layer in weighted_layers(model)], other_matrices(model)
+    names = [layer.all_names for layer in (*layers, *others)]
+    held = [Weighted(holders).all_names for holders in held_tensors(model)]
+    for pattern in skip:
+        if not any(_matches(known, (pattern,)) for known in (*names, *held, *refused)):
+            known_layers = [layer.name for layer in layers]
+            raise RecipeError(f"skip: {pattern!r} matches no layer.{nearest(pattern, known_layers)}")
+    for pattern in also:
+        if not any(_matches(known, (pattern,)) for known in names):
+            keys = [layer.keys[0] for layer in others]
+            known_matrices = nearest(pattern, keys) if keys else " Every one is of a known kind."
+            raise RecipeError(
+                f"also: {pattern!r} matches no parameter of two dimensions or more.{known_matrices}"
+            )
+
+
+def _nothing_left(model: nn.Module, skip: Sequence[str]) -> str:
+    message = "there is no convolution, linear layer or embedding left to compress"
+    advice = coverage(model, skip).advice
+    return message if advice is None else f"{message}; {advice}"
 
 
 def refuse_coded(layers: Iterable[tuple[str, Weighted]]) -> None:

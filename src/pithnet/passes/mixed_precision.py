@@ -70,12 +70,14 @@ def sensitivity(
     widths: Sequence[int] = WIDTHS,
     measure: str = "kl",
     skip: Sequence[str] = (),
+    also: Sequence[str] = (),
     **scheme: Any,
 ) -> dict[str, tuple[float, ...]]:
     """What quantizing each layer alone does to the model's outputs on the images, for each of `widths` bits.
 
-    measure: "kl", of class logits, in nats, or "mse", of any outputs. scheme: further arguments of
-    `quantize`, of weights. The model is left as it is; every width of every layer is one run over the images.
+    measure: "kl", of class logits, in nats, or "mse", of any outputs. skip, also: as `quantize`'s. scheme:
+    further arguments of `quantize`, of weights. The model is left as it is; every width of every layer is
+    one run over the images.
     Raises as `divergence`, RecipeError for bits out of range, and as `quantize` does for the rest.
     """
     _require_measure(measure)
@@ -83,20 +85,18 @@ def sensitivity(
         require_bits(bits)
     batches = read_once(model, calibrate)
     teacher = _outputs(model, batches)
-    found = {}
-    for name, _ in selected_layers(model, skip):
+    options, found = {"skip": skip, "also": also, **scheme}, {}
+    for name, _ in selected_layers(model, skip, also):
         found[name] = tuple(
-            MEASURES[measure](_outputs(_with_one(model, name, bits, skip, scheme), batches), teacher)
+            MEASURES[measure](_outputs(_with_one(model, name, bits, options), batches), teacher)
             for bits in widths
         )
     return found
 
 
-def _with_one(
-    model: nn.Module, name: str, bits: int, skip: Sequence[str], scheme: Mapping[str, Any]
-) -> nn.Module:
+def _with_one(model: nn.Module, name: str, bits: int, options: Mapping[str, Any]) -> nn.Module:
     trial = copy.deepcopy(model)
-    quantize(trial, None, overrides={name: bits}, skip=skip, **scheme)
+    quantize(trial, None, overrides={name: bits}, **options)
     return trial
 
 
@@ -128,7 +128,7 @@ def allocate_bits(
                 f"{name} has {len(harms)} sensitivities and there are {len(widths)} widths; give the same "
                 "widths to sensitivity and to allocate_bits"
             )
-    sizes = {name: layer.weight.numel() for name, layer in weighted_layers(model)}
+    sizes = {name: layer.weight.numel() for name, layer in weighted_layers(model, tuple(sensitivities))}
     if (average_bits is None) == (size is None):
         raise RecipeError("give one budget, average_bits or size")
     if average_bits is not None:

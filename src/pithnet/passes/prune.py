@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -59,6 +59,7 @@ def prune(
     scope: str = "global",
     criterion: str = "magnitude",
     skip: Sequence[str] = (),
+    also: Sequence[str] = (),
     recoverable: bool = False,
     generator: torch.Generator | None = None,
 ) -> Record:
@@ -72,7 +73,10 @@ def prune(
         scope: "global" ranks all layers together, "uniform" gives each the same share,
             "erk" spares small layers.
         criterion: a name in `pithnet.tensor.CRITERIA`.
-        skip: name patterns of layers to leave alone.
+        skip: name patterns of layers and parameters to leave alone.
+        also: name patterns of parameters of two dimensions or more to compress beside the known kinds of
+            layer (`surgery.register_kind`): bare matrices, experts. What is compressed once counts as a layer
+            from then on, in later passes too.
         recoverable: pruned weights learn on from zero, unseen by the network, and come back when the model is
             pruned again if they have outgrown others by then.
 
@@ -84,24 +88,26 @@ def prune(
     if scope not in SCOPES:
         raise RecipeError(f"unknown pruning scope {scope!r}.{nearest(scope, SCOPES)}")
     rank = get_criterion(criterion)
-    layers = selected_layers(model, skip)
+    layers = selected_layers(model, skip, also)
     refuse_coded(layers)
     masks = SCOPES[scope]([_scores(m, rank, generator) for _, m in layers], sparsity)
-    return _apply(f"prune {scope} {sparsity:.4g}", layers, masks, recoverable)
+    _apply(layers, masks, recoverable)
+    return Record.of(model, f"prune {scope} {sparsity:.4g}", _rows(layers), skip)
 
 
 @torch.no_grad()
-def prune_by_std(model: nn.Module, s: float, *, skip: Sequence[str] = ()) -> Record:
+def prune_by_std(model: nn.Module, s: float, *, skip: Sequence[str] = (), also: Sequence[str] = ()) -> Record:
     """Masks `model` in place: in each layer the weights with |w| <= s * std(w) of that layer become zero.
 
-    Raises RecipeError for s < 0; ModelError as `selected_layers`.
+    `skip` and `also` are as those of `prune`. Raises RecipeError for s < 0; ModelError as `selected_layers`.
     """
     if not s >= 0:
         raise RecipeError(f"s counts standard deviations and cannot be {s}; use 0 or more")
-    layers = selected_layers(model, skip)
+    layers = selected_layers(model, skip, also)
     refuse_coded(layers)
     masks = [threshold_mask(m.weight, std_threshold(m.weight, s)) for _, m in layers]
-    return _apply(f"prune std {s:.4g}", layers, masks, recoverable=False)
+    _apply(layers, masks, recoverable=False)
+    return Record.of(model, f"prune std {s:.4g}", _rows(layers), skip)
 
 
 def _scores(layer: Weighted, rank: Criterion, generator: torch.Generator | None) -> Tensor:
@@ -115,23 +121,20 @@ def _scores(layer: Weighted, rank: Criterion, generator: torch.Generator | None)
     return torch.where(mask.mask, rank(weight, generator), -1.0)
 
 
-def _apply(what: str, layers: list[tuple[str, Weighted]], masks: list[Tensor], recoverable: bool) -> Record:
+def _apply(layers: list[tuple[str, Weighted]], masks: list[Tensor], recoverable: bool) -> None:
     for (_, layer), mask in zip(layers, masks, strict=True):
         set_mask(layer, mask, recoverable)
         # A pruned weight starts again from zero. With its old value it would drift, unseen by the loss, and
         # come back as noise: in a trial on ResNet-20 that tripled the loss at 80 % zeros.
         latent_weight(layer).masked_fill_(~mask, 0.0)
-    return _record(what, layers)
 
 
-def _record(what: str, layers: list[tuple[str, Weighted]]) -> Record:
+def _rows(layers: list[tuple[str, Weighted]]) -> Iterator[LayerRecord]:
     """The zeros of the layers' masks as they are now."""
-    rows = []
     for name, layer in layers:
         mask = parametrization(layer, Mask)
         zeros = int((~mask.mask).sum()) if isinstance(mask, Mask) else 0
-        rows.append(LayerRecord(name, latent_weight(layer).numel(), zeros))
-    return Record(what, tuple(rows))
+        yield LayerRecord(name, latent_weight(layer).numel(), zeros)
 
 
 def cubic(progress: float) -> float:
@@ -166,6 +169,7 @@ class GradualPruning:
         scope: str = "global",
         criterion: str = "magnitude",
         skip: Sequence[str] = (),
+        also: Sequence[str] = (),
         seed: int = 0,
     ) -> None:
         if schedule not in RAMPS:
@@ -179,7 +183,7 @@ class GradualPruning:
         if scope not in SCOPES:
             raise RecipeError(f"unknown pruning scope {scope!r}.{nearest(scope, SCOPES)}")
         get_criterion(criterion)
-        refuse_coded(selected_layers(model, skip))
+        refuse_coded(selected_layers(model, skip, also))
         self.model, self.sparsity, self.ramp, self.shape, self.updates = (
             model,
             sparsity,
@@ -187,11 +191,12 @@ class GradualPruning:
             RAMPS[schedule],
             updates,
         )
-        self.scope, self.criterion, self.skip, self.seed = scope, criterion, skip, seed
+        self.scope, self.criterion, self.seed = scope, criterion, seed
+        self.skip, self.also = skip, also
         self._last = 0
         self._start = self._masked().sparsity
-        if not any(parametrization(layer, Mask) for _, layer in selected_layers(model, skip)):
-            prune(model, 0.0, scope=scope, criterion=criterion, skip=skip, recoverable=True)
+        if not any(parametrization(layer, Mask) for _, layer in selected_layers(model, skip, also)):
+            prune(model, 0.0, scope=scope, criterion=criterion, skip=skip, also=also, recoverable=True)
 
     @property
     def record(self) -> Record | None:
@@ -199,7 +204,8 @@ class GradualPruning:
         return self._masked() if self._last else None
 
     def _masked(self) -> Record:
-        return _record(f"prune {self.scope} {self.sparsity:.4g}", selected_layers(self.model, self.skip))
+        rows = _rows(selected_layers(self.model, self.skip, self.also))
+        return Record.of(self.model, f"prune {self.scope} {self.sparsity:.4g}", rows, self.skip)
 
     def state_dict(self) -> dict[str, Any]:
         return {"update": self._last, "start": self._start}

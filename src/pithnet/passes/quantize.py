@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -61,12 +62,18 @@ class WeightScheme:
 
     def apply(self, layer: Weighted, bits: int) -> None:
         """Quantizes the layer's weight, in place."""
-        set_fake_quantizer(layer, self.part(unquantized_weight(layer), bits))
+        set_fake_quantizer(layer, self.part(unquantized_weight(layer), bits, layer.channel_axes))
 
-    def part(self, weight: Tensor, bits: int) -> FakeQuantizer:
-        """A fake quantizer for a weight. Its levels follow the weight, unless fitted otherwise or learned."""
+    def part(self, weight: Tensor, bits: int, axes: Sequence[int] = (0,)) -> FakeQuantizer:
+        """A fake quantizer for a weight whose channels lie along `axes`.
+
+        Its levels follow the weight, unless they are fitted otherwise or learned.
+        """
         part = FakeQuantizer(
-            get_quantizer(self.quantizer, bits, self.symmetric), self.granularity, self.group_size
+            get_quantizer(self.quantizer, bits, self.symmetric),
+            self.granularity,
+            self.group_size,
+            axes=axes,
         )
         learned = QUANTIZERS[self.quantizer].learned
         if self.fit != "range" or learned:
@@ -110,6 +117,7 @@ def quantize(
     fit: str = "range",
     overrides: Mapping[str, int | None] | None = None,
     skip: Sequence[str] = (),
+    also: Sequence[str] = (),
     activations: int | None = None,
     observer: str = "mse",
     clip: str = "observed",
@@ -127,11 +135,13 @@ def quantize(
             smallest to the largest non-zero weight), "lsq" (learned step) or "apot" (additive powers
             of two, with a learned range).
         symmetric: whether levels come in pairs; None is the quantizer's own way: yes for linear and apot.
-        granularity: what shares a step: a "tensor", a "channel" (entry of the weight's first axis), or a
-            "group" of `group_size` neighbouring weights of a channel.
+        granularity: what shares a step: a "tensor", a "channel" (an output of the layer: an entry of the
+            weight's first axis, or of the `channel_axis` its kind is registered with), or a "group" of
+            `group_size` neighbouring weights of a channel.
         fit: "range" spans all weights and follows them in training; "mse" fixes those of least squared error.
         overrides: bits for some layers: name, part of the network ("layer1") or pattern -> bits;
             the last one that fits counts.
+        skip, also: as `prune`'s.
         activations: bits of the activations, unsigned, with a zero point; needs `calibrate`.
         observer: a name in `pithnet.tensor.observers.OBSERVERS`: how ranges of activations are found.
         clip: "observed" ranges, or "learned" ones (PACT) where activations are never negative.
@@ -144,18 +154,18 @@ def quantize(
     """
     scheme = WeightScheme(quantizer, symmetric, granularity, group_size, fit)
     named = dict(overrides or {})
-    plan = layer_bits(_quantizable(model, skip), bits, named)
+    chosen = partial(selected_layers, skip=skip, also=also)
+    plan = layer_bits(_quantizable(chosen(model)), bits, named)
     if activations is not None:
         how = ActivationScheme(activations, observer, clip)
-        _quantize_activations(model, how, calibrate, lambda m: _quantize_weights(m, scheme, plan, skip))
+        _quantize_activations(model, how, calibrate, lambda m: _quantize_weights(chosen(m), scheme, plan))
     else:
-        _quantize_weights(model, scheme, plan, skip)
+        _quantize_weights(chosen(model), scheme, plan)
     what = f"quantize {quantizer} {bits} bits" + (f", activations {activations}" if activations else "")
-    return Record(what, tuple(_row(name, layer) for name, layer in selected_layers(model, skip)))
+    return Record.of(model, what, (_row(name, layer) for name, layer in chosen(model)), skip)
 
 
-def _quantizable(model: nn.Module, skip: Sequence[str]) -> list[tuple[str, Weighted]]:
-    layers = selected_layers(model, skip)
+def _quantizable(layers: list[tuple[str, Weighted]]) -> list[tuple[str, Weighted]]:
     for _, layer in layers:
         if parametrization(layer, TrainedLevels):
             raise ModelError(f"{layer.keys[0]} is training its levels; run freeze_levels before quantizing")
@@ -163,9 +173,9 @@ def _quantizable(model: nn.Module, skip: Sequence[str]) -> list[tuple[str, Weigh
 
 
 def _quantize_weights(
-    model: nn.Module, scheme: WeightScheme, plan: Mapping[str, int | None], skip: Sequence[str]
+    layers: list[tuple[str, Weighted]], scheme: WeightScheme, plan: Mapping[str, int | None]
 ) -> None:
-    for name, layer in selected_layers(model, skip):
+    for name, layer in layers:
         bits = plan[name]
         if bits is not None:
             scheme.apply(layer, bits)

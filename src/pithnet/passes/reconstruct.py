@@ -20,7 +20,7 @@ from pithnet.surgery import (
     unquantized_weight,
     weighted_layers,
 )
-from pithnet.tensor.quantizers import Levels, from_rows
+from pithnet.tensor.quantizers import Levels
 from pithnet.tensor.second_order import round_by_hessian
 
 Rounding = Callable[[nn.Module, Tensor, FakeQuantizer, Iterable[Tensor]], Tensor]
@@ -86,7 +86,7 @@ def _gptq(module: nn.Module, weight: Tensor, part: FakeQuantizer, inputs: Iterab
 def _levels_of_weights(part: FakeQuantizer, weight: Tensor) -> Levels:
     """Scale and offset of every weight, (C, M)."""
     rows = part.rows(weight)
-    return Levels(*(from_rows(v[:, None].expand_as(rows), weight).flatten(1) for v in part.levels(rows)))
+    return Levels(*(part.from_rows(v[:, None].expand_as(rows), weight).flatten(1) for v in part.levels(rows)))
 
 
 def _adaround(

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from torch import nn
+
+from pithnet.surgery import Coverage, coverage
 
 
 @dataclass(frozen=True)
@@ -30,10 +35,18 @@ class LayerRecord:
 
 @dataclass(frozen=True)
 class Record:
-    """What a pass did: its name, and a row per layer it touched."""
+    """What a pass did: its name, a row per layer it touched, and what of the network is compressed."""
 
     what: str
     layers: tuple[LayerRecord, ...]
+    coverage: Coverage | None = None
+
+    @classmethod
+    def of(
+        cls, model: nn.Module, what: str, layers: Iterable[LayerRecord], skip: Sequence[str] = ()
+    ) -> Record:
+        """The record of a pass over `model`, which it has changed already."""
+        return cls(what, tuple(layers), coverage(model, skip))
 
     @property
     def sparsity(self) -> float:
@@ -42,10 +55,15 @@ class Record:
         return sum(layer.zeros for layer in self.layers) / size if size else 0.0
 
     def __str__(self) -> str:
-        """A line for the pass, and one for each layer."""
-        lines = [f"{self.what}: {100 * self.sparsity:.2f} % zeros"]
+        """A line for the pass, one for each layer, and what would cover the rest where that is much."""
+        covered = ""
+        if self.coverage is not None:
+            covered = f"; {100 * self.coverage.share:.1f} % of the network's parameters are compressed"
+        lines = [f"{self.what}: {100 * self.sparsity:.2f} % zeros{covered}"]
         for layer in self.layers:
             coded = "" if layer.levels is None else f", {layer.levels} levels"
             bits = "" if layer.bits is None else f", {layer.bits} bits"
             lines.append(f"  {layer.name}: {layer.zeros:,} of {layer.size:,} zeros{coded}{bits}")
+        if self.coverage is not None and self.coverage.advice is not None:
+            lines.append(self.coverage.advice)
         return "\n".join(lines)

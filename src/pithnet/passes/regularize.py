@@ -51,7 +51,7 @@ class Regularization:
             to its share as whole groups do, and none loses all of them.
         updates: how often, while it regularizes, ADMM renews its copies, or the strength is set anew.
         rho: ADMM's, at start and end.
-        skip: name patterns of layers to leave alone.
+        skip, also: as `prune`'s.
 
     Raises RecipeError for a value out of range, an unknown name, or a regularizer that lacks what `how`
     needs; ModelError as `selected_layers`, and where a layer is shared already. Nothing has changed then.
@@ -71,9 +71,11 @@ class Regularization:
         updates: int = 40,
         rho: tuple[float, float] = (1e-3, 1e-1),
         skip: Sequence[str] = (),
+        also: Sequence[str] = (),
         **parameters: float,
     ) -> None:
-        self.model, self.kind, self.skip = model, kind, tuple(skip)
+        self.model, self.kind = model, kind
+        self.skip, self.also = tuple(skip), tuple(also)
         self.sparsity, self.scope, self.groups = sparsity, scope, groups
         self.until, self.updates = until, updates
         self._check()
@@ -119,7 +121,7 @@ class Regularization:
         return True
 
     def _layers(self) -> list[tuple[str, Weighted]]:
-        return selected_layers(self.model, self.skip)
+        return selected_layers(self.model, self.skip, self.also)
 
     def attach(self, optimizer: Optimizer) -> None:
         """Acts on every step of `optimizer` from now on; `Trainer` does this by itself.
@@ -180,7 +182,7 @@ class Regularization:
         amount = "" if self.sparsity is None else f" {self.sparsity:.4g}"
         named = f"{self.kind} {self.groups}" if is_grouped(self.kind) else self.kind
         rows = masked_rows(self._layers(), self.kind, self.groups, self._own_zeros)
-        return Record(f"regularize {named}{amount}", rows)
+        return Record.of(self.model, f"regularize {named}{amount}", rows, self.skip)
 
 
 def regularize(model: nn.Module, optimizer: Optimizer, kind: str, **options: Any) -> Regularization:
@@ -192,7 +194,7 @@ def regularize(model: nn.Module, optimizer: Optimizer, kind: str, **options: Any
     anything is changed, for an optimizer without one of the weights.
     """
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    for name, layer in selected_layers(model, options.get("skip", ())):
+    for name, layer in selected_layers(model, options.get("skip", ()), options.get("also", ())):
         if id(latent_weight(layer)) not in held:
             raise RecipeError(f"{name} is not in the optimizer: give it all of the model's parameters")
     regularization = Regularization(model, kind, **options)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pithnet.passes.prune import SCOPES
 from pithnet.passes.records import LayerRecord
-from pithnet.passes.regularizer_terms import axis_of, is_grouped, span
+from pithnet.passes.regularizer_terms import is_grouped, span
 from pithnet.surgery import Mask, Weighted, latent_weight, parametrization, set_mask
 from pithnet.tensor import group_mask
 
@@ -52,7 +52,7 @@ def masked_rows(
         mask = mask_of(layer).mask
         gone = None
         if is_grouped(kind):
-            empty = ~mask.movedim(axis_of(layer, groups), 0).flatten(1).any(1)
+            empty = ~mask.any(span(layer, groups)).flatten()
             gone = tuple(empty.nonzero().flatten().tolist())
         rows.append(LayerRecord(name, mask.numel(), int((~mask).sum()), None, own_zeros[name], gone))
     return tuple(rows)

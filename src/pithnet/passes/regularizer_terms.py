@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
@@ -46,15 +47,26 @@ def resolved_how(kind: str, how: str | None) -> str:
     return how
 
 
-def axis_of(layer: Weighted, groups: str) -> int:
-    """The axis of the layer's weight along which its filters (outputs) or channels (inputs) lie."""
-    inputs_first = isinstance(layer.holders[0].module, _ConvTransposeNd | nn.Embedding)
-    return int((groups == "filters") == inputs_first)
+def axes_of(layer: Weighted, groups: str) -> tuple[int, ...]:
+    """The axes of the layer's weight along which its filters (outputs) or channels (inputs) lie.
+
+    That is one axis, and the experts' beside it where a weight holds a matrix for each of several.
+    """
+    *experts, outputs = layer.channel_axes
+    inputs = next((d for d in range(layer.weight.ndim) if d not in layer.channel_axes), outputs)
+    if isinstance(layer.holders[0].module, _ConvTransposeNd | nn.Embedding):
+        outputs, inputs = inputs, outputs
+    return (*experts, outputs if groups == "filters" else inputs)
 
 
 def span(layer: Weighted, groups: str) -> tuple[int, ...]:
     """The dimensions that one filter or channel of the layer covers."""
-    return tuple(d for d in range(layer.weight.ndim) if d != axis_of(layer, groups))
+    return tuple(d for d in range(layer.weight.ndim) if d not in axes_of(layer, groups))
+
+
+def group_count(layer: Weighted, groups: str) -> int:
+    """How many filters or channels the layer has."""
+    return math.prod(layer.weight.shape[axis] for axis in axes_of(layer, groups))
 
 
 def regularizers(
@@ -83,7 +95,7 @@ def regularizers(
             n = sum(layer.weight.numel() for layer in trained)
             return [(get_regularizer(kind, **parameters, k=n - round(sparsity * n)), trained)]
         for layer, mine, zeros in zip(trained, own, _zeros(trained, sparsity, scope), strict=True):
-            n = layer.weight.shape[axis_of(layer, groups)] if is_grouped(kind) else layer.weight.numel()
+            n = group_count(layer, groups) if is_grouped(kind) else layer.weight.numel()
             mine["k"] = n - round(zeros / layer.weight.numel() * n)
     return [(get_regularizer(kind, **parameters, **mine), [m]) for m, mine in zip(trained, own, strict=True)]
 

@@ -66,6 +66,7 @@ def share(
     init: str = "optimal",
     rate_weight: float = 0.0,
     skip: Sequence[str] = (),
+    also: Sequence[str] = (),
     generator: torch.Generator | None = None,
 ) -> Record:
     """Gives each layer a codebook, in place: its non-zero weights take one of 2^bits (or `levels`) values.
@@ -78,12 +79,13 @@ def share(
         init: "linear", "random", "density", "kmeans++" or "optimal", as `pithnet.tensor.kmeans_1d`.
         rate_weight: > 0 chooses values by distortion + rate_weight * code length (entropy-constrained
             quantization); in units of the layer's mean squared non-zero weight per bit.
+        skip, also: as `prune`'s.
 
     Raises RecipeError for bits outside 1..16, levels outside 1..65535, an unknown init;
     ModelError as `selected_layers`.
     """
     k, rows = _checked_levels(bits, levels, init, rate_weight), []
-    for name, layer in selected_layers(model, skip):
+    for name, layer in selected_layers(model, skip, also):
         weight = layer.weight
         found = _cluster(weight, k, init, rate_weight, generator)
         # Of a network's largest layer, one byte a weight is what one can afford.
@@ -95,7 +97,7 @@ def share(
             centroids = found.centroids.to(weight.dtype)
         set_codebook(layer, index, centroids)
         rows.append(_row(name, layer))
-    return Record(f"share {k} levels", tuple(rows))
+    return Record.of(model, f"share {k} levels", rows, skip)
 
 
 def _row(name: str, layer: Weighted) -> LayerRecord:
@@ -124,11 +126,12 @@ class LevelTraining:
         rate_weight: float = 0.0,
         updates: int = 40,
         skip: Sequence[str] = (),
+        also: Sequence[str] = (),
         generator: torch.Generator | None = None,
     ) -> None:
         self.model, self.rate_weight, self.updates, self._last = model, rate_weight, updates, 0
         k = _checked_levels(bits, levels, init, rate_weight)
-        self.layers = [m for _, m in selected_layers(model, skip)]
+        self.layers = [m for _, m in selected_layers(model, skip, also)]
         if any(parametrization(layer, TrainedLevels) for layer in self.layers):
             return  # restored in the middle of its training
         for layer in self.layers:
@@ -192,4 +195,4 @@ def freeze_levels(model: nn.Module) -> Record:
         rows.append(_row(name, layer))
     if not rows:
         raise RecipeError("no layer has trained levels to freeze")
-    return Record("freeze levels", tuple(rows))
+    return Record.of(model, "freeze levels", rows)

@@ -13,10 +13,12 @@ from pithnet.surgery.chains import (
     set_trained_levels,
     shared_parameters,
 )
+from pithnet.surgery.coverage import Coverage, LeftOut, coverage
 from pithnet.surgery.fake_quantizers import FakeQuantizer
 from pithnet.surgery.finalize import Storage, finalize, fold_batchnorm_
 from pithnet.surgery.folding import fold_into_layers_
 from pithnet.surgery.insertion import activation_quantizers, insert_activation_quantizers_
+from pithnet.surgery.kinds import register_kind
 from pithnet.surgery.modes import evaluating, frozen_modules, train_
 from pithnet.surgery.parametrizations import PARAMETRIZATIONS, Codebook, Mask, TrainedLevels
 from pithnet.surgery.relus import relu_zeros
@@ -30,14 +32,16 @@ from pithnet.surgery.weight_quantization import (
     set_latent_weight,
     unquantized_weight,
 )
-from pithnet.surgery.weights import Weighted, weighted_layers
+from pithnet.surgery.weights import Weighted, held_tensors, other_matrices, weighted_layers
 
 __all__ = [
     "PARAMETRIZATIONS",
     "ActivationQuantizer",
     "Codebook",
+    "Coverage",
     "FakeQuantizer",
     "LearnedClip",
+    "LeftOut",
     "Mask",
     "Refusal",
     "Storage",
@@ -48,17 +52,21 @@ __all__ = [
     "chain",
     "check_usable",
     "conflicting_tie",
+    "coverage",
     "evaluating",
     "fake_quantizer",
     "finalize",
     "fold_batchnorm_",
     "fold_into_layers_",
     "frozen_modules",
+    "held_tensors",
     "insert_activation_quantizers_",
     "latent_weight",
+    "other_matrices",
     "parametrization",
     "parametrize_",
     "refusals",
+    "register_kind",
     "release",
     "release_all",
     "relu_zeros",

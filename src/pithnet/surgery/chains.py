@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 
 from pithnet.errors import ModelError
 from pithnet.surgery.parametrizations import Codebook, Mask, TrainedLevels
+from pithnet.surgery.recurrent import follow_parametrizations_, hold_weights_
 from pithnet.surgery.weights import Holder, Weighted, weighted_layers
 
 Layer = Weighted | nn.Module
@@ -53,6 +54,8 @@ def attach(layer: Layer, part: nn.Module) -> None:
     for other in others if plain else ():
         parametrize.register_parametrization(other.module, other.tensor, nn.Identity(), unsafe=True)
         _lists(other.module)[other.tensor] = _lists(first.module)[first.tensor]
+    for holder in (first, *others):
+        follow_parametrizations_(holder.module)
 
 
 def release(layer: Layer) -> None:
@@ -148,6 +151,7 @@ def _list(holder: Holder) -> Any:
 def _remove(holder: Holder) -> None:
     _own_class(holder.module)
     parametrize.remove_parametrizations(holder.module, holder.tensor, leave_parametrized=True)
+    hold_weights_(holder.module)
 
 
 def _own_class(module: nn.Module) -> None:

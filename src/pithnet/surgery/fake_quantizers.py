@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -16,19 +18,23 @@ from pithnet.tensor.quantizers import (
     to_rows,
 )
 
+_FIELDS = 4  # of a state, before the axes of channels that are not the first
 _TENSOR, _CHANNEL = 0, 1  # in a state, where a group has its size, which is 2 or more
 
 
 def is_quantizer_state(state: object) -> bool:
     """Whether this is of the form that `FakeQuantizer.get_extra_state` gives."""
-    return isinstance(state, Tensor) and state.shape == (4,) and state.dtype == torch.int64
+    return (
+        isinstance(state, Tensor) and state.ndim == 1 and len(state) >= _FIELDS and state.dtype == torch.int64
+    )
 
 
 class FakeQuantizer(nn.Module):
     """weight -> its levels, zeros kept; gradients as the quantizer's.
 
     levels: fixed ones, or None for levels that follow the weight: fitted anew in every forward pass. Where
-    the quantizer learns its scales these are a parameter, else a buffer.
+    the quantizer learns its scales these are a parameter, else a buffer. axes: where the weight's channels
+    lie (`Weighted.channel_axes`).
     """
 
     scale: Tensor | None
@@ -40,9 +46,11 @@ class FakeQuantizer(nn.Module):
         granularity: str,
         group_size: int = GROUP_SIZE,
         levels: Levels | None = None,
+        axes: Sequence[int] = (0,),
     ) -> None:
         super().__init__()
         require_granularity(granularity, group_size)
+        self.axes = tuple(axes)
         self.quantizer, self.granularity, self.group_size = quantizer, granularity, group_size
         self.register_buffer("scale", None)
         self.register_buffer("offset", None)
@@ -57,28 +65,30 @@ class FakeQuantizer(nn.Module):
 
         Raises ModelError for a kind that is none, and for levels of another number of rows.
         """
-        place, bits, symmetric, size = kind.tolist()
+        place, bits, symmetric, size, *axes = kind.tolist()
         granularity = {_TENSOR: "tensor", _CHANNEL: "channel"}.get(size, "group")
         try:
-            part = cls(dict(enumerate(FAMILY))[place](bits, bool(symmetric)), granularity, max(size, 2))
-        except (PithError, KeyError):
+            quantizer = dict(enumerate(FAMILY))[place](bits, bool(symmetric))
+            part = cls(quantizer, granularity, max(size, 2), axes=axes or (0,))
+            rows = len(part.rows(weight))
+        except (PithError, KeyError, IndexError, RuntimeError):
             raise ModelError(f"the state has a fake quantizer of an unknown kind {kind.tolist()}") from None
         if scale is not None and offset is not None:
-            rows = len(part.rows(weight))
             if scale.shape != (rows,) or offset.shape != (rows,):
                 raise ModelError(f"the state has {scale.numel()} scales for the {rows} rows of a weight")
             part.fix(Levels(scale, offset))
         return part
 
     def get_extra_state(self) -> Tensor:
-        """int64 (4,): the quantizer's place in FAMILY, bits, symmetric, granularity.
+        """int64 (4 or more,): the quantizer's place in FAMILY, bits, symmetric, granularity, axes.
 
-        The last is 0 per tensor, 1 per channel or the group's size.
-        Not a buffer: averaging weights averages those.
+        The granularity is 0 per tensor, 1 per channel or the group's size; axes of channels are there where
+        they are not the first alone. This is no buffer: averaging weights averages those.
         """
         size = {"tensor": _TENSOR, "channel": _CHANNEL}.get(self.granularity, self.group_size)
         symmetric = int(self.quantizer.symmetric)
-        return torch.tensor([FAMILY.index(type(self.quantizer)), self.quantizer.bits, symmetric, size])
+        place, axes = FAMILY.index(type(self.quantizer)), () if self.axes == (0,) else self.axes
+        return torch.tensor([place, self.quantizer.bits, symmetric, size, *axes])
 
     def set_extra_state(self, state: Tensor) -> None:
         """Raises ModelError where the state is of another quantizer: then `restore` is the way to load it."""
@@ -109,7 +119,11 @@ class FakeQuantizer(nn.Module):
 
     def rows(self, weight: Tensor) -> Tensor:
         """The weight as rows (R, M) with a scale each."""
-        return to_rows(weight, self.granularity, self.group_size)
+        return to_rows(weight, self.granularity, self.group_size, self.axes)
+
+    def from_rows(self, rows: Tensor, like: Tensor) -> Tensor:
+        """The weight, of the shape of `like`, whose `rows` these are."""
+        return from_rows(rows, like, self.axes)
 
     @torch.no_grad()
     def used_codes(self, weight: Tensor) -> Tensor:
@@ -120,7 +134,7 @@ class FakeQuantizer(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         rows = self.rows(weight)
-        return from_rows(self.quantizer(rows, self.levels(rows)), weight)
+        return self.from_rows(self.quantizer(rows, self.levels(rows)), weight)
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         return weight

@@ -29,7 +29,7 @@ def restore(model: nn.Module, state: State) -> nn.Module:
     whose shape differs, one that is tied in the model only, and an unknown parametrization; after that with
     what torch says of other keys and shapes that do not fit.
     """
-    layers = [layer for _, layer in weighted_layers(model)]
+    layers = [layer for _, layer in weighted_layers(model, ("*",))]
     compressed = [layer for layer in layers if any(parametrization(layer, k) for k in PARAMETRIZATIONS)]
     ours = {key for layer in compressed for key in layer.keys}
     chains = {

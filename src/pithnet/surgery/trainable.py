@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pithnet.surgery.chains import set_codebook, set_mask
 from pithnet.surgery.unsupported import refusals
-from pithnet.surgery.weights import weighted_layers
+from pithnet.surgery.weights import other_matrices, weighted_layers
 
 _FEW = 256
 _WORDS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -19,11 +19,13 @@ def parametrize_(model: nn.Module) -> None:
 
     A weight of few values gets a `Codebook`: at most 256 distinct non-zeros that some weights share, or more
     with two weights each on average, unless they are what rounding to 16-bit floats leaves. Any other with
-    zeros gets a `Mask`; the rest, and what `refusals` names, stays plain. Values do not change by a bit:
+    zeros gets a `Mask`; the rest, and what `refusals` names, stays plain. So it is with matrices of no known
+    kind, but for those with fewer than two weights a level, or none but zeros. Values do not change by a bit:
     -0.0 is a value, not a zero.
     """
-    refused = {name for refusal in refusals(model) for name in refusal.names}
-    for _, layer in weighted_layers(model):
+    other = {key for layer in other_matrices(model) for key in layer.keys}
+    refused = {name for refusal in refusals(model, ("*",)) for name in refusal.names}
+    for _, layer in weighted_layers(model, ("*",)):
         if not refused.isdisjoint(layer.names):
             continue
         weight = layer.weight.detach()
@@ -31,7 +33,11 @@ def parametrize_(model: nn.Module) -> None:
         kept = bits != 0
         words, place = bits[kept].unique(return_inverse=True)
         levels = words.view(weight.dtype)
-        if _are_few(levels, len(place)):
+        is_other = not other.isdisjoint(layer.keys)
+        if is_other and not len(levels):
+            continue  # zeros to begin a training with
+        # Of a small table of positions, say, some numbers are alike by chance.
+        if _are_few(levels, len(place) // 2 + 1 if is_other else len(place)):
             index = torch.zeros(weight.shape, dtype=torch.int32, device=weight.device)
             index[kept] = place.int() + 1
             set_codebook(layer, index, levels)

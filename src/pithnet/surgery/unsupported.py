@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,12 +13,10 @@ from torch.nn.utils import parametrize
 from pithnet.errors import ModelError
 from pithnet.surgery.chains import chain, latent_weight
 from pithnet.surgery.parametrizations import PARAMETRIZATIONS
-from pithnet.surgery.weights import compressible, held_tensors, module_paths, weighted_layers
+from pithnet.surgery.weights import Weighted, compressible, held_tensors, module_paths, weighted_layers
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _TAKE_OFF = "take it off first with torch.nn.utils"
-# They read their tensors otherwise than as attributes, so a tie into one cannot be shared.
-_LISTS = (nn.ParameterList, nn.ParameterDict)
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,13 @@ def check_usable(model: nn.Module) -> None:
             raise ModelError(str(refusal))
 
 
-def refusals(model: nn.Module) -> list[Refusal]:
-    """Every module whose weights would be missed or broken, and every tie that cannot be shared."""
-    return [*_by_module(model), *_by_weight(model), *_by_memory(model)]
+def refusals(model: nn.Module, also: Sequence[str] = ()) -> list[Refusal]:
+    """Every module whose weights would be missed or broken, and every tie that cannot be shared.
+
+    also: patterns of further parameters, as `weighted_layers` takes them.
+    """
+    layers = [layer for _, layer in weighted_layers(model, also)]
+    return [*_by_module(model), *_by_weight(layers), *_by_memory(model, layers)]
 
 
 def _by_module(model: nn.Module) -> Iterator[Refusal]:
@@ -71,8 +73,6 @@ def _by_module(model: nn.Module) -> Iterator[Refusal]:
             yield Refusal(paths, what, "start from the float model")
         elif isinstance(module, torch.jit.ScriptModule):
             yield Refusal(paths, what, "start from the module before scripting")
-        elif isinstance(module, nn.RNNBase):
-            yield Refusal(paths, what)
         elif isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse:
             yield Refusal(paths, f"{what} with sparse gradients", "build it with sparse=False")
         elif isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None:
@@ -103,23 +103,20 @@ def _by_hook(module: nn.Module, paths: tuple[str, ...]) -> Iterator[Refusal]:
         yield Refusal(paths, what, fix, copyable=not isinstance(value, Tensor) or value.grad_fn is None)
 
 
-def _by_weight(model: nn.Module) -> Iterator[Refusal]:
-    for name, layer in weighted_layers(model):
+def _by_weight(layers: Sequence[Weighted]) -> Iterator[Refusal]:
+    for layer in layers:
+        name = layer.name
         foreign = [type(part).__name__ for part in chain(layer) if not isinstance(part, PARAMETRIZATIONS)]
-        closed = [h for h in layer.holders if isinstance(h.module, _LISTS)]
         if foreign:
             fix = f"{_TAKE_OFF}.parametrize.remove_parametrizations"
             yield Refusal(layer.names, f"{name or 'the model'} with a {foreign[0]} parametrization", fix)
-        elif closed:
-            kind = type(closed[0].module).__name__
-            yield Refusal(layer.names, f"{layer.keys[0]}, which is tied to {closed[0].keys[0]} ({kind}),")
         elif latent_weight(layer).dtype not in _FLOATS:
             yield Refusal(layer.names, f"{layer.keys[0]}, which is {latent_weight(layer).dtype},")
 
 
-def _by_memory(model: nn.Module) -> Iterator[Refusal]:
+def _by_memory(model: nn.Module, weighted: Sequence[Weighted]) -> Iterator[Refusal]:
     """Weights that share memory with a parameter without being one and the same with it."""
-    layers = {id(layer.weight): layer for _, layer in weighted_layers(model) if not chain(layer)}
+    layers = {id(layer.weight): layer for layer in weighted if not chain(layer)}
     places: dict[int, tuple[str, Tensor]] = {}
     for first, *_ in held_tensors(model):
         value = first.module._parameters.get(first.tensor)

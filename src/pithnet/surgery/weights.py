@@ -6,25 +6,22 @@ places: whatever is done to a weight is done once, for all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
-from torch.nn.modules.rnn import RNNCellBase
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
-_KINDS: dict[type[nn.Module], tuple[str, ...]] = {
-    _ConvNd: ("weight",),
-    nn.Linear: ("weight",),
-    nn.Bilinear: ("weight",),
-    nn.Embedding: ("weight",),
-    nn.EmbeddingBag: ("weight",),
-    nn.MultiheadAttention: ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"),
-    RNNCellBase: ("weight_ih", "weight_hh"),
-}
+from pithnet.surgery.kinds import Axes, kind_tensors
+from pithnet.surgery.parametrizations import PARAMETRIZATIONS
+
+_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+_MATRIX: Axes = (0,)  # (outputs, inputs), as torch's layers have it
+_EXPERTS: Axes = (0, 1)  # (experts, outputs, inputs): a matrix for each expert
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +64,21 @@ class Weighted:
         return tuple(key for holder in self.holders for key in holder.keys)
 
     @property
+    def all_names(self) -> tuple[str, ...]:
+        """What a pattern of `skip` or `also` may match: `names` and `keys`."""
+        return tuple(dict.fromkeys((*self.names, *self.keys)))
+
+    @property
+    def channel_axes(self) -> tuple[int, ...]:
+        """The axes of the weight along which its output channels lie: one, and for experts two.
+
+        Of a parameter whose module is of no known kind: the first, of three dimensions the first two.
+        """
+        first = self.holders[0]
+        known = kind_tensors(first.module).get(first.tensor)
+        return known or (_EXPERTS if self.weight.ndim == 3 else _MATRIX)
+
+    @property
     def weight(self) -> Tensor:
         """The tensor the layers compute with, of the layer's shape; parametrizations applied."""
         value: Tensor = getattr(self.holders[0].module, self.holders[0].tensor)
@@ -75,20 +87,33 @@ class Weighted:
 
 def compressible(module: nn.Module) -> tuple[str, ...]:
     """Names of the tensors that are compressed in a module of this kind; () for all other kinds."""
-    return next((tensors for kind, tensors in _KINDS.items() if isinstance(module, kind)), ())
+    return tuple(kind_tensors(module))
 
 
-def weighted_layers(model: nn.Module) -> Iterator[tuple[str, Weighted]]:
+def weighted_layers(model: nn.Module, also: Sequence[str] = ()) -> Iterator[tuple[str, Weighted]]:
     """The weights that are compressed, by name, each once however many modules share it.
 
-    Weights of convolutions (transposed, grouped ones too), linear and bilinear layers, embeddings, attention
-    and recurrent cells, in the order of the model's modules.
+    Weights of every known kind (`register_kind`): convolutions (transposed, grouped ones too), linear and
+    bilinear layers, embeddings, attention, recurrent layers and cells; parameters of other kinds whose name
+    matches a pattern of `also`, and those that are under a mask, codebook or quantizer already. In the order
+    of the model's modules.
     """
     for holders in held_tensors(model):
         own = [h for h in holders if h.tensor in compressible(h.module)]
+        if not own and (_is_ours(holders[0]) or (is_matrix(holders[0]) and _named(holders, also))):
+            own = [holders[0]]
         if own:
             found = Weighted((own[0], *(h for h in holders if h is not own[0])))
             yield found.name, found
+
+
+def other_matrices(model: nn.Module) -> list[Weighted]:
+    """Parameters that `also` may name: of two dimensions or more, in modules of no known kind."""
+    return [
+        Weighted(holders)
+        for holders in held_tensors(model)
+        if not any(h.tensor in compressible(h.module) for h in holders) and is_matrix(holders[0])
+    ]
 
 
 def held_tensors(model: nn.Module) -> list[tuple[Holder, ...]]:
@@ -122,3 +147,25 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, object]]:
     for name in compressible(module):
         if module._buffers.get(name) is not None:
             yield name, (id(module), name)
+
+
+def _is_ours(holder: Holder) -> bool:
+    """Whether a parametrization of ours is on the tensor."""
+    if not parametrize.is_parametrized(holder.module, holder.tensor):
+        return False
+    chains: nn.ModuleDict = holder.module.parametrizations  # type: ignore[assignment]
+    return isinstance(chains[holder.tensor][0], PARAMETRIZATIONS)  # type: ignore[index]
+
+
+def is_matrix(holder: Holder) -> bool:
+    """Whether the tensor has two dimensions or more beside those of size 1 and is no bias nor of a norm."""
+    value, name = getattr(holder.module, holder.tensor), holder.tensor
+    is_bias = name == "bias" or name.startswith("bias_") or name.endswith("_bias")
+    if is_bias or isinstance(holder.module, _NORMS) or not isinstance(value, Tensor):
+        return False
+    return sum(size > 1 for size in value.shape) > 1
+
+
+def _named(holders: tuple[Holder, ...], patterns: Sequence[str]) -> bool:
+    names = Weighted(holders).all_names
+    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)

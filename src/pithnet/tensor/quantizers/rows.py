@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -19,25 +22,41 @@ def require_granularity(granularity: str, group_size: int = GROUP_SIZE) -> None:
         raise RecipeError(f"group_size is {group_size}: a group shares a step, so it has two weights or more")
 
 
-def to_rows(weight: Tensor, granularity: str, group_size: int = GROUP_SIZE) -> Tensor:
+def to_rows(
+    weight: Tensor, granularity: str, group_size: int = GROUP_SIZE, axes: Sequence[int] = (0,)
+) -> Tensor:
     """(R, M): a row for the whole "tensor", for each "channel", or for each "group" of a channel.
 
-    A channel is an entry of the first axis, a group `group_size` neighbouring weights; the last group of a
-    channel is filled up with zeros.
+    A channel is an entry of the first axis, or of all of `axes`, in their order; a group is `group_size`
+    neighbouring weights of a channel; the last group of a channel is filled up with zeros.
 
     Raises RecipeError as `require_granularity`.
     """
     require_granularity(granularity, group_size)
     if granularity == "tensor" or weight.ndim < 2:
         return weight.reshape(1, -1)
-    rows = weight.flatten(1)
+    rows = _channels_first(weight, axes).flatten(len(axes)).flatten(0, len(axes) - 1)
     if granularity == "channel":
         return rows
     return F.pad(rows, (0, -rows.shape[1] % group_size)).reshape(-1, group_size)
 
 
-def from_rows(rows: Tensor, like: Tensor) -> Tensor:
-    """The weight, of the shape of `like`, whose rows these are: `to_rows` backwards."""
-    if rows.numel() == like.numel():
+def from_rows(rows: Tensor, like: Tensor, axes: Sequence[int] = (0,)) -> Tensor:
+    """The weight, of the shape of `like`, whose rows these are: `to_rows` backwards, with the same axes."""
+    whole = len(rows) == 1 or _lead(axes)
+    if like.ndim < 2 or (whole and rows.numel() == like.numel()):
         return rows.reshape(like.shape)
-    return rows.reshape(len(like), -1)[:, : like[0].numel()].reshape(like.shape)
+    moved = _channels_first(like, axes)
+    channels, size = math.prod(moved.shape[: len(axes)]), math.prod(moved.shape[len(axes) :])
+    found = rows.reshape(channels, -1)[:, :size].reshape(moved.shape)
+    return found if _lead(axes) else found.movedim(tuple(range(len(axes))), tuple(axes))
+
+
+def _channels_first(weight: Tensor, axes: Sequence[int]) -> Tensor:
+    """The weight with the axes of the channels before the others."""
+    return weight if _lead(axes) else weight.movedim(tuple(axes), tuple(range(len(axes)))).contiguous()
+
+
+def _lead(axes: Sequence[int]) -> bool:
+    """Whether these axes are the first, in order: such rows are a reshape."""
+    return tuple(axes) == tuple(range(len(axes)))
