@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrize
 
 from pithnet import zoo
+from pithnet.artifact import encode, load, save
 from pithnet.errors import RecipeError
 from pithnet.passes import LevelTraining, prune, share
 from pithnet.surgery import Storage, finalize, fold_batchnorm_
@@ -69,6 +73,92 @@ def test_bn_without_statistics_or_scale_is_left_alone() -> None:
     model[0].running_mean.fill_(3.0)
     fold_batchnorm_(model)
     assert model[0].running_mean.tolist() == [3.0, 3.0]
+
+
+class Gain(nn.BatchNorm2d):
+    """BN whose gain is 1 + weight."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        gain = 1 + self.weight
+        return F.batch_norm(input, self.running_mean, self.running_var, gain, self.bias, False, 0.0, self.eps)
+
+
+class Named(nn.BatchNorm2d):
+    """torch's BN under another name."""
+
+
+class Live(nn.Sequential):
+    """Eval mode leaves its BN with the statistics of the batch."""
+
+    def train(self, mode: bool = True) -> nn.Sequential:
+        super().train(mode)
+        self[0].training = True
+        return self
+
+
+def _norm(bn: nn.BatchNorm2d, mean: float = 0.5, variance: float = 2.0, gain: float = 1.0) -> nn.Module:
+    bn.running_mean.fill_(mean)  # type: ignore[union-attr]
+    bn.running_var.fill_(variance)  # type: ignore[union-attr]
+    nn.init.uniform_(bn.weight, 0.5 * gain, 2 * gain)
+    return nn.Sequential(bn)
+
+
+def _watched() -> nn.Module:
+    model = _norm(nn.BatchNorm2d(3))
+    model[0].register_forward_pre_hook(lambda bn, inputs: (inputs[0] - bn.running_mean.view(-1, 1, 1),))
+    return model
+
+
+# A BN, and whether its statistics are folded.
+NORMS: dict[str, tuple[Callable[[], nn.Module], bool]] = {
+    "torch's": (lambda: _norm(nn.BatchNorm2d(3)), True),
+    "for many processes": (lambda: _norm(nn.SyncBatchNorm(3)), True),  # type: ignore[arg-type]
+    "under another name": (lambda: _norm(Named(3)), True),
+    "tiny variance": (lambda: _norm(nn.BatchNorm2d(3), 0.0, 1e-30), True),
+    "huge variance": (lambda: _norm(nn.BatchNorm2d(3), variance=1e37), True),
+    "gain of its own": (lambda: _norm(Gain(3)), False),
+    "hook that reads the mean": (_watched, False),
+    "statistics of the batch": (lambda: Live(*_norm(nn.BatchNorm2d(3))), False),
+    "mean that rounding drowns in": (lambda: _norm(nn.BatchNorm2d(3), 1e6, 1e-6), False),
+    "scale beyond float32": (lambda: _norm(nn.BatchNorm2d(3, eps=0.0), 0.0, 1e-44, 1e30), False),
+    "eps that float32 cannot hold": (lambda: _norm(nn.BatchNorm2d(3, eps=1e9)), False),
+}
+
+
+@pytest.mark.parametrize("case", NORMS)
+def test_statistics_are_folded_only_where_the_numbers_stay(case: str) -> None:
+    torch.manual_seed(0)
+    make, folds = NORMS[case]
+    model = make().eval()
+    bn, x = model[0], torch.randn(4, 3, 2, 2)  # type: ignore[index]
+    mean, variance = bn.running_mean.clone(), bn.running_var.clone()
+    x = x * variance.clamp(max=1e20).sqrt().view(-1, 1, 1) + mean.view(-1, 1, 1)
+    expected = model(x).detach()
+    bn.running_mean.copy_(mean)  # one that is always in training moves them
+    bn.running_var.copy_(variance)
+    final = finalize(model, Storage("float32", "float32", "float32"))
+    assert torch.equal(final[0].running_var, variance) != folds
+    if folds:
+        torch.testing.assert_close(final(x), expected, rtol=1e-4, atol=1e-4)
+    else:
+        assert torch.equal(final(x).nan_to_num(), expected.nan_to_num())
+
+
+def test_a_norm_that_is_not_folded_is_reloaded_bit_for_bit(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+
+    def make() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(1, 3, 3), Gain(3), nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3))
+
+    model = make()
+    for bn in (model[1], model[3]):
+        bn.load_state_dict(_norm(nn.BatchNorm2d(3))[0].state_dict())
+    final = finalize(model.eval())
+    torch.testing.assert_close(final(images()), model(images()), rtol=2e-3, atol=2e-3)
+    save(tmp_path / "model.pith", encode(final))
+    loaded = load(tmp_path / "model.pith", make())
+    assert torch.equal(loaded(images()), final(images()))
+    assert loaded[1].running_mean.tolist() == [0.5, 0.5, 0.5]  # type: ignore[index,union-attr,operator]
 
 
 @pytest.mark.parametrize("chain", ["plain", "mask", "shared", "levels"])

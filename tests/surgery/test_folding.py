@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 from pithnet import zoo
 from pithnet.errors import ModelError
@@ -25,12 +30,31 @@ def lively(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
+class _Plain(nn.Conv2d):
+    """A convolution of another name."""
+
+
 NETWORKS = {
     "convolution": lambda: nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU()),
     "with a bias": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()),
     "no affine": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False)),
     "depthwise": lambda: nn.Sequential(nn.Conv2d(3, 6, 3, groups=3), nn.BatchNorm2d(6)),
     "transposed": lambda: nn.Sequential(nn.ConvTranspose2d(3, 4, 3), nn.BatchNorm2d(4)),
+    "transposed in groups": lambda: nn.Sequential(
+        nn.ConvTranspose2d(3, 6, 3, groups=3),
+        nn.BatchNorm2d(6),
+        nn.ConvTranspose2d(6, 4, 3, groups=2),
+        nn.BatchNorm2d(4),
+    ),
+    "mirrored padding": lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 5, padding=3, padding_mode="reflect"), nn.BatchNorm2d(4)
+    ),
+    "wrapped padding": lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding="same", padding_mode="circular", dilation=2), nn.BatchNorm2d(4)
+    ),
+    "identity between": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Identity(), nn.BatchNorm2d(4)),
+    "own class, nothing else": lambda: nn.Sequential(_Plain(3, 4, 3), nn.BatchNorm2d(4)),
+    "cumulative mean": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, momentum=None)),
     "linear": lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.BatchNorm1d(5)),
     "resnet20": lambda: zoo.build("resnet20"),
     "resnet20b": lambda: zoo.build("resnet20b"),
@@ -43,11 +67,11 @@ def test_a_folded_network_computes_the_same_without_bn(name: str) -> None:
     model, x = lively(NETWORKS[name]()), torch.randn(2, 3, 8, 8)
     expected = model(x).detach()
     count = sum(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in model.modules())
-    folded = fold_into_layers_(model)
+    folded = fold_into_layers_(model).folded
     assert len(folded) == count > 0
     assert not any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in model.modules())
     assert torch.allclose(model(x), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
-    assert fold_into_layers_(model) == ()
+    assert fold_into_layers_(model).folded == ()
 
 
 def test_masks_stay_and_shared_weights_keep_their_zeros() -> None:
@@ -82,12 +106,12 @@ class _Twice(nn.Module):
 
 def test_a_bn_that_does_not_stand_alone_after_a_layer_stays() -> None:
     model = _Twice()
-    assert fold_into_layers_(model) == ()
+    assert fold_into_layers_(model).folded == ()
     tied = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1))
     tied[2].weight = tied[0].weight
-    assert fold_into_layers_(tied) == ()
+    assert fold_into_layers_(tied).folded == ()
     unknown = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3, track_running_stats=False))
-    assert fold_into_layers_(unknown) == ()
+    assert fold_into_layers_(unknown).folded == ()
 
 
 def test_a_quantized_weight_is_not_folded_into() -> None:
@@ -129,10 +153,10 @@ def test_a_bn_along_another_axis_stays() -> None:
     for steps in (5, 7):
         model, x = lively(_Steps(nn.BatchNorm1d(steps))), torch.randn(2, steps, 3)
         expected = model(x).detach()
-        assert fold_into_layers_(model, x) == ()
+        assert fold_into_layers_(model, x).folded == ()
         assert torch.equal(model(x), expected)
-    assert fold_into_layers_(_Steps(nn.BatchNorm1d(7))) == ()  # without an input the sizes tell
-    assert fold_into_layers_(_Steps(nn.BatchNorm2d(5))) == ()
+    assert fold_into_layers_(_Steps(nn.BatchNorm1d(7))).folded == ()  # without an input the sizes tell
+    assert fold_into_layers_(_Steps(nn.BatchNorm2d(5))).folded == ()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -143,7 +167,7 @@ def test_an_example_changes_nothing_where_bn_is_along_the_outputs(name: str) -> 
     count = sum(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in model.modules())
     twin = lively(NETWORKS[name]())
     twin.load_state_dict(model.state_dict())
-    assert len(fold_into_layers_(model, x)) == count == len(before) / 2
+    assert len(fold_into_layers_(model, x).folded) == count == len(before) / 2
     fold_into_layers_(twin)
     for key, value in twin.state_dict().items():
         assert torch.equal(model.state_dict()[key], value), key
@@ -168,5 +192,108 @@ class _Shared(nn.Module):
 def test_a_layer_whose_tensors_serve_elsewhere_is_not_folded_into(tensor: str) -> None:
     model, x = lively(_Shared(tensor)), torch.randn(4, 3)
     expected = model(x).detach()
-    assert fold_into_layers_(model) == ()
+    assert fold_into_layers_(model).folded == ()
     assert torch.equal(model(x), expected)
+
+
+def _pair(layer: nn.Module | None = None, **norm: Any) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(layer or nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, **norm)).eval()
+
+
+def test_norms_for_many_processes_and_lazy_layers_are_folded() -> None:
+    torch.manual_seed(1)
+    x = torch.randn(2, 3, 8, 8)
+    lazy = nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Conv2d(4, 4, 1), nn.SyncBatchNorm(4))
+    with torch.no_grad():
+        lazy(x)
+    model = lively(lazy)
+    expected = model(x).detach()
+    assert fold_into_layers_(model, x).folded == ("1", "3")
+    assert torch.allclose(model(x), expected, atol=1e-5)
+
+
+def _summing() -> nn.Module:
+    """A convolution whose outputs are the sums of its inputs, but for a little."""
+    conv = nn.Conv2d(3, 4, 3)
+    nn.init.normal_(conv.weight, 1.0, 0.01)
+    return conv
+
+
+def _with(pair: nn.Module, mean: float, variance: float, scale: float = 1.0) -> nn.Module:
+    nn.init.constant_(pair[1].weight, scale)  # type: ignore[index,arg-type]
+    pair[1].running_mean.fill_(mean)  # type: ignore[index,operator,union-attr]
+    pair[1].running_var.fill_(variance)  # type: ignore[index,operator,union-attr]
+    return pair
+
+
+class _AlwaysTraining(nn.Module):
+    """Its BN takes the statistics of the batch in eval mode too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def train(self, mode: bool = True) -> nn.Module:
+        super().train(mode)
+        self.bn.training = True
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.bn(self.conv(x))
+        return out
+
+
+class _Read(_AlwaysTraining):
+    """Its forward reads the BN's scale beside calling it."""
+
+    def train(self, mode: bool = True) -> nn.Module:
+        return nn.Module.train(self, mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * self.bn.weight.sum()
+
+
+# Models whose BN stays, and why.
+KEPT: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "a weight beyond float16": (lambda: _with(_pair(eps=0.0), 0.0, 1e-12).half(), "gives other numbers"),
+    "a weight beyond float32": (lambda: _with(_pair(eps=0.0), 0.0, 1e-44, 1e30), "gives other numbers"),
+    "no variance, no eps": (lambda: _with(_pair(eps=0.0), 0.0, 0.0), "gives other numbers"),
+    "a mean that rounding drowns in": (lambda: _with(_pair(_summing()), 1e6, 1.0), "gives other numbers"),
+    "statistics of the batch": (_AlwaysTraining, "eval() leaves it in train mode"),
+    "a scale that is read": (_Read, "does not stand alone"),
+    "another parametrization": (
+        lambda: _pair(parametrizations.weight_norm(nn.Conv2d(3, 4, 3))),
+        "0 (Conv2d) has a parametrization of another library (_WeightNorm)",
+    ),
+    "a hook on what stands between": (lambda: _between(), "does not stand alone"),
+}
+
+
+def _between() -> nn.Module:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Identity(), nn.BatchNorm2d(4)).eval()
+    model[1].register_forward_hook(lambda m, inputs, y: y.abs())
+    return model
+
+
+@pytest.mark.parametrize("example", [False, True])
+@pytest.mark.parametrize("case", KEPT)
+def test_what_would_change_the_numbers_stays_and_is_named(case: str, example: bool) -> None:
+    make, why = KEPT[case]
+    model = make()
+    x = torch.randn(2, 3, 8, 8) + (1e6 / 27 if "drowns" in case else 0.0)
+    before = copy.deepcopy(model.state_dict())
+    folding = fold_into_layers_(model, x.to(next(model.parameters()).dtype) if example else None)
+    (name,) = [n for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)]
+    assert folding.folded == ()
+    assert list(folding.kept) == [name]
+    assert why in folding.kept[name]
+    after = model.state_dict()
+    assert all(torch.equal(after[k], v) for k, v in before.items() if "running" not in k and "num" not in k)
+
+
+def test_only_what_is_asked_for_is_folded() -> None:
+    model = lively(NETWORKS["transposed in groups"]())
+    assert fold_into_layers_(model, only=["3"]).folded == ("3",)
+    assert isinstance(model[1], nn.BatchNorm2d)
+    assert isinstance(model[3], nn.Identity)

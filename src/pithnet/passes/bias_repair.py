@@ -26,13 +26,12 @@ def correct_biases(model: nn.Module, reference: nn.Module, calibrate: Any) -> in
     layer is corrected by the batches so far before the next one sees its output, and one that is called
     several times in a forward by all its calls, each beside the same call there. For networks whose BN is
     folded into their layers (`quantize` with activations); where BN is left, its layers have no bias and
-    `match_norms` does this. reference: the model before compression; its BN is folded in a copy where the
-    model has none. Warns as `quantize` where the images are sorted by class. Raises ModelError where no layer
-    has a bias or the reference lacks one of the layers or calls it less often; DataError without images.
+    `match_norms` does this. reference: the model before compression; the BNs that the model lacks are folded
+    in a copy of it. Warns as `quantize` where the images are sorted by class. Raises ModelError where no
+    layer has a bias, where the reference lacks one of the layers or calls it less often, and where it has a
+    BN that the model lacks and that cannot be folded; DataError without images.
     """
-    if _has_norms(reference) and not _has_norms(model):
-        reference = copy.deepcopy(reference)
-        fold_into_layers_(reference)
+    reference = _folded_alike(reference, model)
     layers = {name: m for name, m in model.named_modules() if isinstance(m, _Layer) and m.bias is not None}
     theirs = {name: m for name, m in reference.named_modules() if isinstance(m, _Layer)}
     if not layers:
@@ -62,8 +61,23 @@ def has_biases(model: nn.Module) -> bool:
     return any(isinstance(m, _Layer) and m.bias is not None for m in model.modules())
 
 
-def _has_norms(model: nn.Module) -> bool:
-    return any(isinstance(m, _BatchNorm) for m in model.modules())
+def _folded_alike(reference: nn.Module, model: nn.Module) -> nn.Module:
+    """The reference, in a copy of which the BNs that the model lacks are folded where there are any."""
+    gone = _norms(reference) - _norms(model)
+    if not gone:
+        return reference
+    folded = copy.deepcopy(reference)
+    folding = fold_into_layers_(folded, only=gone)
+    for name in sorted(gone.difference(folding.folded)):
+        raise ModelError(
+            f"the reference has a BatchNorm {name} that the model lacks, and that cannot be folded: "
+            f"{folding.kept.get(name, 'it is called nowhere')}; give the same network before compression"
+        )
+    return folded
+
+
+def _norms(model: nn.Module) -> set[str]:
+    return {name for name, m in model.named_modules() if isinstance(m, _BatchNorm)}
 
 
 def _means(layer: nn.Module, y: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, fx, nn
 
 from pithnet.errors import ModelError
 from pithnet.surgery import chain, latent_weight
+from pithnet.surgery.foldable import layer_obstacle
 from pithnet.surgery.graph import alone, module_of, traced
 from pithnet.surgery.parametrizations import Mask
 
@@ -28,7 +29,8 @@ def equalize(model: nn.Module) -> int:
     Channel c of the first layer is divided by s_c and what reads it multiplied, s_c = sqrt(r1_c / r2_c), r
     the largest magnitudes (Nagel et al. 2019, eq. 11), in turns until nothing moves. For networks without BN
     between the layers: fold it first (`surgery.fold_into_layers_`); with a step per channel the first layer
-    does not need it, the second one does. Layers tied to others by a weight or bias stay as they are.
+    does not need it, the second one does. Layers tied to others by a weight or bias stay as they are, and so
+    do layers that may compute something else than torch's (a forward of their own, a hook).
     Raises ModelError where the forward cannot be followed, where no pair is found, and for weights that are
     quantized or shared already.
     """
@@ -85,6 +87,8 @@ def _pairs(model: nn.Module) -> list[tuple[tuple[str, _Layer], tuple[str, _Layer
         if before is None or len(before.users) != 1 or not isinstance(second, _Layer):
             continue
         first = module_of(before, model)
+        if any(m is not None and layer_obstacle(m) is not None for m in (first, second)):
+            continue  # a factor may not pass through what it computes
         if isinstance(first, _Layer) and {before.target, node.target} <= lone and _fit(first, second):
             found.append(((str(before.target), first), (str(node.target), second)))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from pithnet.passes.records import LayerRecord, Record
 from pithnet.surgery import (
     ActivationQuantizer,
     FakeQuantizer,
+    Folding,
     LearnedClip,
     TrainedLevels,
     Weighted,
@@ -126,7 +127,8 @@ def quantize(
     """Quantizes weights, with `activations` activations too, in place; any training loop then trains them.
 
     Masks stay and come first: a pruned weight is exactly zero and takes no level. With `activations`
-    BatchNorm is multiplied into the layers before it, and the model's class becomes one derived from it,
+    BatchNorm is multiplied into the layers before it where these are known to compute as torch's do; the
+    record names every BN that stays in float, with the reason. The model's class becomes one derived from it,
     whose forward has the quantizers. Run it before the optimizer is built: parameters may be replaced.
 
     Args:
@@ -156,13 +158,17 @@ def quantize(
     named = dict(overrides or {})
     chosen = partial(selected_layers, skip=skip, also=also)
     plan = layer_bits(_quantizable(chosen(model)), bits, named)
+    norms: Mapping[str, str] = {}
     if activations is not None:
         how = ActivationScheme(activations, observer, clip)
-        _quantize_activations(model, how, calibrate, lambda m: _quantize_weights(chosen(m), scheme, plan))
+        norms = _quantize_activations(
+            model, how, calibrate, lambda m: _quantize_weights(chosen(m), scheme, plan)
+        )
     else:
         _quantize_weights(chosen(model), scheme, plan)
     what = f"quantize {quantizer} {bits} bits" + (f", activations {activations}" if activations else "")
-    return Record.of(model, what, (_row(name, layer) for name, layer in chosen(model)), skip)
+    record = Record.of(model, what, (_row(name, layer) for name, layer in chosen(model)), skip)
+    return replace(record, norms_in_float=norms)
 
 
 def _quantizable(layers: list[tuple[str, Weighted]]) -> list[tuple[str, Weighted]]:
@@ -183,34 +189,39 @@ def _quantize_weights(
 
 def _quantize_activations(
     model: nn.Module, how: ActivationScheme, calibrate: Any, quantize_weights: Callable[[nn.Module], None]
-) -> None:
-    """Inserts settled quantizers, in place, and quantizes the weights of the folded network."""
+) -> Mapping[str, str]:
+    """Inserts settled quantizers, in place, and quantizes the weights of the folded network.
+
+    Returns the BNs that are not folded, and why, by name.
+    """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     if isinstance(calibrate, Iterator):
         calibrate = list(calibrate)  # a generator would be empty after the example
     example = first_images(calibrate, device)
     # The images go through a copy: they may turn out to be unusable, and then the model is as it was.
     trial = copy.deepcopy(model)
-    watching = _inserted(trial, how, example, quantize_weights)
+    watching, _ = _inserted(trial, how, example, quantize_weights)
     run_through(trial, calibrate)
     for quantizer in watching.values():
         quantizer.settle()
-    for name, quantizer in _inserted(model, how, example, quantize_weights).items():
+    inserted, folding = _inserted(model, how, example, quantize_weights)
+    for name, quantizer in inserted.items():
         quantizer.observer = None
         quantizer.load_state_dict(watching[name].state_dict())
         if how.clip == "learned" and not int(quantizer.zero_point):
             model.set_submodule(f"{HOME}.{name}", LearnedClip(quantizer))
+    return folding.kept
 
 
 def _inserted(
     model: nn.Module, how: ActivationScheme, example: Tensor, quantize_weights: Callable[[nn.Module], None]
-) -> dict[str, ActivationQuantizer]:
-    fold_into_layers_(model, example[:1])
+) -> tuple[dict[str, ActivationQuantizer], Folding]:
+    folding = fold_into_layers_(model, example[:1])
     found = insert_activation_quantizers_(model, example[:1], how.quantizer)
     for quantizer in found.values():
         quantizer.to(example.device)
     quantize_weights(model)
-    return found
+    return found, folding
 
 
 def _row(name: str, layer: Weighted) -> LayerRecord:

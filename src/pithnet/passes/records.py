@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -35,11 +35,15 @@ class LayerRecord:
 
 @dataclass(frozen=True)
 class Record:
-    """What a pass did: its name, a row per layer it touched, and what of the network is compressed."""
+    """What a pass did: its name, a row per layer it touched, and what of the network is compressed.
+
+    norms_in_float: where activations were quantized, the BNs that were not folded, and why, by name.
+    """
 
     what: str
     layers: tuple[LayerRecord, ...]
     coverage: Coverage | None = None
+    norms_in_float: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -55,7 +59,7 @@ class Record:
         return sum(layer.zeros for layer in self.layers) / size if size else 0.0
 
     def __str__(self) -> str:
-        """A line for the pass, one for each layer, and what would cover the rest where that is much."""
+        """A line for the pass, one for each layer or BN in float, and what would cover the rest where that is much."""
         covered = ""
         if self.coverage is not None:
             covered = f"; {100 * self.coverage.share:.1f} % of the network's parameters are compressed"
@@ -64,6 +68,7 @@ class Record:
             coded = "" if layer.levels is None else f", {layer.levels} levels"
             bits = "" if layer.bits is None else f", {layer.bits} bits"
             lines.append(f"  {layer.name}: {layer.zeros:,} of {layer.size:,} zeros{coded}{bits}")
+        lines += [f"  {name} stays in float: {why}" for name, why in self.norms_in_float.items()]
         if self.coverage is not None and self.coverage.advice is not None:
             lines.append(self.coverage.advice)
         return "\n".join(lines)

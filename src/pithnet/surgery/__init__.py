@@ -16,7 +16,7 @@ from pithnet.surgery.chains import (
 from pithnet.surgery.coverage import Coverage, LeftOut, coverage
 from pithnet.surgery.fake_quantizers import FakeQuantizer
 from pithnet.surgery.finalize import Storage, finalize, fold_batchnorm_
-from pithnet.surgery.folding import fold_into_layers_
+from pithnet.surgery.folding import Folding, fold_into_layers_
 from pithnet.surgery.insertion import activation_quantizers, insert_activation_quantizers_
 from pithnet.surgery.kinds import register_kind
 from pithnet.surgery.modes import evaluating, frozen_modules, train_
@@ -40,6 +40,7 @@ __all__ = [
     "Codebook",
     "Coverage",
     "FakeQuantizer",
+    "Folding",
     "LearnedClip",
     "LeftOut",
     "Mask",

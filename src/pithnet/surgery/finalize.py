@@ -12,6 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from pithnet.errors import RecipeError, nearest
 from pithnet.surgery.chains import latent_weight, parametrization, release_all
+from pithnet.surgery.foldable import agree, in_float64, norm_inputs, norm_obstacle
+from pithnet.surgery.modes import always_training
 from pithnet.surgery.parametrizations import Codebook, TrainedLevels
 from pithnet.surgery.unsupported import check_usable
 from pithnet.surgery.weight_quantization import fake_quantizer, unquantized_weight
@@ -77,27 +79,45 @@ def fold_batchnorm_(model: nn.Module) -> None:
 
     y = (x - m) / sqrt(v + eps) * g + b becomes y = x * g' + b'. sqrt((1 - eps) + eps) is exactly 1 in
     float32, so the division is exact too. The statistics are gone: further training estimates them anew. A BN
-    without statistics or without affine parameters stays as it is, and so do one that is folded already and
-    one that shares its weight or bias with another module, whose statistics are others.
+    without statistics or without affine parameters stays as it is, and so do one that is folded already, one
+    that shares its weight or bias with another module, whose statistics are others, and one that may compute
+    something else than torch's (a forward of its own, a hook). A folded copy is compared with the BN first,
+    in float64 on random inputs: where they differ by more than 1e-5 (Frobenius; a step of the weight's dtype
+    in half precision), the BN stays.
     """
     holders = Counter(id(p) for m in model.modules() for p in m._parameters.values() if p is not None)
+    training = always_training(model)
     for bn in model.modules():
-        if (
-            not isinstance(bn, _BatchNorm)
-            or bn.running_mean is None
-            or bn.running_var is None
-            or not bn.affine
-            or max(holders[id(bn.weight)], holders[id(bn.bias)]) > 1
-        ):
+        if not isinstance(bn, _BatchNorm) or not bn.affine or bn in training or norm_obstacle(bn) is not None:
             continue
-        unit = torch.full_like(bn.running_var, 1 - bn.eps)
-        if not bool(bn.running_mean.any()) and torch.equal(bn.running_var, unit):
-            continue  # 1 - eps is rounded in float32: a second division could move the last bit
-        scale = bn.weight.double() / (bn.running_var.double() + bn.eps).sqrt()
-        bn.bias.copy_((bn.bias.double() - bn.running_mean.double() * scale).float())
-        bn.weight.copy_(scale.float())
-        bn.running_mean.zero_()
-        bn.running_var.copy_(unit)
+        if max(holders[id(bn.weight)], holders[id(bn.bias)]) > 1 or _is_folded(bn):
+            continue
+        folded = copy.deepcopy(bn)
+        _fold(folded)
+        x = norm_inputs(bn)
+        if agree(in_float64(folded)(x), in_float64(bn)(x), bn.weight.dtype):
+            _fold(bn)
+
+
+def _is_folded(bn: _BatchNorm) -> bool:
+    """1 - eps is rounded in float32, so that a second division could move the last bit."""
+    assert bn.running_mean is not None
+    assert bn.running_var is not None
+    return not bool(bn.running_mean.any()) and torch.equal(bn.running_var, _unit(bn.running_var, bn.eps))
+
+
+def _unit(variance: Tensor, eps: float) -> Tensor:
+    return torch.full_like(variance, 1 - eps)
+
+
+def _fold(bn: _BatchNorm) -> None:
+    assert bn.running_mean is not None
+    assert bn.running_var is not None
+    scale = bn.weight.double() / (bn.running_var.double() + bn.eps).sqrt()
+    bn.bias.copy_((bn.bias.double() - bn.running_mean.double() * scale).float())
+    bn.weight.copy_(scale.float())
+    bn.running_mean.zero_()
+    bn.running_var.copy_(_unit(bn.running_var, bn.eps))
 
 
 @torch.no_grad()
@@ -111,6 +131,8 @@ def finalize(model: nn.Module, storage: Storage = Storage()) -> nn.Module:
     """
     check_usable(model)
     final = copy.deepcopy(model).eval()
+    if storage.fold:
+        fold_batchnorm_(final)
     formats: dict[int, str] = {}
     for _, layer in weighted_layers(final):
         if parametrization(layer, TrainedLevels):
@@ -124,8 +146,6 @@ def finalize(model: nn.Module, storage: Storage = Storage()) -> nn.Module:
             quantizer.settle(unquantized_weight(layer))
             formats[id(latent_weight(layer))] = "float32"  # its levels are what the file keeps
     release_all(final)
-    if storage.fold:
-        fold_batchnorm_(final)
     norms = {id(p) for m in final.modules() if isinstance(m, _BatchNorm) for p in m.parameters()}
     for p in final.parameters():
         p.copy_(ROUNDINGS[formats.get(id(p), storage.norm if id(p) in norms else storage.other)](p))

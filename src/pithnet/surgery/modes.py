@@ -20,6 +20,12 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+def always_training(model: nn.Module) -> set[nn.Module]:
+    """The modules that the model's `eval` leaves in train mode: it, or one of its parts, has its own."""
+    with evaluating(model):
+        return {module for module in model.modules() if module.training}
+
+
 def frozen_modules(model: nn.Module) -> list[nn.Module]:
     """What fine-tuning froze by eval mode in a model that is itself in train mode.
 
