@@ -172,6 +172,7 @@ def _quantize_(model: nn.Module, batches: Sequence[Tensor]) -> None:
     """8 bits for weights and activations, in place; what cannot be rounded is left as it is."""
     skip = [refusal.names[0] for refusal in refusals(model) if refusal.names[0]]
     kept = dict.fromkeys(_as_they_are(model))
+    model.requires_grad_(False)  # what forward does in train mode does not matter here
     try:
         quantize(model, 8, activations=8, calibrate=batches, overrides=kept, skip=skip)
     except ModelError as e:

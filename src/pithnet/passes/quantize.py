@@ -151,8 +151,9 @@ def quantize(
             where the images are sorted by class.
 
     Raises RecipeError for arguments out of range and patterns that match nothing; DataError without images;
-    ModelError as `selected_layers`, for a forward that cannot be followed or calls F.dropout, and, with their
-    place, for activations that are constant or NaN. The model is as it was then.
+    ModelError as `selected_layers`, for a forward that cannot be followed, that calls F.dropout or that does
+    something else in train mode (a module without weights, drop path say, may; so may all where no parameter
+    trains), and, with their place, for activations that are constant or NaN. The model is as it was then.
     """
     scheme = WeightScheme(quantizer, symmetric, granularity, group_size, fit)
     named = dict(overrides or {})

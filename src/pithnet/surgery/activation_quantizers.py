@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from pithnet.errors import ModelError
 from pithnet.tensor.observers import Observer
-from pithnet.tensor.quantizers import activation_grid, on_grid, pact
+from pithnet.tensor.quantizers import MAX_BITS, activation_grid, on_grid, pact
+
+_OBSERVED, _LEARNED = 0, 1  # the first number of a quantizer's extra state
+
+
+def is_activation_state(state: object) -> bool:
+    """Whether this is of the form that `get_extra_state` of an activation quantizer gives."""
+    return isinstance(state, Tensor) and state.shape == (2,) and state.dtype == torch.int64
 
 
 class ActivationQuantizer(nn.Module):
@@ -20,13 +29,22 @@ class ActivationQuantizer(nn.Module):
     scale: Tensor
     zero_point: Tensor
 
-    def __init__(self, bits: int, observer: Observer, place: str) -> None:
+    def __init__(self, bits: int, observer: Observer | None, place: str) -> None:
         super().__init__()
         self.bits, self.quant_min, self.quant_max = bits, 0, 2**bits - 1
-        self.observer: Observer | None = observer
+        self.observer = observer
         self.place = place
         self.register_buffer("scale", torch.tensor(1.0))
         self.register_buffer("zero_point", torch.tensor(0, dtype=torch.int32))
+
+    def get_extra_state(self) -> Tensor:
+        """int64 (2,): 0 for an observed range, and the bits."""
+        return torch.tensor([_OBSERVED, self.bits])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Raises ModelError where the state is of another quantizer: then `restore` is the way to load it."""
+        if state.tolist() != self.get_extra_state().tolist():
+            raise ModelError("the state is of a model quantized otherwise; load it with pithnet.restore")
 
     def settle(self) -> None:
         """Takes the range its observer found. Raises ModelError, with the place, for constant activations."""
@@ -68,5 +86,33 @@ class LearnedClip(nn.Module):
         """A step between levels, ()."""
         return self.alpha.detach() / self.quant_max
 
+    def get_extra_state(self) -> Tensor:
+        """int64 (2,): 1 for a learned range, and the bits."""
+        return torch.tensor([_LEARNED, self.bits])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Raises ModelError where the state is of another quantizer: then `restore` is the way to load it."""
+        if state.tolist() != self.get_extra_state().tolist():
+            raise ModelError("the state is of a model quantized otherwise; load it with pithnet.restore")
+
     def forward(self, x: Tensor) -> Tensor:
         return pact(x, self.alpha, self.bits)
+
+
+def quantizer_from_state(place: str, state: Mapping[str, Tensor]) -> ActivationQuantizer | LearnedClip:
+    """The settled quantizer of a state_dict's tensors: `_extra_state`, `zero_point`, and `scale` or `alpha`.
+
+    Raises ModelError, with the place, for a state that is none.
+    """
+    kind, bits = state["_extra_state"].tolist()
+    tensor = {_OBSERVED: "scale", _LEARNED: "alpha"}.get(kind)
+    if tensor is None or not 1 <= bits <= MAX_BITS or not {tensor, "zero_point"} <= state.keys():
+        raise ModelError(f"the state has an unknown quantizer of the activations at {place}")
+    settled = ActivationQuantizer(bits, None, place)
+    settled.zero_point = state["zero_point"].clone()
+    if kind == _OBSERVED:
+        settled.scale = state["scale"].clone()
+        return settled
+    clip = LearnedClip(settled)
+    clip.alpha = nn.Parameter(state["alpha"].detach().clone())
+    return clip

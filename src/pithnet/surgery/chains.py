@@ -5,7 +5,7 @@ Functions take a `Weighted` of `weighted_layers`, or a bare layer that alone hol
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 
 from pithnet.errors import ModelError
 from pithnet.surgery.parametrizations import Codebook, Mask, TrainedLevels
+from pithnet.surgery.pickling import make_picklable
 from pithnet.surgery.recurrent import follow_parametrizations_, hold_weights_
 from pithnet.surgery.weights import Holder, Weighted, weighted_layers
 
@@ -52,10 +53,10 @@ def attach(layer: Layer, part: nn.Module) -> None:
         _own_class(holder.module)
     parametrize.register_parametrization(first.module, first.tensor, part)
     for other in others if plain else ():
-        parametrize.register_parametrization(other.module, other.tensor, nn.Identity(), unsafe=True)
-        _lists(other.module)[other.tensor] = _lists(first.module)[first.tensor]
+        _share_list(other.module, other.tensor, _lists(first.module)[first.tensor])
     for holder in (first, *others):
         follow_parametrizations_(holder.module)
+        make_picklable(type(holder.module), _take_apart)
 
 
 def release(layer: Layer) -> None:
@@ -152,6 +153,25 @@ def _remove(holder: Holder) -> None:
     _own_class(holder.module)
     parametrize.remove_parametrizations(holder.module, holder.tensor, leave_parametrized=True)
     hold_weights_(holder.module)
+
+
+def _share_list(module: nn.Module, tensor: str, found: nn.Module) -> None:
+    """Gives a module's plain tensor a list of parametrizations that there is already."""
+    parametrize.register_parametrization(module, tensor, nn.Identity(), unsafe=True)
+    _lists(module)[tensor] = found
+
+
+def _take_apart(state: dict[str, Any]) -> tuple[Callable[[nn.Module, Any], None], Any]:
+    return put_on_lists, dict(state["_modules"].pop("parametrizations").items())
+
+
+def put_on_lists(module: nn.Module, lists: Mapping[str, nn.Module]) -> None:
+    """Gives a module without these tensors their lists of parametrizations, in place."""
+    for tensor, found in lists.items():
+        module.register_parameter(tensor, nn.Parameter(torch.empty(0)))
+        _share_list(module, tensor, found)
+    follow_parametrizations_(module)
+    make_picklable(type(module), _take_apart)
 
 
 def _own_class(module: nn.Module) -> None:

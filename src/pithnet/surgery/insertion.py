@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +12,11 @@ from torch import Tensor, fx, nn
 
 from pithnet.errors import ModelError
 from pithnet.surgery.activation_quantizers import ActivationQuantizer, LearnedClip
-from pithnet.surgery.graph import check_trains, float_nodes, module_of, rewire_, traced
+from pithnet.surgery.graph import WHOLE, module_of, rewire_, traced, unwire_, watched
+from pithnet.surgery.train_mode import traced_to_train
 
 HOME = "activation_quantizers"
+_PURPOSE = "quantizing activations"
 # What stays as it was in eval mode; what only moves or picks numbers; what clips at the lower end of a range.
 _NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 _MOVES = (nn.Flatten, nn.Unflatten, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.ZeroPad2d, nn.PixelShuffle)
@@ -54,33 +57,74 @@ def insert_activation_quantizers_(
     After the input and every operation that makes new numbers, additions among them. Not before a ReLU, which
     integer arithmetic clips for nothing, and not after a last linear layer, whose sums are the answer. What
     only moves or picks numbers (pooling of maxima, padding, reshaping) is followed by the quantizer of what
-    it moves. example: an input (B, ...). Raises ModelError where the forward cannot be followed or calls
-    F.dropout (see `check_trains`), and for a model that has such quantizers already.
+    it moves. A module without weights that looks at `training` (drop path, say) stays one step and goes on to
+    do so. example: an input (B, ...).
+
+    Raises ModelError where the forward cannot be followed, where it does something else in train mode (see
+    `traced_to_train`), and for a model that has such quantizers already.
     """
     if activation_quantizers(model):
         raise ModelError("the activations are quantized already; start from the model before that")
-    graph = traced(model, "quantizing activations")
-    check_trains(graph)
-    floats = float_nodes(model, graph, example)
-    made: dict[str, ActivationQuantizer] = {}
-    sites: dict[fx.Node, str] = {}  # which quantizer a node's numbers have been through
-    for node in [n for n in graph.nodes if n in floats]:
-        source = next((sites[p] for p in node.args[:1] if isinstance(p, fx.Node) and p in sites), None)
-        if _is(node, model, _NOTHING, (), ()) or _moves(node, model):
-            if source is None:
-                continue
-            sites[node] = source
-            if not _is(node, model, _NOTHING, (), ()):
-                _follow(graph, node, sites)
-        elif _needs_one(node, model):
-            made[node.name] = make(node.name)
-            sites[node] = node.name
-            _follow(graph, node, sites)
+    graph = traced_to_train(model, _PURPOSE)
+    seen = watched(model, graph, example)
+    made = {
+        node.name: make(node.name)
+        for node in graph.nodes
+        if node in seen.floats - seen.unchanged and not _passes(node, model) and _needs_one(node, model)
+    }
     if not made:
         raise ModelError(f"{type(model).__name__} has nothing to quantize: no operation on activations")
-    setattr(model, HOME, nn.ModuleDict(made))
-    rewire_(model, graph)
+    _insert_(model, graph, made)
     return made
+
+
+def reinsert_activation_quantizers_(
+    model: nn.Module, quantizers: Mapping[str, ActivationQuantizer | LearnedClip]
+) -> None:
+    """Puts quantizers back, in place, after what they followed, in a network of the same forward.
+
+    Raises ModelError where the forward cannot be followed, or has not what one of them followed.
+    """
+    graph = traced(model, _PURPOSE)
+    for name in sorted(quantizers.keys() - {node.name for node in graph.nodes}):
+        raise ModelError(
+            f"{type(model).__name__} has no operation {name}, after which activations were quantized; build "
+            "the network as it was then"
+        )
+    _insert_(model, graph, quantizers)
+
+
+def remove_activation_quantizers_(model: nn.Module) -> None:
+    """Gives the network the forward again that it had before the quantizers came, in place."""
+    unwire_(model)
+    if HOME in model._modules:
+        delattr(model, HOME)
+
+
+def _insert_(
+    model: nn.Module, graph: fx.Graph, quantizers: Mapping[str, ActivationQuantizer | LearnedClip]
+) -> None:
+    sites: dict[fx.Node, str] = {}  # which quantizer a node's numbers have been through
+    for node in list(graph.nodes):
+        source = next((sites[p] for p in node.args[:1] if isinstance(p, fx.Node) and p in sites), None)
+        if node.name in quantizers:
+            sites[node] = node.name
+            _follow(graph, node, sites)
+        elif source is not None and (_passes(node, model) or node.meta.get(WHOLE)):
+            sites[node] = source
+            if _moves(node, model):
+                _follow(graph, node, sites)
+    setattr(model, HOME, nn.ModuleDict(dict(quantizers)))
+    rewire_(model, graph, _take_apart)
+
+
+def _take_apart(state: dict[str, Any]) -> tuple[Callable[[nn.Module, Any], None], Any]:
+    return reinsert_activation_quantizers_, dict(state["_modules"].pop(HOME).items())
+
+
+def _passes(node: fx.Node, model: nn.Module) -> bool:
+    """Whether a node makes no new numbers."""
+    return _is(node, model, _NOTHING, (), ()) or _moves(node, model)
 
 
 def _follow(graph: fx.Graph, node: fx.Node, sites: dict[fx.Node, str]) -> None:
