@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 
@@ -12,6 +13,7 @@ from pithnet.errors import ModelError
 from pithnet.surgery.chains import attach, parametrization, release, set_codebook, set_trained_levels
 from pithnet.surgery.fake_quantizers import FakeQuantizer, is_quantizer_state
 from pithnet.surgery.parametrizations import PARAMETRIZATIONS, Mask
+from pithnet.surgery.restore_activations import has_quantized_activations, rebuild_activations_
 from pithnet.surgery.ties import conflicting_tie
 from pithnet.surgery.weights import Weighted, weighted_layers
 
@@ -19,7 +21,10 @@ State = Mapping[str, Tensor]
 
 
 def restore(model: nn.Module, state: State) -> nn.Module:
-    """Rebuilds on `model`, in place, the parametrizations that a state_dict's keys speak of, and loads it.
+    """Rebuilds on `model`, in place, the compression that a state_dict's keys speak of, and loads it.
+
+    That is the parametrizations of weights, and quantizers of activations, for which BNs that the state has
+    folded are taken out of the model's forward.
 
     What compresses the model already is released. What is tied in the model must be so in the state, and is
     tied again; other libraries' parametrizations must be on the model as they were. Tensors of the state come
@@ -39,8 +44,11 @@ def restore(model: nn.Module, state: State) -> nn.Module:
     found = {key: _owner(model, key, owners) for key in chains}
     for layer in dict.fromkeys(found.values()):
         _check(layer, chains, state)
+    if has_quantized_activations(state):
+        rebuild_activations_(copy.deepcopy(model), state)
     for layer in compressed:
         release(layer)
+    rebuild_activations_(model, state)
     for layer in dict.fromkeys(found.values()):
         for i in range(chains[layer.keys[0]]):
             _register(layer, i, state)
