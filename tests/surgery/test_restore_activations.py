@@ -145,6 +145,17 @@ def test_any_compressed_model_is_saved_whole_and_ties_stay(how: str) -> None:
     assert not torch.equal(twin(x), model(x))
 
 
+def test_a_compressed_lstm_is_saved_whole() -> None:
+    torch.manual_seed(0)
+    model, x = nn.LSTM(4, 3), torch.randn(5, 2, 4)
+    prune(model, 0.5)
+    twin = saved_and_loaded(model)
+    assert torch.equal(twin(x)[0], model(x)[0])
+    with torch.no_grad():
+        twin.parametrizations["weight_ih_l0"].original.mul_(0)  # type: ignore[index,union-attr]
+    assert not torch.equal(twin(x)[0], model(x)[0])
+
+
 def test_a_state_comes_back_onto_a_part_and_onto_a_network_that_is_quantized_already() -> None:
     def around(part: nn.Module) -> nn.Module:
         return nn.Sequential(nn.Identity(), part, nn.Linear(3, 2)).eval()

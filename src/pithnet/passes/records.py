@@ -59,7 +59,7 @@ class Record:
         return sum(layer.zeros for layer in self.layers) / size if size else 0.0
 
     def __str__(self) -> str:
-        """A line for the pass, for each layer and BN in float, and what would cover the rest where it is much."""
+        """A line for the pass, each layer and each BN in float, and what would cover the rest if much."""
         covered = ""
         if self.coverage is not None:
             covered = f"; {100 * self.coverage.share:.1f} % of the network's parameters are compressed"

@@ -162,6 +162,8 @@ def _share_list(module: nn.Module, tensor: str, found: nn.Module) -> None:
 
 
 def _take_apart(state: dict[str, Any]) -> tuple[Callable[[nn.Module, Any], None], Any]:
+    if "_flat_weights_names" in state:
+        state.setdefault("_flat_weights", [])  # torch looks for it as it loads a recurrent module
     return put_on_lists, dict(state["_modules"].pop("parametrizations").items())
 
 
