@@ -12,6 +12,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import pithnet as pn
 
+# The file of a network so small is mostly its header, and a trivial way may be smaller.
+pytestmark = pytest.mark.filterwarnings("ignore:.* bytes and this file:pithnet.PithWarning")
+
 RECIPE = pn.recipe.parse(
     {
         "name": "api",

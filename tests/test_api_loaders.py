@@ -18,6 +18,9 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import pithnet as pn
 
+# The file of a network so small is mostly its header, and a trivial way may be smaller.
+pytestmark = pytest.mark.filterwarnings("ignore:.* bytes and this file:pithnet.PithWarning")
+
 
 def recipe(**changes: Any) -> pn.Recipe:
     content = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pithnet.errors import ArtifactError, DataError, ModelError, PithError, RecipeError
+from pithnet.errors import ArtifactError, DataError, ModelError, PithError, PithWarning, RecipeError
 
 if TYPE_CHECKING:
     from pithnet import (
@@ -88,6 +88,7 @@ __all__ = [
     "Metadata",
     "ModelError",
     "PithError",
+    "PithWarning",
     "Recipe",
     "RecipeError",
     "Regularization",

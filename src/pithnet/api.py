@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import warnings
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import nn
 from pithnet import artifact
 from pithnet.artifact import Inspection, Metadata
 from pithnet.data import ArrayData
+from pithnet.errors import PithWarning
 from pithnet.learn import Evaluation, Loss, Metric, Scores
 from pithnet.recipe import Recipe, load_recipe, to_yaml
 from pithnet.report import publish
@@ -23,6 +25,7 @@ from pithnet.run.folder import RunFolder
 from pithnet.run.jobs import results_json
 from pithnet.run.plan import Plan, make_plan
 from pithnet.run.result import Result
+from pithnet.surgery import LeftOut
 
 
 class CompressionResult:
@@ -58,6 +61,16 @@ class CompressionResult:
         """float32 state_dict bytes / file bytes."""
         return self.result.ratio
 
+    @property
+    def coverage(self) -> float:
+        """Parameters under a mask, codebook or quantizer / all parameters, in [0, 1]."""
+        return self.result.coverage
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """The tensors that nothing compresses, largest first: `.name`, `.parameters` and `.why`."""
+        return self.result.left_out
+
     def save(self, path: str | Path) -> None:
         """Writes the .pith file. Raises ArtifactError where it cannot."""
         self.result.save(path)
@@ -80,6 +93,7 @@ def compress(
     val: Iterable[Any] | None = None,
     recipe: str | Path | Recipe = "deep-compression",
     *,
+    also: Sequence[str] = (),
     loss: Loss | None = None,
     metric: Metric | None = None,
     teacher: nn.Module | None = None,
@@ -101,6 +115,8 @@ def compress(
             whatever the recipe says. The run's events and its recipe.yaml say so.
         val: a loader with labels to measure on, before and after, the same samples.
         recipe: a preset's name, a YAML file, or a Recipe.
+        also: name patterns of parameters that every pass of the recipe is to compress beside the known kinds
+            of layer, as in `prune`: bare matrices, experts.
         loss: (outputs, targets) -> scalar tensor, the mean of the batch, in place of the cross-entropy:
             `F.mse_loss`, say. outputs are what the model returned, targets what the loader gave: y, or None.
             The recipe's distillation is left out unless outputs and targets are those of a classification;
@@ -118,13 +134,21 @@ def compress(
     batches, labels, loss or metric that cannot be used, ModelError for NaN weights, outputs without logits or
     nothing to compress, PithError where `out` cannot be written or holds a run. All but faults in later
     batches of `train` is found before anything is trained.
+
+    Warns (PithWarning), before anything is trained, where the recipe's passes leave out more than a tenth of
+    the matrices that it does not skip, with the call that would cover them; at the end, where a trivial way
+    takes fewer bytes than the file.
     """
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     chosen = chosen if seed is None else chosen.model_copy(update={"seed": seed})
+    chosen = chosen.with_also(also)
     problem = Problem(model, train, val, teacher=teacher, loss=loss, metric=metric)
     plan = make_plan(model, chosen)
     problem.metadata = _metadata(model, train, val, chosen)
     work = Compression(problem, chosen)
+    if plan.coverage.advice is not None:
+        shown = f"only {100 * plan.coverage.share:.1f} % of the parameters will be compressed"
+        warnings.warn(f"{shown}: {plan.coverage.advice}", PithWarning, stacklevel=2)
     path = Path(tempfile.mkdtemp(prefix="pithnet-")) if out is None else Path(out)
     try:
         finished = _run(work, plan, path)
@@ -134,6 +158,14 @@ def compress(
         raise
     if out is None:
         weakref.finalize(finished, shutil.rmtree, path, ignore_errors=True)
+    rival = finished.result.smaller_rival
+    if rival is not None:
+        warnings.warn(
+            f"{rival} takes {finished.result.rivals[rival]:,} bytes and this file {finished.bytes:,}; "
+            "a recipe with more zeros or fewer levels makes it smaller",
+            PithWarning,
+            stacklevel=2,
+        )
     return finished
 
 

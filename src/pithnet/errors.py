@@ -37,6 +37,10 @@ class ModelError(PithError):
     """A checkpoint or a model cannot be used: wrong architecture, non-finite weights, unsupported layer."""
 
 
+class PithWarning(UserWarning):
+    """Something to know before a result is used: much of a network is left out, or a rival is smaller."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """' Did you mean X?' for the known names closest to `name`, or the list of all of them."""
     known = sorted(known)

@@ -15,6 +15,12 @@ from pithnet.surgery import Codebook, latent_weight, weighted_layers
 
 from .networks import NETWORKS, build, inputs, numbers, train_
 
+# The file of a network so small is mostly its header, and a trivial way may be smaller.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.* bytes and this file:pithnet.PithWarning"),
+    pytest.mark.filterwarnings("ignore:only .* of the parameters will be:pithnet.PithWarning"),
+]
+
 RECIPE = pn.recipe.parse(
     {
         "name": "any",

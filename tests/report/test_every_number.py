@@ -31,8 +31,11 @@ PARTS = ("positions", "symbols", "codebook", "other")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The record with measurements of its file against fresh weights, a plan, and logged zeros."""
     folder = tmp_path_factory.mktemp("run")
-    for name in ("results.json", "recipe.yaml"):
-        shutil.copy(RECORDS / RUN / name, folder)
+    shutil.copy(RECORDS / RUN / "recipe.yaml", folder)
+    results = json.loads((RECORDS / RUN / "results.json").read_text())
+    vectors = [t for t in results["tensors"] if len(t["shape"]) < 2]
+    left_out = [{"name": t["name"], "parameters": t["shape"][0], "why": "bias and norm"} for t in vectors]
+    (folder / "results.json").write_text(json.dumps({**results, "coverage": 0.98765, "left_out": left_out}))
     shutil.copy(RECORDS / f"{RUN}.pith", folder / "model.pith")
     measured = measurements(zoo.build("resnet20"), artifact.load(folder / "model.pith"))
     (folder / "measurements.json").write_text(json.dumps(measured))
@@ -108,6 +111,7 @@ def _known(run: Path) -> list[float]:
     r, epochs = _json(run, "results.json"), _events(run, "epoch")
     leaves = _leaves([{k: v for k, v in r.items() if k != "tensors"}, _json(run, "plan.json")["bytes"]])
     known = [v for v in leaves if isinstance(v, int | float)]
+    known.append(100 * r["coverage"])
     known += [100 * v for key in ("before", "after") for v in _leaves(r[key]) if isinstance(v, float)]
     seconds = sum(e["seconds"] for e in epochs)
     known += [len(epochs), seconds, sum(e["images"] for e in epochs) / seconds, *_sizes(r)]
@@ -177,7 +181,9 @@ def test_the_layer_tables_are_the_file(run: Path, page: Reader) -> None:
 
 def test_the_other_tables_are_results_and_events(run: Path, page: Reader) -> None:
     r = _json(run, "results.json")
-    scores, done, origin = (t for t in page.tables if t[0][0] != "tensor")
+    scores, left_out, done, origin = (t for t in page.tables if t[0][0] != "tensor")
+    for row, part in zip(_rows(left_out), r["left_out"], strict=True):
+        assert (row["left out"], _int(row["parameters"]), row["why"]) == tuple(part.values())
     for row, a in zip(_rows(scores), (r["before"], r["after"]), strict=True):
         assert _is_known(row["accuracy (%)"], [100 * a["accuracy"]])
         assert _is_known(row["loss"], [a["loss"]])

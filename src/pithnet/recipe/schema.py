@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -38,6 +39,7 @@ class Prune(_Part):
     ramp: Annotated[float, Field(ge=0, le=1)] = 0.0
     updates: Annotated[int, Field(ge=1)] = 40
     skip: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _one_amount(self) -> Prune:
@@ -57,6 +59,7 @@ class Share(_Part):
     rate_weight: Annotated[float, Field(ge=0)] = 0.0
     trained: bool = False
     skip: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _one_amount(self) -> Share:
@@ -82,6 +85,7 @@ class Regularize(_Part):
     rho: tuple[float, float] = (1e-3, 1e-1)
     parameters: dict[str, float] = {}
     skip: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _own_parameters(self) -> Regularize:
@@ -112,6 +116,7 @@ class Quantize(_Part):
     fit: str = "mse"
     overrides: dict[str, Annotated[int, Field(ge=0, le=8)] | None] = {}
     skip: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 _PASSES = ("prune", "share", "regularize", "quantize")
@@ -146,6 +151,18 @@ class Step(_Part):
     def kind(self) -> str:
         """The name of the step's pass, or "train" where there is none."""
         return next((name for name in _PASSES if getattr(self, name)), "train")
+
+    @property
+    def settings(self) -> Prune | Share | Regularize | Quantize | None:
+        """Those of the step's pass, None where there is none."""
+        return self.prune or self.share or self.regularize or self.quantize
+
+    def with_also(self, patterns: Sequence[str]) -> Step:
+        """The step with these patterns in the `also` of its pass, behind its own."""
+        if self.settings is None:
+            return self
+        also = tuple(dict.fromkeys((*self.settings.also, *patterns)))
+        return self.model_copy(update={self.kind: self.settings.model_copy(update={"also": also})})
 
     @property
     def title(self) -> str:
@@ -201,6 +218,16 @@ class Recipe(_Part):
     def epochs(self) -> int:
         """Training epochs of all steps together."""
         return sum(step.train.epochs for step in self.steps if step.train)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """The `skip` patterns of all passes together."""
+        given = [step.settings.skip for step in self.steps if step.settings]
+        return tuple(dict.fromkeys(pattern for patterns in given for pattern in patterns))
+
+    def with_also(self, patterns: Sequence[str]) -> Recipe:
+        """The recipe with these patterns in the `also` of every pass, behind its own."""
+        return self.model_copy(update={"steps": tuple(step.with_also(patterns) for step in self.steps)})
 
 
 def parse(content: Any, source: str) -> Recipe:

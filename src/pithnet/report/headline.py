@@ -91,6 +91,8 @@ def _facts(r: Results) -> list[tuple[str, str, str]]:
         facts.append((f"{r.bytes:,} bytes", "File", "on disk, everything counted"))
     if r.bytes and r.float_bytes:
         facts.append((f"{r.float_bytes / r.bytes:.1f}x", "Smaller", f"than float32, {r.float_bytes:,} bytes"))
+    if r.coverage is not None:
+        facts.append((f"{100 * r.coverage:.1f} %", "Covered", "of the parameters: mask, codebook, quantizer"))
     after = r.after or r.test
     if after:
         before = f"{r.before.shown(r.before.accuracy)} → " if r.before else ""

@@ -33,6 +33,11 @@ def add_layers(page: Page, record: RunRecord) -> None:
         page.row([_bytes_chart(weights), _zeros_chart(weights), _bits_chart(weights)], folded=folded)
         rows = [_row(t, whole, planned) for t in weights]
         page.table(rows, caption=_CAPTION + (_PLANNED if planned else ""), total=_total(weights, whole))
+    if record.results.left_out:
+        page.table(
+            [{"left out": p.name, "parameters": p.parameters, "why": p.why} for p in record.results.left_out],
+            folded="Tensors under no mask, codebook or quantizer, largest first",
+        )
     if vectors:
         spent = sum(t.spent for t in vectors)
         folded = f"Vectors (biases, normalisation; {len(vectors)} in all): {spent:,} bytes"

@@ -90,6 +90,14 @@ class StoredTensor(BaseModel):
         return layer_name(self.name)
 
 
+class LeftOut(BaseModel):
+    """A tensor that nothing compresses, and why."""
+
+    name: str
+    parameters: int
+    why: str
+
+
 class Results(BaseModel):
     """results.json. All is optional: a training (`model`, `test`) has no file, unlabelled data no `after`."""
 
@@ -106,6 +114,8 @@ class Results(BaseModel):
     rivals: dict[str, Size] = {}
     parts: dict[str, int] = {}
     tensors: list[StoredTensor] = []
+    coverage: float | None = None
+    left_out: list[LeftOut] = []
     seconds: float | None = None
     train_seconds: float | None = None
     hardware: dict[str, Any] = {}

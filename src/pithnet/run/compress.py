@@ -40,7 +40,7 @@ from pithnet.run.measurements import measurements, sparsity
 from pithnet.run.problem import Problem, check, remark, resolved
 from pithnet.run.result import Result, formula_ratio
 from pithnet.run.rivals import rivals
-from pithnet.surgery import Storage, finalize, restore
+from pithnet.surgery import Storage, coverage, finalize, restore
 
 __all__ = ["Compression", "Problem", "check", "resolved"]
 
@@ -133,12 +133,14 @@ class Compression:
             p = step.prune
             if p.ramp:
                 assert p.sparsity is not None
-                options = p.model_dump(include={"ramp", "schedule", "updates", "scope", "criterion", "skip"})
+                options = p.model_dump(
+                    include={"ramp", "schedule", "updates", "scope", "criterion", "skip", "also"}
+                )
                 return GradualPruning(self.model, p.sparsity, seed=self.recipe.seed, **options), None
             if fresh and p.std is not None:
-                return None, prune_by_std(self.model, p.std, skip=p.skip)
+                return None, prune_by_std(self.model, p.std, skip=p.skip, also=p.also)
             if fresh and p.sparsity is not None:
-                options = p.model_dump(include={"scope", "criterion", "skip"})
+                options = p.model_dump(include={"scope", "criterion", "skip", "also"})
                 return None, prune(self.model, p.sparsity, generator=generator, **options)
         if step.regularize:
             return Regularization(self.model, **step.regularize.options), None
@@ -196,6 +198,7 @@ class Compression:
             formula_ratio(inspection),
             artifact.float32_bytes(artifact.plain_state(self.problem.model)),
             time.perf_counter() - start,
+            coverage(self.model, self.recipe.skipped),
         )
 
     def _save(self, step: int, trainer: dict[str, Any] | None) -> None:

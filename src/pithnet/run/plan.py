@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,9 +16,12 @@ from pithnet.artifact import check_storable, float32_bytes, plain_state
 from pithnet.coding import entropy_bits
 from pithnet.passes import Regularization, prune, prune_by_std, quantize, share
 from pithnet.recipe import Keep, Recipe, Step
+from pithnet.run.result import coverage_json
 from pithnet.surgery import (
+    Coverage,
     Weighted,
     check_usable,
+    coverage,
     fake_quantizer,
     unquantized_weight,
     weighted_layers,
@@ -44,7 +48,7 @@ class LayerPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """The layers in order, and everything else in the file: normalisation, biases, header.
+    """The layers in order, everything else in the file (normalisation, biases, header), and what is covered.
 
     Zeros and levels are those of the weights as they are now; training moves zeros between layers.
     """
@@ -52,6 +56,7 @@ class Plan:
     layers: tuple[LayerPlan, ...]
     rest: int
     float_bytes: int
+    coverage: Coverage
 
     @property
     def bytes(self) -> int:
@@ -63,7 +68,8 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         rows = [asdict(layer) for layer in self.layers]
-        return {"layers": rows, "rest": self.rest, "bytes": self.bytes, "float_bytes": self.float_bytes}
+        sizes = {"rest": self.rest, "bytes": self.bytes, "float_bytes": self.float_bytes}
+        return {"layers": rows, **sizes, **coverage_json(self.coverage)}
 
 
 def make_plan(model: nn.Module, recipe: Recipe) -> Plan:
@@ -76,7 +82,7 @@ def make_plan(model: nn.Module, recipe: Recipe) -> Plan:
     check_usable(model)
     check_storable(model)
     trial = copy.deepcopy(model)
-    touched: dict[str, list[str]] = {name: [] for name, _ in weighted_layers(trial)}
+    touched: defaultdict[str, list[str]] = defaultdict(list)
     shared: set[str] = set()
     for step in recipe.steps:
         for name in _try(trial, step, recipe.seed):
@@ -87,18 +93,18 @@ def make_plan(model: nn.Module, recipe: Recipe) -> Plan:
         _row(name, layer, touched[name], name in shared, recipe.storage)
         for name, layer in weighted_layers(trial)
     )
-    weights = {key for _, layer in weighted_layers(model) for key in layer.keys}
+    weights = {key for _, layer in weighted_layers(trial) for key in layer.keys}
     rest = _HEADER + _rest_bytes(model, weights, recipe.storage)
-    return Plan(rows, rest, float32_bytes(plain_state(model)))
+    return Plan(rows, rest, float32_bytes(plain_state(model)), coverage(trial, recipe.skipped))
 
 
 def _try(model: nn.Module, step: Step, seed: int) -> list[str]:
     """Does the step's pass at once and returns the names of the layers it changed."""
     generator = torch.Generator().manual_seed(seed)
     if step.prune and step.prune.std is not None:
-        record = prune_by_std(model, step.prune.std, skip=step.prune.skip)
+        record = prune_by_std(model, step.prune.std, skip=step.prune.skip, also=step.prune.also)
     elif step.prune and step.prune.sparsity is not None:
-        options = step.prune.model_dump(include={"scope", "criterion", "skip"})
+        options = step.prune.model_dump(include={"scope", "criterion", "skip", "also"})
         record = prune(model, step.prune.sparsity, generator=generator, **options)
     elif step.regularize:
         record = Regularization(model, **step.regularize.options).finish()

@@ -94,10 +94,12 @@ def _check_training(problem: Problem, train: Iterable[Any], recipe: Recipe) -> N
 def _check_passes(model: nn.Module, recipe: Recipe) -> None:
     shared: set[str] = set()
     for step in recipe.steps:
-        what = step.prune or step.share or step.regularize
+        what = step.settings
         if what is None:
             continue
-        names = {name for name, _ in selected_layers(model, what.skip)}
+        names = {name for name, _ in selected_layers(model, what.skip, what.also)}
+        if step.quantize:
+            continue
         if step.share:
             shared |= names
             continue

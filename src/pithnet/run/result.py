@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from torch import nn
 from pithnet import artifact
 from pithnet.artifact import Inspection
 from pithnet.learn import Evaluation, Scores, paired_difference
+from pithnet.surgery import Coverage, LeftOut
 
 Measured = Evaluation | Scores
+_NAMED = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,23 @@ class Result:
     formula_ratio: float
     float_bytes: int
     seconds: float
+    covered: Coverage
+
+    @property
+    def coverage(self) -> float:
+        """Parameters under a mask, codebook or quantizer / all parameters, in [0, 1]."""
+        return self.covered.share
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """The tensors that nothing compresses, largest first, with the reason."""
+        return self.covered.left_out
+
+    @property
+    def smaller_rival(self) -> str | None:
+        """The name of the smallest trivial way that takes fewer bytes than the file, None without one."""
+        name = min(self.rivals, key=self.rivals.__getitem__, default=None)
+        return name if name is not None and self.rivals[name] < self.bytes else None
 
     @property
     def bytes(self) -> int:
@@ -82,6 +101,7 @@ class Result:
                 for t in self.inspection.tensors
             ],
             "seconds": self.seconds,
+            **coverage_json(self.covered),
         }
 
     def __str__(self) -> str:
@@ -91,9 +111,23 @@ class Result:
         ]
         if self.before is not None and self.after is not None:
             lines.append(_comparison(self.before, self.after))
+        lines.append(coverage_line(self.coverage, [(part.name, part.why) for part in self.left_out]))
         for name, size in self.rivals.items():
             lines.append(f"  {name}: {size:,} bytes, {self.float_bytes / size:.1f}x")
         return "\n".join(lines)
+
+
+def coverage_json(covered: Coverage) -> dict[str, Any]:
+    """`coverage`, in [0, 1], and `left_out`: name, parameters and why of each tensor, largest first."""
+    parts = [{"name": p.name, "parameters": p.parameters, "why": p.why} for p in covered.left_out]
+    return {"coverage": covered.share, "left_out": parts}
+
+
+def coverage_line(share: float, left_out: Sequence[tuple[str, str]]) -> str:
+    """How much is compressed, and the largest tensors that are not, given as (name, why), largest first."""
+    line = f"{100 * share:.1f} % of the parameters are under a mask, codebook or quantizer"
+    named = [f"{name} ({why})" for name, why in left_out[:_NAMED]]
+    return f"{line}; largest left out: {', '.join(named)}" if named else line
 
 
 def _measured(e: Measured | None) -> dict[str, Any] | None:

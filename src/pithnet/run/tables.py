@@ -39,7 +39,14 @@ def plan_table(plan: Plan, recipe: str) -> Table:
         table.add_row(*row)
     table.add_row("everything else", "", "", "", "", "", f"{plan.rest:,}")
     table.add_row("expected", "", "", "", "", "", f"{plan.bytes:,}", style="bold")
+    table.caption, table.caption_justify = _coverage(plan.to_json()), "left"
     return table
+
+
+def _coverage(results: Mapping[str, Any]) -> str:
+    from pithnet.run.result import coverage_line
+
+    return coverage_line(results["coverage"], [(p["name"], p["why"]) for p in results["left_out"]])
 
 
 def result_table(results: Mapping[str, Any]) -> Table:
@@ -55,7 +62,10 @@ def result_table(results: Mapping[str, Any]) -> Table:
 
 def result_lines(results: Mapping[str, Any]) -> list[str]:
     """What the table does not say."""
-    lines = []
+    lines = [_coverage(results)]
+    smallest = min(results["rivals"], key=lambda name: results["rivals"][name]["bytes"], default=None)
+    if smallest is not None and results["rivals"][smallest]["bytes"] < results["bytes"]:
+        lines.append(f"a trivial way is smaller than this file: {smallest}")
     if results["difference"]:
         d, n = results["difference"], results["after"]["n"]
         interval = f"95 % interval {d['low']:+.2f} to {d['high']:+.2f}"

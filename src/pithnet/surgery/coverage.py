@@ -118,14 +118,15 @@ def _advice(wanted: Sequence[LeftOut]) -> str:
     calls = " and ".join(
         f"pithnet.surgery.register_kind({kind if '.' not in kind else repr(kind)}, weights={tuple(tensors)})"
         for kind, tensors in kinds.items()
-        if all(tensor.isidentifier() for tensor in tensors)
     )
+    if not all(tensor.isidentifier() for tensors in kinds.values() for tensor in tensors):
+        calls = ""  # of a list of parameters, say, whose names are numbers
     return (
-        f"{_listed(part.name for part in wanted)} are of no known kind; give also={patterns}"
+        f"{_listed(part.name for part in wanted)} of no known kind; give also={patterns}"
         f"{f', or call {calls}' if calls else ''}, or skip them"
     )
 
 
 def _listed(names: Iterable[str]) -> str:
     first, *others = names
-    return f"{first} and {len(others)} more parameters" if others else f"parameters such as {first}"
+    return f"{first} and {len(others)} more are" if others else f"{first} is"
