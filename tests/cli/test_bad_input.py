@@ -76,7 +76,18 @@ def weights(trained: Path) -> Path:
         (["lab", "linear", "--out", "OUT", "--precision", "bf16"], "lab linear has no --precision"),
         (["lab", "deep-compression", "--out", "OUT", "--items", "1"], "deep-compression has no --items"),
         (["lab", "pruning", "--out", "OUT", "--model", "vgg16"], "lab pruning has no --model; leave it out"),
-        (["lab", "ptq", "--out", "OUT", "--epochs", "3"], "lab ptq has no --epochs; leave it out"),
+        (["lab", "ptq", "--out", "OUT", "--levels", "ours"], "lab ptq has no --levels; leave it out"),
+        (["lab", "ptq", "--out", "OUT", "--epochs", "0"], "epochs must be at least 1, got 0"),
+        (["lab", "fixed-point", "--quick", "--out", "OUT", "--levels", "our"], "Did you mean ours?"),
+        (["lab", "fixed-point", "--quick", "--out", "OUT", "--teacher", "non"], "Did you mean none?"),
+        (
+            ["lab", "fixed-point", "--quick", "--out", "OUT", "--levels", "source", "--items", "4"],
+            "item 4 has rows of --levels symmetric only",
+        ),
+        (
+            ["lab", "fixed-point", "--quick", "--out", "OUT", "--pruned", "gone.pt"],
+            "--pruned FILE needs --weights FILE",
+        ),
         (["lab", "pruning", "--quick", "--out", "OUT", "--items", "1,9"], "this lab has no item '9'"),
         (
             ["lab", "fixed-point", "--quick", "--out", "OUT", "--items", "0"],

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pithnet import zoo
+from pithnet.data import ArrayData
 from pithnet.errors import ModelError, PithError
 from pithnet.labs import LabOptions, fixed_point
 from pithnet.labs.fixed_point_answers import answers
@@ -18,10 +19,11 @@ from pithnet.labs.fixed_point_schemes import Scheme, stages
 from pithnet.labs.notebook import Notebook
 from pithnet.labs.training import exactly_zero, zero_places
 from pithnet.passes import average_bits, quantize
+from pithnet.run import inputs
 from pithnet.run.progress import Quiet
 from pithnet.surgery import restore, weighted_layers
 
-from .files import check_page, check_png, items, named_rows, read_csv, read_results
+from .files import check_page, check_png, items, named_rows, read_csv, read_results, rows
 
 SIZES = {"conv1": 288, "conv2": 18_432, "conv3": 36_864, "linear": 640}
 WEIGHTS, ENDS = 56_224, 928
@@ -77,7 +79,8 @@ def test_every_item_has_rows_and_the_run_says_what_it_was(results: dict[str, Any
 def test_fewer_bits_without_training_lose_more(results: dict[str, Any]) -> None:
     found = named_rows(results, "1")
     ways = [(lv, where) for lv in ("source", "ours") for where in ("blocks", "all layers")]
-    assert list(found) == [f"{lv}, {b} bits, {where}" for lv, where in ways for b in (6, 4, 2)]
+    both = [(lv, "blocks") for lv in ("symmetric", "symmetric with zero")]
+    assert list(found) == [f"{lv}, {b} bits, {where}" for lv, where in [*ways, *both] for b in (6, 4, 2)]
     for row in found.values():
         average = row["bits"] if row["where"] == "all" else blocks_average(row["bits"], row["bits"])
         assert row["average_bits"] == pytest.approx(average, abs=1e-9)
@@ -86,7 +89,7 @@ def test_fewer_bits_without_training_lose_more(results: dict[str, Any]) -> None:
         many, few = (found[f"{levels}, {b} bits, {where}"] for b in (6, 2))
         assert many["accuracy"] > reference - 0.02
         assert few["accuracy"] < many["accuracy"]
-        assert few["loss"] > 1.05 * many["loss"]
+        assert few["loss"] > 2 * many["loss"]  # more than 5 times in each of 5 seeds
 
 
 def test_training_starts_from_the_untrained_rows_and_recovers(results: dict[str, Any]) -> None:
@@ -97,41 +100,73 @@ def test_training_starts_from_the_untrained_rows_and_recovers(results: dict[str,
         check_trained(row)
         assert row["accuracy_before"] == untrained[what]["accuracy"]
         assert row["average_bits"] == untrained[what]["average_bits"]
+        assert row["teacher"] == ("self" if row["levels"] == "ours" else "none")
     hard = found["source, 2 bits, blocks"]
     lost = named_rows(results, "0")["float"]["accuracy"] - hard["accuracy_before"]
     assert lost > 0.05
     assert hard["accuracy"] > hard["accuracy_before"] + lost / 2
 
 
+def pruned_places(book: Notebook, key: str) -> dict[str, torch.Tensor]:
+    """Where the masks of a state say zero, by layer."""
+    state = book.load(key)
+    assert state is not None
+    return zero_places(restore(zoo.build("digits-cnn"), state["model"]))
+
+
 def test_zeros_are_intact_at_the_end_of_quantized_training(book: Notebook, results: dict[str, Any]) -> None:
     found = named_rows(results, "3")
     base = found.pop("pruned, float")
-    assert base["zeros"] == round(0.7 * WEIGHTS)
-    pruned = zoo.build("digits-cnn")
-    restore(pruned, book.load("pruned")["model"])  # type: ignore[index]
-    places = zero_places(pruned)
-    assert sum(int(at.sum()) for at in places.values()) == base["zeros"]
+    alone = found.pop("pruned without a teacher, float")
+    assert base["zeros"] == alone["zeros"] == round(0.7 * WEIGHTS)
+    assert (base["teacher"], alone["teacher"]) == ("self", "none")
+    starts = {
+        "ours": pruned_places(book, "pruned"),
+        "source": pruned_places(book, "pruned without a teacher"),
+    }
+    assert [sum(int(at.sum()) for at in places.values()) for places in starts.values()] == [base["zeros"]] * 2
     assert list(found) == [f"{lv}, {b} bits, blocks" for lv in ("ours", "source") for b in (4, 2)]
     for what, row in found.items():
         check_trained(row)
         check_rival(row, named_rows(results, "2")[what])
         trained = zoo.build("digits-cnn")
         restore(trained, book.load(f"pruned {what}")["model"])  # type: ignore[index]
-        assert exactly_zero(trained, places)
+        assert exactly_zero(trained, starts[row["levels"]])
         channels = dict(weighted_layers(trained))["conv2"].weight.detach().flatten(1)
         assert max(len(c[c != 0].unique()) for c in channels) <= 2 ** row["bits"]
 
 
-def test_symmetric_levels_stand_beside_the_source_s(results: dict[str, Any]) -> None:
-    found = named_rows(results, "4")
-    names = [f"symmetric, {b} bits, blocks" for b in (6, 4, 2)]
-    assert list(found) == [*(f"{name}, untuned" for name in names), *names[1:]]
-    for what, row in found.items():
-        trained = not what.endswith("untuned")
-        check_rival(row, named_rows(results, "2" if trained else "1")[f"source, {row['bits']} bits, blocks"])
-        if trained:
-            check_trained(row)
-            assert row["accuracy_before"] == found[f"{what}, untuned"]["accuracy"]
+def test_symmetry_and_the_number_of_levels_are_told_apart(results: dict[str, Any], book: Notebook) -> None:
+    for item, widths in (("1", (6, 4, 2)), ("4", (4, 2))):
+        found = named_rows(results, item)
+        rivals = found | named_rows(results, "2" if item == "4" else "1")
+        for levels, rival in (("symmetric", "source"), ("symmetric with zero", "symmetric")):
+            for bits in widths:
+                row = found[f"{levels}, {bits} bits, blocks"]
+                check_rival(row, rivals[f"{rival}, {bits} bits, blocks"])
+    for what, row in named_rows(results, "4").items():
+        check_trained(row)
+        assert row["teacher"] == "none"
+        assert row["accuracy_before"] == named_rows(results, "1")[what]["accuracy"]
+    # 2 bits: 96 of 100 weights are nearer to zero than to a level beyond it, in each of 5 seeds.
+    lost = named_rows(results, "1")["symmetric with zero, 2 bits, blocks"]
+    assert lost["zeros"] > 0.9 * lost["weights"]
+    assert lost["rival_difference_high"] < 0
+    for said in [a.text for a in answers(book) if a.question.startswith("Symmetric or asymmetric")]:
+        assert "Symmetry alone (2^b levels from -max to max" in said
+        assert "The number of levels alone (2^b - 1 with zero among them" in said
+
+
+def test_symmetric_levels_reach_as_far_on_both_sides() -> None:
+    for levels, bits, count in (("symmetric", 3, 8), ("symmetric", 2, 4), ("symmetric with zero", 3, 7)):
+        model = zoo.build("digits-cnn")
+        furthest = float(model.conv2.weight.detach().abs().max())  # type: ignore[union-attr, operator]
+        Scheme(levels, bits).apply(model)
+        found = dict(weighted_layers(model))["conv2"].weight.detach().unique()
+        assert len(found) == count
+        assert torch.allclose(found, -found.flip(0), atol=1e-6)
+        assert float(found.max()) == pytest.approx(furthest)
+        assert bool((found == 0).any()) == (levels == "symmetric with zero")
 
 
 def test_bits_by_stage_are_counted_with_the_float_layers(results: dict[str, Any]) -> None:
@@ -173,9 +208,10 @@ def test_repairs_without_labels_win_back_what_few_levels_lose(results: dict[str,
             check_rival(row, found[f"{PLAIN}, {row['bits']} bits, {where}"])
     for where in ("all layers", "blocks"):
         plain, matched, chosen = (found[f"{way}, 2 bits, {where}"] for way in (PLAIN, MATCHED, CHOSEN))
-        assert chosen["divergence"] < matched["divergence"] < plain["divergence"]
-        assert chosen["accuracy"] > plain["accuracy"] + 0.02
-        assert chosen["rival_difference_low"] > 0
+        # The distance to the float network is what repairs lessen: in each of 5 seeds by more than 2.8 and
+        # 6.7 times. How many of 500 images that turns is chance.
+        assert matched["divergence"] < plain["divergence"] / 1.5
+        assert chosen["divergence"] < min(matched["divergence"], plain["divergence"] / 3)
         assert chosen["loss"] < plain["loss"]
 
 
@@ -199,7 +235,8 @@ def test_the_source_s_mixed_schemes_on_its_network() -> None:
 
 def test_page_tables_and_plots(out: Path, results: dict[str, Any], book: Notebook) -> None:
     said = answers(book)
-    assert [a.item for a in said] == ["1", "2", "3", "4", "5", "6", "7", "settings"]
+    assert [a.item for a in said] == ["1", "1", "2", "3", "4", "5", "6", "7", "settings"]
+    assert "Not measured" not in (out / "index.html").read_text()
     check_page(out / "index.html", said)
     kinds = ["accuracy", "trained", "pruned", "symmetric"]
     names = [
@@ -216,28 +253,96 @@ def test_page_tables_and_plots(out: Path, results: dict[str, Any], book: Noteboo
     assert {r["name"] for r in read_csv(out / "item6-layers.csv")} == set(SIZES)
 
 
-def test_resuming_with_further_items_adds_their_rows(
-    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    few = replace(fixed_point.QUICK, bits=(4,), trained=(4,), mixed=((4, 2),))
-    monkeypatch.setattr(fixed_point, "QUICK", few)
-    baseline = torch.load(out / "state" / "baseline.pt", weights_only=True)["model"]
-    torch.save(baseline, tmp_path / "weights.pt")
-    options: dict[str, Any] = {"quick": True, "weights": tmp_path / "weights.pt"}
-    fixed_point.run(tmp_path / "lab", LabOptions(items="1", **options), progress=Quiet())
-    first = read_results(tmp_path / "lab")
+@pytest.fixture
+def weights(out: Path, tmp_path: Path) -> Path:
+    """The float network of the quick run as a checkpoint."""
+    file = tmp_path / "weights.pt"
+    torch.save(torch.load(out / "state" / "baseline.pt", weights_only=True)["model"], file)
+    return file
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quick lab with one width for each purpose."""
+    monkeypatch.setattr(fixed_point, "QUICK", replace(fixed_point.QUICK, bits=(4,), trained=(4,)))
+
+
+@pytest.mark.usefixtures("few")
+def test_resuming_with_further_items_adds_their_rows(weights: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"quick": True, "weights": weights, "levels": "ours,symmetric"}
+    lab = tmp_path / "lab"
+    fixed_point.run(lab, LabOptions(items="1", **options), progress=Quiet())
+    first = read_results(lab)
     assert items(first) == ["0", "1"]
-    page = (tmp_path / "lab" / "index.html").read_text()
+    assert {r["levels"] for r in rows(first, "1")} == {"ours", "symmetric", "symmetric with zero"}
+    page = (lab / "index.html").read_text()
     assert "1. Without training" in page
-    assert "5. Mixed precision by stage" not in page
+    assert "These items have not been measured in this run: 2. Trained; 3. After pruning; 4." in page
     with pytest.raises(PithError, match="holds a lab already; add --resume"):
-        fixed_point.run(tmp_path / "lab", LabOptions(items="5", **options), progress=Quiet())
-    fixed_point.run(tmp_path / "lab", LabOptions(items="5", resume=True, **options), progress=Quiet())
-    second = read_results(tmp_path / "lab")
-    assert items(second) == ["0", "1", "5"]
+        fixed_point.run(lab, LabOptions(items="4", **options), progress=Quiet())
+    fixed_point.run(lab, LabOptions(items="6,4", resume=True, **options), progress=Quiet())
+    second = read_results(lab)
+    assert items(second) == ["0", "1", "4", "6"]
     assert second["rows"][: len(first["rows"])] == first["rows"]
-    page = (tmp_path / "lab" / "index.html").read_text()
-    assert "1. Without training" in page
-    assert "5. Mixed precision by stage" in page
-    assert "2. Trained" not in page
-    assert second["command"].endswith("--items 5")
+    page = (lab / "index.html").read_text()
+    assert "4. Symmetric levels, trained" in page
+    assert "have not been measured in this run: 2. Trained; 3. After pruning; 5. Mixed" in page
+    assert second["command"].endswith("--items 6,4 --levels ours,symmetric")
+
+
+def test_levels_decide_which_items_there_are() -> None:
+    assert fixed_point.chosen_items(LabOptions(), ("source", "symmetric", "ours")) == tuple("1234567")
+    assert fixed_point.chosen_items(LabOptions(), ("source",)) == ("1", "2", "3", "5")
+    assert fixed_point.chosen_items(LabOptions(items="3,1"), ("source",)) == ("3", "1")
+    with pytest.raises(
+        PithError, match="item 6 has rows of --levels ours only; add those, or leave out item 6"
+    ):
+        fixed_point.chosen_items(LabOptions(items="5,6"), ("source", "symmetric"))
+    with pytest.raises(PithError, match=r"unknown levels 'sorce'\. Did you mean source"):
+        LabOptions(levels="ours,sorce").chosen_levels(("source", "symmetric", "ours"))
+
+
+def test_a_network_without_stages_has_no_bits_by_stage(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(inputs.sources, "load", small_cifar)
+    options = LabOptions(model="vgg16", data_root=tmp_path, items="1,5")
+    with pytest.raises(
+        PithError, match="item 5 gives bits by stage, and vgg16 has no stages; choose --items 1"
+    ):
+        fixed_point.run(tmp_path / "out", options, progress=Quiet())
+    with pytest.raises(PithError, match="--quick runs digits-cnn on the bundled digits; leave out --model"):
+        fixed_point.run(tmp_path / "out", LabOptions(quick=True, model="resnet20b"), progress=Quiet())
+    assert not (tmp_path / "out").exists()
+
+
+def small_cifar(name: str, root: Path | None, part: str) -> ArrayData:
+    """Random images of CIFAR-10's shape: 64 to learn from, 20 to measure on."""
+    count = 64 if part == "train" else 20
+    g = torch.Generator().manual_seed(count)
+    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=g)
+    return ArrayData(images, torch.arange(count) % 10, tuple(map(str, range(10))))
+
+
+def test_the_source_s_average_bits_on_its_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(inputs.sources, "load", small_cifar)
+    torch.save(zoo.build("resnet20b").state_dict(), tmp_path / "weights.pt")
+    options = LabOptions(
+        model="resnet20b",
+        data_root=tmp_path,
+        weights=tmp_path / "weights.pt",
+        items="5",
+        levels="source",
+        teacher="none",
+        epochs=1,
+    )
+    fixed_point.run(tmp_path / "lab", options, progress=Quiet())
+    results = read_results(tmp_path / "lab")
+    assert results["architecture"] == "resnet20b"
+    assert results["teacher"]["kind"] == "none"
+    found = named_rows(results, "5")
+    assert [(r["bits"], round(r["average_bits"], 6)) for r in found.values()] == [
+        ([4, 4, 2], 2.598783),
+        ([4, 2, 4], 3.732798),
+        ([2, 4, 4], 4.008741),
+    ]

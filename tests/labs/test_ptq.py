@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,16 @@ def results(out: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def book(out: Path, results: dict[str, Any]) -> Notebook:
     return Notebook(out, {k: v for k, v in results.items() if k != "rows"}, resume=True, progress=Quiet())
+
+
+class Notes(Quiet):
+    """Keeps what is noted."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
 
 
 def folded() -> nn.Module:
@@ -235,7 +246,9 @@ def test_an_item_can_be_measured_alone(out: Path, tmp_path: Path) -> None:
     baseline = torch.load(out / "state" / "baseline.pt", weights_only=True)["model"]
     torch.save(baseline, tmp_path / "weights.pt")
     options: dict[str, Any] = {"quick": True, "weights": tmp_path / "weights.pt"}
-    ptq.run(tmp_path / "lab", LabOptions(items="3", **options), progress=Quiet())
+    notes = Notes()
+    ptq.run(tmp_path / "lab", LabOptions(items="3", epochs=2, **options), progress=notes)
+    assert notes.lines[0] == "--epochs is not used: with --weights, items 2 and 3 train nothing"
     first = read_results(tmp_path / "lab")
     assert items(first) == ["0", "3"]
     assert not (tmp_path / "lab" / "item2.csv").exists()
@@ -245,6 +258,11 @@ def test_an_item_can_be_measured_alone(out: Path, tmp_path: Path) -> None:
     for what, row in named_rows(read_results(out), "3").items():
         again = named_rows(first, "3")[what]
         assert again.get("accuracy", 0) == pytest.approx(row.get("accuracy", 0), abs=3 / 500)
+
+
+def test_epochs_are_those_of_the_baseline() -> None:
+    assert ptq.FULL.within(3).baseline == replace(ptq.FULL.baseline, epochs=3)
+    assert ptq.FULL.within(None) == ptq.FULL
 
 
 def test_what_the_lab_does_not_run_is_refused(tmp_path: Path) -> None:

@@ -26,10 +26,10 @@ from pithnet.run.settings import DataSettings
 
 TAKES = {
     "linear": (),
-    "fixed-point": ("precision", "items", "epochs", "teacher", "device"),
+    "fixed-point": ("model", "precision", "items", "epochs", "teacher", "device", "levels", "pruned"),
     "pruning": ("precision", "items", "epochs", "device"),
     "deep-compression": ("precision", "device"),
-    "ptq": ("model", "precision", "items", "device"),
+    "ptq": ("model", "precision", "items", "epochs", "device"),
 }
 ASKED: dict[str, Any] = {
     "model": "vgg16",
@@ -38,6 +38,8 @@ ASKED: dict[str, Any] = {
     "epochs": 3,
     "teacher": "none",
     "device": "cuda",
+    "levels": "ours",
+    "pruned": Path("pruned.pt"),
 }
 TRAINING = asdict(Training(epochs=1, lr=0.1))
 

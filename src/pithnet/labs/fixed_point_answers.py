@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pithnet.labs.fixed_point_repairs import CHOSEN
-from pithnet.labs.fixed_point_schemes import OURS, SOURCE
+from pithnet.labs.fixed_point_symmetry import symmetric_trained, symmetric_untrained
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.phrases import SETTINGS, Answer, difference, percent, rivalry, score
+from pithnet.labs.teachers import NONE, SELF
 
 SOURCE_UNTUNED = {6: 0.9145, 5: 0.9112, 4: 0.8972, 3: 0.7662, 2: 0.0899}  # the source's table, by bits
 
@@ -16,20 +17,22 @@ def answers(book: Notebook) -> list[Answer]:
     """In the order of the page; those whose items have been measured."""
     asked = [
         ("1", "How do precision and accuracy trade?", _precision),
+        ("1", "Symmetric or asymmetric levels, without training?", symmetric_untrained),
         ("2", "What does training recover?", _recovered),
         ("3", "What does pruning do to it?", _pruned),
-        ("4", "Symmetric or asymmetric levels?", _symmetric),
+        ("4", "Symmetric or asymmetric levels, trained?", symmetric_trained),
         ("5", "Which mixed scheme, and why?", _mixed),
         ("6", "Does a search beat the schemes by hand?", _searched),
         ("7", "What is possible without labels and without training?", _repaired),
     ]
-    found = [Answer(item, question, answer(book)) for item, question, answer in asked if book.of(item)]
+    given = [(item, question, answer(book)) for item, question, answer in asked if book.of(item)]
+    found = [Answer(*said) for said in given if said[2]]
     return [*found, Answer(SETTINGS, "Which settings?", _settings(book))]
 
 
 def _precision(book: Notebook) -> str:
     parts = []
-    for levels in (SOURCE, OURS):
+    for levels in dict.fromkeys(r["levels"] for r in book.of("1")):
         rows = [r for r in book.of("1") if r["levels"] == levels]
         blocks = [r for r in rows if r["where"] == "blocks"]
         listed = ", ".join(f"{r['bits']} bits {percent(r['accuracy'])}" for r in blocks)
@@ -50,7 +53,9 @@ def _ends(rows: Sequence[Row]) -> str:
     """What the first and the last layer cost besides, in points at each width."""
     blocks = {r["bits"]: r["accuracy"] for r in rows if r["where"] == "blocks"}
     costs = [f"{100 * (r['accuracy'] - blocks[r['bits']]):+.2f}" for r in rows if r["where"] == "all"]
-    return f"; the first and last layer quantized too change that by {' / '.join(costs)} points"
+    return (
+        f"; the first and last layer quantized too change that by {' / '.join(costs)} points" if costs else ""
+    )
 
 
 def _recovered(book: Notebook) -> str:
@@ -66,7 +71,13 @@ def _recovered(book: Notebook) -> str:
 
 
 def _pruned(book: Notebook) -> str:
-    base, *rows = book.of("3")
+    bases = [r for r in book.of("3") if "levels" not in r]
+    rows = [r for r in book.of("3") if "levels" in r]
+    starts = "; ".join(
+        f"{r['what']}: {r['zeros']:,} of {r['weights']:,} weights are zero, {percent(r['accuracy'])}, "
+        f"{difference(r)} against before pruning"
+        for r in bases
+    )
     parts = [f"{r['what']}: {percent(r['accuracy'])}, {rivalry(r)} against unpruned" for r in rows]
     held = sum(r["masks_exact"] for r in rows)
     zeros = (
@@ -74,27 +85,28 @@ def _pruned(book: Notebook) -> str:
         if held == len(rows)
         else f"The zeros held in only {held} of {len(rows)} trainings"
     )
+    left = 1 - bases[0]["zeros"] / bases[0]["weights"]
     return (
-        f"With {base['zeros']:,} zeros the float network has {percent(base['accuracy'])}, {difference(base)} "
-        f"against before. Quantized and trained: {'; '.join(parts)}. {zeros}. Known beside this run: the "
-        "smallest weights are pruned, so the range and with it the step stay, and no level is spent on zero."
+        f"Where it begins: {starts}.{_origin(book)} Quantized and trained: {'; '.join(parts)}. {zeros}. "
+        "Known beside this run: a pruned weight is zero before and after and carries no rounding error, so "
+        f"only the {percent(left)} that are left do. The smallest weights are pruned, so the range and with "
+        "it the step stay, no level is spent on zero, and levels inside the gap that pruning leaves around "
+        "zero are wasted."
     )
 
 
-def _symmetric(book: Notebook) -> str:
-    kinds: dict[str, list[Row]] = {"Without training": [], "Trained": []}
-    for row in book.of("4"):
-        kinds["Trained" if "epochs" in row else "Without training"].append(row)
-    parts = []
-    for kind, rows in kinds.items():
-        listed = "; ".join(f"{r['bits']} bits {percent(r['accuracy'])}, {rivalry(r)}" for r in rows)
-        parts.append(f"{kind}, symmetric levels against the source's: {listed}. {score(rows)}")
-    fewest = min(kinds["Without training"], key=lambda r: int(r["bits"]))
-    parts.append(f"At {fewest['bits']} bits the symmetric levels make {fewest['zeros']:,} weights zero.")
+def _origin(book: Notebook) -> str:
+    """Where a pruned network comes from that was not trained here."""
+    given = book.facts.get("pruned")
+    if given is None:
+        return ""
+    how = {
+        "not recorded": "which network it was pruned from is recorded nowhere beside it",
+    }.get(given["origin"], f"by the {given['origin']} it was pruned from this float network")
     return (
-        f"{' '.join(parts)} One scale per tensor in both. Known beside this run: symmetric levels keep zero "
-        "and need no offset, so that integer kernels are simpler; one of the 2^b is left unused, and where "
-        "weights lie to one side more are wasted."
+        f" It is {given['file']} (SHA-256 {given['sha256'][:16]}): {how}; the weights that are left "
+        f"correlate with the float network's by {given['correlation']:.2f}, where networks of other seeds "
+        "have 0.01."
     )
 
 
@@ -107,11 +119,21 @@ def _mixed(book: Notebook) -> str:
             f"{percent(r['accuracy'])}"
             for r in mine
         )
-        parts.append(f"{listed}. {_trade(mine, _uniform(book, levels))}")
+        parts.append(f"{listed}. {_trade(mine, _uniform(book, levels))} {_collapsed(mine)}")
     return (
         f"{' '.join(parts)} Known beside this run: three quarters of a ResNet-20's weights are in its last "
         "stage, so only its bits move the average much, while the first stages are narrow and feel the "
         "rounding of each weight more."
+    )
+
+
+def _collapsed(rows: Sequence[Row]) -> str:
+    """Which scheme rounding hurts most before training, and where that ends."""
+    worst = min(rows, key=lambda r: float(r["accuracy_before"]))
+    left = max(r["accuracy"] for r in rows) - worst["accuracy"]
+    return (
+        f"Untrained {_set(worst)} is the worst at {percent(worst['accuracy_before'])}; training brings it to "
+        f"{percent(worst['accuracy'])}, {100 * left:.2f} points from the best of them."
     )
 
 
@@ -195,7 +217,22 @@ def _settings(book: Notebook) -> str:
     return (
         f"Quantized networks train for {epochs} by SGD in {t['precision']}, {t['schedule']} learning rate up "
         f"to {t['lr']}, momentum {t['momentum']}, weight decay {t['weight_decay']}, batches of "
-        f"{s['batch_size']}; {percent(t['objective']['distill'])} of the loss are the float network's own "
-        f"answers on {s['views']} views of every image. Source: one scale per tensor, from the least to the "
-        "greatest non-zero weight, followed while training. Ours: one learned step per channel."
+        f"{s['batch_size']}. {_teacher(book)} The source's levels and their symmetric forms are trained from "
+        "the labels alone, as the source trains. Source: one scale per tensor, 2^b levels from the least to "
+        "the greatest non-zero weight, followed while training. Symmetric: the same 2^b levels from -max to "
+        "max. Symmetric with zero: 2^b - 1 levels from -max to max. Ours: one learned step per channel."
     )
+
+
+def _teacher(book: Notebook) -> str:
+    """Whom rows of our levels learn from."""
+    teacher, s = book.facts["teacher"], book.facts["settings"]
+    if teacher["kind"] == NONE:
+        return "Rows of our levels learn from the labels alone too."
+    who = (
+        "the float network's own answers"
+        if teacher["kind"] == SELF
+        else f"the answers of {teacher['architecture']} ({teacher['file']})"
+    )
+    share = percent(s["tuning"]["objective"]["distill"])
+    return f"Of our levels' loss {share} are {who} on {s['views']} views of every image."

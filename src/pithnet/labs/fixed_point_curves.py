@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from pithnet.labs.fixed_point_schemes import SOURCE
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.pictures import Points
 
@@ -30,14 +31,14 @@ def pruned(book: Notebook) -> Curves:
 
 
 def symmetric(book: Notebook) -> Curves:
-    """Item 4 against bits, and the source's levels, which are not symmetric."""
-
-    def label(levels: str) -> Callable[[Row], str]:
-        return lambda r: f"{levels}, {'trained' if 'epochs' in r else 'untrained'}"
-
+    """Item 4 against bits, trained and before, and the source's levels, which are not symmetric."""
     rows = book.of("4")
-    theirs = _grouped(rows, "bits", label("source"), _rival_accuracy)
-    return _grouped(rows, "bits", label("symmetric"), _accuracy) | theirs
+    before = _grouped(
+        rows, "bits", lambda r: f"{r['levels']}, untrained", lambda r: 100 * r["accuracy_before"]
+    )
+    source = [r for r in rows if r["rival"].startswith(SOURCE)]
+    theirs = _grouped(source, "bits", lambda r: f"{SOURCE}, trained", _rival_accuracy)
+    return _grouped(rows, "bits", lambda r: f"{r['levels']}, trained", _accuracy) | theirs | before
 
 
 def by_stage(book: Notebook) -> Curves:

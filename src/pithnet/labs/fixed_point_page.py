@@ -9,14 +9,14 @@ from torch import Tensor
 from pithnet.labs import fixed_point_curves as curves
 from pithnet.labs.fixed_point_answers import answers
 from pithnet.labs.notebook import Notebook
-from pithnet.labs.page import ACCURACY, open_page, write_answers, write_facts, write_tables
+from pithnet.labs.page import ACCURACY, open_page, write_answers, write_facts, write_left_out, write_tables
 from pithnet.labs.pictures import Album
 
 _TITLES = {
     "1": "1. Without training",
     "2": "2. Trained",
     "3": "3. After pruning",
-    "4": "4. Symmetric levels",
+    "4": "4. Symmetric levels, trained",
     "5": "5. Mixed precision by stage",
     "6": "6. Mixed precision by search",
     "7": "7. Without labels and without training",
@@ -54,6 +54,7 @@ def write_results(book: Notebook, weights: Mapping[str, Tensor]) -> None:
             samples = {what: weight.flatten().cpu().numpy() for what, weight in weights.items()}
             album.histograms("levels", samples, "One layer's weights and their levels, before training.")
         write_answers(page, said, item)
+    write_left_out(book, page, _TITLES)
     write_facts(book, page, said)
     page.write(book.out / "index.html")
 
@@ -68,13 +69,16 @@ def _columns(item: str) -> dict[str, str]:
         columns["accuracy_before"] = "untrained %"
     columns |= ACCURACY
     columns |= {"difference": "points vs float", "difference_low": "from", "difference_high": "to"}
-    if item in "3467":
+    if item in "13467":
         columns["rival"] = "beside"
         columns |= {"rival_difference": "points", "rival_difference_low": "low"}
         columns["rival_difference_high"] = "high"
     if item == "7":
         columns["seconds"] = "seconds"
-    elif item != "1":
+    elif item == "1":
+        columns["shift"] = "shift of a layer's mean, in its standard deviations"
+    else:
+        columns["teacher"] = "teacher"
         columns |= {"best_over_test_epochs": "best test epoch %", "epochs": "epochs"}
     if item == "3":
         columns |= {"zeros": "zeros", "masks_exact": "zeros exact after every epoch"}

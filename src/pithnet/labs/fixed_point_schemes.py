@@ -12,12 +12,17 @@ from pithnet.labs.notebook import Row
 from pithnet.passes import quantize
 from pithnet.surgery import weighted_layers
 
-SOURCE, OURS, SYMMETRIC = "source", "ours", "symmetric"
+SOURCE, OURS, SYMMETRIC, WITH_ZERO = "source", "ours", "symmetric", "symmetric with zero"
 LEVELS: Mapping[str, Mapping[str, Any]] = {
     SOURCE: {"quantizer": "dynamic", "granularity": "tensor"},
     OURS: {"quantizer": "lsq", "granularity": "channel", "fit": "mse"},
-    SYMMETRIC: {"quantizer": "linear", "granularity": "tensor", "symmetric": True},
+    SYMMETRIC: {"quantizer": "dynamic", "granularity": "tensor", "symmetric": True},
+    WITH_ZERO: {"quantizer": "linear", "granularity": "tensor", "symmetric": True},
 }
+# What --levels names.
+CHOICES = {SOURCE: (SOURCE,), SYMMETRIC: (SYMMETRIC, WITH_ZERO), OURS: (OURS,)}
+# Each differs from its rival in one thing: where 2^b levels lie, and whether there are 2^b or 2^b - 1.
+RIVALS = {SYMMETRIC: SOURCE, WITH_ZERO: SYMMETRIC}
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,9 @@ class Scheme:
 
 
 def untuned_schemes(bits: tuple[int, ...]) -> list[Scheme]:
-    """Item 1: the source's levels and ours, blocks and all layers."""
+    """Item 1: the source's levels and ours, blocks and all layers, and symmetric ones in the blocks."""
     ways = [(levels, ends) for levels in (SOURCE, OURS) for ends in (False, True)]
+    ways += [(levels, False) for levels in RIVALS]
     return [Scheme(levels, b, ends) for levels, ends in ways for b in bits]
 
 
@@ -58,6 +64,23 @@ def tuned_schemes(bits: tuple[int, ...]) -> list[Scheme]:
     """Item 2: ours and the source's levels in the blocks, as the source has it, and ours in all layers."""
     ways = [(OURS, False), (SOURCE, False), (OURS, True)]
     return [Scheme(levels, b, ends) for levels, ends in ways for b in bits]
+
+
+def symmetric_schemes(bits: tuple[int, ...]) -> list[Scheme]:
+    """Item 4: the source's levels made symmetric, without and with zero."""
+    return [Scheme(levels, b) for levels in RIVALS for b in bits]
+
+
+def pruned_schemes(bits: tuple[int, ...]) -> list[Scheme]:
+    """Item 3: ours and the source's levels in the blocks."""
+    return [Scheme(levels, b) for levels in (OURS, SOURCE) for b in bits]
+
+
+def staged_schemes(model: nn.Module) -> list[Scheme]:
+    """Item 5: 4 bits in all stages but one, which has 2; the last stage first, as the source has it."""
+    count = len(stages(model).inner)
+    mixed = [tuple(2 if i == low else 4 for i in range(count)) for low in reversed(range(count))]
+    return [Scheme(levels, bits) for levels in (OURS, SOURCE) for bits in mixed]
 
 
 @dataclass(frozen=True)

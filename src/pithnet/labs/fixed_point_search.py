@@ -9,7 +9,7 @@ from functools import partial
 from torch import nn
 
 from pithnet.labs.fixed_point_items import FixedPointLab
-from pithnet.labs.fixed_point_schemes import LEVELS, OURS, Scheme
+from pithnet.labs.fixed_point_schemes import LEVELS, OURS, Scheme, staged_schemes
 from pithnet.labs.notebook import Row
 from pithnet.passes import allocate_bits, average_bits, quantize, sensitivity
 from pithnet.surgery import weighted_layers
@@ -20,7 +20,7 @@ def searched(lab: FixedPointLab) -> None:
 
     How much each layer minds is asked of the training images kept for choices; labels are not looked at.
     """
-    rivals = [Scheme(OURS, bits) for bits in lab.settings.mixed]
+    rivals = [scheme for scheme in staged_schemes(lab.start) if scheme.levels == OURS]
     budgets = [_average_bits(lab.start, rival) for rival in rivals]
     names = [f"searched, <= {budget:.4f} bits" for budget in budgets]
     if all(lab.book.find("6", name) for name in names):
@@ -42,7 +42,7 @@ def _searched(
     bits = allocate_bits(lab.start, harm, average_bits=budget)
     model = copy.deepcopy(lab.start)
     quantize(model, None, overrides=bits, **LEVELS[OURS])
-    row, correct = lab.learned(what, model)
+    row, correct = lab.learned(what, model, OURS)
     layers = [
         {"name": name, "size": layer.weight.numel(), "bits": bits[name]}
         for name, layer in weighted_layers(lab.start)

@@ -12,9 +12,8 @@ from pithnet.learn import Training
 class Settings:
     """bits: tried without training; trained: those trained too; target: sparsity of item 3.
 
-    views: of each image the float network is asked about, whose answers the quantized ones learn
-    from beside the labels. calibration: unlabelled images of item 7; layer_steps, block_steps: of each
-    layer or block there.
+    views: of each image the teacher is asked about. calibration: unlabelled images of item 7; layer_steps,
+    block_steps: of each layer or block there.
     """
 
     baseline: Training
@@ -24,7 +23,6 @@ class Settings:
     views: int
     bits: tuple[int, ...] = (6, 5, 4, 3, 2)
     trained: tuple[int, ...] = (4, 3, 2)
-    mixed: tuple[tuple[int, ...], ...] = ((4, 4, 2), (4, 2, 4), (2, 4, 4))
     target: float = 0.7
     calibration: int = 1024
     layer_steps: int = 500
@@ -58,7 +56,6 @@ QUICK = Settings(
     views=1,
     bits=(6, 4, 2),
     trained=(4, 2),
-    mixed=((4, 2), (2, 4)),
     calibration=256,
     layer_steps=100,
     block_steps=40,

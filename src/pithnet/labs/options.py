@@ -9,10 +9,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from pithnet.errors import PithError
+from pithnet.errors import PithError, nearest
 
 # Not every lab has these: each says in its TAKES which it does.
-_SPECIAL = ("model", "precision", "items", "epochs", "teacher", "device")
+_SPECIAL = ("model", "precision", "items", "epochs", "teacher", "device", "levels", "pruned")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,15 +27,23 @@ class LabOptions:
         quick: bundled digits and few epochs, under a minute.
         resume: keep the finished rows in --out and go on, also with a training that was cut off.
         seed: of all that is random.
-        model: the network of lab ptq: vgg16 (the default), resnet18, resnet20, ...
+        model: the network, by its name in the zoo. Lab ptq has vgg16 where none is named, lab fixed-point
+            resnet20; others that they take are resnet20b, resnet32 and resnet18.
         precision: of the trainings: float32, bf16, or auto: bf16 where it is faster.
         items: those to measure, such as 2,5; all without it. The page shows what has been measured.
-        epochs: of every training but the baseline's, where the lab's own number takes too long.
+        epochs: how long every training but the baseline's lasts, where the lab's own number takes too long.
+            Items 2 and 3 of lab ptq train nothing, so there it is the length of the baseline's training.
         teacher: whose answers the trainings learn from beside the labels: self (the lab's float network),
             none (labels alone), or another trained network, ARCH:FILE, such as resnet44:resnet44.pt. Default:
             self in labs fixed-point and deep-compression, none in lab pruning. Rows called "source" train as
             the source does and never have a teacher.
         device: where the networks are trained and measured: cpu, or cuda for one GPU.
+        levels: which levels lab fixed-point measures, one or several of source, symmetric and ours, such as
+            source,ours; all without it. Symmetric are the source's levels made symmetric, with and without
+            zero.
+        pruned: the pruned network that item 3 of lab fixed-point quantizes, a file such as
+            state/iterative-global.pt of lab pruning; it must have been pruned from the network of --weights.
+            Without it the lab prunes one.
     """
 
     data: str | None = None
@@ -51,6 +59,8 @@ class LabOptions:
     epochs: int | None = None
     teacher: str | None = None
     device: str = "cpu"
+    levels: str | None = None
+    pruned: Path | None = None
 
     def check(self, lab: str, takes: Collection[str]) -> None:
         """Raises PithError for an option that this lab does not take, and for epochs below 1."""
@@ -63,10 +73,21 @@ class LabOptions:
 
     def chosen(self, known: Collection[str]) -> tuple[str, ...]:
         """The items asked for, all where none are. Raises PithError for one that the lab does not have."""
-        if self.items is None:
-            return tuple(known)
-        chosen = tuple(item.strip() for item in self.items.split(","))
+        chosen = _listed(self.items, known)
         for item in chosen:
             if item not in known:
                 raise PithError(f"this lab has no item {item!r}; its items are {', '.join(known)}")
         return chosen
+
+    def chosen_levels(self, known: Collection[str]) -> tuple[str, ...]:
+        """The levels asked for, all where none are. Raises PithError for levels that there are not."""
+        chosen = _listed(self.levels, known)
+        for levels in chosen:
+            if levels not in known:
+                raise PithError(f"unknown levels {levels!r}.{nearest(levels, known)}")
+        return chosen
+
+
+def _listed(text: str | None, known: Collection[str]) -> tuple[str, ...]:
+    """What `text` names, between commas; all that is known without a text."""
+    return tuple(known) if text is None else tuple(dict.fromkeys(part.strip() for part in text.split(",")))

@@ -78,6 +78,21 @@ def write_answers(page: Page, answers: Sequence[Answer], item: str) -> None:
             page.text(f"**{answer.question}** {answer.text}")
 
 
+def write_left_out(book: Notebook, page: Page, titles: Mapping[str, str]) -> None:
+    """Which of the lab's items have not been measured; nothing where all have.
+
+    titles: of all items by their numbers, such as "2. Trained".
+    """
+    missing = [item for item in titles if not book.of(item)]
+    if missing:
+        named = "; ".join(titles[item] for item in missing)
+        page.section("Not measured")
+        page.text(
+            f"These items have not been measured in this run: {named}. The same command with `--resume "
+            f"--items {','.join(missing)}` adds them."
+        )
+
+
 def write_facts(book: Notebook, page: Page, answers: Sequence[Answer]) -> None:
     """Settings, hardware, seed and command."""
     page.section("Settings")

@@ -22,7 +22,7 @@ from pithnet.labs.start import open_lab
 from pithnet.run.progress import Quiet
 
 ITEMS = ("2", "3")
-TAKES = ("model", "precision", "items", "device")
+TAKES = ("model", "precision", "items", "epochs", "device")
 _DEFAULT = LabOptions()
 MODELS = {"cifar10": "vgg16", "digits": "digits-cnn"}
 
@@ -30,8 +30,9 @@ MODELS = {"cifar10": "vgg16", "digits": "digits-cnn"}
 def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = None) -> Path:
     """Measures items 2 and 3; writes results.json (returned), CSV tables, PNGs, index.html and ONNX files.
 
-    Precision is that of the baseline's training: everything is measured in float32. To time item 2 again, run
-    it into another `out`. `progress` and errors as `pithnet.labs.pruning.run`; ModelError also for a network
+    Precision and epochs are those of the baseline's training, where there is one: everything is measured in
+    float32, and items 2 and 3 train nothing. To time item 2 again, run it into another `out`.
+    `progress` and errors as `pithnet.labs.pruning.run`; ModelError also for a network
     that does not take the images.
     """
     options.check("ptq", TAKES)
@@ -41,7 +42,7 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
             "item 2 of lab ptq runs int8 files in ONNX Runtime on the CPU; give --items 3 with "
             "--device cuda, or leave --device out"
         )
-    settings = QUICK if options.quick else FULL
+    settings = (QUICK if options.quick else FULL).within(options.epochs)
     book, bench = open_lab(
         "ptq",
         out,
@@ -54,6 +55,8 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
             "settings": asdict(settings),
         },
     )
+    if options.epochs is not None and options.weights is not None:
+        book.progress.note("--epochs is not used: with --weights, items 2 and 3 train nothing")
     lab = PtqLab(book, bench, settings)
     if "2" in wanted:
         exported(lab)

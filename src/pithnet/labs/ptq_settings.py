@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pithnet.learn import Training
 
@@ -27,6 +27,10 @@ class Settings:
     batches: tuple[int, ...] = (1, 64)
     threads: tuple[int, ...] = ()
     widths: tuple[int, ...] = (2, 3, 4, 5, 6, 8)
+
+    def within(self, epochs: int | None) -> Settings:
+        """The same with that many epochs of the baseline, the only training; None for as many as it has."""
+        return self if epochs is None else replace(self, baseline=replace(self.baseline, epochs=epochs))
 
 
 FULL = Settings(

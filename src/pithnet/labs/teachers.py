@@ -20,6 +20,11 @@ SELF, NONE, FILE = "self", "none", "file"
 _DISTILLED = Objective(distill=0.9, temperature=4)
 
 
+def untaught(training: Training) -> Training:
+    """The training from the labels alone, whoever the lab's teacher is."""
+    return replace(training, objective=Objective())
+
+
 @dataclass(frozen=True, eq=False)
 class LabTeacher:
     """kind: SELF, the lab's own float network; NONE, labels alone; FILE, the `trained` network.
