@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from comparisons import assert_below
+from comparisons.compression import digits_without_labels
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, TensorDataset
@@ -320,32 +322,5 @@ def test_what_is_refused_before_anything_runs(
     assert not (tmp_path / "run").exists()
 
 
-def digits_cnn(train: Any) -> nn.Module:
-    """The demo's network, trained for a few seconds."""
-    torch.manual_seed(0)
-    model = pn.zoo.build("digits-cnn", width=16)
-    training = pn.learn.Training(8, lr=0.1, warmup=0.1)
-    for _ in pn.learn.Trainer(model, train, training).run():
-        pass
-    return model
-
-
 def test_digits_without_labels_lose_less_than_a_point() -> None:
-    normalization = pn.data.NORMALIZATIONS["digits"]
-    train, test = (pn.data.load("digits", None, split) for split in ("train", "test"))
-    images = torch.cat([x for x, _ in pn.data.Batches(train, 64, normalization)])  # type: ignore[misc]
-    model = digits_cnn(DataLoader(TensorDataset(images, train.labels), 64, shuffle=True, drop_last=True))
-    what = recipe(
-        steps=[
-            {"prune": {"sparsity": 0.8, "ramp": 0.5}, "train": {"epochs": 8, "lr": 0.1}},
-            {"share": {"bits": 4}, "train": {"epochs": 2, "lr": 0.02}},
-        ]
-    )
-    unlabelled = DataLoader(TensorDataset(images), 64, shuffle=True, drop_last=True)
-    val = pn.data.Batches(test, 100, normalization)
-    # A single seed may lose a point or none: the claim is about their mean.
-    results = [pn.compress(model, unlabelled, val, what, seed=seed) for seed in range(3)]
-    assert results[0].before is not None
-    assert results[0].before.mean > 0.96, "a network that knows nothing has nothing to lose"
-    assert sum(r.results["difference"]["points"] for r in results) / 3 > -1
-    assert min(r.ratio for r in results) > 15
+    assert_below(digits_without_labels, seeds=3)

@@ -8,6 +8,8 @@ from operator import methodcaller
 
 import pytest
 import torch
+from comparisons import Comparison, assert_below, networks, repairs
+from comparisons.networks import images, plain_net, residual_net
 from torch import Tensor, nn
 
 from pithnet.errors import DataError, ModelError, RecipeError
@@ -28,42 +30,21 @@ from pithnet.surgery import (
     Mask,
     fake_quantizer,
     finalize,
-    fold_into_layers_,
     parametrization,
     weighted_layers,
 )
 from pithnet.tensor.quantizers import Levels, get_quantizer
 from pithnet.tensor.second_order import round_by_hessian
 
-# Neighbouring pixels are alike, as in pictures: errors of one weight can be made good by its neighbours.
-NOISE = torch.randn(300, 3, 10, 10, generator=torch.Generator().manual_seed(0))
-IMAGES = nn.functional.avg_pool2d(NOISE, 3, 1) * 2 + 0.5
-FRESH, SEEN = IMAGES[200:], IMAGES[:200]
+SEEN, FRESH = images()
 
 
-def net(seed: int = 0) -> nn.Module:
-    """Three convolutions with BN and a head, with statistics of the images."""
-    torch.manual_seed(seed)
-    model = nn.Sequential(
-        nn.Conv2d(3, 12, 3, bias=False),
-        nn.BatchNorm2d(12),
-        nn.ReLU(),
-        nn.Conv2d(12, 12, 3, padding=1, groups=2, bias=False),
-        nn.BatchNorm2d(12),
-        nn.ReLU(),
-        nn.Conv2d(12, 16, 3, stride=2, bias=False),
-        nn.BatchNorm2d(16),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(64, 6),
-    )
-    for _ in range(30):
-        model(IMAGES)
-    return model.eval().requires_grad_(False)
+def net() -> nn.Module:
+    return plain_net()
 
 
 def error(model: nn.Module, reference: nn.Module) -> float:
-    return float((model(FRESH) - reference(FRESH)).square().mean())
+    return networks.error(model, reference, FRESH)
 
 
 def rounded(bits: int = 3, **options: object) -> nn.Module:
@@ -72,11 +53,19 @@ def rounded(bits: int = 3, **options: object) -> nn.Module:
     return model
 
 
-def test_matched_norms_undo_much_of_a_coarse_rounding() -> None:
-    reference, model = net(), rounded(2, quantizer="dynamic")
-    before = error(model, reference)
-    assert match_norms(model, reference, SEEN) == 3
-    assert error(model, reference) < 0.7 * before
+@pytest.mark.parametrize(
+    ("what", "seeds"),
+    [
+        (repairs.matched_norms, 1),
+        (repairs.corrected_biases, 1),
+        (repairs.equalized_ranges, 1),
+        (repairs.learned_rounding, 2),
+        (repairs.learned_blocks, 2),
+        (repairs.without_labels, 2),
+    ],
+)
+def test_repairs_leave_less_of_what_rounding_did(what: Comparison, seeds: int) -> None:
+    assert_below(what, seeds)
 
 
 def test_matched_norms_leave_an_unchanged_model_as_it_is() -> None:
@@ -172,17 +161,6 @@ def test_norms_are_as_before_where_reestimating_fails() -> None:
         assert not model[1].training
 
 
-def test_corrected_biases_have_the_references_means() -> None:
-    reference, model = net(), net()
-    quantize(model, 3, activations=8, calibrate=SEEN)
-    before = error(model, reference)
-    assert correct_biases(model, reference, SEEN) == 4
-    assert error(model, reference) < before
-    with torch.no_grad():
-        difference = (model(SEEN) - reference(SEEN)).mean(0).abs().max()
-    assert float(difference) < 0.05
-
-
 def test_equalisation_changes_ranges_and_not_answers() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.Flatten(), nn.Linear(64, 5))
     with torch.no_grad():
@@ -231,44 +209,32 @@ def test_equalisation_knows_every_way_to_write_a_relu(relu: Callable[[Tensor], T
     assert torch.allclose(model(x), before, rtol=1e-3, atol=1e-4)
 
 
-def test_equalisation_helps_a_step_per_tensor() -> None:
-    reference = net()
-    fold_into_layers_(reference)
-    reference[3].weight *= torch.logspace(-2, 0, 12).view(-1, 1, 1, 1)
-    reference[3].bias *= torch.logspace(-2, 0, 12)
-    plain, equal = copy.deepcopy(reference), copy.deepcopy(reference)
-    equalize(equal)
-    for model in (plain, equal):
-        quantize(model, None, overrides={"3": 5, "6": 5}, granularity="tensor")
-    assert error(equal, reference) < 0.5 * error(plain, reference)
-
-
 @pytest.mark.parametrize("quantizer", ["linear", "dynamic", "lsq", "apot"])
 @pytest.mark.parametrize("granularity", ["tensor", "channel", "group"])
-def test_gptq_computes_closer_than_nearest_levels(quantizer: str, granularity: str) -> None:
-    reference = net()
+def test_gptq_stays_on_the_levels(quantizer: str, granularity: str) -> None:
     model = rounded(3, quantizer=quantizer, granularity=granularity, group_size=9)
-    before = error(model, reference)
     assert reconstruct(model, SEEN) == 4
-    assert error(model, reference) < 0.85 * before
     for _, layer in weighted_layers(model):
         part = fake_quantizer(layer)
         assert part is not None
         assert max(r[r != 0].unique().numel() for r in part.rows(layer.weight)) <= 8
 
 
-def test_adaround_computes_closer_than_nearest_levels() -> None:
-    reference, model = net(), rounded(3)
-    before = error(model, reference)
+def test_gptq_leaves_less_of_the_error_than_nearest_levels() -> None:
+    assert_below(repairs.second_order_rounding)
+
+
+def test_adaround_rounds_up_or_down_and_no_further() -> None:
+    model = rounded(3)
     levels = [layer.weight.clone() for _, layer in weighted_layers(model)]
-    reconstruct(model, SEEN, "adaround")
-    assert error(model, reference) < 0.7 * before
+    reconstruct(model, SEEN, "adaround", steps=100)
     for (_, layer), old in zip(weighted_layers(model), levels, strict=True):
         part = fake_quantizer(layer)
         assert part is not None
         assert part.scale is not None
         steps = part.rows(layer.weight - old) / part.scale[:, None]
-        assert float(steps.abs().max()) <= 1.01, "up or down, no further"
+        assert float(steps.abs().max()) <= 1.01
+        assert float(steps.abs().max()) > 0.5, "some went the other way"
 
 
 @pytest.mark.parametrize("method", ["gptq", "adaround"])
@@ -286,37 +252,13 @@ def test_reconstruction_keeps_zeros(method: str) -> None:
     assert pruned == round(0.6 * sum(layer.weight.numel() for _, layer in weighted_layers(model)))
 
 
-class Residual(nn.Module):
-    """A block of two convolutions, which the block learner takes as one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.norm = nn.Conv2d(12, 12, 3, padding=1, bias=False), nn.BatchNorm2d(12)
-        self.second = nn.Conv2d(12, 12, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = (x + self.second(self.norm(self.first(x)).relu())).relu()
-        return out
-
-
-def residual_net() -> nn.Module:
-    torch.manual_seed(0)
-    stem = nn.Conv2d(3, 12, 3, bias=False), nn.BatchNorm2d(12), nn.ReLU()
-    model = nn.Sequential(*stem, Residual(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(48, 6))
-    for _ in range(30):
-        model(IMAGES)
-    return model.eval().requires_grad_(False)
-
-
 @pytest.mark.parametrize("quantizer", ["linear", "dynamic", "lsq", "apot"])
-def test_blocks_learn_what_they_computed(quantizer: str) -> None:
+def test_blocks_learn_levels_as_a_file_keeps_them(quantizer: str) -> None:
     reference, model = residual_net(), residual_net()
     quantize(model, 2, quantizer=quantizer, fit="mse")
     match_norms(model, reference, SEEN)
-    before = error(model, reference)
     frozen = [p.requires_grad for p in model.parameters()]
-    assert reconstruct_blocks(model, reference, SEEN, steps=100) == 3, "stem, block, head"
-    assert error(model, reference) < 0.8 * before
+    assert reconstruct_blocks(model, reference, SEEN, steps=20) == 3, "stem, block, head"
     assert [p.requires_grad for p in model.parameters()] == frozen
     assert most_levels(model) <= 4
     final = finalize(model)
@@ -347,11 +289,9 @@ def test_blocks_keep_zeros_and_repeat_with_the_seed() -> None:
     assert not torch.equal(found[0], found[2])
 
 
-def test_without_labels_two_bits_stay_near_the_float_answers() -> None:
+def test_without_labels_every_layer_has_its_bits() -> None:
     reference, model = residual_net(), residual_net()
-    plain = residual_net()
-    quantize(plain, 2, quantizer="dynamic")
-    record = quantize_without_labels(model, 2, SEEN, steps=100)
+    record = quantize_without_labels(model, 2, SEEN, steps=10)
     assert [(row.name, row.bits) for row in record.layers] == [
         ("0", 2),
         ("3.first", 2),
@@ -359,11 +299,7 @@ def test_without_labels_two_bits_stay_near_the_float_answers() -> None:
         ("6", 2),
     ]
     assert most_levels(model) == 4
-    assert divergence(model, reference, FRESH) < 0.1 * divergence(plain, reference, FRESH)
     assert divergence(reference, reference, FRESH) == 0
-    unblocked = residual_net()
-    quantize_without_labels(unblocked, 2, SEEN, steps=0)
-    assert divergence(model, reference, FRESH) < divergence(unblocked, reference, FRESH)
 
 
 def test_without_labels_leaves_what_is_skipped() -> None:
@@ -463,11 +399,6 @@ def test_nothing_is_rounded_where_a_later_layer_cannot_be() -> None:
             lambda: reconstruct_blocks(rounded(), nn.Sequential(nn.ReLU()), SEEN),
             ModelError,
             "the reference has no part 3",
-        ),
-        (
-            lambda: reconstruct_blocks(transposed(), transposed(), SEEN),
-            ModelError,
-            r"0 \(ConvTranspose2d\) cannot be reconstructed",
         ),
         (lambda: divergence(net(), net(), SEEN, "mea"), RecipeError, "unknown measure 'mea'"),
         (lambda: equalize(net()), ModelError, "fold BatchNorm first"),
