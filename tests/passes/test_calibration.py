@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pithnet.errors import DataError
 from pithnet.passes import quantize
-from pithnet.passes.calibration import Order, images_of, run_through
+from pithnet.passes.calibration import Order, batches_of, first_images, run_through
 
 from .networks import net
 
@@ -89,10 +89,16 @@ def test_the_pass_warns_and_goes_on() -> None:
 
 def test_batches_come_in_many_forms_and_others_are_refused() -> None:
     x = torch.randn(250, 1, 2, 2)
-    assert [len(part) for part, _ in images_of(x, CPU)] == [100, 100, 50]
+    model = net()
+    assert [len(part) for part, _ in batches_of(model, x)] == [100, 100, 50]
+    cut = [inputs for inputs, _ in batches_of(model, {"x": x, "scale": 2.0, "y": torch.zeros(250)})]
+    assert [(len(inputs["x"]), inputs["scale"]) for inputs in cut] == [(100, 2.0), (100, 2.0), (50, 2.0)]
+    assert "y" not in cut[0], "labels are not the model's arguments"
     for loader in ([x], [(x,)], [(x, torch.zeros(250))], [(x, None)]):
-        assert torch.equal(next(images_of(loader, CPU))[0], x)
+        assert torch.equal(next(batches_of(model, loader))[0], x)
+    halves = next(batches_of(net().half(), [{"a": x, "ids": torch.arange(250)}]))[0]
+    assert (halves["a"].dtype, halves["ids"].dtype) == (torch.float16, torch.int64)
     with pytest.raises(DataError, match="one tensor of inputs"):
-        next(images_of([({"a": x},)], CPU))
+        first_images(model, [({"a": x},)])
     with pytest.raises(DataError, match="no calibration images"):
-        next(images_of(None, CPU))
+        next(batches_of(model, None))

@@ -11,13 +11,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from pithnet.errors import ModelError
-from pithnet.passes.calibration import Order, images_of
+from pithnet.learn.batch import call
+from pithnet.passes.calibration import Order, batches_of
 from pithnet.passes.calls import Calls
-from pithnet.surgery import evaluating, fold_into_layers_
+from pithnet.passes.guard import guarded
+from pithnet.surgery import evaluating, fold_into_layers_, in_float32
 
 _Layer = _ConvNd | nn.Linear
 
 
+@guarded
 @torch.no_grad()
 def correct_biases(model: nn.Module, reference: nn.Module, calibrate: Any) -> int:
     """Shifts biases, in place, so that every layer's mean output is `reference`'s again; returns how many.
@@ -42,13 +45,13 @@ def correct_biases(model: nn.Module, reference: nn.Module, calibrate: Any) -> in
     expected: Calls[Tensor] = Calls()
     handles = [theirs[name].register_forward_hook(_Note(name, expected)) for name in layers]
     handles += [layer.register_forward_hook(_Correct(name, expected)) for name, layer in layers.items()]
-    order, device = Order(), next(model.parameters()).device
+    order = Order()
     try:
-        with evaluating(model), evaluating(reference):
-            for images, labels in images_of(calibrate, device):
+        with in_float32(model, reference), evaluating(model), evaluating(reference):
+            for inputs, labels in batches_of(model, calibrate):
                 expected.clear()
-                order.add(reference(images), labels)
-                model(images)
+                order.add(call(reference, inputs), labels)
+                call(model, inputs)
     finally:
         for handle in handles:
             handle.remove()

@@ -1,17 +1,17 @@
-"""Unlabelled images through a network, for ranges and repairs, with an eye on how they are ordered."""
+"""Unlabelled samples through a network, for ranges and repairs, with an eye on how they are ordered."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pithnet.errors import DataError, PithError
-from pithnet.learn.batch import check_labels, logits_of, read_batch
+from pithnet.learn.batch import call, check_labels, logits_of, read_batch, tensors
 from pithnet.surgery import evaluating
 
 _BATCH = 100
@@ -20,33 +20,52 @@ _DEVIATIONS = 5.0
 _ENOUGH = 100
 
 
-def images_of(calibrate: Any, device: torch.device) -> Iterator[tuple[Tensor, Any]]:
-    """(images, labels or None) batch by batch, from a loader or from one tensor (N, ...), cut into hundreds.
+def batches_of(model: nn.Module, calibrate: Any) -> Iterator[tuple[Any, Any]]:
+    """(inputs, labels or None) batch by batch: inputs as `learn.call` takes them, made to fit the model.
 
-    Raises DataError where there are none, or a batch is not one tensor of inputs.
+    They are on the model's device, floating-point ones in its dtype. calibrate: a loader of whatever
+    `learn.read_batch` reads, or all samples at once, a tensor (N, ...) or a mapping of the model's arguments
+    to tensors (N, ...), which are cut into hundreds. Raises DataError where there are none.
     """
     if calibrate is None:
         raise DataError("there are no calibration images; give calibrate=, a loader or a tensor of images")
-    batches = calibrate.split(_BATCH) if isinstance(calibrate, Tensor) and len(calibrate) else calibrate
+    own = next((p for p in model.parameters() if p.is_floating_point()), None)
     count = 0
-    for content in batches:
-        batch = read_batch(content, device)
-        if not isinstance(batch.inputs, Tensor):
-            raise DataError("calibration needs batches of one tensor of inputs, (B, ...)")
+    for content in _cut(calibrate):
+        batch = read_batch(content, None if own is None else own.device)
         count += batch.size
-        yield batch.inputs, batch.targets
+        yield _as_floats(batch.inputs, None if own is None else own.dtype), batch.targets
     if not count:
         raise DataError("the calibration data is empty; give calibrate= at least one batch of images")
 
 
-def read_once(model: nn.Module, calibrate: Any) -> list[tuple[Tensor, Any]]:
-    """All of `images_of`, on the model's device: calibration data for passes that look at it more than once.
+def _cut(calibrate: Any) -> Any:
+    """The batches of a loader; those of one tensor or mapping of tensors, 100 samples each."""
+    if isinstance(calibrate, Tensor):
+        return calibrate.split(_BATCH) if calibrate.numel() else ()
+    if not isinstance(calibrate, Mapping):
+        return calibrate
+    size = len(next(tensors(calibrate), ()))
+    whole = {k: v for k, v in calibrate.items() if not isinstance(v, Tensor) or len(v) != size}
+    cut = {k: v.split(_BATCH) for k, v in calibrate.items() if k not in whole}
+    return [whole | dict(zip(cut, parts, strict=True)) for parts in zip(*cut.values(), strict=True)]
 
-    A loader may shuffle, augment or be empty the second time: what is compared has to see the same images in
-    the same order. Raises DataError as `images_of`.
+
+def _as_floats(inputs: Any, dtype: torch.dtype | None) -> Any:
+    if isinstance(inputs, Tensor):
+        return inputs.to(dtype) if dtype is not None and inputs.is_floating_point() else inputs
+    if isinstance(inputs, Mapping):
+        return {name: _as_floats(value, dtype) for name, value in inputs.items()}
+    return tuple(_as_floats(v, dtype) for v in inputs) if isinstance(inputs, tuple | list) else inputs
+
+
+def read_once(model: nn.Module, calibrate: Any) -> list[tuple[Any, Any]]:
+    """All of `batches_of`: calibration data for passes that look at it more than once.
+
+    A loader may shuffle, augment or be empty the second time: what is compared has to see the same samples in
+    the same order. Raises DataError as `batches_of`.
     """
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    return list(images_of(calibrate, device))
+    return list(batches_of(model, calibrate))
 
 
 @torch.no_grad()
@@ -54,13 +73,12 @@ def run_through(model: nn.Module, calibrate: Any) -> int:
     """Runs the images through the model in eval mode; returns how many.
 
     What hooks and observers see is theirs. Warns where batches are sorted by class, by their labels or,
-    without, by the model's own answers. Raises DataError as `images_of`.
+    without, by the model's own answers. Raises DataError as `batches_of`.
     """
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     order = Order()
     with evaluating(model):
-        for images, labels in images_of(calibrate, device):
-            order.add(model(images), labels)
+        for inputs, labels in batches_of(model, calibrate):
+            order.add(call(model, inputs), labels)
     order.warn()
     return order.images
 
@@ -127,6 +145,9 @@ def _entropy(counts: Tensor) -> float:
     return float(-(shares * shares.log()).sum())
 
 
-def first_images(calibrate: Iterable[Any] | Tensor | None, device: torch.device) -> Tensor:
-    """The first batch of images. Raises DataError as `images_of`."""
-    return next(images_of(calibrate, device))[0]
+def first_images(model: nn.Module, calibrate: Any) -> Tensor:
+    """The first batch of images. Raises DataError as `batches_of`, and for inputs that are not one tensor."""
+    inputs, _ = next(batches_of(model, calibrate))
+    if not isinstance(inputs, Tensor):
+        raise DataError("calibration of activations needs batches of one tensor of inputs, (B, ...)")
+    return inputs

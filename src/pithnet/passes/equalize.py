@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from pithnet.errors import ModelError
+from pithnet.passes.guard import guarded
 from pithnet.surgery import chain, latent_weight
 from pithnet.surgery.foldable import layer_obstacle
 from pithnet.surgery.graph import alone, module_of, traced
@@ -19,6 +20,7 @@ _SILENT_METHODS = ("relu", "relu_")
 _Layer = nn.Conv2d | nn.Linear
 
 
+@guarded
 @torch.no_grad()
 def equalize(model: nn.Module) -> int:
     """Gives neighbouring layers the same range in each channel, in place; returns how many pairs.

@@ -1,59 +1,35 @@
-"""What goes into one part of a network; into a layer, as columns that its weight multiplies."""
+"""What goes into one layer of a network, and as columns that its weight multiplies."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from pithnet.errors import ModelError
-from pithnet.learn.batch import describe
-from pithnet.passes.calibration import images_of
-from pithnet.surgery import Codebook, Weighted, evaluating, parametrization
+from pithnet.passes.part_calls import givens_of
+from pithnet.surgery import Codebook, Weighted, parametrization
 
 
-class _Reached(Exception):
-    """The part has its input; what comes after it is not needed."""
+def inputs_of(model: nn.Module, name: str, batches: Sequence[tuple[Any, Any]]) -> Iterator[Tensor]:
+    """The inputs of the layer of that name in eval mode, batch by batch; the network is run no further.
 
-
-@torch.no_grad()
-def inputs_of(model: nn.Module, name: str, calibrate: Any) -> Iterator[Tensor]:
-    """The inputs of the part of that name in eval mode, batch by batch; the network is run no further.
-
-    Raises ModelError, naming the part, where the network never calls it, and where it is called with anything
-    but one tensor by position.
+    batches: as `read_once` gives them. Raises ModelError, naming the layer, where the network never calls it,
+    and where it is called with anything but one tensor by position.
     """
-    found: list[Tensor] = []
-    part = model.get_submodule(name)
-    what = f"{name or 'the network'} ({_kind(part)})"
-
-    def stop(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-        if named or len(inputs) != 1 or not isinstance(inputs[0], Tensor):
-            given = ", ".join([*map(describe, inputs), *(f"{k}={describe(v)}" for k, v in named.items())])
+    what = f"{name or 'the network'} ({_kind(model.get_submodule(name))})"
+    for given in givens_of(model, name, batches):
+        if given is None:
+            raise ModelError(f"the network never calls {what}; add it to quantize's skip")
+        if given.named or len(given.args) != 1 or not isinstance(given.args[0], Tensor):
             raise ModelError(
                 f"{what} is called with ({given}) and cannot be reconstructed, only what takes one tensor, "
-                "by position; add its layers to quantize's skip"
+                "by position; add it to quantize's skip"
             )
-        found.append(inputs[0])
-        raise _Reached
-
-    device = next(model.parameters()).device
-    with evaluating(model):
-        for images, _ in images_of(calibrate, device):
-            handle = part.register_forward_pre_hook(stop, with_kwargs=True)
-            try:
-                model(images)
-            except _Reached:
-                pass
-            else:
-                raise ModelError(f"the network never calls {what}; add its layers to quantize's skip")
-            finally:
-                handle.remove()
-            yield found.pop()  # without the hook: the part can be run on it
+        yield given.args[0]
 
 
 def require_columns(name: str, layer: Weighted) -> None:
@@ -65,6 +41,11 @@ def require_columns(name: str, layer: Weighted) -> None:
             f"{name} ({_kind(module)}) cannot be reconstructed, only Conv2d padded with zeros and "
             "Linear; add it to quantize's skip, or leave the rounding to the nearest level"
         )
+    require_own_values(name, layer)
+
+
+def require_own_values(name: str, layer: Weighted) -> None:
+    """Raises ModelError, with the layer's name, where a codebook holds its values."""
     if parametrization(layer, Codebook):
         raise ModelError(
             f"{name} is shared and cannot be reconstructed; start from the model before sharing, or add it "

@@ -56,9 +56,14 @@ def selected_layers(
                 f"{layer.keys[0]} has {layer.weight.ndim} dimensions and no axis {max(layer.channel_axes)}, "
                 "which its kind is registered with; give register_kind another channel_axis"
             )
-        if not bool(torch.isfinite(layer.weight).all()):
-            raise ModelError(f"{layer.keys[0]} holds NaN or inf; train or export the model again")
+        require_finite(layer)
     return chosen
+
+
+def require_finite(layer: Weighted) -> None:
+    """Raises ModelError, with the name of the weight, where it holds NaN or inf."""
+    if not bool(torch.isfinite(layer.weight).all()):
+        raise ModelError(f"{layer.keys[0]} holds NaN or inf; train or export the model again")
 
 
 def _require_matches(

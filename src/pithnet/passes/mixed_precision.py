@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pithnet.errors import ModelError, RecipeError, nearest
-from pithnet.learn.batch import describe, logits_of
+from pithnet.learn.batch import call, describe, logits_of
 from pithnet.passes.bit_widths import FLOAT_BITS
-from pithnet.passes.calibration import images_of, read_once
+from pithnet.passes.calibration import batches_of, read_once
 from pithnet.passes.layers import selected_layers
 from pithnet.passes.quantize import quantize
 from pithnet.surgery import evaluating, weighted_layers
@@ -100,10 +100,9 @@ def _with_one(model: nn.Module, name: str, bits: int, options: Mapping[str, Any]
     return trial
 
 
-def _outputs(model: nn.Module, batches: Sequence[tuple[Tensor, Any]]) -> Tensor:
-    device = next(model.parameters()).device
+def _outputs(model: nn.Module, batches: Sequence[tuple[Any, Any]]) -> Tensor:
     with evaluating(model):
-        return torch.cat([logits_of(model(images)).float() for images, _ in images_of(batches, device)])
+        return torch.cat([logits_of(call(model, inputs)).float() for inputs, _ in batches_of(model, batches)])
 
 
 def allocate_bits(

@@ -11,13 +11,16 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pithnet.errors import ModelError
-from pithnet.passes.calibration import Order, images_of
+from pithnet.learn.batch import call
+from pithnet.passes.calibration import Order, batches_of
 from pithnet.passes.calls import Calls
-from pithnet.surgery import evaluating
+from pithnet.passes.guard import guarded
+from pithnet.surgery import evaluating, in_float32
 
 _TINY = 1e-10
 
 
+@guarded
 @torch.no_grad()
 def match_norms(model: nn.Module, reference: nn.Module, calibrate: Any) -> int:
     """Moves the statistics of every BN, in place, by what compressing changed; returns how many there are.
@@ -34,7 +37,8 @@ def match_norms(model: nn.Module, reference: nn.Module, calibrate: Any) -> int:
     """
     require_same_norms(model, reference)
     norms = _norms(model)
-    match_named_norms(model, reference, calibrate, norms)
+    with in_float32(model, reference):
+        match_named_norms(model, reference, calibrate, norms)
     return len(norms)
 
 
@@ -54,17 +58,17 @@ def match_named_norms(model: nn.Module, reference: nn.Module, calibrate: Any, na
     norms, theirs = ({n: m for n, m in _norms(net).items() if n in names} for net in (model, reference))
     expected: Calls[tuple[Tensor, Tensor]] = Calls()
     shifts = {name: _Shift(norm) for name, norm in theirs.items()}
-    order, device = Order(), next(model.parameters()).device
+    order = Order()
     with (
         evaluating(model),
         evaluating(reference),
         _watching(theirs, expected),
         _correcting(norms, shifts, expected),
     ):
-        for images, labels in images_of(calibrate, device):
+        for inputs, labels in batches_of(model, calibrate):
             expected.clear()
-            order.add(reference(images), labels)
-            model(images)
+            order.add(call(reference, inputs), labels)
+            call(model, inputs)
     order.warn()
 
 
@@ -87,6 +91,7 @@ class _Shift:
         self.ratio += (ratio - self.ratio) / self.calls
 
 
+@guarded
 @torch.no_grad()
 def reestimate_norms(model: nn.Module, calibrate: Any) -> int:
     """Takes the statistics of every BN anew from the images, in place; returns how many BNs there are.
@@ -97,11 +102,10 @@ def reestimate_norms(model: nn.Module, calibrate: Any) -> int:
     Raises DataError without images. After any error the statistics are as they were.
     """
     norms = _norms(model)
-    device = next(model.parameters()).device
     order = Order()
-    with evaluating(model), _anew(norms.values()):
-        for images, labels in images_of(calibrate, device):
-            order.add(model(images), labels)
+    with in_float32(model), evaluating(model), _anew(norms.values()):
+        for inputs, labels in batches_of(model, calibrate):
+            order.add(call(model, inputs), labels)
     order.warn()
     return len(norms)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pithnet.errors import RecipeError, nearest
+from pithnet.passes.guard import guarded
 from pithnet.passes.layers import refuse_coded, selected_layers
 from pithnet.passes.records import LayerRecord, Record
 from pithnet.surgery import Mask, Weighted, latent_weight, parametrization, set_mask
@@ -51,6 +52,7 @@ SCOPES: dict[str, Callable[[Scores, float], list[Tensor]]] = {
 }
 
 
+@guarded
 @torch.no_grad()
 def prune(
     model: nn.Module,
@@ -95,6 +97,7 @@ def prune(
     return Record.of(model, f"prune {scope} {sparsity:.4g}", _rows(layers), skip)
 
 
+@guarded
 @torch.no_grad()
 def prune_by_std(model: nn.Module, s: float, *, skip: Sequence[str] = (), also: Sequence[str] = ()) -> Record:
     """Masks `model` in place: in each layer the weights with |w| <= s * std(w) of that layer become zero.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pithnet.errors import ModelError, RecipeError, nearest
 from pithnet.passes.bit_widths import layer_bits
 from pithnet.passes.calibration import first_images, run_through
+from pithnet.passes.guard import guarded
 from pithnet.passes.layers import selected_layers
 from pithnet.passes.records import LayerRecord, Record
 from pithnet.surgery import (
@@ -106,6 +107,7 @@ class ActivationScheme:
         return ActivationQuantizer(self.bits, get_observer(self.observer, self.bits), place)
 
 
+@guarded
 @torch.no_grad()
 def quantize(
     model: nn.Module,
@@ -195,10 +197,9 @@ def _quantize_activations(
 
     Returns the BNs that are not folded, and why, by name.
     """
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     if isinstance(calibrate, Iterator):
         calibrate = list(calibrate)  # a generator would be empty after the example
-    example = first_images(calibrate, device)
+    example = first_images(model, calibrate)
     # The images go through a copy: they may turn out to be unusable, and then the model is as it was.
     trial = copy.deepcopy(model)
     watching, _ = _inserted(trial, how, example, quantize_weights)

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from pithnet.errors import ModelError, RecipeError, nearest
 from pithnet.passes.adaround import STEPS, learn_rounding
 from pithnet.passes.calibration import read_once
+from pithnet.passes.guard import guarded
 from pithnet.passes.layer_inputs import columns, inputs_of, require_columns
 from pithnet.surgery import (
     FakeQuantizer,
     fake_quantizer,
+    in_float32,
     set_latent_weight,
     unquantized_weight,
     weighted_layers,
@@ -26,6 +28,7 @@ from pithnet.tensor.second_order import round_by_hessian
 Rounding = Callable[[nn.Module, Tensor, FakeQuantizer, Iterable[Tensor]], Tensor]
 
 
+@guarded
 def reconstruct(model: nn.Module, calibrate: Any, method: str = "gptq", *, steps: int = STEPS) -> int:
     """Rounds quantized layers of `model` anew, in place, each for least change of its output on the images.
 
@@ -38,7 +41,9 @@ def reconstruct(model: nn.Module, calibrate: Any, method: str = "gptq", *, steps
             up or down learned by gradient descent on the layer alone (Nagel et al. 2020).
         steps: of "adaround", for each layer; the closed form has none.
 
-    Raises, before anything is changed: RecipeError for an unknown method; DataError without images;
+    Float16 and bfloat16 models are computed in float32.
+
+    Raises, the model being as it was then: RecipeError for an unknown method; DataError without images;
     ModelError where nothing is quantized and, by name, for layers other than Conv2d and Linear, shared ones,
     and those that the network does not call with one tensor.
     """
@@ -53,16 +58,17 @@ def reconstruct(model: nn.Module, calibrate: Any, method: str = "gptq", *, steps
         raise ModelError("no layer is quantized; run quantize(model, bits=...) before reconstructing")
     for name, layer, _ in quantized:
         require_columns(name, layer)
-    batches = read_once(model, calibrate)
-    for name, _, _ in quantized:
-        list(inputs_of(model, name, batches[:1]))  # raises here what would else come halfway
-    for name, layer, part in quantized:
-        with torch.no_grad():
-            weight = unquantized_weight(layer)
-            part.fix(part.levels(part.rows(weight)))
-        inputs = inputs_of(model, name, batches)
-        rounded = roundings[method](layer.holders[0].module, weight, part, inputs)
-        set_latent_weight(layer, rounded)
+    with in_float32(model):
+        batches = read_once(model, calibrate)
+        for name, _, _ in quantized:
+            list(inputs_of(model, name, batches[:1]))  # raises here what would else come halfway
+        for name, layer, part in quantized:
+            with torch.no_grad():
+                weight = unquantized_weight(layer)
+                part.fix(part.levels(part.rows(weight)))
+            inputs = inputs_of(model, name, batches)
+            rounded = roundings[method](layer.holders[0].module, weight, part, inputs)
+            set_latent_weight(layer, rounded)
     return len(quantized)
 
 

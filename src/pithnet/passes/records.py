@@ -38,12 +38,14 @@ class Record:
     """What a pass did: its name, a row per layer it touched, and what of the network is compressed.
 
     norms_in_float: where activations were quantized, the BNs that were not folded, and why, by name.
+    unread: layers left in float, because the network's forward does not read their weights.
     """
 
     what: str
     layers: tuple[LayerRecord, ...]
     coverage: Coverage | None = None
     norms_in_float: Mapping[str, str] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -69,6 +71,8 @@ class Record:
             bits = "" if layer.bits is None else f", {layer.bits} bits"
             lines.append(f"  {layer.name}: {layer.zeros:,} of {layer.size:,} zeros{coded}{bits}")
         lines += [f"  {name} stays in float: {why}" for name, why in self.norms_in_float.items()]
+        if self.unread:
+            lines.append(f"  left in float, the network never reads them: {', '.join(self.unread)}")
         if self.coverage is not None and self.coverage.advice is not None:
             lines.append(self.coverage.advice)
         return "\n".join(lines)

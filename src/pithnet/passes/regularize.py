@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from pithnet.errors import RecipeError, nearest
 from pithnet.learn import ADMM, Slot, Term, require_rho
+from pithnet.passes.guard import finite_or_unchanged
 from pithnet.passes.layers import refuse_coded, selected_layers
 from pithnet.passes.prune import SCOPES
 from pithnet.passes.records import Record
@@ -175,7 +176,8 @@ class Regularization:
             self.method.active = False
             layers = self._layers()
             self._own_zeros = {name: int((layer.weight == 0).sum()) for name, layer in layers}
-            cut_off([m for _, m in layers], self.kind, self.sparsity, self.scope, self.groups)
+            with finite_or_unchanged(self.model, "regularize"):
+                cut_off([m for _, m in layers], self.kind, self.sparsity, self.scope, self.groups)
         return self._record()
 
     def _record(self) -> Record:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from pithnet.errors import RecipeError
-from pithnet.passes.layers import selected_layers
+from pithnet.passes.guard import finite_or_unchanged, guarded
+from pithnet.passes.layers import require_finite, selected_layers
 from pithnet.passes.records import LayerRecord, Record
 from pithnet.surgery import (
     TrainedLevels,
@@ -57,6 +58,7 @@ def _cluster(
     return ecsq_1d(values, k, rate_weight * float(values.double().square().mean()), init, generator=generator)
 
 
+@guarded
 @torch.no_grad()
 def share(
     model: nn.Module,
@@ -134,12 +136,13 @@ class LevelTraining:
         self.layers = [m for _, m in selected_layers(model, skip, also)]
         if any(parametrization(layer, TrainedLevels) for layer in self.layers):
             return  # restored in the middle of its training
-        for layer in self.layers:
-            found = _cluster(layer.weight, k, init, rate_weight, generator)
-            if found is not None:
-                centroids = found.centroids.to(layer.weight.dtype)
-                set_trained_levels(layer, centroids, torch.zeros_like(centroids))
-        self._set_prices()
+        with finite_or_unchanged(model, "LevelTraining"):
+            for layer in self.layers:
+                found = _cluster(layer.weight, k, init, rate_weight, generator)
+                if found is not None:
+                    centroids = found.centroids.to(layer.weight.dtype)
+                    set_trained_levels(layer, centroids, torch.zeros_like(centroids))
+            self._set_prices()
 
     def state_dict(self) -> dict[str, int]:
         return {"update": self._last}
@@ -179,6 +182,7 @@ def _chosen(layer: Weighted, levels: TrainedLevels) -> tuple[Tensor, Tensor]:
     return torch.where(weight == 0, 0, levels.nearest(weight) + 1), weight
 
 
+@guarded
 @torch.no_grad()
 def freeze_levels(model: nn.Module) -> Record:
     """Fixes, in place, the assignment of layers with trained levels; the levels in use become a codebook."""
@@ -187,6 +191,7 @@ def freeze_levels(model: nn.Module) -> Record:
         levels = parametrization(layer, TrainedLevels)
         if not isinstance(levels, TrainedLevels):
             continue
+        require_finite(layer)
         index, _ = _chosen(layer, levels)
         used = index[index > 0].unique()
         renumber = torch.zeros(len(levels.levels) + 1, dtype=torch.int64, device=used.device)

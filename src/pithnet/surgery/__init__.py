@@ -23,6 +23,7 @@ from pithnet.surgery.modes import evaluating, frozen_modules, train_
 from pithnet.surgery.parametrizations import PARAMETRIZATIONS, Codebook, Mask, TrainedLevels
 from pithnet.surgery.relus import relu_zeros
 from pithnet.surgery.restore import restore
+from pithnet.surgery.rollback import unchanged_on_error
 from pithnet.surgery.ties import conflicting_tie
 from pithnet.surgery.trainable import parametrize_
 from pithnet.surgery.unsupported import Refusal, check_usable, refusals, uninitialized
@@ -33,6 +34,7 @@ from pithnet.surgery.weight_quantization import (
     unquantized_weight,
 )
 from pithnet.surgery.weights import Weighted, held_tensors, other_matrices, weighted_layers
+from pithnet.surgery.widening import in_float32
 
 __all__ = [
     "PARAMETRIZATIONS",
@@ -61,6 +63,7 @@ __all__ = [
     "fold_into_layers_",
     "frozen_modules",
     "held_tensors",
+    "in_float32",
     "insert_activation_quantizers_",
     "latent_weight",
     "other_matrices",
@@ -79,6 +82,7 @@ __all__ = [
     "set_trained_levels",
     "shared_parameters",
     "train_",
+    "unchanged_on_error",
     "uninitialized",
     "unquantized_weight",
     "weighted_layers",

@@ -1,0 +1,152 @@
+"""How a network calls one of its parts: with what, and what the part gives."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from pithnet.errors import ModelError
+from pithnet.learn.batch import call, describe, tensors
+from pithnet.surgery import attach, evaluating, weighted_layers
+
+Watch = Callable[[nn.Module, list[Any]], RemovableHandle]
+
+
+class _Reached(Exception):
+    """The part has been called; what comes after it is not needed."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a part is called with: arguments by position and by name, tensors and others in any nesting."""
+
+    args: tuple[Any, ...]
+    named: dict[str, Any]
+
+    def __str__(self) -> str:
+        return ", ".join([*map(describe, self.args), *(f"{k}={describe(v)}" for k, v in self.named.items())])
+
+
+def givens_of(model: nn.Module, name: str, batches: Sequence[tuple[Any, Any]]) -> Iterator[Given | None]:
+    """What the part of that name is called with first, in eval mode; for each batch, None where it is not.
+
+    batches: as `read_once` gives them. The network is run no further, and the part itself is not run.
+    """
+
+    def watch(part: nn.Module, found: list[Any]) -> RemovableHandle:
+        def stop(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+            found.append(Given(args, named))
+            raise _Reached
+
+        return part.register_forward_pre_hook(stop, with_kwargs=True)
+
+    return _first_calls(model, name, batches, watch)
+
+
+def outputs_of(
+    model: nn.Module, name: str, batches: Sequence[tuple[Any, Any]]
+) -> Iterator[list[Tensor] | None]:
+    """What the part gives at its first call, as `float_outputs`; for each batch, None where it is not called.
+
+    Raises ModelError as `float_outputs`.
+    """
+
+    def watch(part: nn.Module, found: list[Any]) -> RemovableHandle:
+        def stop(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            found.append(float_outputs(name, part, output))
+            raise _Reached
+
+        return part.register_forward_hook(stop)
+
+    return _first_calls(model, name, batches, watch)
+
+
+def _first_calls(
+    model: nn.Module, name: str, batches: Sequence[tuple[Any, Any]], watch: Watch
+) -> Iterator[Any]:
+    part = model.get_submodule(name)
+    for inputs, _ in batches:
+        found: list[Any] = []
+        with answering(model):
+            handle = watch(part, found)
+            try:
+                call(model, inputs)
+            except _Reached:
+                pass
+            finally:
+                handle.remove()
+        yield found[0] if found else None  # without the hook: the part can be run on it
+
+
+@contextmanager
+def answering(model: nn.Module) -> Iterator[None]:
+    """Eval mode without gradients, and no cache of keys and values: `config.use_cache` of language models.
+
+    A cache that a block is called with is changed by every call, and the next one would see it.
+    """
+    config = getattr(model, "config", None)
+    cached = getattr(config, "use_cache", None) is True
+    with torch.no_grad(), evaluating(model):
+        if cached:
+            config.use_cache = False  # type: ignore[union-attr]
+        try:
+            yield
+        finally:
+            if cached:
+                config.use_cache = True  # type: ignore[union-attr]
+
+
+def float_outputs(name: str, part: nn.Module, output: Any) -> list[Tensor]:
+    """The floating-point tensors in what a part gives: a tensor, a tuple, a dict or an object with fields.
+
+    Raises ModelError naming the part where there is none.
+    """
+    nest = output if isinstance(output, Tensor | Mapping | tuple | list) else getattr(output, "__dict__", ())
+    found = [t for t in tensors(nest) if t.is_floating_point()]
+    if not found:
+        raise ModelError(
+            f"{name or 'the network'} ({type(part).__name__}) gives {describe(output)}, no floating-point "
+            "tensor, and cannot be reconstructed; add its layers to quantize's skip"
+        )
+    return found
+
+
+def unread_layers(model: nn.Module, names: Sequence[str], batches: Sequence[tuple[Any, Any]]) -> list[str]:
+    """Those of the named layers whose weights the forward reads for none of the batches.
+
+    Read, not called: a forward may compute with `self.layer.weight` and never call the layer, as torch's
+    attention does with its output projection. The model itself is left alone.
+    """
+    trial, read = copy.deepcopy(model), set[str]()
+    for name, layer in weighted_layers(trial):
+        if name in names:
+            attach(layer, _Reading(name, read))
+    read.clear()  # attaching reads them too
+    with answering(trial):
+        for inputs, _ in batches:
+            call(trial, inputs)
+            if len(read) == len(names):
+                break
+    return [name for name in names if name not in read]
+
+
+class _Reading(nn.Module):
+    """A parametrization that changes nothing and notes that the weight is read."""
+
+    def __init__(self, name: str, read: set[str]) -> None:
+        super().__init__()
+        self.name, self.read = name, read
+
+    def forward(self, weight: Tensor) -> Tensor:
+        self.read.add(self.name)
+        return weight
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        return weight
