@@ -322,5 +322,5 @@ def test_what_is_refused_before_anything_runs(
     assert not (tmp_path / "run").exists()
 
 
-def test_digits_without_labels_lose_less_than_a_point() -> None:
+def test_digits_without_labels_lose_hardly_a_point() -> None:
     assert_below(digits_without_labels, seeds=3)

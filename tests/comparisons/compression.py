@@ -35,7 +35,10 @@ def digits() -> tuple[Tensor, Tensor]:
 
 @comparison
 def digits_without_labels(seed: int) -> Iterator[Value]:
-    """80 % zeros and 4 bits, taught by the network itself: a single seed may lose a point or none."""
+    """80 % zeros and 4 bits, taught by the network itself: a single seed may lose a point or none.
+
+    Points are of 500 test images: two thirds of one in the mean of seeds, with a spread of a quarter.
+    """
     content = {
         "name": "digits",
         "steps": [
@@ -50,7 +53,7 @@ def digits_without_labels(seed: int) -> Iterator[Value]:
     val = pn.data.Batches(test, 100, pn.data.NORMALIZATIONS["digits"])
     result = pn.compress(model, unlabelled, val, pn.recipe.parse(content, "digits"), seed=seed)
     assert result.before is not None
-    yield Value("points lost", -result.results["difference"]["points"], 1)
+    yield Value("points lost", -result.results["difference"]["points"], 1.5)
     yield Value("wrong before", 1 - result.before.mean, 0.04)
     yield Value("15 over the ratio", 15 / result.ratio, 1)
 
