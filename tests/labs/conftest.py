@@ -1,14 +1,17 @@
-"""A bench small enough to train on in a test."""
+"""A bench small enough to train on in a test, and one quick lab that several files of tests look at."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from pithnet.labs import LabOptions, pruning
 from pithnet.labs.bench import Bench
 from pithnet.run.inputs import Images
+from pithnet.run.progress import Quiet
 from pithnet.run.settings import DataSettings
 
 
@@ -21,3 +24,11 @@ def small_bench() -> Bench:
         "digits", bench.images.train.take(torch.arange(128)), bench.images.test.take(torch.arange(100))
     )
     return replace(bench, images=images)
+
+
+@pytest.fixture(scope="session")
+def pruning_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a quick `lab pruning`, every item. Its results.json and state are there to be read."""
+    folder = tmp_path_factory.mktemp("lab") / "pruning"
+    assert pruning.run(folder, LabOptions(quick=True), progress=Quiet()) == folder / "results.json"
+    return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,10 @@ def check_png(path: Path) -> None:
     assert pixels.std() > 5, path
 
 
-def check_page(path: Path, answers: list[Answer]) -> None:
-    """One self-contained page that has interactive plots and every answer."""
+def check_page(path: Path, answers: list[Answer], figures: bool = True) -> None:
+    """One self-contained page that has interactive plots, where there are figures, and every answer."""
     page = path.read_text().replace("\xa0", " ")
-    assert page.count("Plotly.newPlot") or page.count("plotly")
+    assert not figures or page.count("Plotly.newPlot") or page.count("plotly")
     assert 'src="http' not in page
     for _, question, answer in answers:
         assert question in page
@@ -50,6 +51,12 @@ def check_page(path: Path, answers: list[Answer]) -> None:
         # Up to the first character that HTML writes otherwise, or that is marked up.
         plain = min([answer.find(c) for c in "'`<>&\"" if c in answer] or [len(answer)])
         assert answer[:plain] in page, question
+
+
+def check_sentences(text: str) -> None:
+    """Nothing in the text is left blank: no sentence without a beginning, no list without a member."""
+    assert re.match(r"[A-Za-z0-9`]", text), text
+    assert not re.search(r"[.:;,(] ?[.:;,)]|  |\bNone\b|\bnan\b", text), text
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

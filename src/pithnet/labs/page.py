@@ -93,6 +93,29 @@ def write_left_out(book: Notebook, page: Page, titles: Mapping[str, str]) -> Non
         )
 
 
+def write_unmeasured(
+    book: Notebook, page: Page, titles: Mapping[str, str], planned: Mapping[str, Sequence[str]]
+) -> None:
+    """Says by name what is not on the page, if anything, and how it gets there.
+
+    titles: what each item is, such as "retrained"; planned: the names of an item's rows when it is complete.
+    """
+    left = {item: [w for w in names if book.find(item, w) is None] for item, names in planned.items()}
+    left = {item: names for item, names in left.items() if names}
+    if not left:
+        return
+    parts = [
+        f"of item {item} ({titles[item]}) only what another item needs, without {'; '.join(names)}"
+        if book.of(item)
+        else f"item {item} ({titles[item]})"
+        for item, names in left.items()
+    ]
+    page.text(
+        f"**Not measured here:** {'; '.join(parts)}. The same command with `--resume --items "
+        f"{','.join(left)}` adds it to this page."
+    )
+
+
 def write_facts(book: Notebook, page: Page, answers: Sequence[Answer]) -> None:
     """Settings, hardware, seed and command."""
     page.section("Settings")

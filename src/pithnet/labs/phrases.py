@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pithnet.labs.notebook import Row
+from pithnet.labs.notebook import Notebook, Row
 
 SETTINGS = "settings"  # the item of what is no item's own
 
@@ -46,3 +46,14 @@ def score(rows: Sequence[Row]) -> str:
     sure = sum(r["rival_difference_low"] > 0 for r in ahead)
     behind = sum(r["rival_difference_high"] < 0 for r in rows)
     return f"Ahead in {len(ahead)} of {len(rows)} ({sure} beyond the interval), behind beyond it in {behind}."
+
+
+def taught_by(book: Notebook) -> str:
+    """Whose answers the lab's trainings learn from, as results.json says: 'from the labels alone', ..."""
+    teacher = book.facts["teacher"]
+    match teacher["kind"]:
+        case "none":
+            return "from the labels alone, without a teacher"
+        case "self":
+            return "taught by the answers of the float network (0.9 of the loss)"
+    return f"taught by the answers of {teacher['architecture']} in `{teacher['file']}` (0.9 of the loss)"

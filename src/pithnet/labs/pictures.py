@@ -37,6 +37,26 @@ class Album:
         interactive.update_layout(xaxis_title=x, yaxis_title=y)
         self._put(name, lines(series, caption, x, y), interactive, caption)
 
+    def points(
+        self,
+        name: str,
+        labels: Sequence[str],
+        xs: Sequence[float],
+        ys: Sequence[float],
+        x: str,
+        y: str,
+        caption: str,
+    ) -> None:
+        """A named point for each of `labels`, at (xs, ys)."""
+        drawn, ax = axes(caption, x, y)
+        ax.scatter(xs, ys)
+        for label, at_x, at_y in zip(labels, xs, ys, strict=True):
+            ax.annotate(label, (at_x, at_y), xytext=(4, 4), textcoords="offset points", fontsize=7)
+        interactive = go.Figure()
+        interactive.add_scatter(x=list(xs), y=list(ys), mode="markers", text=list(labels), name="layers")
+        interactive.update_layout(xaxis_title=x, yaxis_title=y)
+        self._put(name, drawn, interactive, caption)
+
     def bars(
         self, name: str, groups: Sequence[str], series: Mapping[str, Sequence[float]], y: str, caption: str
     ) -> None:

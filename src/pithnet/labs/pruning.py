@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import asdict
+from functools import cached_property, partial
 from pathlib import Path
 
 from torch import nn
@@ -18,74 +18,37 @@ from torch import nn
 from pithnet.labs.bench import Bench
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.options import LabOptions
+from pithnet.labs.pruning_cuts import Cut, OneShot, sparsity_columns
 from pithnet.labs.pruning_page import write_results
-from pithnet.labs.pruning_regularized import Contest, Penalties
-from pithnet.labs.sparsity import layer_rows, structure
-from pithnet.labs.start import open_lab
+from pithnet.labs.pruning_regularized import Contest
+from pithnet.labs.pruning_settings import FULL, QUICK, Settings
+from pithnet.labs.sparsity import layer_rows
+from pithnet.labs.start import open_bench, open_book
+from pithnet.labs.teachers import NONE
 from pithnet.labs.training import (
     Trained,
     accuracy_columns,
     difference_columns,
     float_network,
+    rival_columns,
     train,
     training_columns,
-    zeros,
 )
-from pithnet.learn import Training, evaluate
-from pithnet.passes import GradualPruning, prune, prune_by_std
+from pithnet.passes import GradualPruning
 from pithnet.run.progress import Quiet
 
 ITEMS = ("1", "2", "3", "4", "5", "6")
-TAKES = ("precision", "items", "epochs", "device")
+TAKES = ("precision", "items", "epochs", "teacher", "device")
 _DEFAULT = LabOptions()
-
-
-@dataclass(frozen=True)
-class Settings:
-    """prunings: before each of the first epochs of an iterative training; target: the last sparsity."""
-
-    baseline: Training
-    retrain: Training
-    prunings: int
-    penalties: Penalties
-    batch_size: int
-    target: float = 0.7
-    quantiles: tuple[float, ...] = (0.0, 0.25, 0.3, 0.5, 0.7, 0.75)
-    deviations: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0)
-
-    def within(self, epochs: int | None) -> Settings:
-        """The same with that many epochs of every training but the baseline's, None for as many as it has."""
-        if epochs is None:
-            return self
-        return replace(
-            self,
-            retrain=replace(self.retrain, epochs=epochs),
-            prunings=min(self.prunings, max(1, epochs // 2)),
-            penalties=replace(self.penalties, training=replace(self.penalties.training, epochs=epochs)),
-        )
-
-
-FULL = Settings(
-    baseline=Training(epochs=40, lr=0.2),
-    retrain=Training(epochs=20, lr=0.05, warmup=0.1),
-    prunings=10,
-    penalties=Penalties(Training(epochs=10, lr=0.05, warmup=0.1), 0.6, l1=1e-4, hoyer=5e-6, group=1e-4),
-    batch_size=128,
-)
-QUICK = Settings(
-    baseline=Training(epochs=8, lr=0.2),
-    retrain=Training(epochs=3, lr=0.05, warmup=0.1),
-    prunings=2,
-    penalties=Penalties(Training(epochs=3, lr=0.05, warmup=0.1), 2 / 3, l1=1e-3, hoyer=5e-5, group=1e-3),
-    batch_size=64,
-)
 
 
 def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = None) -> Path:
     """Measures items 1 to 6 and writes results.json (returned), CSV tables, PNGs and index.html into `out`.
 
-    On ResNet-20, or the bundled digits' CNN. Item 3 needs 2, and 5 needs 4. progress: what shows the work, as
-    `pithnet.run.progress.reporter()`; plain lines on stderr where None.
+    On ResNet-20, or the bundled digits' CNN. An item measures what it needs of earlier ones: every item the
+    baseline, 3 all of item 2, and 5 the iterative training of item 4. The page names what was not measured.
+    A teacher, if one is asked for, teaches every training but the baseline's.
+    progress: what shows the work, as `pithnet.run.progress.reporter()`; plain lines on stderr where None.
 
     Raises DataError, ModelError for data and weights that cannot be used; PithError for an `out` that cannot,
     and as `LabOptions`.
@@ -93,52 +56,29 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
     options.check("pruning", TAKES)
     wanted = options.chosen(ITEMS)
     settings = (QUICK if options.quick else FULL).within(options.epochs)
+    bench = open_bench(out, options, batch_size=settings.batch_size, teacher=NONE, progress=progress)
+    settings = settings.taught(bench)
     lengths = {
         "baseline": 0 if options.weights else settings.baseline.epochs,
         "retraining": settings.retrain.epochs,
     }
     lengths |= {"prunings": settings.prunings, "regularized": settings.penalties.training.epochs}
-    book, bench = open_lab(
-        "pruning",
-        out,
-        options,
-        progress=progress,
-        batch_size=settings.batch_size,
-        facts={"settings": asdict(settings), "epochs": lengths},
-    )
+    facts = {"settings": asdict(settings), "epochs": lengths}
+    book = open_book("pruning", out, options, bench, facts, progress)
     lab = PruningLab(book, bench, settings)
-    measures = (
-        lab.baseline_row,
-        lab.one_shot,
-        lab.retrained,
-        lab.iterative,
-        lab.global_ranking,
-        lab.regularized,
-    )
-    for item, measure in zip(ITEMS, measures, strict=True):
+    measures = {
+        "2": lab.one_shot,
+        "3": lab.retrained,
+        "4": lab.iterative,
+        "5": lab.global_ranking,
+        "6": lab.regularized,
+    }
+    lab.baseline_row()
+    for item, measure in measures.items():
         if item in wanted:
             measure()
-    write_results(book, lab.pictured() if book.of("2") and book.of("5") else {})
+    write_results(book, lab.pictured(), lab.planned())
     return book.path
-
-
-@dataclass(frozen=True)
-class Cut:
-    """One way of item 2: `method` "percentile" with the share of zeros, or "std" with the deviations."""
-
-    method: str
-    value: float
-
-    @property
-    def what(self) -> str:
-        return f"percentile q = {self.value:g}" if self.method == "percentile" else f"std s = {self.value:g}"
-
-    def apply(self, model: nn.Module) -> None:
-        """Masks `model` in place."""
-        if self.method == "percentile":
-            prune(model, self.value, scope="uniform")
-        else:
-            prune_by_std(model, self.value)
 
 
 class PruningLab:
@@ -150,6 +90,33 @@ class PruningLab:
         self.cuts += [Cut("std", s) for s in settings.deviations]
         self.baseline = float_network(book, bench, settings.baseline)
         self.start, self.float_evaluation = self.baseline.model, self.baseline.evaluation
+        self.one_shots = OneShot(bench, self.start, self.float_evaluation, self.cuts)
+        self.contest = Contest(book, lambda: self.taught, self.start, settings.penalties, settings.target)
+
+    @cached_property
+    def taught(self) -> Bench:
+        """The bench with the teacher's answers, if there is a teacher; asked by the first training only."""
+        on_batch = partial(self.book.progress.batch, "teacher")
+        return self.bench.taught(self.start, self.settings.views, self.book.out / "state", on_batch)
+
+    def planned(self) -> dict[str, list[str]]:
+        """The names of the rows that each item has when it is complete."""
+        return {
+            "1": [self._baseline_name],
+            "2": [cut.what for cut in self.one_shots.cuts],
+            "3": [cut.what for cut in self.cuts],
+            "4": [self._one_shot_name, "iterative, per layer", "iterative minus one-shot"],
+            "5": ["iterative, global", "global minus per layer"],
+            "6": self.contest.names(),
+        }
+
+    @property
+    def _baseline_name(self) -> str:
+        return "baseline" if self.baseline.history else "checkpoint"
+
+    @property
+    def _one_shot_name(self) -> str:
+        return f"one-shot {100 * self.settings.target:g} %, then {self.settings.retrain.epochs} epochs"
 
     def baseline_row(self) -> None:
         parameters = sum(p.numel() for p in self.start.parameters())
@@ -163,32 +130,14 @@ class PruningLab:
             columns = training_columns(self.baseline).items()
             return row | {k: v for k, v in columns if not k.startswith(("masks", "zeros"))}
 
-        self.book.row("1", "baseline" if self.baseline.history else "checkpoint", measure)
+        self.book.row("1", self._baseline_name, measure)
 
     def one_shot(self) -> None:
-        for cut in self.cuts:
-            self.book.row("2", cut.what, partial(self._one_shot, cut))
-
-    def _one_shot(self, cut: Cut) -> Row:
-        model = copy.deepcopy(self.start)
-        cut.apply(model)
-        row: Row = {"method": cut.method, "value": cut.value}
-        row |= accuracy_columns(evaluate(model, self.bench.test_batches()), self.float_evaluation.correct)
-        return row | self._sparsity_columns(model)
-
-    def _sparsity_columns(self, model: nn.Module) -> Row:
-        layers = layer_rows(model, self.start)
-        total = sum(r["size"] for r in layers)
-        found = zeros(model)
-        return {
-            "sparsity": found / total,
-            "zeros": found,
-            "weights": total,
-            "structure": structure(model),
-            "layers": layers,
-        }
+        for cut in self.one_shots.cuts:
+            self.book.row("2", cut.what, partial(self.one_shots.row, cut))
 
     def retrained(self) -> None:
+        self.one_shot()
         for cut in self.cuts:
             self.book.row("3", cut.what, partial(self._retrained, cut))
 
@@ -196,16 +145,25 @@ class PruningLab:
         before = self.book.find("2", cut.what)
         assert before is not None
         row: Row = {"method": cut.method, "value": cut.value, "accuracy_before": before["accuracy"]}
-        return row | self._trained_columns(self._retrain(cut))
+        trained = self._retrain(cut)
+        rival = self._nearest_percentile(before) if cut.method == "std" and cut.value > 0 else None
+        if rival is not None:
+            theirs = self._retrain(rival).evaluation.correct
+            row |= rival_columns(rival.what, theirs, trained.evaluation.correct)
+        return row | self._trained_columns(trained)
+
+    def _nearest_percentile(self, row: Row) -> Cut:
+        """The percentile that is retrained too and whose share of zeros is nearest to the row's."""
+        percentiles = [cut for cut in self.cuts if cut.method == "percentile"]
+        return min(percentiles, key=lambda cut: abs(cut.value - row["sparsity"]))
 
     def _retrain(self, cut: Cut) -> Trained:
-        model = copy.deepcopy(self.start)
-        cut.apply(model)
-        return train(self.book, self.bench, f"retrained {cut.what}", model, self.settings.retrain)
+        model = cut.of(self.start)
+        return train(self.book, self.taught, f"retrained {cut.what}", model, self.settings.retrain)
 
     def _trained_columns(self, trained: Trained) -> Row:
         row = accuracy_columns(trained.evaluation, self.float_evaluation.correct)
-        return row | training_columns(trained) | self._sparsity_columns(trained.model)
+        return row | training_columns(trained) | sparsity_columns(trained.model, self.start)
 
     def _gradual(self, scope: str) -> Trained:
         s = self.settings
@@ -218,29 +176,29 @@ class PruningLab:
             )
 
         model = copy.deepcopy(self.start)
-        return train(self.book, self.bench, f"iterative {scope}", model, s.retrain, schedule)
+        return train(self.book, self.taught, f"iterative {scope}", model, s.retrain, schedule)
+
+    def _iterative_row(self) -> None:
+        self.book.row("4", "iterative, per layer", lambda: self._trained_columns(self._gradual("uniform")))
 
     def iterative(self) -> None:
-        s = self.settings
-        one_shot = Cut("percentile", s.target)
-        name = f"one-shot {100 * s.target:g} %, then {s.retrain.epochs} epochs"
+        one_shot = Cut("percentile", self.settings.target)
         # The very training of item 3, here again for the comparison.
-        self.book.row("4", name, lambda: self._trained_columns(self._retrain(one_shot)))
-        self.book.row("4", "iterative, per layer", lambda: self._trained_columns(self._gradual("uniform")))
+        self.book.row("4", self._one_shot_name, lambda: self._trained_columns(self._retrain(one_shot)))
+        self._iterative_row()
         self._compare(
             "4", "iterative minus one-shot", self._retrain(one_shot), lambda: self._gradual("uniform")
         )
 
     def global_ranking(self) -> None:
+        self._iterative_row()
         self.book.row("5", "iterative, global", lambda: self._trained_columns(self._gradual("global")))
         self._compare(
             "5", "global minus per layer", self._gradual("uniform"), lambda: self._gradual("global")
         )
 
     def regularized(self) -> None:
-        s = self.settings
-        contest = Contest(self.book, self.bench, self.start, s.penalties, s.target)
-        for what, trained, extra in contest.results():
+        for what, trained, extra in self.contest.results():
             self.book.row("6", what, lambda t=trained, e=extra: e | self._trained_columns(t))  # type: ignore[misc]
 
     def _compare(self, item: str, what: str, a: Trained, b: Callable[[], Trained]) -> None:
@@ -250,10 +208,11 @@ class PruningLab:
         self.book.row(item, what, measure)
 
     def pictured(self) -> dict[str, nn.Module]:
-        """The models whose pattern of zeros is drawn: the sparsest of each way, and the global one."""
-        chosen = [Cut("percentile", self.settings.target), Cut("std", max(self.settings.deviations))]
+        """The models whose pattern of zeros is drawn, by item: the sparsest of each way, the global one."""
         models: dict[str, nn.Module] = {}
-        for cut in chosen:
-            model = models[f"one-shot {cut.what}"] = copy.deepcopy(self.start)
-            cut.apply(model)
-        return models | {"iterative, global": self._gradual("global").model}
+        if self.book.of("2"):
+            for cut in (Cut("percentile", self.settings.target), Cut("std", max(self.settings.deviations))):
+                models[f"one-shot {cut.what}"] = cut.of(self.start)
+        if self.book.of("5"):
+            models["iterative, global"] = self._gradual("global").model
+        return models

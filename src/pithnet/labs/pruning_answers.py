@@ -2,118 +2,34 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from pithnet.labs import pruning_layer_answers as layers
+from pithnet.labs import pruning_threshold_answers as thresholds
 from pithnet.labs.notebook import Notebook, Row
-from pithnet.labs.phrases import SETTINGS, Answer, difference, percent
-from pithnet.labs.sparsity import rank_correlation
+from pithnet.labs.phrases import SETTINGS, Answer, difference, percent, taught_by
+
+ITERATIVE = "iterative minus one-shot"
 
 
 def answers(book: Notebook) -> list[Answer]:
     """In the order of the page; those whose items have been measured."""
     asked = [
-        ("2", "Percentile or standard deviation?", _threshold, "2"),
-        ("2", "Is the pattern of zeros structured?", _structured, "2"),
-        ("3", "What does a retraining loop add to a training loop?", _retraining, "3"),
-        ("5", "Which layers become sparse, and why?", _layers, "25"),
-        ("5", "One-shot, iterative or global?", _schedules, "45"),
-        ("6", "Regularisation instead of magnitude?", _regularized, "6"),
-        (SETTINGS, "Which settings?", _settings, ""),
+        ("2", "Percentile or standard deviation?", thresholds.untrained),
+        ("2", "Which layers become sparse under the standard deviation, and why?", layers.by_deviation),
+        ("2", "Is the pattern of zeros structured?", layers.structured),
+        ("3", "What does a retraining loop add to a training loop?", _retraining),
+        ("3", "Percentile or standard deviation, retrained?", thresholds.retrained),
+        ("4", "One-shot or iterative?", _iterative),
+        ("5", "Which layers become sparse under one ranking, and why?", layers.by_ranking),
+        ("5", "Per layer or global?", _global),
+        ("6", "Regularisation instead of magnitude?", _regularized),
     ]
-    return [
-        Answer(item, question, answer(book))
-        for item, question, answer, needed in asked
-        if all(book.of(item) for item in needed)
-    ]
+    said = [Answer(item, question, answer(book)) for item, question, answer in asked if _has(book, item)]
+    return [*said, Answer(SETTINGS, "Which settings?", _settings(book))]
 
 
-def _interpolated(book: Notebook, item: str, sparsity: float) -> float | None:
-    """The percentile rows' accuracy at that share of zeros; None beyond the sparsest of them."""
-    rows = sorted((r["sparsity"], r["accuracy"]) for r in book.of(item) if r["method"] == "percentile")
-    xs, ys = zip(*rows, strict=True)
-    return float(np.interp(sparsity, xs, ys)) if xs[0] <= sparsity <= xs[-1] else None
-
-
-def _threshold(book: Notebook) -> str:
-    parts, gains = [], []
-    for row in book.of("2"):
-        after = book.find("3", row["what"])
-        if row["method"] != "std" or row["sparsity"] == 0 or after is None:
-            continue
-        rivals = _interpolated(book, "2", row["sparsity"]), _interpolated(book, "3", row["sparsity"])
-        text = f"s = {row['value']:g} gives {percent(row['sparsity'])} zeros and {percent(row['accuracy'])}"
-        text += f" ({percent(after['accuracy'])} retrained)"
-        if rivals[0] is not None and rivals[1] is not None:
-            text += f"; percentiles interpolated to as many zeros {percent(rivals[0])}"
-            text += f" ({percent(rivals[1])} retrained)"
-            gains.append(row["accuracy"] - rivals[0])
-        parts.append(text)
-    ahead = sum(g > 0 for g in gains)
-    verdict = (
-        f"At equal zeros the standard deviation is ahead in {ahead} of {len(gains)} comparisons without "
-        f"retraining (mean {100 * float(np.mean(gains)):+.2f} points; one seed, no interval for interpolated "
-        "values). "
-        if gains
-        else ""
-    )
-    known = (
-        "Known beside this run: s times a layer's standard deviation prunes the same share of every layer "
-        "whose weights are distributed alike, and more of one with heavier tails, so it follows the layer "
-        "where a percentile does not. But its share of zeros is a result, not a setting: a percentile hits "
-        "it exactly."
-    )
-    return f"{'. '.join(parts)}. {verdict}{known}"
-
-
-def _structured(book: Notebook) -> str:
-    sparsest = max(book.of("2"), key=lambda r: r["sparsity"])
-    s = sparsest["structure"]
-    ratio = s["empty_kernels"] / s["empty_kernels_if_scattered"] if s["empty_kernels_if_scattered"] else 0.0
-    return (
-        f"At {percent(sparsest['sparsity'])} zeros ({sparsest['what']}) {s['empty_kernels']:,} of "
-        f"{s['kernels']:,} kernels are zero as a whole, {ratio:.1f} times the "
-        f"{s['empty_kernels_if_scattered']:,.0f} that zeros scattered independently in each layer would "
-        f"give, and {s['empty_filters']} of {s['filters']} filters. {_structure_verdict(s)} Dense hardware "
-        "gains nothing from such zeros; a file does."
-    )
-
-
-def _structure_verdict(s: Row) -> str:
-    share = s["empty_kernels"] / s["kernels"]
-    clustered = s["empty_kernels"] > 1.5 * s["empty_kernels_if_scattered"]
-    if share > 0.5:
-        return "Most kernels are empty, so there is structure to use."
-    if clustered:
-        return "Zeros gather in kernels more than by chance, but too few are empty to gain by: unstructured."
-    return "That is about what chance gives: the pattern is unstructured."
-
-
-def _extremes(layers: list[Row]) -> str:
-    ordered = sorted(layers, key=lambda r: r["sparsity"])
-    least, most = ordered[:2], ordered[:-3:-1]
-
-    def names(rows: list[Row]) -> str:
-        return ", ".join(f"`{r['name']}` {percent(r['sparsity'])}" for r in rows)
-
-    return f"most {names(most)}; least {names(least)}"
-
-
-def _layers(book: Notebook) -> str:
-    std = max((r for r in book.of("2") if r["method"] == "std"), key=lambda r: r["value"])
-    ranked = book.find("5", "iterative, global")
-    assert ranked is not None
-    layers = ranked["layers"]
-    sparsities = [r["sparsity"] for r in layers]
-    by_std = rank_correlation([r["start_std"] for r in layers], sparsities)
-    by_size = rank_correlation([float(r["size"]) for r in layers], sparsities)
-    return (
-        f"By {std['what']}: {_extremes(std['layers'])}. By one ranking over all layers at "
-        f"{percent(ranked['sparsity'])}: {_extremes(layers)}. Over the {len(layers)} layers the rank "
-        f"correlation of sparsity with the standard deviation of the start's weights is {by_std:+.2f}, with "
-        f"the layer's size {by_size:+.2f}. Known beside this run: a global ranking takes the smallest "
-        "weights wherever they are, and the wide late layers have the smallest (fan-in initialisation, "
-        "weight decay) and the most redundancy, the first layer and the classifier the least."
-    )
+def _has(book: Notebook, item: str) -> bool:
+    """Whether the item itself was measured, and not only a row of it that another item needs."""
+    return bool(book.find("4", ITERATIVE) if item == "4" else book.of(item))
 
 
 def _retraining(book: Notebook) -> str:
@@ -134,15 +50,34 @@ def _retraining(book: Notebook) -> str:
     return text
 
 
-def _schedules(book: Notebook) -> str:
-    one_shot, iterative, minus = book.of("4")
-    ranked, gain = book.of("5")
+_IMAGES_ONLY = "One seed each: the intervals are over images, not over trainings."
+
+
+def _iterative(book: Notebook) -> str:
+    found = {r["what"]: r for r in book.of("4")}
+    minus = found.pop(ITERATIVE)
+    iterative = found.pop("iterative, per layer")
+    (one_shot,) = found.values()
     return (
-        f"{one_shot['what']}: {percent(one_shot['accuracy'])}; iterative per layer: "
-        f"{percent(iterative['accuracy'])}, {difference(minus)} against one-shot; iterative global: "
-        f"{percent(ranked['accuracy'])}, {difference(gain)} against per layer. Against the start: "
-        f"{difference(one_shot)}, {difference(iterative)} and {difference(ranked)}. One seed each: the "
-        "intervals are over images, not over trainings."
+        f"{one_shot['what']}: {percent(one_shot['accuracy'])}, {difference(one_shot)} against the start; "
+        f"iterative per layer: {percent(iterative['accuracy'])}, {difference(iterative)}. Iterative minus "
+        f"one-shot: {difference(minus)}. Iterative pruning asks again, before each of its steps, which "
+        "weights are small in a network that has already adapted to losing some, and lets a weight come back "
+        "that was pruned too early; one-shot pruning decides everything on weights that had each other. It "
+        f"also keeps more of the network in the first epochs, while the learning rate is high. {_IMAGES_ONLY}"
+    )
+
+
+def _global(book: Notebook) -> str:
+    ranked, gain = book.find("5", "iterative, global"), book.find("5", "global minus per layer")
+    assert ranked is not None
+    assert gain is not None
+    return (
+        f"iterative global: {percent(ranked['accuracy'])}, {difference(ranked)} against the start; "
+        f"{difference(gain)} against iterative per layer. One ranking takes the smallest weights wherever "
+        "they are, so the large layers that have most of them to spare give most, and the small first and "
+        "last layers are kept; the same share of every layer takes from those too. "
+        f"{_IMAGES_ONLY}"
     )
 
 
@@ -193,7 +128,8 @@ def _settings(book: Notebook) -> str:
     return (
         f"Every retraining: {epochs['retraining']} epochs of SGD, {r['schedule']} learning rate up to "
         f"{r['lr']}, momentum {r['momentum']}, weight decay {r['weight_decay']}, batches of "
-        f"{s['batch_size']}. Iterative: before each of the first {epochs['prunings']} epochs the share of "
+        f"{s['batch_size']}, {taught_by(book)}. Iterative: before each of the first "
+        f"{epochs['prunings']} epochs the share of "
         f"zeros rises by {100 * s['target'] / epochs['prunings']:g} %, to {100 * s['target']:g} %; a pruned "
         "weight may come back until the last of these. Item 6: "
         f"{epochs['regularized']} epochs each, the regularizer (or gradual pruning) in the first "

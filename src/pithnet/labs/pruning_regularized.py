@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -59,13 +59,22 @@ def methods(p: Penalties) -> list[Method]:
 
 
 class Contest:
-    """Trains the methods of item 6 from one start to `target` zeros."""
+    """Trains the methods of item 6 from one start to `target` zeros. bench: called before each training."""
 
     def __init__(
-        self, book: Notebook, bench: Bench, start: nn.Module, penalties: Penalties, target: float
+        self,
+        book: Notebook,
+        bench: Callable[[], Bench],
+        start: nn.Module,
+        penalties: Penalties,
+        target: float,
     ) -> None:
         self.book, self.bench, self.start = book, bench, start
         self.penalties, self.target = penalties, target
+
+    def names(self) -> list[str]:
+        """Of the rows, in their order."""
+        return [MAGNITUDE, *(method.what for method in methods(self.penalties))]
 
     def results(self) -> Iterator[tuple[str, Trained, Row]]:
         """Each method's name, training, and what this item adds to its row; the baseline first."""
@@ -83,7 +92,7 @@ class Contest:
 
     def _train(self, what: str, schedule: Any) -> Trained:
         model = copy.deepcopy(self.start)
-        return train(self.book, self.bench, f"regularized {what}", model, self.penalties.training, schedule)
+        return train(self.book, self.bench(), f"regularized {what}", model, self.penalties.training, schedule)
 
     def _gradual(self, model: nn.Module) -> StepSchedule:
         return GradualPruning(model, self.target, ramp=self.penalties.until)

@@ -11,15 +11,29 @@ from pithnet.surgery import weighted_layers
 
 @torch.no_grad()
 def layer_rows(model: nn.Module, reference: nn.Module) -> list[Row]:
-    """A row per layer: name, size, zeros, sparsity, and the weights' standard deviation in `reference`."""
-    stds = {name: float(layer.weight.std(correction=0)) for name, layer in weighted_layers(reference)}
+    """A row per layer: name, size, zeros, sparsity; std and kurtosis of the weights in `reference`."""
+    starts = {name: layer.weight for name, layer in weighted_layers(reference)}
     rows = []
     for name, layer in weighted_layers(model):
         size, zeros = layer.weight.numel(), int((layer.weight == 0).sum())
-        rows.append(
-            {"name": name, "size": size, "zeros": zeros, "sparsity": zeros / size, "start_std": stds[name]}
-        )
+        row = {"name": name, "size": size, "zeros": zeros, "sparsity": zeros / size}
+        start = starts[name]
+        rows.append(row | {"start_std": float(start.std(correction=0)), "start_kurtosis": kurtosis(start)})
     return rows
+
+
+def kurtosis(values: Tensor) -> float:
+    """The mean fourth power of (w - mean) / std: 3 for normal values, 6 for Laplace's; 0 for equal values.
+
+    It measures how heavy the tails are (Pearson's kurtosis of the population, nothing subtracted), of any
+    shape and in float64.
+    """
+    if values.min() == values.max():
+        return 0.0
+    # In one order whatever the memory format, so that the same weights give the same last digit.
+    w = values.detach().double().flatten()
+    centred = w - w.mean()
+    return float(centred.pow(4).mean() / centred.square().mean().square())
 
 
 @torch.no_grad()

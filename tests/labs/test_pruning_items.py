@@ -1,0 +1,83 @@
+"""Any choice of items makes a whole page: what they need is measured, what is missing is said by name."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pithnet.labs import LabOptions, pruning
+from pithnet.labs.notebook import Notebook
+from pithnet.labs.pruning_answers import answers
+from pithnet.run.progress import Quiet
+
+from .files import check_page, check_png, check_sentences, items, read_results
+
+SECTIONS = {
+    "1": "1. Baseline",
+    "2": "2. One-shot",
+    "3": "3. Retrained",
+    "4": "4. Iterative",
+    "5": "5. One ranking",
+    "6": "6. Regularised",
+}
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "unmeasured"),
+    [
+        ("1", "1", "item 2 (one-shot, without retraining); item 3 (retrained)"),
+        ("2", "12", "item 3 (retrained); item 4 (iterative against one-shot)"),
+        ("3", "123", "item 4 (iterative against one-shot); item 5 (one ranking over all layers)"),
+        ("4", "14", "item 3 (retrained); item 5 (one ranking over all layers)"),
+        (
+            "5",
+            "145",
+            "of item 4 (iterative against one-shot) only what another item needs, without one-shot 70 %, "
+            "then 3 epochs; iterative minus one-shot; item 6",
+        ),
+        ("6", "16", "item 4 (iterative against one-shot); item 5 (one ranking over all layers)"),
+        ("1,2", "12", "item 3 (retrained); item 4"),
+        ("2,5", "1245", "item 3 (retrained); of item 4"),
+    ],
+)
+def test_an_item_measures_what_it_needs_and_the_page_names_the_rest(
+    pruning_lab: Path, tmp_path: Path, asked: str, there: str, unmeasured: str
+) -> None:
+    out = tmp_path / "lab"
+    shutil.copytree(pruning_lab / "state", out / "state")
+    pruning.run(out, LabOptions(quick=True, items=asked), progress=Quiet())
+    results = read_results(out)
+    assert items(results) == list(there)
+    facts = {k: v for k, v in results.items() if k != "rows"}
+    said = answers(Notebook(out, facts, resume=True))
+    for answer in said:
+        check_sentences(answer.text)
+    page = (out / "index.html").read_text().replace("\xa0", " ")
+    check_page(out / "index.html", said, figures=asked != "1")
+    assert [item for item, title in SECTIONS.items() if f">{title}" in page] == list(there)
+    (sentence,) = re.findall(r"<strong>Not measured here:</strong>(.*?)</p>", page, re.DOTALL)
+    assert unmeasured in sentence
+    for png in out.glob("*.png"):
+        check_png(png)
+
+
+def test_a_complete_lab_says_nothing_of_what_is_missing(pruning_lab: Path) -> None:
+    assert "Not measured here" not in (pruning_lab / "index.html").read_text()
+
+
+def test_items_add_up_to_the_whole(pruning_lab: Path, tmp_path: Path) -> None:
+    whole = read_results(pruning_lab)["rows"]
+    out = tmp_path / "lab"
+    shutil.copytree(pruning_lab / "state", out / "state")
+    for asked in ("5", "3", "1,2,4,6"):
+        pruning.run(out, LabOptions(quick=True, items=asked, resume=True), progress=Quiet())
+    kept = ("accuracy", "zeros", "difference")
+    found, expected = (
+        {(r["item"], r["what"]): [r.get(k) for k in kept] for r in measured}
+        for measured in (read_results(out)["rows"], whole)
+    )
+    assert found == expected
+    assert "Not measured here" not in (out / "index.html").read_text()
