@@ -1,13 +1,15 @@
 """`lab deep-compression`: prune, share, Huffman (Han, Mao & Dally 2016), each part alone and all to one file.
 
-Item 0 is the start (the float network, and pruned by the recipe's first step). Items 1 to 4: bits of weight
-sharing; centroid initialisations and codebook fine-tuning; Huffman codes and positions; the whole pipeline.
+Item 0 is the start (the float network, and the pruned one). Items 1 to 4: bits of weight sharing; centroid
+initialisations and codebook fine-tuning; Huffman codes and positions; the whole pipeline. Items 1 to 3 start
+from the network that the recipe's first step prunes and trains; asked for without item 4, from one pruned in
+one shot, so that they need no training of 15 epochs.
 """
 
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -18,77 +20,63 @@ from pithnet.artifact import Metadata, encode, float32_bytes
 from pithnet.labs import pipeline
 from pithnet.labs.bench import Bench
 from pithnet.labs.deep_compression_page import write_results
+from pithnet.labs.deep_compression_settings import (
+    BY_RECIPE,
+    Settings,
+    full_settings,
+    quick_settings,
+    starting_point,
+)
+from pithnet.labs.empty_clusters import LEFT_EMPTY, REFILLED, empty_cluster_row
 from pithnet.labs.entropy_coding import code_rows, layer_codes, total_row
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.options import LabOptions
 from pithnet.labs.sharing import Reference, clustering_columns, most_distinct_values, sharing_columns
-from pithnet.labs.start import open_lab
+from pithnet.labs.start import open_bench, open_book
+from pithnet.labs.teachers import SELF
 from pithnet.labs.training import accuracy_columns, float_network, train, training_columns, zeros
-from pithnet.learn import Evaluation, Training, evaluate
-from pithnet.passes import share
-from pithnet.recipe import Recipe, load_recipe
+from pithnet.learn import Evaluation, evaluate
+from pithnet.passes import prune, share
 from pithnet.run.progress import Quiet
+from pithnet.run.result import Result
 from pithnet.surgery import Storage, finalize, restore
 
-TAKES = ("precision", "device")
+ITEMS = ("1", "2", "3", "4")
+TAKES = ("precision", "items", "teacher", "device")
 _DEFAULT = LabOptions()
 INITS = ("linear", "random", "density", "kmeans++", "optimal")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """baseline: where no checkpoint is given; tune: of codebooks; agreement: what item 1 asks for."""
-
-    baseline: Training
-    tune: Training
-    recipe: Recipe
-    bits: tuple[int, ...] = (6, 5, 4, 3)
-    init_bits: tuple[int, ...] = (4, 3)
-    huffman_bits: int = 5
-    agreement: float = 0.99
-
-
-def full_settings(seed: int) -> Settings:
-    recipe = load_recipe("deep-compression").model_copy(update={"seed": seed})
-    tune = Training(epochs=2, lr=0.01, schedule="cosine", warmup=0.0)
-    return Settings(Training(epochs=40, lr=0.2), tune, recipe)
-
-
-def quick_settings(seed: int) -> Settings:
-    """The demo's recipe in a quarter of its epochs."""
-    recipe = pipeline.shortened(load_recipe("demo"), 4).model_copy(update={"seed": seed})
-    tune = Training(epochs=1, lr=0.02, schedule="cosine", warmup=0.0)
-    return Settings(Training(epochs=8, lr=0.2), tune, recipe, init_bits=(3,))
 
 
 def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = None) -> Path:
     """Measures items 1 to 4; writes results.json (returned), CSVs, PNGs, index.html, model.pith, six files.
 
+    model.pith and the six files belong to item 4, the only one that carries out the recipe. The teacher
+    teaches the recipe's trainings; codebooks (item 2) always learn from the labels alone.
     `progress` and errors as `pithnet.labs.pruning.run`.
     """
     options.check("deep-compression", TAKES)
+    wanted = options.chosen(ITEMS)
     settings = quick_settings(options.seed) if options.quick else full_settings(options.seed)
-    recipe = settings.recipe.model_dump(mode="json")
-    epochs: Row = {
-        "baseline": 0 if options.weights else settings.baseline.epochs,
-        "codebooks": settings.tune.epochs,
+    bench = open_bench(out, options, batch_size=settings.recipe.batch_size, teacher=SELF, progress=progress)
+    settings = settings.taught(bench.teacher)
+    facts = {
+        "settings": {**asdict(settings), "recipe": settings.recipe.model_dump(mode="json")},
+        "epochs": {
+            "baseline": 0 if options.weights else settings.baseline.epochs,
+            "codebooks": settings.tune.epochs,
+            "pipeline": [step.train.epochs for step in settings.recipe.steps if step.train],
+        },
+        "start": starting_point(out, options.resume, wanted),
     }
-    epochs |= {"pipeline": [step.train.epochs for step in settings.recipe.steps if step.train]}
-    book, bench = open_lab(
-        "deep-compression",
-        out,
-        options,
-        progress=progress,
-        batch_size=settings.recipe.batch_size,
-        facts={"settings": {**asdict(settings), "recipe": recipe}, "epochs": epochs},
-    )
+    book = open_book("deep-compression", out, options, bench, facts, progress)
     lab = DeepCompressionLab(book, bench, settings)
     lab.start_rows()
-    lab.sharing_bits()
-    lab.initialisations()
-    lab.huffman()
-    lab.whole_pipeline()
-    write_results(book, lab.pruned, {f"{bits} bits": lab.shared(bits) for bits in settings.bits})
+    measures = {"1": lab.sharing_bits, "2": lab.initialisations, "3": lab.huffman, "4": lab.whole_pipeline}
+    for item, measure in measures.items():
+        if item in wanted:
+            measure()
+    shared = {f"{bits} bits": lab.shared(bits) for bits in settings.bits} if book.of("1") else {}
+    write_results(book, lab.pruned, shared, lab.planned())
     return book.path
 
 
@@ -99,13 +87,39 @@ class DeepCompressionLab:
         self.book, self.bench, self.settings = book, bench, settings
         found = float_network(book, bench, settings.baseline)
         self.float_model, self.float_evaluation = found.model, found.evaluation
-        self.result, self.compressed = pipeline.compress(book, bench, settings.recipe, self.float_model)
-        self.pruned = self._pruned()
 
-    def _pruned(self) -> nn.Module:
+    @cached_property
+    def carried_out(self) -> tuple[Result, nn.Module]:
+        """The recipe's result, and its network with codebooks, not finalized."""
+        return pipeline.compress(self.book, self.bench, self.settings.recipe, self.float_model)
+
+    @cached_property
+    def by_recipe(self) -> nn.Module:
+        """The network after the recipe's pruning and the training with it."""
+        if self.book.load(pipeline.PRUNED) is None:
+            self.carried_out  # noqa: B018  # leaves the state behind
         state = self.book.load(pipeline.PRUNED)
         assert state is not None
         return restore(copy.deepcopy(self.float_model), state["model"]).eval()
+
+    @cached_property
+    def pruned(self) -> nn.Module:
+        """What items 1 to 3 start from."""
+        if self.book.facts["start"] == BY_RECIPE:
+            return self.by_recipe
+        model = copy.deepcopy(self.float_model)
+        prune(model, self.settings.one_shot)
+        return model.eval()
+
+    def planned(self) -> dict[str, list[str]]:
+        """Rows by which one sees that an item is complete, by name."""
+        s = self.settings
+        return {
+            "1": [*(f"{bits} bits" for bits in s.bits), "best trade-off"],
+            "2": [f"{init}, {bits} bits" for bits in s.init_bits for init in INITS],
+            "3": ["all layers", *(what for what, _, _ in self._clusterings())],
+            "4": ["whole pipeline"],
+        }
 
     @cached_property
     def pruned_evaluation(self) -> Evaluation:
@@ -179,13 +193,28 @@ class DeepCompressionLab:
         codes = layer_codes(self.shared(bits))
         for code in codes:
             self.book.row("3", code.name, partial(code.row, bits))
-        self.book.row("3", "all layers", lambda: total_row(self.book.of("3")))
+        names = {code.name for code in codes}
+        self.book.row(
+            "3", "all layers", lambda: total_row([r for r in self.book.of("3") if r["what"] in names])
+        )
         largest = max(codes, key=lambda c: c.mask.size)
         self.book.row("3", f"codes of {largest.name}", lambda: {"codes": code_rows(largest)})
+        for what, model, empty in self._clusterings():
+            self.book.row("3", what, partial(empty_cluster_row, model, bits, empty))
+
+    def _clusterings(self) -> list[tuple[str, nn.Module, str]]:
+        """Both treatments of empty clusters, of the pruned network and of the one before."""
+        networks = {"the pruned network": self.pruned, "the float network": self.float_model}
+        ways = {"refilled": REFILLED, "left empty": LEFT_EMPTY}
+        return [
+            (f"empty clusters {done}, {name}", model, empty)
+            for name, model in networks.items()
+            for done, empty in ways.items()
+        ]
 
     def whole_pipeline(self) -> None:
-        out, result = self.book.out, self.result
-        files = pipeline.write_files(out, result, self.float_model, self.pruned, self.compressed)
+        out, (result, compressed) = self.book.out, self.carried_out
+        files = pipeline.write_files(out, result, self.float_model, self.by_recipe, compressed)
         self.book.row("4", "whole pipeline", self._pipeline_row)
         sizes: dict[str, Row] = {
             name: {"bytes": size, "ratio": result.float_bytes / size} for name, size in result.rivals.items()
@@ -195,6 +224,5 @@ class DeepCompressionLab:
             self.book.row("4", name, size.copy)
 
     def _pipeline_row(self) -> Row:
-        return pipeline.result_row(
-            self.book.out, self.bench, self.result, self.compressed, self.float_evaluation
-        )
+        result, compressed = self.carried_out
+        return pipeline.result_row(self.book.out, self.bench, result, compressed, self.float_evaluation)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from pithnet.labs.notebook import Notebook, Row
-from pithnet.labs.phrases import SETTINGS, Answer, difference, percent
+from pithnet.labs.phrases import SETTINGS, Answer, difference, percent, taught_by
 
 
 def answers(book: Notebook) -> list[Answer]:
-    """In the order of the page."""
-    return [
-        Answer("1", "Which bit width is the best trade-off?", _bits(book)),
-        Answer("2", "Which initialisation, and what does fine-tuning the codebooks add?", _inits(book)),
-        Answer("3", "How good are the Huffman codes?", _huffman(book)),
-        Answer("3", "How should the positions be coded?", _positions(book)),
-        Answer("4", "How much smaller is it?", _pipeline(book)),
-        Answer(SETTINGS, "Which settings?", _settings(book)),
+    """In the order of the page; those whose items have been measured."""
+    asked = [
+        ("1", "Which bit width is the best trade-off?", _bits),
+        ("2", "Which initialisation, and what does fine-tuning the codebooks add?", _inits),
+        ("3", "How good are the Huffman codes?", _huffman),
+        ("3", "What do empty clusters change?", _empty),
+        ("3", "How should the positions be coded?", _positions),
+        ("4", "How much smaller is it?", _pipeline),
     ]
+    said = [Answer(item, question, answer(book)) for item, question, answer in asked if book.of(item)]
+    return [*said, Answer(SETTINGS, "Which settings?", _settings(book))]
 
 
 def _bits(book: Notebook) -> str:
@@ -71,7 +73,8 @@ def _huffman(book: Notebook) -> str:
     sparse = values + total["positions_chosen_bytes"]
     better = "positions coded apart" if sparse < dense else "zero as a symbol"
     return (
-        f"Over the non-zero weights {total['huffman_bits']:.3f} bits a weight, {excess:.3f} above the "
+        f"Over the non-zero weights, with empty clusters of k-means refilled, {total['huffman_bits']:.3f} "
+        f"bits a weight, {excess:.3f} above the "
         f"entropy of {total['entropy_bits']:.3f} and below the fixed width of {total['fixed_bits']:g}. With "
         f"zero as a symbol {total['dense_huffman_bits']:.3f} bits a weight against an entropy of "
         f"{total['dense_entropy_bits']:.3f} and a fixed width of {total['dense_fixed_bits']:g}. In bytes, "
@@ -79,6 +82,24 @@ def _huffman(book: Notebook) -> str:
         f"{better} is smaller here. Known beside this run: a Huffman code spends at least one bit on a "
         "symbol, so it is far above the entropy where one symbol, here zero, has most of the weights. The "
         "codes are canonical: their lengths are all a file has to store."
+    )
+
+
+def _empty(book: Notebook) -> str:
+    refilled, left, *of_float = (r for r in book.of("3") if "empty" in r)
+    before = (
+        f"On the network before pruning it is {of_float[0]['huffman_bits']:.3f} against "
+        f"{of_float[1]['huffman_bits']:.3f}. "
+    )
+    return (
+        "A linear start puts centroids where few weights are, and some lose all their members in the first "
+        "iterations. Here each such cluster is refilled, by halving the cluster with the largest error: the "
+        f"average code length is {refilled['huffman_bits']:.3f} bits, with {refilled['levels']} of "
+        f"{refilled['clusters']} clusters in use over all layers. Lloyd's own iterations leave them empty: "
+        f"{left['huffman_bits']:.3f} bits, with {left['levels']} in use. {before}So a Huffman length can "
+        "only be compared with another where the treatment of empty clusters is the same. The shorter code "
+        f"has its price: with fewer values the squared distances sum to {left['inertia']:.4g} instead of "
+        f"{refilled['inertia']:.4g}."
     )
 
 
@@ -123,7 +144,8 @@ def _settings(book: Notebook) -> str:
     s: Row = book.facts["settings"]
     tune, recipe = s["tune"], s["recipe"]
     return (
-        f"The recipe `{recipe['name']}` as results.json has it; items 1 to 3 start from its pruned network. "
-        f"Codebooks: SGD for {tune['epochs']} epoch(s), learning rate {tune['lr']} falling by a cosine, "
-        f"momentum {tune['momentum']}, no weight decay on codebooks, batches of {recipe['batch_size']}."
+        f"The recipe `{recipe['name']}` as results.json has it, {taught_by(book)}. Codebooks (item 2), from "
+        f"the labels alone: SGD for {tune['epochs']} epoch(s), learning rate {tune['lr']} falling by a "
+        f"cosine, momentum {tune['momentum']}, no weight decay on codebooks, batches of "
+        f"{recipe['batch_size']}."
     )

@@ -2,45 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 
 from pithnet.labs.deep_compression_answers import answers
+from pithnet.labs.deep_compression_settings import BY_RECIPE
 from pithnet.labs.notebook import Notebook, Row
-from pithnet.labs.page import ACCURACY, open_page, write_answers, write_facts, write_tables
+from pithnet.labs.page import (
+    ACCURACY,
+    open_page,
+    percent_rows,
+    write_answers,
+    write_facts,
+    write_tables,
+    write_unmeasured,
+)
+from pithnet.labs.phrases import percent
 from pithnet.labs.pictures import Album
 from pithnet.report import Page, write_csv
 from pithnet.surgery import weighted_layers
 
+_TITLES = {
+    "1": "weight sharing",
+    "2": "centroid initialisation and codebook fine-tuning",
+    "3": "Huffman codes and positions",
+    "4": "the whole pipeline",
+}
 
-def write_results(book: Notebook, pruned: nn.Module, shared: Mapping[str, nn.Module]) -> None:
-    """Writes tables, plots and index.html beside results.json. shared: models whose weights are drawn."""
+
+def write_results(
+    book: Notebook,
+    pruned: nn.Module,
+    shared: Mapping[str, nn.Module],
+    planned: Mapping[str, Sequence[str]],
+) -> None:
+    """Writes tables, plots and index.html beside results.json.
+
+    shared: models whose weights are drawn, with item 1; planned: rows that a complete item has.
+    """
     page = open_page(book, "Deep Compression")
     album = Album(page, book.out)
     said = answers(book)
+    write_unmeasured(book, page, _TITLES, planned)
     _start(book, page)
-    _sharing(book, page, album, pruned, shared)
-    write_answers(page, said, "1")
-    _initialisations(book, page, album)
-    write_answers(page, said, "2")
-    _huffman(book, page, album)
-    write_answers(page, said, "3")
-    _pipeline(book, page, album)
-    write_answers(page, said, "4")
+    if book.of("1"):
+        _sharing(book, page, album, pruned, shared)
+        write_answers(page, said, "1")
+    if book.of("2"):
+        _initialisations(book, page, album)
+        write_answers(page, said, "2")
+    if book.of("3"):
+        _huffman(book, page, album)
+        write_answers(page, said, "3")
+    if book.of("4"):
+        _pipeline(book, page, album)
+        write_answers(page, said, "4")
     write_facts(book, page, said)
     page.write(book.out / "index.html")
 
 
 def _start(book: Notebook, page: Page) -> None:
     page.section("0. The start")
-    recipe = book.facts["settings"]["recipe"]
-    page.text(
-        f"The network is pruned by the first step of the recipe `{recipe['name']}`; items 1 to 3 start from "
-        "it, and item 4 is the recipe as a whole."
-    )
+    page.text(_started_from(book))
     columns = {"what": "network", **ACCURACY, "difference": "points vs float", "zeros": "zeros"}
     write_tables(book, "0", columns, page, "95 % Wilson intervals.")
+
+
+def _started_from(book: Notebook) -> str:
+    s = book.facts["settings"]
+    if book.facts["start"] == BY_RECIPE:
+        return (
+            f"The network is pruned by the first step of the recipe `{s['recipe']['name']}`, which also "
+            "trains it; items 1 to 3 start from it, and item 4 is the recipe as a whole."
+        )
+    return (
+        f"Items 1 to 3 start from a network that is pruned in one shot: the {percent(s['one_shot'])} of all "
+        "weights that are smallest, in one ranking over all layers, are set to zero, and nothing is trained "
+        "afterwards. It has fewer zeros and has lost more accuracy than one that is trained while it is "
+        "pruned, so the numbers below are not those of Deep Compression as a whole. A lab that is begun with "
+        "item 4 starts all items from the network that its recipe prunes and trains."
+    )
 
 
 _CHANGE = {"difference": "points vs pruned", "difference_low": "from", "difference_high": "to"}
@@ -116,7 +158,7 @@ def _flat_positions(row: Row) -> Row:
 
 def _huffman(book: Notebook, page: Page, album: Album) -> None:
     page.section("3. Huffman codes and positions")
-    rows = [r for r in book.of("3") if "codes" not in r]
+    rows = [r for r in book.of("3") if "positions" in r]
     columns = {
         "what": "layer",
         "weights": "weights",
@@ -145,10 +187,27 @@ def _huffman(book: Notebook, page: Page, album: Album) -> None:
     album.bars(
         "code-length", [r["what"] for r in layers], bars, "bits per non-zero weight", "Average code length."
     )
+    _empty_clusters(book, page)
     for row in book.of("3"):
         if "codes" in row:
             write_csv(book.out / "item3-codes.csv", row["codes"])
             page.table(row["codes"], caption=f"Canonical {row['what']}.")
+
+
+def _empty_clusters(book: Notebook, page: Page) -> None:
+    rows = [r for r in book.of("3") if "empty" in r]
+    columns = {
+        "what": "k-means from a linear start",
+        "levels": "clusters with members",
+        "clusters": "of",
+        "huffman_bits": "Huffman",
+        "entropy_bits": "entropy",
+        "fixed_bits": "fixed width",
+        "inertia": "inertia",
+    }
+    write_csv(book.out / "item3-empty-clusters.csv", rows)
+    caption = "All layers together: bits per non-zero weight, with empty clusters refilled and left empty."
+    page.table(percent_rows(rows, columns), caption=caption)
 
 
 def _pipeline(book: Notebook, page: Page, album: Album) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 from pithnet import artifact
 from pithnet.artifact import Metadata
 from pithnet.coding.prefix import code_lengths
+from pithnet.data import Batches
 from pithnet.labs.bench import Bench
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.training import accuracy_columns
@@ -17,6 +18,7 @@ from pithnet.learn import Evaluation, evaluate
 from pithnet.recipe import Recipe, Step
 from pithnet.run.compress import Compression, Problem
 from pithnet.run.folder import RunFolder
+from pithnet.run.inputs import Teacher
 from pithnet.run.result import Result
 from pithnet.run.source_files import shared_layers, write_source_files
 from pithnet.surgery import weighted_layers
@@ -40,14 +42,21 @@ def shortened(recipe: Recipe, factor: int) -> Recipe:
 def compress(book: Notebook, bench: Bench, recipe: Recipe, model: nn.Module) -> tuple[Result, nn.Module]:
     """Carries the recipe out on a float `model`: the result, and the network with codebooks, not finalized.
 
+    The bench's teacher, where it is a network of its own, teaches it; else the float model does, as far as
+    the recipe distils.
+
     Goes on where an earlier process stopped. The network after pruning is the notebook's state PRUNED.
     """
     path = book.out / "state" / "pipeline"
+    asked = None if bench.teacher is None else bench.teacher.trained
+    seen = None if asked is None else _as_seen_by(asked, bench, recipe)
     problem = Problem(
         model,
         bench.training_batches(recipe.augment),
         bench.test_batches(),
         _metadata(bench, recipe),
+        teacher=None if asked is None else asked.model,
+        teacher_batches=seen,
         cache=path / "cache",
     )
 
@@ -63,6 +72,11 @@ def compress(book: Notebook, bench: Bench, recipe: Recipe, model: nn.Module) -> 
         book.progress.begin(recipe.epochs)
         result = compression.run()
     return result, compression.model
+
+
+def _as_seen_by(teacher: Teacher, bench: Bench, recipe: Recipe) -> Batches:
+    """The training images as the teacher expects them."""
+    return bench.images.train_batches(bench.batch_size, teacher.normalization, recipe.augment, bench.seed)
 
 
 def _metadata(bench: Bench, recipe: Recipe) -> Metadata:

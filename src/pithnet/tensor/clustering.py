@@ -50,23 +50,29 @@ def kmeans_1d(
     init: str = "optimal",
     generator: torch.Generator | None = None,
     max_iter: int = 1000,
+    empty: str = "refill",
 ) -> Clustering:
     """Cluster `values` (any shape, float32 or float64, any device; computed on the CPU) into k shared ones.
 
-    Lloyd's algorithm until nothing changes or `max_iter`: one sort, then O(k log n) an iteration. An empty
-    cluster is refilled by halving the one with the largest error; fewer than k distinct values give as many.
+    Lloyd's algorithm until nothing changes or `max_iter`: one sort, then O(k log n) an iteration. Fewer than
+    k distinct values give as many clusters.
 
+    empty: what becomes of a cluster that loses all its members: "refill" halves the cluster with the largest
+    error in its place, so that k values are used; "keep" leaves its centroid where it is (plain Lloyd), where
+    members may come back to it, and fewer than k values may be used in the end.
     init: "linear", "random" (Forgy), "density" (equal mass), "kmeans++", or "optimal": dynamic programming,
     exact up to 512 distinct values and 256 clusters; for more values within 1.0005 of the optimal inertia in
     every measurement up to 32 clusters, and within a few per mille above (benchmarks/bench_kmeans.py).
 
     Raises:
         ModelError: empty, NaN or inf, or another dtype.
-        RecipeError: k < 1, max_iter < 1, unknown init.
+        RecipeError: k < 1, max_iter < 1, unknown init or empty.
     """
     require_settings(k, init, max_iter)
+    if empty not in EMPTY:
+        raise RecipeError(f"Unknown treatment of empty clusters {empty!r}.{nearest(empty, EMPTY)}")
     line = sorted_line(values)
-    cuts, iterations = kmeans_cuts(line, k, init, generator, max_iter)
+    cuts, iterations = kmeans_cuts(line, k, init, generator, max_iter, empty)
     return clustering_from_cuts(values, line, cuts, iterations)
 
 
@@ -78,6 +84,21 @@ def _lloyd(line: SortedLine, centroids: Floats, max_iter: int) -> tuple[Cuts, in
             return cuts, iteration
         cuts = moved
     return cuts, max_iter
+
+
+def _plain_lloyd(line: SortedLine, centroids: Floats, max_iter: int) -> tuple[Cuts, int]:
+    centroids, cuts = centroids.copy(), line.cut_at(_midpoints(centroids))
+    for iteration in range(2, max_iter + 1):
+        # Every centroid, moved or not, stays in its own cell: they remain in order.
+        centroids[np.diff(cuts) > 0] = line.means(np.unique(cuts))
+        moved = line.cut_at(_midpoints(centroids))
+        if np.array_equal(moved, cuts):
+            return np.unique(cuts), iteration
+        cuts = moved
+    return np.unique(cuts), max_iter
+
+
+EMPTY = {"refill": _lloyd, "keep": _plain_lloyd}
 
 
 def _midpoints(centroids: Floats) -> Floats:
@@ -109,13 +130,18 @@ def require_settings(k: int, init: str, max_iter: int) -> None:
 
 
 def kmeans_cuts(
-    line: SortedLine, k: int, init: str, generator: torch.Generator | None, max_iter: int
+    line: SortedLine,
+    k: int,
+    init: str,
+    generator: torch.Generator | None,
+    max_iter: int,
+    empty: str = "refill",
 ) -> tuple[Cuts, int]:
     """Run k-means with checked settings: the cuts and the number of iterations."""
     changes = line.changes()
     if k >= len(changes) - 1:
         return changes, 0
-    return _lloyd(line, INITS[init](line, k, generator), max_iter)
+    return EMPTY[empty](line, INITS[init](line, k, generator), max_iter)
 
 
 def clustering_from_cuts(
