@@ -1,4 +1,4 @@
-"""A bench small enough to train on in a test, and one quick lab that several files of tests look at."""
+"""A bench small enough to train on in a test, and quick labs that several files of tests look at."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pithnet.labs import LabOptions, pruning
+from pithnet.labs import LabOptions, deep_compression, pruning
 from pithnet.labs.bench import Bench
 from pithnet.run.inputs import Images
 from pithnet.run.progress import Quiet
@@ -31,4 +31,13 @@ def pruning_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a quick `lab pruning`, every item. Its results.json and state are there to be read."""
     folder = tmp_path_factory.mktemp("lab") / "pruning"
     assert pruning.run(folder, LabOptions(quick=True), progress=Quiet()) == folder / "results.json"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def deep_compression_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a quick `lab deep-compression`, every item. What is in it is there to be read."""
+    folder = tmp_path_factory.mktemp("lab") / "deep-compression"
+    path = deep_compression.run(folder, LabOptions(quick=True), progress=Quiet())
+    assert path == folder / "results.json"
     return folder

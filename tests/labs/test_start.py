@@ -27,8 +27,8 @@ from pithnet.run.settings import DataSettings
 TAKES = {
     "linear": (),
     "fixed-point": ("model", "precision", "items", "epochs", "teacher", "device", "levels", "pruned"),
-    "pruning": ("precision", "items", "epochs", "device"),
-    "deep-compression": ("precision", "device"),
+    "pruning": ("precision", "items", "epochs", "teacher", "device"),
+    "deep-compression": ("precision", "items", "teacher", "device"),
     "ptq": ("model", "precision", "items", "epochs", "device"),
 }
 ASKED: dict[str, Any] = {

@@ -47,6 +47,37 @@ def test_an_empty_cluster_is_refilled(init: str) -> None:
     assert found.inertia == pytest.approx(0.0, abs=1e-12)
 
 
+def test_an_empty_cluster_is_kept_as_lloyd_has_it() -> None:
+    # The four cells of a linear start are 1000 / 3 apart: all but the first and the last are empty.
+    values = torch.tensor([0.0] * 50 + [0.1, 0.2, 0.3, 1000.0])
+    found = kmeans_1d(values, 4, "linear", empty="keep")
+    assert found.centroids.tolist() == pytest.approx([0.6 / 53, 1000.0])
+    assert found.assignment.bincount().tolist() == [53, 1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_plain_lloyd_is_lloyd_written_down_once_more(seed: int) -> None:
+    values, k = weight_like(500, seed), 32
+    w = values.double().numpy()
+    centroids = np.linspace(w.min(), w.max(), k)
+    for _ in range(1000):
+        nearest = np.abs(w[:, None] - centroids).argmin(1)
+        moved = np.array([w[nearest == j].mean() if (nearest == j).any() else centroids[j] for j in range(k)])
+        if np.array_equal(moved, centroids):
+            break
+        centroids = moved
+    used = np.unique(nearest)
+    found = kmeans_1d(values, k, "linear", empty="keep")
+    assert 2 < len(used) < k
+    np.testing.assert_allclose(found.centroids.numpy(), centroids[used], rtol=1e-6)
+    np.testing.assert_array_equal(found.assignment.numpy(), np.searchsorted(used, nearest))
+
+
+def test_another_treatment_of_empty_clusters_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"Unknown treatment of empty clusters 'kep'\. Did you mean keep\?"):
+        kmeans_1d(torch.arange(4.0), 2, empty="kep")
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_kmeans_plus_plus_where_one_value_swallows_the_others_in_rounding(seed: int) -> None:
     values = torch.tensor([0.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 1e12, 2**-6, 2**-7, 2**-8])
