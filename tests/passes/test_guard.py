@@ -125,6 +125,18 @@ def test_freezing_levels_that_left_the_numbers_is_refused() -> None:
     same(model, before)
 
 
+def test_prices_are_not_set_by_weights_that_diverged() -> None:
+    model = net()
+    work = LevelTraining(model, levels=3, rate_weight=0.1)
+    prices = [m.prices.clone() for m in model.modules() if hasattr(m, "prices")]
+    with torch.no_grad():
+        dict(model.named_parameters())["0.parametrizations.weight.original"][0] = torch.nan
+    with pytest.raises(ModelError, match=r"0\.weight holds NaN or inf"):
+        work(0.5)
+    found = [m.prices for m in model.modules() if hasattr(m, "prices")]
+    assert all(torch.equal(a, b) for a, b in zip(found, prices, strict=True))
+
+
 def test_any_error_halfway_leaves_the_model_as_it_was() -> None:
     model = net()
     prune(model, 0.5, skip=["4"])

@@ -164,6 +164,7 @@ class LevelTraining:
             levels = parametrization(layer, TrainedLevels)
             if not isinstance(levels, TrainedLevels):
                 continue
+            require_finite(layer)
             index, latent = _chosen(layer, levels)
             counts = index[index > 0].bincount(minlength=len(levels.levels) + 1)[1:].double()
             # A level nobody uses keeps the price of a single member, so that weights may still move to it.
