@@ -78,7 +78,7 @@ def weights(trained: Path) -> Path:
         (["lab", "pruning", "--out", "OUT", "--model", "vgg16"], "lab pruning has no --model; leave it out"),
         (["lab", "ptq", "--out", "OUT", "--levels", "ours"], "lab ptq has no --levels; leave it out"),
         (["lab", "ptq", "--out", "OUT", "--epochs", "0"], "epochs must be at least 1, got 0"),
-        (["lab", "fixed-point", "--quick", "--out", "OUT", "--levels", "our"], "unknown levels 'our'. Did you mean ours"),
+        (["lab", "fixed-point", "--out", "OUT", "--levels", "our"], "levels 'our'. Did you mean ours"),
         (["lab", "fixed-point", "--quick", "--out", "OUT", "--teacher", "non"], "Did you mean none?"),
         (
             ["lab", "fixed-point", "--quick", "--out", "OUT", "--levels", "source", "--items", "4"],

@@ -26,7 +26,7 @@ from pithnet.run.progress import Quiet
 from pithnet.run.settings import DataSettings
 from pithnet.surgery import fold_into_layers_, weighted_layers
 
-from .files import check_page, check_png, items, named_rows, read_csv, read_results
+from .files import check_page, check_png, items, named_rows, read_csv, read_results, rows
 
 SIZES = {"conv1": 288, "conv2": 18_432, "conv3": 36_864, "linear": 640}
 
@@ -183,7 +183,8 @@ def test_zeros_of_activations_are_those_of_the_relus(results: dict[str, Any], bo
     images = bench.calibration_images(ptq.QUICK.calibration)
     with torch.no_grad():
         share = (model.bn1(model.conv1(images)) <= 0).double().mean()
-    assert layers["conv1"]["zero_share"] == pytest.approx(float(share), abs=1e-6)
+    # Of half a million numbers a few are near zero, where the order of a sum decides their sign.
+    assert layers["conv1"]["zero_share"] == pytest.approx(float(share), abs=1e-4)
 
 
 def test_schemes_put_as_many_levels_in_a_row_as_they_say() -> None:
@@ -254,10 +255,14 @@ def test_an_item_can_be_measured_alone(out: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "lab" / "item2.csv").exists()
     with pytest.raises(PithError, match="holds a lab already; add --resume"):
         ptq.run(tmp_path / "lab", LabOptions(items="2", **options), progress=Quiet())
-    # The same weights, in another memory format: a sum rounded otherwise may turn an image.
-    for what, row in named_rows(read_results(out), "3").items():
-        again = named_rows(first, "3")[what]
-        assert again.get("accuracy", 0) == pytest.approx(row.get("accuracy", 0), abs=3 / 500)
+    # The same weights, in another memory format: their rounding is the same, but a sum of activations rounded
+    # otherwise may turn images near a tie, and with them the bits of mixed precision.
+    again = named_rows(first, "3")
+    compared = [r for r in rows(read_results(out), "3") if "weight_error" in r and "layers" not in r]
+    assert len(compared) > 20
+    for row in compared:
+        assert again[row["what"]]["weight_error"] == pytest.approx(row["weight_error"], rel=1e-3, abs=1e-9)
+        assert again[row["what"]]["accuracy"] == pytest.approx(row["accuracy"], abs=0.02)
 
 
 def test_epochs_are_those_of_the_baseline() -> None:
