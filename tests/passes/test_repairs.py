@@ -58,7 +58,7 @@ def rounded(bits: int = 3, **options: object) -> nn.Module:
     [
         (repairs.matched_norms, 1),
         (repairs.corrected_biases, 1),
-        (repairs.equalized_ranges, 1),
+        (repairs.equalized_ranges, 3),
         (repairs.learned_rounding, 2),
         (repairs.learned_blocks, 2),
         (repairs.without_labels, 2),
