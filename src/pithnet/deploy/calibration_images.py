@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pithnet.deploy.exporting import float32_copy
+from pithnet.deploy.exporting import float32_copy, unwrapped
 from pithnet.deploy.signature import INPUT, Call, call_of, cast, named_tensors
 from pithnet.errors import DataError, ModelError
 from pithnet.learn import read_batch
@@ -42,7 +42,9 @@ def calibration_images(model: nn.Module, images: Any, example: Any = None) -> Ca
     Raises DataError, naming the batch, for what cannot be used, and ModelError where the model cannot take
     it: see `export_int8`.
     """
-    batches, total = [], 0
+    model = unwrapped(model)
+    batches: list[Tensor] = []
+    total = 0
     lengths = None if example is None else _one(model, example, "the example").tensors[0].shape[1:]
     call: Call | None = None
     for number, inputs in enumerate(_inputs(images), 1):

@@ -87,11 +87,22 @@ def export_onnx(
 
 def float32_copy(model: nn.Module) -> tuple[nn.Module, str | None]:
     """A copy of plain float32 tensors in eval mode on the CPU, and the dtypes that were cast, if any."""
-    plain = copy.deepcopy(model).eval().cpu()
+    plain = copy.deepcopy(unwrapped(model)).eval().cpu()
     release_all(plain)
     held = {t.dtype for t in (*plain.parameters(), *plain.buffers()) if t.is_floating_point()}
     names = sorted(str(dtype).removeprefix("torch.") for dtype in held - {torch.float32})
     return plain.float().requires_grad_(False), " and ".join(names) or None
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network inside of torch.compile's, DataParallel's and DistributedDataParallel's wrappers."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            inner = model.module
+        if inner is None:
+            return model
+        model = inner
 
 
 def to_proto(model: nn.Module, example: Any) -> tuple[onnx.ModelProto, int | None]:
@@ -109,7 +120,8 @@ def to_proto(model: nn.Module, example: Any) -> tuple[onnx.ModelProto, int | Non
     except Exception as e:
         try:
             batch = 1 if is_shape else call.batch
-            fixed = call.map(lambda t: t[:batch]) if is_shape else call
+            # Copies: the first attempt leaves its marks on the tensors.
+            fixed = call.map(lambda t: (t[:batch] if is_shape else t).clone())
             proto = _converted(model, fixed, outputs, dynamic=False)
         except Exception:
             hint = "; give an example input in place of a shape" if is_shape else ""

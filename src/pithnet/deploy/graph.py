@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
@@ -97,8 +98,8 @@ def _of_stored(graph: onnx.GraphProto, node: onnx.NodeProto) -> bool:
 
 
 def _name(node: onnx.NodeProto) -> str:
-    """The layer's, which ONNX Runtime prefixes where it fuses it with a ReLU."""
-    return node.name.removeprefix("fused ")
+    """The layer's, to which ONNX Runtime adds what it fused it with."""
+    return re.sub(r"/\w+Fusion/$", "", node.name.removeprefix("fused "))
 
 
 def _of_bias(graph: onnx.GraphProto, node: onnx.NodeProto) -> bool:

@@ -34,9 +34,8 @@ def clean(proto: onnx.ModelProto) -> None:
 
 def _layer(node: onnx.NodeProto, made_by: dict[str, onnx.NodeProto], weights: set[str]) -> str | None:
     for value in node.input:
-        source = made_by.get(value)
-        if source is not None and source.op_type in ("DequantizeLinear", "Transpose"):
-            value = source.input[0]
+        while value in made_by and made_by[value].op_type in ("DequantizeLinear", "Transpose"):
+            value = made_by[value].input[0]
         if value in weights and value.endswith((".weight", ".weight_transposed")):
             return value.rpartition(".")[0]
     return None

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pithnet.deploy.exporting import unwrapped
 from pithnet.deploy.reading import read_proto
 from pithnet.deploy.runtimes import OnnxSession
 from pithnet.deploy.signature import Call, call_of, cast, main_output, named_tensors
@@ -70,7 +71,7 @@ def agreement(path: str | Path, model: nn.Module, batches: Iterable[Any]) -> Agr
     Returns the agreement of the answer, the output "logits" or else the first one, with the `others` in it.
     Raises DataError where there is no batch, ModelError where the file does not run or has other outputs.
     """
-    session = OnnxSession(path, threads=torch.get_num_threads())
+    session, model = OnnxSession(path, threads=torch.get_num_threads()), unwrapped(model)
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     main, seen = "", dict[str, _Seen]()

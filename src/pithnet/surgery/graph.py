@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 
 from pithnet.errors import ModelError
 from pithnet.surgery.modes import evaluating
+from pithnet.surgery.optional_arguments import optional_left_out
 from pithnet.surgery.pickling import TakeApart, is_made, make_picklable
 from pithnet.surgery.reads import watching_training
 from pithnet.surgery.weights import compressible, held_tensors
@@ -63,6 +64,13 @@ class Tracer(fx.Tracer):
         node.meta[WHOLE] = node.op == "call_module" and node.target in self.whole
         return node
 
+    def create_arg(self, a: Any) -> Any:
+        """A dataclass that is a dict too, as outputs of transformers are, stays one; fx would keep a dict."""
+        if isinstance(a, dict) and is_dataclass(a) and not isinstance(a, type):
+            parts = {f.name: self.create_arg(getattr(a, f.name)) for f in fields(a)}
+            return self.create_node("call_function", type(a), (), parts)
+        return super().create_arg(a)
+
 
 def traced(model: nn.Module, purpose: str) -> fx.Graph:
     """The graph of the model's forward in eval mode; its nodes name the model's own modules.
@@ -80,7 +88,7 @@ def followed(model: nn.Module, purpose: str) -> Tracer:
         raise ModelError(f"{purpose} needs a network around the layer; put it into nn.Sequential(layer)")
     tracer = Tracer()
     try:
-        with evaluating(model):
+        with evaluating(model), optional_left_out(model) as name:
             tracer.follow(model)
             while more := {name for name in tracer.readers if name and not _has_weights(model, name)}:
                 tracer = Tracer(tracer.whole | more)
@@ -94,6 +102,8 @@ def followed(model: nn.Module, purpose: str) -> Tracer:
     inputs = [node for node in tracer.graph.nodes if node.op == "placeholder"]
     if len(inputs) != 1:
         raise ModelError(f"{purpose} needs a network of one input; {type(model).__name__} has {len(inputs)}")
+    if name is not None:
+        inputs[0].target = name  # so that the argument can still be given by name
     return tracer
 
 

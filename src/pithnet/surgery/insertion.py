@@ -151,10 +151,11 @@ def is_relu(node: fx.Node, model: nn.Module) -> bool:
 
 
 def _users(node: fx.Node, model: nn.Module) -> list[fx.Node]:
-    """Who reads the node's numbers, beyond modules that do nothing."""
+    """Who reads the node's numbers, beyond modules that do nothing and classes that outputs are put into."""
     found = []
     for user in node.users:
-        found += _users(user, model) if _is(user, model, _NOTHING, (), ()) else [user]
+        through = isinstance(user.target, type) or _is(user, model, _NOTHING, (), ())
+        found += _users(user, model) if through else [user]
     return found
 
 
