@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.onnx.ops import symbolic, symbolic_multi_out
 
@@ -109,7 +110,8 @@ class Int8Embedding(nn.Module):
         self.register_buffer("weight_scale", step)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.weight[tokens].float() * self.weight_scale[tokens].unsqueeze(-1)
+        steps = F.embedding(tokens, self.weight_scale.unsqueeze(1))
+        return F.embedding(tokens, self.weight).float() * steps
 
 
 def rounded(weight: Tensor) -> tuple[Tensor, Tensor]:
