@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ import yaml
 
 import pithnet as pn
 from pithnet.cli import app, main
+from pithnet.deploy import OnnxNetwork
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -21,6 +23,9 @@ README = (ROOT / "README.md").read_text()
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+OWN = next(block for block in blocks("python") if "class MyNet" in block)
 
 
 def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +36,8 @@ def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(pn.data, "load", lambda name, root, split: few)
     names: dict[str, object] = {}
     for block in blocks("python"):
-        exec(compile(block, "README.md", "exec"), names)
+        if block != OWN:
+            exec(compile(block, "README.md", "exec"), names)
     model, record = names["model"], names["record"]
     assert isinstance(model, torch.nn.Module)
     assert isinstance(record, pn.passes.Record)
@@ -40,6 +46,26 @@ def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (tmp_path / "resnet20.pith").stat().st_size < 60_000
     assert pn.load("model.pith").architecture == ("resnet20", {})
     assert "deep-compression" in (tmp_path / "report.html").read_text()
+
+
+def test_a_module_of_ones_own_gets_as_small_as_the_comments_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(OWN, "README.md", "exec"), names)
+    result, int8, model = names["result"], names["int8"], names["model"].eval()
+    assert "more than 20x smaller, less than two points lost" in OWN
+    assert result.ratio > 20
+    assert result.after.accuracy > result.before.accuracy - 0.02
+    x = torch.randn(8, 1, 8, 8)
+    assert torch.equal(names["small"](x), result.model(x))
+    assert "about a third of the float weights" in README
+    assert 2.8 < int8.float32_bytes / int8.bytes < 3.2
+    assert int8.agreement.same >= int8.agreement.n - 2
+    assert int8.float_operators.keys() <= {"ReduceMean"}
+    found = OnnxNetwork("mynet.onnx")(x)
+    assert float((found - model(x)).norm() / model(x).norm()) < 0.05
 
 
 def commands() -> list[str]:
