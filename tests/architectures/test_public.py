@@ -10,10 +10,9 @@ from types import ModuleType
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import pithnet as pn
-from pithnet.surgery import coverage
 
 from .public import MODELS, answers, built, decoders
 
@@ -29,12 +28,9 @@ def transformers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers.pytorch_utils", module)
 
 
-def compressed(name: str) -> tuple[nn.Module, nn.Module]:
-    """The network with half of its weights zero and 16 values a layer, parametrized; and finalized."""
-    model, also = built(name, seed=0), ALSO.get(name, ())
-    pn.prune(model, 0.5, also=also)
-    pn.share(model, bits=4, also=also)
-    return model, pn.finalize(model)
+RECIPE = pn.recipe.parse(
+    {"name": "half", "steps": [{"prune": {"sparsity": 0.5}}, {"share": {"bits": 4}}]}, "half"
+)
 
 
 def distance(a: list[Tensor], b: list[Tensor]) -> float:
@@ -49,22 +45,33 @@ def test_there_are_twenty_of_ten_families() -> None:
 
 @pytest.mark.usefixtures("transformers")
 def test_twenty_files_are_loaded_in_one_new_process(tmp_path: Path) -> None:
-    covered, apart, unseen = {}, {}, []
+    covered, zeros, unseen = {}, {}, []
     for name in MODELS:
-        before = answers(name, built(name, seed=0))
-        model, final = compressed(name)
-        expected = answers(name, final)
-        covered[name] = coverage(model).share
-        # What a file rounds, codebooks to float16 and biases to fixed point, is little beside the pruning.
-        apart[name] = distance(expected, answers(name, model))
-        if distance(expected, before) < 0.01:
+        model = built(name, seed=0)
+        result = pn.compress(model, recipe=RECIPE.with_also(ALSO.get(name, ())))
+        covered[name] = result.coverage
+        zeros[name] = sum(int((p == 0).sum()) for p in result.model.parameters() if p.ndim > 1)
+        zeros[name] /= result.coverage * sum(p.numel() for p in model.parameters())
+        expected = answers(name, result.model)
+        if distance(expected, answers(name, model)) < 0.01:
             unseen.append(name)
-        pn.save(final, tmp_path / f"{name}.pith")
+        result.save(tmp_path / f"{name}.pith")
         torch.save(expected, tmp_path / f"{name}.pt")
     assert {name: share for name, share in covered.items() if share < 0.9} == {}
-    assert {name: error for name, error in apart.items() if error > 0.03} == {}
+    assert {name: share for name, share in zeros.items() if not 0.49 < share < 0.52} == {}
     assert unseen == [], "these do not compute with their masks"
     command = [sys.executable, "-m", "architectures.load_public", str(tmp_path)]
     loaded = subprocess.run(command, cwd=TESTS, capture_output=True, text=True)
     assert loaded.returncode == 0, loaded.stderr
     assert json.loads(loaded.stdout) == []
+
+
+@pytest.mark.usefixtures("transformers")
+def test_experts_that_are_not_named_are_warned_of_with_the_fix() -> None:
+    with pytest.warns(pn.PithWarning) as caught:
+        result = pn.compress(built("mixtral", seed=0), recipe=RECIPE)
+    assert result.coverage < 0.3
+    said = str(caught[0].message)
+    assert "only 29.3 % of the parameters will be compressed" in said
+    fix = "['model.layers.*.mlp.experts.gate_up_proj', 'model.layers.*.mlp.experts.down_proj'], or skip them"
+    assert said.endswith(f"give also={fix}")

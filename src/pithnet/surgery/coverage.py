@@ -119,8 +119,10 @@ def _advice(wanted: Sequence[LeftOut]) -> str:
         f"pithnet.surgery.register_kind({kind if '.' not in kind else repr(kind)}, weights={tuple(tensors)})"
         for kind, tensors in kinds.items()
     )
-    if not all(tensor.isidentifier() for tensors in kinds.values() for tensor in tensors):
-        calls = ""  # of a list of parameters, say, whose names are numbers
+    named = all(tensor.isidentifier() for tensors in kinds.values() for tensor in tensors)
+    if not named or _kind(nn.Module()) in kinds:
+        # Of a list of parameters, whose names are numbers, or of a bare nn.Module, which every module is.
+        calls = ""
     return (
         f"{_listed(part.name for part in wanted)} of no known kind; give also={patterns}"
         f"{f', or call {calls}' if calls else ''}, or skip them"
