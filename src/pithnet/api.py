@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import warnings
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,17 @@ from pithnet import artifact
 from pithnet.artifact import Inspection, Metadata
 from pithnet.data import ArrayData
 from pithnet.errors import PithWarning
+from pithnet.heartbeat import working
 from pithnet.learn import Evaluation, Loss, Metric, Scores
-from pithnet.recipe import Recipe, load_recipe, to_yaml
+from pithnet.recipe import Recipe, as_recipe, to_yaml
 from pithnet.report import publish
 from pithnet.run.compress import Compression, Problem
 from pithnet.run.folder import RunFolder
 from pithnet.run.jobs import results_json
 from pithnet.run.plan import Plan, make_plan
+from pithnet.run.progress import Beats
 from pithnet.run.result import Result
-from pithnet.surgery import LeftOut
+from pithnet.surgery import LeftOut, unwrapped
 
 
 class CompressionResult:
@@ -91,7 +93,7 @@ def compress(
     model: nn.Module,
     train: Iterable[Any] | None = None,
     val: Iterable[Any] | None = None,
-    recipe: str | Path | Recipe = "deep-compression",
+    recipe: str | Path | Mapping[str, Any] | Recipe = "deep-compression",
     *,
     also: Sequence[str] = (),
     loss: Loss | None = None,
@@ -99,8 +101,12 @@ def compress(
     teacher: nn.Module | None = None,
     out: str | Path | None = None,
     seed: int | None = None,
+    rivals: bool = True,
 ) -> CompressionResult:
     """Carries out a recipe on a copy of `model`; `model` itself stays as it is.
+
+    Of one that torch.compile or DataParallel wrapped, the network inside is compressed. What takes long shows
+    a line on stderr every ten seconds.
 
     A loader is any iterable with a length that can be iterated again, such as a DataLoader, a list of batches
     or `pn.data.Batches`. Its batches are (x, y), (x, y, teacher logits), x alone, or a dict, which holds the
@@ -114,7 +120,7 @@ def compress(
             model learns from the float model's logits, or the teacher's, alone: distillation with weight 1,
             whatever the recipe says. The run's events and its recipe.yaml say so.
         val: a loader with labels to measure on, before and after, the same samples.
-        recipe: a preset's name, a YAML file, or a Recipe.
+        recipe: a preset's name, a YAML file, a dict with a YAML file's keys, or a Recipe.
         also: name patterns of parameters that every pass of the recipe is to compress beside the known kinds
             of layer, as in `prune`: bare matrices, experts.
         loss: (outputs, targets) -> scalar tensor, the mean of the batch, in place of the cross-entropy:
@@ -129,6 +135,8 @@ def compress(
             is stopped starts anew: only the command line's runs can be resumed.
         seed: overrides the recipe's. It decides the order of shuffled DataLoaders, too, and the global random
             numbers are afterwards as they were.
+        rivals: whether the trivial ways (float16, int8, pruned float16, each with zstd) are measured beside
+            the file. Above half a million numbers they are estimated from samples, and shown with "~".
 
     Raises RecipeError for a recipe that is not valid or that the model or the data cannot give, DataError for
     batches, labels, loss or metric that cannot be used, ModelError for NaN weights, outputs without logits or
@@ -139,16 +147,35 @@ def compress(
     the matrices that it does not skip, with the call that would cover them; at the end, where a trivial way
     takes fewer bytes than the file.
     """
-    chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    chosen, model = as_recipe(recipe), unwrapped(model)
     chosen = chosen if seed is None else chosen.model_copy(update={"seed": seed})
     chosen = chosen.with_also(also)
+    teacher = None if teacher is None else unwrapped(teacher)
     problem = Problem(model, train, val, teacher=teacher, loss=loss, metric=metric)
-    plan = make_plan(model, chosen)
-    problem.metadata = _metadata(model, train, val, chosen)
-    work = Compression(problem, chosen)
-    if plan.coverage.advice is not None:
-        shown = f"only {100 * plan.coverage.share:.1f} % of the parameters will be compressed"
-        warnings.warn(f"{shown}: {plan.coverage.advice}", PithWarning, stacklevel=2)
+    with working("compress") as step:
+        plan = make_plan(model, chosen)
+        problem.metadata = _metadata(model, train, val, chosen)
+        beats = Beats(step)
+        work = Compression(problem, chosen, progress=beats.batch, rivals=rivals)
+        work.on_epoch = beats.epoch
+        if plan.coverage.advice is not None:
+            shown = f"only {100 * plan.coverage.share:.1f} % of the parameters will be compressed"
+            warnings.warn(f"{shown}: {plan.coverage.advice}", PithWarning, stacklevel=2)
+        finished = _finished(work, plan, out)
+    rival = finished.result.smaller_rival
+    if rival is not None:
+        about = "~" if finished.result.rivals_estimated else ""
+        warnings.warn(
+            f"{rival} takes {about}{finished.result.rivals[rival]:,} bytes and this file {finished.bytes:,}; "
+            "a recipe with more zeros or fewer levels makes it smaller",
+            PithWarning,
+            stacklevel=2,
+        )
+    return finished
+
+
+def _finished(work: Compression, plan: Plan, out: str | Path | None) -> CompressionResult:
+    """The result of a run in `out`, or in a folder that lives as long as the result."""
     path = Path(tempfile.mkdtemp(prefix="pithnet-")) if out is None else Path(out)
     try:
         finished = _run(work, plan, path)
@@ -158,14 +185,6 @@ def compress(
         raise
     if out is None:
         weakref.finalize(finished, shutil.rmtree, path, ignore_errors=True)
-    rival = finished.result.smaller_rival
-    if rival is not None:
-        warnings.warn(
-            f"{rival} takes {finished.result.rivals[rival]:,} bytes and this file {finished.bytes:,}; "
-            "a recipe with more zeros or fewer levels makes it smaller",
-            PithWarning,
-            stacklevel=2,
-        )
     return finished
 
 

@@ -110,7 +110,10 @@ def test_resnet20_loads_in_time_and_folding_is_said(tmp_path: Path, caplog: pyte
         (lambda m: setattr(m, "conv2", nn.Conv2d(4, 9, 3, bias=False)), r"conv2\.weight is \[8, 4, 3, 3\]"),
         (lambda m: delattr(m, "bn3"), r"the model has no bn3\.weight \[8\]"),
         (lambda m: setattr(m, "extra", nn.Linear(2, 2)), r"the file holds no extra\.weight \[2, 2\]"),
-        (lambda m: m.double(), r"conv1\.weight is .* torch\.float64 in the model"),
+        (
+            lambda m: setattr(m.bn1, "num_batches_tracked", torch.zeros(())),
+            r"bn1\.num_batches_tracked is \[\] torch\.int64 in the file and \[\] torch\.float32 in the model",
+        ),
         (lambda m: parametrizations.weight_norm(m.conv1), "the model is parametrized"),
     ],
 )

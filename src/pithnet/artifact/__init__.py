@@ -2,7 +2,7 @@
 
 from pithnet.artifact.architecture import own_architecture
 from pithnet.artifact.decoder import decode
-from pithnet.artifact.encoder import check_storable, encode
+from pithnet.artifact.encoder import check_storable, encode, encode_and_inspect
 from pithnet.artifact.files import decode_file, inspect_file, load, read, save
 from pithnet.artifact.inspection import Inspection, TensorReport, inspect
 from pithnet.artifact.metadata import Metadata
@@ -16,6 +16,7 @@ __all__ = [
     "decode",
     "decode_file",
     "encode",
+    "encode_and_inspect",
     "float32_bytes",
     "inspect",
     "inspect_file",

@@ -13,6 +13,7 @@ from pithnet.artifact.metadata import Metadata
 from pithnet.artifact.record import Decoded, decode_record
 from pithnet.coding import CodingError
 from pithnet.errors import ArtifactError
+from pithnet.heartbeat import working
 
 # 1 GiB as float32, twice the largest network of the zoo. A file of a hundred bytes can declare this much.
 MAX_ELEMENTS = 1 << 28
@@ -31,8 +32,10 @@ def decode(data: bytes, max_elements: int = MAX_ELEMENTS) -> tuple[dict[str, Ten
 def decode_state(opened: Opened, max_elements: int = MAX_ELEMENTS) -> dict[str, Tensor]:
     """The state_dict of an opened file, in the order of its layout."""
     found: dict[str, Tensor] = {}
-    for record, decoded in decode_records(opened, max_elements):
-        found.update(zip((e.name for e in record.entries), decoded.split(record), strict=True))
+    with working("decode", sum(r.size for r in opened.records), "numbers") as step:
+        for record, decoded in decode_records(opened, max_elements):
+            found.update(zip((e.name for e in record.entries), decoded.split(record), strict=True))
+            step.advance(record.size)
     for name in implied(opened.layout):
         found[name] = torch.tensor(opened.counters.get(name, 0))
     return {e.name: found[opened.aliases.get(e.name, e.name)] for e in opened.layout}

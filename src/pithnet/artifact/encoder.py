@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -13,13 +13,15 @@ from pithnet.artifact.architecture import own_architecture
 from pithnet.artifact.container import pack, unpack
 from pithnet.artifact.counters import kept_counters
 from pithnet.artifact.decoder import decode_records
-from pithnet.artifact.layout import Entry, check_state, implied, layout_of, records
+from pithnet.artifact.inspection import Account, Inspection
+from pithnet.artifact.layout import Entry, Record, check_state, implied, layout_of, records
 from pithnet.artifact.metadata import Metadata
-from pithnet.artifact.record import encode_record
+from pithnet.artifact.record import Decoded, encode_record
 from pithnet.artifact.skeleton import skeleton
 from pithnet.artifact.state import plain_state
 from pithnet.errors import ArtifactError
-from pithnet.surgery import activation_quantizers
+from pithnet.heartbeat import Step, working
+from pithnet.surgery import activation_quantizers, unwrapped
 from pithnet.surgery.ties import raw_bytes
 
 
@@ -33,17 +35,37 @@ def encode(model: nn.Module, meta: Metadata | None = None) -> bytes:
     if it is of the zoo and its modules still are (`own_architecture`). Raises ArtifactError naming the tensor
     or metadata that a file cannot hold, and as `check_storable`.
     """
+    return _encoded(model, meta, lambda record, decoded: None)
+
+
+def encode_and_inspect(model: nn.Module, meta: Metadata | None = None) -> tuple[bytes, Inspection]:
+    """`encode`, and `inspect` of what it gives: the file is read back once for both. Raises as `encode`."""
+    account = Account()
+    data = _encoded(model, meta, account.add)
+    return data, account.inspection(data)
+
+
+def _encoded(model: nn.Module, meta: Metadata | None, read: Callable[[Record, Decoded], None]) -> bytes:
+    """The file; `read` gets every record as it is read back."""
+    model = unwrapped(model)
     check_storable(model)
     state = {name: _on_cpu(name, value) for name, value in plain_state(model).items()}
     meta = _with_architecture(meta or Metadata(), model, state)
     layout, is_implied = _layout(state, meta)
     ties = _ties(layout, state)
     names = {layout[a].name: layout[h].name for a, h in ties}
-    bodies = (encode_record([state[e.name] for e in r.entries], r) for r in records(layout, names))
     counters = dict(kept_counters(model, layout, state))
-    data = pack(meta, None if is_implied else layout, _flat(ties), _flat(counters.items()), bodies)
-    _verify(data, state, meta)
+    with working("encode", sum(e.size for e in layout), "numbers") as step:
+        bodies = _bodies(records(layout, names), state, step)
+        data = pack(meta, None if is_implied else layout, _flat(ties), _flat(counters.items()), bodies)
+    _verify(data, state, meta, read)
     return data
+
+
+def _bodies(found: Sequence[Record], state: Mapping[str, Tensor], step: Step) -> Iterator[bytes]:
+    for record in found:
+        yield encode_record([state[e.name] for e in record.entries], record)
+        step.advance(record.size)
 
 
 def _flat(pairs: Iterable[tuple[int, int]]) -> list[int]:
@@ -101,16 +123,21 @@ def _ties(layout: Sequence[Entry], state: Mapping[str, Tensor]) -> list[tuple[in
     return ties
 
 
-def _verify(data: bytes, state: Mapping[str, Tensor], meta: Metadata) -> None:
+def _verify(
+    data: bytes, state: Mapping[str, Tensor], meta: Metadata, read: Callable[[Record, Decoded], None]
+) -> None:
     """Reads the file back, a record at a time: a second copy of everything need not fit into memory."""
     opened = unpack(data)
     missing = state.keys() - (implied(opened.layout) - opened.counters.keys())
     missing -= {name for name, count in opened.counters.items() if count == int(state[name])}
     numbers = sum(v.numel() for v in state.values())
-    for record, decoded in decode_records(opened, max_elements=max(1, numbers)):
-        for entry, values in zip(record.entries, decoded.split(record), strict=True):
-            if _identical(values, state[entry.name]):
-                missing.remove(entry.name)
+    with working("read back what was encoded", numbers, "numbers") as step:
+        for record, decoded in decode_records(opened, max_elements=max(1, numbers)):
+            for entry, values in zip(record.entries, decoded.split(record), strict=True):
+                if _identical(values, state[entry.name]):
+                    missing.remove(entry.name)
+            read(record, decoded)
+            step.advance(record.size)
     missing -= {a for a, h in opened.aliases.items() if _identical(state[a], state[h])}
     if missing:
         raise ArtifactError(f"{min(missing)} cannot be given back bit for bit; please report this as a bug")

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from pithnet import zoo
+from pithnet.artifact.casting import cast
 from pithnet.artifact.container import Opened, unpack
 from pithnet.artifact.decoder import MAX_ELEMENTS, decode, decode_state, folded
 from pithnet.artifact.inspection import Inspection, inspect
 from pithnet.artifact.skeleton import skeleton
 from pithnet.atomic import write_atomic
 from pithnet.errors import ArtifactError, PithError
-from pithnet.surgery import conflicting_tie, parametrize_, uninitialized
+from pithnet.surgery import conflicting_tie, parametrize_, plain_key, uninitialized, unwrapped
 
 _log = logging.getLogger(__name__)
 
@@ -72,8 +73,10 @@ def load(
     """The model of a .pith file in eval mode, with what the file says as its attribute `pith` (Metadata).
 
     Without `model` the file must name a zoo architecture, which is built. With one, its numbers are
-    replaced in place; names, shapes and dtypes must be the file's, and what the model ties must be equal
-    there. Where BN is folded in the file its statistics are gone: fine-tune with the BN layers in eval mode.
+    replaced in place; names and shapes must be the file's, and what the model ties must be equal there. It
+    may be compiled, or in DataParallel, and of another floating-point format: numbers are then converted to
+    the model's, with a PithWarning where that rounds any. Where BN is folded in the file its statistics are
+    gone: fine-tune with the BN layers in eval mode.
 
     Args:
         trainable: gives the parametrized form back, so that any training keeps what the file has: weights of
@@ -88,19 +91,20 @@ def load(
     """
     with _naming(path):
         opened = unpack(read(path))
-        target = _skeleton(opened) if model is None else _plain(model)
-        own = target.state_dict()
+        target = _skeleton(opened) if model is None else _plain(unwrapped(model))
+        own = {plain_key(key): value for key, value in target.state_dict().items()}
         _check_fit(opened, own)
         most = max_elements if model is None else max(max_elements, sum(v.numel() for v in own.values()))
-        state = decode_state(opened, most)
+        state = cast(decode_state(opened, most), own)
         _check_numbers(target, state, trainable)
-    loaded = _zoo_model(target, state, opened) if model is None else _filled(model, state)
+    loaded = _zoo_model(target, state, opened) if model is None else _filled(target, state)
     if folded(state, opened):
         _log.info("BatchNorm is folded: statistics are gone, continue training with BatchNorm in eval mode")
     if trainable:
         parametrize_(loaded)
-    loaded.pith = opened.metadata  # type: ignore[assignment]
-    return loaded.eval()
+    result = loaded if model is None else model
+    result.pith = opened.metadata  # type: ignore[assignment]
+    return result.eval()
 
 
 def _skeleton(opened: Opened) -> nn.Module:
@@ -140,7 +144,7 @@ def _zoo_model(network: nn.Module, state: Mapping[str, Tensor], opened: Opened) 
 
 
 def _filled(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
-    model.load_state_dict(state)
+    model.load_state_dict({key: state[plain_key(key)] for key in model.state_dict()})
     return model
 
 
@@ -153,7 +157,8 @@ def _check_fit(opened: Opened, own: Mapping[str, Tensor]) -> None:
             raise ArtifactError(
                 f"{entry.name} is a tensor in the file and a {type(mine).__name__} in the model"
             )
-        if tuple(mine.shape) != entry.shape or mine.dtype != entry.dtype:
+        castable = mine.dtype.is_floating_point and entry.dtype.is_floating_point
+        if tuple(mine.shape) != entry.shape or (mine.dtype != entry.dtype and not castable):
             raise ArtifactError(
                 f"{entry.name} is {list(entry.shape)} {entry.dtype} in the file and {list(mine.shape)} "
                 f"{mine.dtype} in the model; build the model with the file's sizes"

@@ -19,8 +19,10 @@ from pithnet.artifact.layout import Entry, Record
 from pithnet.artifact.metadata import Scalar
 from pithnet.artifact.record import Decoded, words
 from pithnet.coding.bitpack import put_varint
+from pithnet.heartbeat import working
 
 PARTS = ("positions", "symbols", "codebook", "other")
+FILE_PARTS = ("header", "positions", "symbols", "codebooks", "norm", "other", "checksums")
 
 
 @dataclass(frozen=True)
@@ -77,40 +79,60 @@ class Inspection:
 
 def inspect(data: bytes, max_elements: int = MAX_ELEMENTS) -> Inspection:
     """The account of a file. Raises ArtifactError as `decode` does."""
-    opened = unpack(data)
-    parts = Counter(header=opened.header_bytes, checksums=CRC_BYTES * (len(opened.records) + 1))
-    rows: dict[str, TensorReport] = {}
-    state: dict[str, Tensor] = {}
-    floats = 0
-    for record, decoded in decode_records(opened, max_elements):
+    account, opened = Account(), unpack(data)
+    with working("inspect", sum(r.size for r in opened.records), "numbers") as step:
+        for record, decoded in decode_records(opened, max_elements):
+            account.add(record, decoded)
+            step.advance(record.size)
+    return account.inspection(data)
+
+
+class Account:
+    """An inspection in the making: every record of a file is added once, then the file itself."""
+
+    def __init__(self) -> None:
+        self._parts: Counter[str] = Counter()
+        self._rows: dict[str, TensorReport] = {}
+        self._statistics: dict[str, Tensor] = {}
+        self._floats = 0
+
+    def add(self, record: Record, decoded: Decoded) -> None:
+        """Counts a record's bytes and numbers; of these it keeps statistics of BatchNorm layers only."""
         spent = Counter(decoded.spent)
         spent["other"] += len(put_varint(sum(spent.values())))
-        _count(parts, record, spent)
+        _count(self._parts, record, spent)
         for row, values in _rows(record, decoded, spent):
-            rows[row.name] = row
-            state[row.name] = values
-            floats += values.numel() if values.is_floating_point() else 0
-    tied = {e.name: _tied(e, opened.aliases[e.name], rows) for e in opened.layout if e.name in opened.aliases}
-    return Inspection(
-        bytes=len(data),
-        ratio=4 * floats / len(data),
-        architecture=opened.metadata.architecture,
-        arguments=opened.metadata.arguments,
-        normalization=opened.metadata.normalization,
-        dataset=opened.metadata.dataset,
-        recipe=opened.metadata.recipe,
-        claimed=opened.metadata.claimed,
-        source=opened.metadata.source,
-        norm=_norm(state, opened),
-        parts={
-            k: parts[k] for k in ("header", "positions", "symbols", "codebooks", "norm", "other", "checksums")
-        },
-        tensors=tuple((rows | tied)[e.name] for e in opened.layout if e.name in rows or e.name in tied),
-    )
+            self._rows[row.name] = row
+            if row.name.endswith(("running_mean", "running_var")):
+                self._statistics[row.name] = values
+            self._floats += values.numel() if values.is_floating_point() else 0
+
+    def inspection(self, data: bytes) -> Inspection:
+        """The account of the file whose records these are."""
+        opened, parts, rows = unpack(data), self._parts, self._rows
+        parts |= Counter(header=opened.header_bytes, checksums=CRC_BYTES * (len(opened.records) + 1))
+        tied = {
+            a: _tied(e, opened.aliases[a], rows) for e in opened.layout if (a := e.name) in opened.aliases
+        }
+        meta = opened.metadata
+        return Inspection(
+            bytes=len(data),
+            ratio=4 * self._floats / len(data),
+            architecture=meta.architecture,
+            arguments=meta.arguments,
+            normalization=meta.normalization,
+            dataset=meta.dataset,
+            recipe=meta.recipe,
+            claimed=meta.claimed,
+            source=meta.source,
+            norm=_norm(self._statistics, opened),
+            parts={k: parts[k] for k in FILE_PARTS},
+            tensors=tuple((rows | tied)[e.name] for e in opened.layout if e.name in rows or e.name in tied),
+        )
 
 
 def _norm(state: Mapping[str, Tensor], opened: Opened) -> str | None:
-    answer = folded({**state, **{a: state[h] for a, h in opened.aliases.items()}}, opened)
+    answer = folded({**state, **{a: state[h] for a, h in opened.aliases.items() if h in state}}, opened)
     return None if answer is None else "folded" if answer else "statistics"
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from pithnet.surgery import evaluating
+from pithnet.surgery import evaluating, plain_key, unwrapped
 
 _FIRST = {"weight": 0, "bias": 1}
 
@@ -32,8 +32,10 @@ def plain_state(model: nn.Module) -> dict[str, Tensor]:
 
     Keys are ordered by module, and within one: weight, bias, the others by name; so a parametrized model
     and its finalized copy give the same order. Effective values are taken in eval mode; the model is left
-    as it was. What is tied in the model is one tensor under several keys.
+    as it was. What is tied in the model is one tensor under several keys. What torch.compile or DataParallel
+    wrapped has the keys it had before.
     """
+    model = unwrapped(model)
     plain: dict[str, Tensor] = {}
     chains: set[str] = set()
     effective: dict[int, Tensor] = {}  # by chain: tied weights share one, and are one tensor here too
@@ -50,7 +52,8 @@ def plain_state(model: nn.Module) -> dict[str, Tensor]:
     kept = {k: v for k, v in model.state_dict().items() if _outside(k, chains)}
     state = kept | plain
     order = {prefix: i for i, (prefix, _) in enumerate(model.named_modules(remove_duplicate=False))}
-    return dict(sorted(state.items(), key=lambda item: _rank(item[0], order)))
+    ordered = sorted(state.items(), key=lambda item: _rank(item[0], order))
+    return {plain_key(key): value for key, value in ordered}
 
 
 def _outside(key: str, chains: set[str]) -> bool:

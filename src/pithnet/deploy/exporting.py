@@ -21,7 +21,7 @@ from pithnet.deploy.biases import store_int32_biases
 from pithnet.deploy.naming import clean
 from pithnet.deploy.signature import Call, call_of, cast, named_tensors
 from pithnet.errors import ModelError
-from pithnet.surgery import release_all
+from pithnet.surgery import release_all, unwrapped
 
 OPSET = 20
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pithnet.errors import DataError
+from pithnet.heartbeat import working
 from pithnet.learn.batch import Batch, call, has_class_labels, logits_of, read_batch
 from pithnet.learn.losses import Loss, check_loss
 from pithnet.learn.precision import autocast
@@ -72,7 +73,8 @@ def evaluate_together(
     device = next((p.device for p in models[0].parameters()), torch.device("cpu"))
     tallies = [_Tally(loss, metric) for _ in models]
     # Not inference_mode: what a module caches on the way could then never be trained through.
-    with seeded(0, batches=batches), torch.no_grad():
+    beat = working("evaluate", _length(batches), "batches")
+    with seeded(0, batches=batches), torch.no_grad(), beat as step:
         for number, content in enumerate(batches, 1):
             batch = read_batch(content, device)
             if batch.targets is None and metric is None:
@@ -80,7 +82,15 @@ def evaluate_together(
             for model, tally in zip(models, tallies, strict=True):
                 with evaluating(model), autocast(device, precision):
                     tally.add(call(model, batch.inputs), batch, number)
+            step.advance()
     return [tally.total() for tally in tallies]
+
+
+def _length(batches: Iterable[Any]) -> int | None:
+    try:
+        return len(batches)  # type: ignore[arg-type]
+    except (TypeError, NotImplementedError):
+        return None
 
 
 class _Tally:

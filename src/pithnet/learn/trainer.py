@@ -9,10 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pithnet.errors import DataError, ModelError
-from pithnet.learn.batch import Batch, call, check_finite, has_class_labels, logits_of, read_batch
+from pithnet.learn.batch import (
+    Batch,
+    call,
+    check_finite,
+    describe,
+    has_class_labels,
+    logits_of,
+    read_batch,
+)
 from pithnet.learn.loaders import batches_per_epoch
 from pithnet.learn.losses import Objective
 from pithnet.learn.parameter_groups import parameter_groups
@@ -186,7 +194,7 @@ class Trainer:
         own = self.training.objective.loss is not None
         # A loss of the user's may mix number formats, as autocast allows; ours is computed in float32.
         with autocast(device, self.training.precision if own else "float32"):
-            loss = self.training.objective(outputs, batch.targets, soft)
+            loss = self._loss(outputs, batch, soft, number)
         value = float(loss.detach())
         if not math.isfinite(value):
             check_finite(batch, f"training batch {number}")
@@ -198,6 +206,21 @@ class Trainer:
         self.optimizer.step()
         return outputs, value
 
+    def _loss(self, outputs: Any, batch: Batch, soft: Tensor | None, number: int) -> Tensor:
+        """The objective; what it raises over a batch names the batch."""
+        try:
+            return self.training.objective(outputs, batch.targets, soft)
+        except DataError as e:
+            raise DataError(f"training batch {number}: {e}") from None
+        except (IndexError, RuntimeError, ValueError, TypeError) as e:
+            if self.training.objective.loss is None:
+                raise
+            cause = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+            raise DataError(
+                f"training batch {number}: loss(outputs, targets) fails on outputs {describe(outputs)}, "
+                f"targets {describe(batch.targets)}{_extremes(batch.targets)}: {cause}"
+            ) from e
+
     def _outputs(self, batch: Batch) -> Any:
         try:
             return call(self.model, batch.inputs)
@@ -207,3 +230,11 @@ class Trainer:
             raise DataError(
                 f"BatchNorm: {e}; a batch has one sample: set drop_last=True in the loader"
             ) from None
+
+
+def _extremes(targets: Any) -> str:
+    """The range of integer targets, such as labels."""
+    if not isinstance(targets, Tensor) or targets.is_floating_point() or not targets.numel():
+        return ""
+    low, high = targets.aminmax()
+    return f" from {int(low)} to {int(high)}"

@@ -36,6 +36,9 @@ def try_training(
 ) -> Batch:
     """Whether `model` can be trained on `loader`, from a forward pass in eval mode; returns the first batch.
 
+    A loss that fails on what the model gives in eval mode is tried once more in train mode, in which a
+    detection network returns its losses, say; a copy of the model runs then.
+
     Raises DataError for a loader that is empty or one-shot, NaN inputs, labels that are none, a batch that
     the model or the loss cannot take, a single sample where BatchNorm needs two; ModelError for outputs that
     are no class logits where there is no `loss`, and for a teacher whose logits have another shape.
@@ -47,7 +50,7 @@ def try_training(
         check_finite(batch, "the first batch")
         outputs = _outputs(model, batch)
         if loss is not None:
-            _try_loss(loss, outputs, batch)
+            _try_loss(model, loss, outputs, batch)
         else:
             logits = check_logits(outputs)
             if batch.targets is not None:
@@ -67,8 +70,10 @@ def try_training(
 
 def try_measuring(
     model: nn.Module, loader: Iterable[Any], loss: Loss | None = None, metric: Metric | None = None
-) -> None:
+) -> bool:
     """Whether `metric` (accuracy without one) can be measured; reads the whole loader, runs the first batch.
+
+    Returns whether the loss can be measured too: not where only train mode gives what it needs.
 
     A bad batch at the end would else be found when the training is over. Raises as `try_training`, and
     DataError where the accuracy finds no labels.
@@ -77,8 +82,7 @@ def try_measuring(
     with _named("val"):
         _check_measurable(batch, metric, 1)
         outputs = _outputs(model, batch)
-        if loss is not None:
-            check_loss(_tried("loss(outputs, targets)", loss, outputs, batch))
+        measurable = loss is None or _in_eval_mode(model, loss, outputs, batch)
         scores = _tried("the metric", metric or accuracy, outputs, batch)
         check_scores(scores, batch.size, metric_name(metric or accuracy), 1)
         with seeded(0, batches=loader):
@@ -87,6 +91,7 @@ def try_measuring(
                 _check_measurable(other, metric, number)
                 if metric is None:
                     check_labels(other.targets, other.size, check_logits(outputs).shape[1])
+    return measurable
 
 
 def _check_measurable(batch: Batch, metric: Metric | None, number: int) -> None:
@@ -103,8 +108,13 @@ def _device(model: nn.Module) -> torch.device:
 
 def _outputs(model: nn.Module, batch: Batch, who: str = "the model") -> Any:
     """With gradients, because a loss is tried on them."""
+    with evaluating(model):
+        return _called(model, batch, who)
+
+
+def _called(model: nn.Module, batch: Batch, who: str) -> Any:
     try:
-        with evaluating(model), seeded(0):
+        with seeded(0):
             return call(model, batch.inputs)
     except Exception as e:  # whatever a user's module raises
         mine = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
@@ -131,7 +141,38 @@ def _tried(name: str, function: Callable[[Any, Any], Any], outputs: Any, batch: 
         ) from None
 
 
-def _try_loss(loss: Loss, outputs: Any, batch: Batch) -> None:
+def _try_loss(model: nn.Module, loss: Loss, outputs: Any, batch: Batch) -> None:
+    """On the outputs of eval mode, else on those of train mode, where they are of another kind."""
+    try:
+        _check_gradient(loss, outputs, batch)
+    except DataError:
+        trained = _outputs_in_training(model, batch)
+        if describe(trained) == describe(outputs):
+            raise
+        _check_gradient(loss, trained, batch)
+
+
+def _in_eval_mode(model: nn.Module, loss: Loss, outputs: Any, batch: Batch) -> bool:
+    """Whether the loss takes the outputs of eval mode. Raises DataError where it takes no others either."""
+    try:
+        check_loss(_tried("loss(outputs, targets)", loss, outputs, batch))
+    except DataError:
+        trained = _outputs_in_training(model, batch)
+        if describe(trained) == describe(outputs):
+            raise
+        check_loss(_tried("loss(outputs, targets)", loss, trained, batch))
+        return False
+    return True
+
+
+def _outputs_in_training(model: nn.Module, batch: Batch) -> Any:
+    """Of a copy: statistics of BatchNorm, say, are moved by every batch in train mode."""
+    copied = copy.deepcopy(model)
+    train_(copied, frozen_modules(copied))
+    return _called(copied, batch, "the model")
+
+
+def _check_gradient(loss: Loss, outputs: Any, batch: Batch) -> None:
     value = check_loss(_tried("loss(outputs, targets)", loss, outputs, batch))
     if not value.requires_grad:
         raise DataError("loss(outputs, targets) has no gradient; compute it from outputs, with torch alone")

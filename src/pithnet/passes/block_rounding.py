@@ -16,6 +16,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pithnet.errors import ModelError
+from pithnet.heartbeat import working
 from pithnet.learn.batch import tensors
 from pithnet.passes.block_examples import Examples, examples_of
 from pithnet.passes.calibration import read_once
@@ -171,8 +172,9 @@ def _learn(
     optimizer = torch.optim.Adam([*groups, {"params": list(norms.values()), "lr": RATE}])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     scales = _scales(examples)
-    with torch.enable_grad():
+    with torch.enable_grad(), working("learn a block's roundings", steps, "steps") as beat:
         for _ in range(steps):
+            beat.advance()
             given, targets = _drawn(examples, generator)
             values = {key: one.value() for key, one in learned.items()} | norms
             output = functional_call(plain, values, given.args, given.named)

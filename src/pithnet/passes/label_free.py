@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from pithnet.errors import ModelError, RecipeError
+from pithnet.heartbeat import working
 from pithnet.passes.bias_repair import correct_biases, has_biases
 from pithnet.passes.bit_widths import layer_bits
 from pithnet.passes.block_rounding import STEPS, blocks_with, layers_with_levels, reconstruct_blocks
@@ -20,10 +21,11 @@ from pithnet.passes.norm_repair import match_norms
 from pithnet.passes.part_calls import unread_layers
 from pithnet.passes.quantize import quantize
 from pithnet.passes.records import Record
-from pithnet.surgery import in_float32
+from pithnet.surgery import in_float32, unwrapped
 from pithnet.tensor.quantizers import MAX_BITS
 
 
+@working("quantize without labels")
 @guarded
 def quantize_without_labels(
     model: nn.Module,
@@ -58,6 +60,7 @@ def quantize_without_labels(
     made zero, ModelError where the forward reads none of the weights or they would become NaN or inf; the
     model is as it was then.
     """
+    model = unwrapped(model)
     plan = layer_bits(selected_layers(model, skip), bits, overrides or {})
     quantized = [name for name, asked in plan.items() if asked]
     if not quantized:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pithnet.errors import RecipeError, nearest
+from pithnet.heartbeat import working
 from pithnet.passes.guard import guarded
 from pithnet.passes.layers import refuse_coded, selected_layers
 from pithnet.passes.records import LayerRecord, Record
@@ -92,8 +93,13 @@ def prune(
     rank = get_criterion(criterion)
     layers = selected_layers(model, skip, also)
     refuse_coded(layers)
-    masks = SCOPES[scope]([_scores(m, rank, generator) for _, m in layers], sparsity)
-    _apply(layers, masks, recoverable)
+    with working("prune", len(layers), "layers") as step:
+        scores = []
+        for _, layer in layers:
+            scores.append(_scores(layer, rank, generator))
+            step.advance()
+        masks = SCOPES[scope](scores, sparsity)
+        _apply(layers, masks, recoverable)
     return Record.of(model, f"prune {scope} {sparsity:.4g}", _rows(layers), skip)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pithnet.errors import ModelError, RecipeError, nearest
+from pithnet.heartbeat import working
 from pithnet.passes.bit_widths import layer_bits
 from pithnet.passes.calibration import first_images, run_through
 from pithnet.passes.guard import guarded
@@ -30,6 +31,7 @@ from pithnet.surgery import (
     parametrization,
     set_fake_quantizer,
     unquantized_weight,
+    unwrapped,
 )
 from pithnet.surgery.insertion import HOME
 from pithnet.tensor.observers import get_observer
@@ -157,6 +159,7 @@ def quantize(
     something else in train mode (a module without weights, drop path say, may; so may all where no parameter
     trains), and, with their place, for activations that are constant or NaN. The model is as it was then.
     """
+    model = unwrapped(model)
     scheme = WeightScheme(quantizer, symmetric, granularity, group_size, fit)
     named = dict(overrides or {})
     chosen = partial(selected_layers, skip=skip, also=also)
@@ -184,10 +187,12 @@ def _quantizable(layers: list[tuple[str, Weighted]]) -> list[tuple[str, Weighted
 def _quantize_weights(
     layers: list[tuple[str, Weighted]], scheme: WeightScheme, plan: Mapping[str, int | None]
 ) -> None:
-    for name, layer in layers:
-        bits = plan[name]
-        if bits is not None:
-            scheme.apply(layer, bits)
+    with working("quantize", len(layers), "layers") as step:
+        for name, layer in layers:
+            bits = plan[name]
+            if bits is not None:
+                scheme.apply(layer, bits)
+            step.advance()
 
 
 def _quantize_activations(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pithnet.errors import RecipeError
+from pithnet.heartbeat import working
 from pithnet.passes.guard import finite_or_unchanged, guarded
 from pithnet.passes.layers import require_finite, selected_layers
 from pithnet.passes.records import LayerRecord, Record
@@ -86,19 +87,21 @@ def share(
     Raises RecipeError for bits outside 1..16, levels outside 1..65535, an unknown init;
     ModelError as `selected_layers`.
     """
-    k, rows = _checked_levels(bits, levels, init, rate_weight), []
-    for name, layer in selected_layers(model, skip, also):
-        weight = layer.weight
-        found = _cluster(weight, k, init, rate_weight, generator)
-        # Of a network's largest layer, one byte a weight is what one can afford.
-        small = torch.uint8 if k < 256 else torch.int32
-        index = torch.zeros(weight.shape, dtype=small, device=weight.device)
-        centroids = weight.new_zeros(0)
-        if found is not None:
-            index[weight != 0] = (found.assignment + 1).to(small)
-            centroids = found.centroids.to(weight.dtype)
-        set_codebook(layer, index, centroids)
-        rows.append(_row(name, layer))
+    k, rows, layers = _checked_levels(bits, levels, init, rate_weight), [], selected_layers(model, skip, also)
+    with working("share", len(layers), "layers") as step:
+        for name, layer in layers:
+            weight = layer.weight
+            found = _cluster(weight, k, init, rate_weight, generator)
+            # Of a network's largest layer, one byte a weight is what one can afford.
+            small = torch.uint8 if k < 256 else torch.int32
+            index = torch.zeros(weight.shape, dtype=small, device=weight.device)
+            centroids = weight.new_zeros(0)
+            if found is not None:
+                index[weight != 0] = (found.assignment + 1).to(small)
+                centroids = found.centroids.to(weight.dtype)
+            set_codebook(layer, index, centroids)
+            rows.append(_row(name, layer))
+            step.advance()
     return Record.of(model, f"share {k} levels", rows, skip)
 
 
@@ -136,12 +139,14 @@ class LevelTraining:
         self.layers = [m for _, m in selected_layers(model, skip, also)]
         if any(parametrization(layer, TrainedLevels) for layer in self.layers):
             return  # restored in the middle of its training
-        with finite_or_unchanged(model, "LevelTraining"):
+        beat = working("choose levels to train", len(self.layers), "layers")
+        with finite_or_unchanged(model, "LevelTraining"), beat as step:
             for layer in self.layers:
                 found = _cluster(layer.weight, k, init, rate_weight, generator)
                 if found is not None:
                     centroids = found.centroids.to(layer.weight.dtype)
                     set_trained_levels(layer, centroids, torch.zeros_like(centroids))
+                step.advance()
             self._set_prices()
 
     def state_dict(self) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """What to do, as data."""
 
-from pithnet.recipe.files import load_recipe, presets, to_yaml
+from pithnet.recipe.files import as_recipe, load_recipe, presets, to_yaml
 from pithnet.recipe.schema import (
     Distill,
     Keep,
@@ -24,6 +24,7 @@ __all__ = [
     "Share",
     "Step",
     "Train",
+    "as_recipe",
     "load_recipe",
     "parse",
     "presets",

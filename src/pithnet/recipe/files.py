@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -34,6 +36,29 @@ def load_recipe(name: str | Path) -> Recipe:
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         raise RecipeError(f"recipe {path} is not YAML: {' '.join(str(e).split())}") from None
     return parse(content, str(path))
+
+
+def as_recipe(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:
+    """A Recipe as it is, one in a mapping with the keys of a YAML file, or as `load_recipe`.
+
+    A mapping may leave out `name`: the recipe is then called "custom". Raises RecipeError where the recipe is
+    unknown or not valid, or is none of these.
+    """
+    if isinstance(recipe, Recipe):
+        return recipe
+    if isinstance(recipe, Mapping):
+        strange = next((key for key in recipe if not isinstance(key, str)), None)
+        if strange is not None:
+            raise RecipeError(
+                f"recipe: keys are names, and one is {strange!r}; write recipe={{'steps': [...]}}"
+            )
+        return parse({"name": "custom", **recipe}, "recipe")
+    if isinstance(recipe, str | Path):
+        return load_recipe(recipe)
+    raise RecipeError(
+        f"recipe is a {type(recipe).__name__}; give a preset's name, a YAML file, a dict with 'steps', or a "
+        "Recipe"
+    )
 
 
 def to_yaml(recipe: Recipe) -> str:

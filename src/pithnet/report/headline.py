@@ -55,8 +55,8 @@ def conclusion(r: Results) -> str:
         name, best = min(r.rivals.items(), key=lambda item: item[1].bytes)
         ours = best.bytes / r.bytes
         said.append(
-            f"The best trivial way, {name}, takes {best.bytes:,} bytes, "
-            + (f"{ours:.1f} times this file." if ours > 1 else "**no more than this file.**")
+            f"The best trivial way, {name}, takes {best.about}{best.bytes:,} bytes, "
+            + (f"{best.about}{ours:.1f} times this file." if ours > 1 else "**no more than this file.**")
         )
     return " ".join(said)
 

@@ -42,8 +42,8 @@ def _sizes(record: RunRecord) -> Figure | None:
     if r.bytes is None:
         return None
     sizes = {"float32": float(r.float_bytes)} if r.float_bytes else {}
-    sizes |= {name: rival.bytes for name, rival in r.rivals.items()} | {"this file": r.bytes}
-    fig = bars(sizes, "Against the trivial ways", "bytes")
+    sizes |= {rival.about + name: rival.bytes for name, rival in r.rivals.items()} | {"this file": r.bytes}
+    fig = bars(sizes, "Against the trivial ways" if r.rivals else "Against float32", "bytes")
     _whole_bytes(fig.axes[0])
     return fig
 

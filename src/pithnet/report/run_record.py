@@ -54,8 +54,16 @@ class Difference(BaseModel):
 
 
 class Size(BaseModel):
+    """Bytes of a trivial way, and how many times smaller than float32 that is; `estimated` from samples."""
+
     bytes: int
     ratio: float
+    estimated: bool = False
+
+    @property
+    def about(self) -> str:
+        """The sign before an estimate."""
+        return "~" if self.estimated else ""
 
 
 class StoredTensor(BaseModel):

@@ -83,11 +83,18 @@ def _waterfall(found: Sequence[Stage], title: str, notes: bool = False) -> Marku
 
 def _rivals(r: Results) -> Markup:
     assert r.bytes is not None
-    sizes = {"float32": r.float_bytes} if r.float_bytes else {}
-    sizes |= {name: rival.bytes for name, rival in r.rivals.items()}
-    bars = [Bar(name, (Part(size, _GREY),), _with_ratio(size, r)) for name, size in sizes.items()]
+    sizes = {"float32": (r.float_bytes, "")} if r.float_bytes else {}
+    sizes |= {name: (rival.bytes, rival.about) for name, rival in r.rivals.items()}
+    bars = [
+        Bar(name, (Part(size, _GREY),), _with_ratio(size, r, about)) for name, (size, about) in sizes.items()
+    ]
     bars.append(Bar("this file", (Part(r.bytes, 0),), _with_ratio(r.bytes, r)))
-    return bar_chart(bars, "Against the trivial ways, in bytes")
+    return bar_chart(bars, _against(r) + ", in bytes")
+
+
+def _against(r: Results) -> str:
+    estimated = " (~ estimated from samples)" if any(rival.estimated for rival in r.rivals.values()) else ""
+    return f"Against the trivial ways{estimated}" if r.rivals else "Against float32"
 
 
 def _by_part(parts: dict[str, int], known: Sequence[str], whole: int) -> Markup:
@@ -98,5 +105,5 @@ def _by_part(parts: dict[str, int], known: Sequence[str], whole: int) -> Markup:
     return bar_chart(bars, "The file by part, in bytes", longest=whole)
 
 
-def _with_ratio(size: int, r: Results) -> str:
-    return f"{size:,} ({r.float_bytes / size:.1f}x)" if r.float_bytes else f"{size:,}"
+def _with_ratio(size: int, r: Results, about: str = "") -> str:
+    return about + (f"{size:,} ({r.float_bytes / size:.1f}x)" if r.float_bytes else f"{size:,}")

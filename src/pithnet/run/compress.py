@@ -39,7 +39,7 @@ from pithnet.run.folder import RunFolder
 from pithnet.run.measurements import measurements, sparsity
 from pithnet.run.problem import Problem, check, remark, resolved
 from pithnet.run.result import Result, formula_ratio
-from pithnet.run.rivals import rivals
+from pithnet.run.rivals import rivals, sampled
 from pithnet.surgery import Storage, coverage, finalize, restore
 
 __all__ = ["Compression", "Problem", "check", "resolved"]
@@ -48,7 +48,10 @@ Progress = Callable[[str, int, int], None]
 
 
 class Compression:
-    """One run of a recipe. `run()` changes neither the problem's model nor its teacher."""
+    """One run of a recipe. `run()` changes neither the problem's model nor its teacher.
+
+    rivals: whether the trivial ways to make the model smaller are measured beside it.
+    """
 
     def __init__(
         self,
@@ -56,9 +59,10 @@ class Compression:
         recipe: Recipe,
         folder: RunFolder | None = None,
         progress: Progress | None = None,
+        rivals: bool = True,
     ) -> None:
         check(problem, recipe)
-        self.problem, self.folder, self.progress = problem, folder, progress
+        self.problem, self.folder, self.progress, self.rivals = problem, folder, progress, rivals
         self.recipe = resolved(recipe, problem.model, problem.train, problem.loss)
         self.remark = remark(recipe, problem.train, problem.loss, self.recipe)
         self.model = copy.deepcopy(problem.model)
@@ -179,12 +183,11 @@ class Compression:
         before = after = None
         p = self.problem
         if p.test is not None:
-            before, after = evaluate_together([p.model, final], p.test, loss=p.loss, metric=p.metric)
+            before, after = evaluate_together([p.model, final], p.test, loss=p.measured_loss, metric=p.metric)
         meta = self.problem.metadata
         if isinstance(after, Evaluation):
             meta = replace(meta, claimed=(after.n, int(after.correct.sum())))
-        data = artifact.encode(final, meta)
-        inspection = artifact.inspect(data)
+        data, inspection = artifact.encode_and_inspect(final, meta)
         if self.folder:
             self.folder.write_json("measurements.json", measurements(self.problem.model, final))
         return Result(
@@ -194,11 +197,12 @@ class Compression:
             before,
             after,
             inspection,
-            rivals(self.problem.model, final),
+            rivals(p.model, final) if self.rivals else {},
             formula_ratio(inspection),
-            artifact.float32_bytes(artifact.plain_state(self.problem.model)),
+            artifact.float32_bytes(artifact.plain_state(p.model)),
             time.perf_counter() - start,
             coverage(self.model, self.recipe.skipped),
+            rivals_estimated=self.rivals and sampled(p.model),
         )
 
     def _save(self, step: int, trainer: dict[str, Any] | None) -> None:

@@ -39,7 +39,8 @@ class Problem:
     train: batches to fine-tune on, None for recipes without training. test: batches to measure on. teacher:
     who to learn from, the float model itself where None; teacher_batches: the training images as the teacher
     expects them, where its normalisation differs. cache: folder for the teacher's answers. loss, metric:
-    functions of (outputs, targets), cross-entropy and accuracy where None.
+    functions of (outputs, targets), cross-entropy and accuracy where None. measured_loss: the loss where it
+    can be measured in eval mode, too; `check` finds out.
     """
 
     model: nn.Module
@@ -51,6 +52,7 @@ class Problem:
     cache: Path | None = None
     loss: Loss | None = None
     metric: Metric | None = None
+    measured_loss: Loss | None = None
 
 
 def check(problem: Problem, recipe: Recipe) -> None:
@@ -66,7 +68,8 @@ def check(problem: Problem, recipe: Recipe) -> None:
     if recipe.epochs and problem.train is not None:
         _check_training(problem, problem.train, recipe)
     if problem.test is not None:
-        try_measuring(problem.model, problem.test, problem.loss, problem.metric)
+        measurable = try_measuring(problem.model, problem.test, problem.loss, problem.metric)
+        problem.measured_loss = problem.loss if measurable else None
 
 
 def _check_training(problem: Problem, train: Iterable[Any], recipe: Recipe) -> None:

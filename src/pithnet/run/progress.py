@@ -8,13 +8,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
+    from pithnet.heartbeat import Step
     from pithnet.learn import EpochRecord
 
 _LINE_SECONDS = 60.0
 
 
 class Quiet:
-    """Shows nothing: the base of the others, and what library calls use."""
+    """Shows nothing: the base of the others."""
 
     def begin(self, epochs: int, done: int = 0) -> None:
         """A training of `epochs` in all begins, `done` of which an earlier process did."""
@@ -38,6 +39,20 @@ class Quiet:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leaves the terminal as it was."""
+
+
+class Beats(Quiet):
+    """Tells the heartbeat's `step` where a training is: what library calls use."""
+
+    def __init__(self, step: Step) -> None:
+        self._step, self._epochs = step, 0
+
+    def batch(self, title: str, done: int, total: int) -> None:
+        what = "ask the teacher" if title == "teacher" else f"{title}, epoch {self._epochs + 1}"
+        self._step.tell(what, done, total, "steps")
+
+    def epoch(self, title: str, record: EpochRecord, epochs: int) -> None:
+        self._epochs = record.epoch % epochs
 
 
 class Lines(Quiet):

@@ -24,7 +24,8 @@ class Result:
     """A compressed model.
 
     before, after: the float model and the finalized one on the same samples, None where there were none.
-    rivals: bytes of the trivial ways. formula_ratio: the compression Deep Compression's formula gives.
+    rivals: bytes of the trivial ways, none where they were left out; rivals_estimated: from samples of a
+    large model. formula_ratio: the compression Deep Compression's formula gives.
     """
 
     model: nn.Module
@@ -38,6 +39,7 @@ class Result:
     float_bytes: int
     seconds: float
     covered: Coverage
+    rivals_estimated: bool = False
 
     @property
     def coverage(self) -> float:
@@ -85,7 +87,10 @@ class Result:
             "before": _measured(self.before),
             "after": _measured(self.after),
             "difference": _difference(self.before, self.after),
-            "rivals": {k: {"bytes": v, "ratio": self.float_bytes / v} for k, v in self.rivals.items()},
+            "rivals": {
+                k: {"bytes": v, "ratio": self.float_bytes / v, "estimated": self.rivals_estimated}
+                for k, v in self.rivals.items()
+            },
             "parts": dict(self.inspection.parts),
             "tensors": [
                 {
@@ -112,8 +117,9 @@ class Result:
         if self.before is not None and self.after is not None:
             lines.append(_comparison(self.before, self.after))
         lines.append(coverage_line(self.coverage, [(part.name, part.why) for part in self.left_out]))
+        about = "~" if self.rivals_estimated else ""
         for name, size in self.rivals.items():
-            lines.append(f"  {name}: {size:,} bytes, {self.float_bytes / size:.1f}x")
+            lines.append(f"  {name}: {about}{size:,} bytes, {about}{self.float_bytes / size:.1f}x")
         return "\n".join(lines)
 
 

@@ -54,7 +54,8 @@ def result_table(results: Mapping[str, Any]) -> Table:
     table = _table("", "what bytes> ratio> accuracy> 95_%_interval>")
     table.add_row("float32", f"{results['float_bytes']:,}", "1.0x", *_accuracy(results["before"]))
     for name, size in results["rivals"].items():
-        table.add_row(name, f"{size['bytes']:,}", f"{size['ratio']:.1f}x", "", "")
+        about = "~" if size.get("estimated") else ""
+        table.add_row(name, f"{about}{size['bytes']:,}", f"{about}{size['ratio']:.1f}x", "", "")
     mine = (f"{results['bytes']:,}", f"{results['ratio']:.1f}x", *_accuracy(results["after"]))
     table.add_row("model.pith", *mine, style="bold")
     return table

@@ -35,6 +35,7 @@ from pithnet.surgery.weight_quantization import (
 )
 from pithnet.surgery.weights import Weighted, held_tensors, other_matrices, weighted_layers
 from pithnet.surgery.widening import in_float32
+from pithnet.surgery.wrappers import plain_key, unwrapped
 
 __all__ = [
     "PARAMETRIZATIONS",
@@ -69,6 +70,7 @@ __all__ = [
     "other_matrices",
     "parametrization",
     "parametrize_",
+    "plain_key",
     "refusals",
     "register_kind",
     "release",
@@ -85,5 +87,6 @@ __all__ = [
     "unchanged_on_error",
     "uninitialized",
     "unquantized_weight",
+    "unwrapped",
     "weighted_layers",
 ]

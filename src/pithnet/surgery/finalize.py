@@ -18,6 +18,7 @@ from pithnet.surgery.parametrizations import Codebook, TrainedLevels
 from pithnet.surgery.unsupported import check_usable
 from pithnet.surgery.weight_quantization import fake_quantizer, unquantized_weight
 from pithnet.surgery.weights import weighted_layers
+from pithnet.surgery.wrappers import unwrapped
 
 
 def float32(values: Tensor) -> Tensor:
@@ -129,6 +130,7 @@ def finalize(model: nn.Module, storage: Storage = Storage()) -> nn.Module:
 
     Raises ModelError as `check_usable`.
     """
+    model = unwrapped(model)
     check_usable(model)
     final = copy.deepcopy(model).eval()
     if storage.fold:

@@ -16,6 +16,7 @@ from pithnet.surgery.parametrizations import PARAMETRIZATIONS, Mask
 from pithnet.surgery.restore_activations import has_quantized_activations, rebuild_activations_
 from pithnet.surgery.ties import conflicting_tie
 from pithnet.surgery.weights import Weighted, weighted_layers
+from pithnet.surgery.wrappers import plain_key, unwrapped
 
 State = Mapping[str, Tensor]
 
@@ -28,12 +29,14 @@ def restore(model: nn.Module, state: State) -> nn.Module:
 
     What compresses the model already is released. What is tied in the model must be so in the state, and is
     tied again; other libraries' parametrizations must be on the model as they were. Tensors of the state come
-    to the model's devices.
+    to the model's devices. What torch.compile and DataParallel put before keys is no part of them here.
 
     Raises ModelError, before anything is changed, naming a layer the state has and the model has not, one
     whose shape differs, one that is tied in the model only, and an unknown parametrization; after that with
     what torch says of other keys and shapes that do not fit.
     """
+    given, model = model, unwrapped(model)
+    state = _plain_keys(state, model)
     layers = [layer for _, layer in weighted_layers(model, ("*",))]
     compressed = [layer for layer in layers if any(parametrization(layer, k) for k in PARAMETRIZATIONS)]
     ours = {key for layer in compressed for key in layer.keys}
@@ -53,10 +56,20 @@ def restore(model: nn.Module, state: State) -> nn.Module:
         for i in range(chains[layer.keys[0]]):
             _register(layer, i, state)
     _load(model, state)
-    return model
+    return given
+
+
+def _plain_keys(state: State, model: nn.Module) -> State:
+    """The state of a compiled or DataParallel model as that of the network inside."""
+    keys = {key: plain_key(key) for key in state}
+    if "module" not in model._modules and all(key.startswith("module.") for key in keys.values()):
+        keys = {key: plain.removeprefix("module.") for key, plain in keys.items()}
+    return {plain: state[key] for key, plain in keys.items()}
 
 
 def _load(model: nn.Module, state: State) -> None:
+    own = {plain_key(key): key for key in model.state_dict()}  # parts of it may be compiled
+    state = {own.get(key, key): value for key, value in state.items()}
     conflict = conflicting_tie(model, state)
     if conflict:
         one, other = conflict

@@ -18,6 +18,7 @@ from torch.nn.utils import parametrize
 
 from pithnet.surgery.kinds import Axes, kind_tensors
 from pithnet.surgery.parametrizations import PARAMETRIZATIONS
+from pithnet.surgery.wrappers import plain_key, unwrapped
 
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _MATRIX: Axes = (0,)  # (outputs, inputs), as torch's layers have it
@@ -128,9 +129,9 @@ def held_tensors(model: nn.Module) -> list[tuple[Holder, ...]]:
 def module_paths(model: nn.Module) -> list[tuple[nn.Module, tuple[str, ...]]]:
     """Every module once, with all its names, without those that belong to a parametrization."""
     paths: dict[nn.Module, list[str]] = {}
-    for path, module in model.named_modules(remove_duplicate=False):
-        if "parametrizations" not in path.split("."):
-            paths.setdefault(module, []).append(path)
+    for path, module in unwrapped(model).named_modules(remove_duplicate=False):
+        if "parametrizations" not in path.split(".") and unwrapped(module) is module:
+            paths.setdefault(module, []).append(plain_key(path))
     return [(module, tuple(names)) for module, names in paths.items()]
 
 
