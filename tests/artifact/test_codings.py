@@ -62,6 +62,7 @@ FITTING = {
     7: np.arange(-3, 4).astype(np.float32) * np.float32(0.1),
     8: np.array([0.1, np.pi, -0.0, np.nan] * 3, np.float32),
     9: np.array([[3, -1, 0], [7, 2, -5]], np.float32) * np.array([[0.1], [1e-9]], np.float32),
+    10: np.array([[3, -1, 0], [7, 2, -5]], np.float32) * np.array([0.1, 1e-9, 7.0], np.float32),
 }
 
 
@@ -194,3 +195,35 @@ def test_rows_that_are_almost_on_a_grid_are_not_given_one() -> None:
         read = _read(9, _block(other))
         assert read is None or floats.same(read, other.reshape(-1))
     assert CODINGS[9].plan(_block(np.random.default_rng(0).normal(size=(4, 50)).astype(np.float32))) is None
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (3, 40, 30)])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_columns_take_what_their_rows_take_when_turned(shape: tuple[int, ...], sparse: bool) -> None:
+    generator = np.random.default_rng(0)
+    k = np.rint(generator.normal(scale=3, size=shape)).clip(-7, 7)
+    k = np.where(generator.random(shape) < 0.5, 0, k) if sparse else k
+    scales = generator.integers(2048, 4096, (*shape[:-2], 1, shape[-1])) * 2.0**-15
+    values = (k * scales).astype(np.float32) + np.float32(0)
+    turned = np.ascontiguousarray(np.swapaxes(values, -1, -2)).reshape(-1, shape[-2])
+    bodies = []
+    for number, tensor in ((10, values), (9, turned)):
+        mask = tensor != 0 if sparse else np.ones(tensor.shape, bool)
+        block = Block(tensor[mask], Sites.of(mask, (tensor.size,)))
+        plan = CODINGS[number].plan(block)
+        assert plan is not None
+        assert plan.symbols is not None
+        bodies.append(plan.side() + coders.pack_symbols(plan.symbols, mask))
+        assert floats.same(CODINGS[number].read(Cursor(bodies[-1]), block.sites)[0], block.values)
+    assert len(bodies[0]) == pytest.approx(len(bodies[1]), rel=0.03)
+
+
+def test_columns_that_are_almost_on_a_grid_are_not_given_one() -> None:
+    values = np.arange(-6, 6, dtype=np.float32).reshape(6, 2) * np.array([0.1, 0.3], np.float32)
+    assert CODINGS[10].plan(_block(values)) is not None
+    for place in ((0, 0), (3, 1)):
+        for wrong in (np.float32("nan"), np.float32("inf"), np.float32(-0.0), np.float32(0.1234567)):
+            other = values.copy()
+            other[place] = wrong
+            read = _read(10, _block(other))
+            assert read is None or floats.same(read, other.reshape(-1))

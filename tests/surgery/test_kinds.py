@@ -196,6 +196,31 @@ def test_nonsense_is_refused(case: str) -> None:
     assert before == kinds._KINDS
 
 
+@pytest.mark.usefixtures("transformers")
+def test_a_file_takes_no_more_for_channels_on_another_axis() -> None:
+    register_kind(Mixture, weights=("up", "down"), channel_axis=(0, 2))
+
+    def size(layer: nn.Module, tensor: str, weight: Tensor) -> int:
+        model = nn.Sequential(layer)
+        with torch.no_grad():
+            getattr(layer, tensor).copy_(weight)
+        pn.quantize(model, 4)
+        final = pn.finalize(model)
+        data = pn.encode(final)
+        state, _ = pn.decode(data)
+        assert torch.equal(state[f"0.{tensor}"], final.state_dict()[f"0.{tensor}"])
+        return len(data)
+
+    torch.manual_seed(0)
+    weight = torch.randn(48, 64) * torch.logspace(0, 3, 48)[:, None]
+    usual = size(nn.Linear(64, 48), "weight", weight)
+    assert size(Conv1D(48, 64), "weight", weight.t()) <= 1.03 * usual
+    mixture = Mixture()
+    mixture.up, mixture.down = nn.Parameter(torch.empty(2, 64, 24)), nn.Parameter(torch.zeros(2, 8, 5))
+    experts = weight.view(2, 24, 64).transpose(1, 2)
+    assert size(mixture, "up", experts) <= 1.03 * usual
+
+
 def test_an_axis_that_a_weight_has_not_is_refused_by_name_before_anything_changes() -> None:
     register_kind(Conv1D, channel_axis=2)
     model = nn.Sequential(nn.Linear(4, 4), Conv1D(6, 4))

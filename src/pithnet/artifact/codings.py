@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pithnet.artifact.column_grids import ColumnGrid
 from pithnet.artifact.grids import Fixed, FixedEach, Grid, Palette
 from pithnet.artifact.plain import Constant, Floating, Raw16
 from pithnet.artifact.row_grids import RowGrid
@@ -17,4 +18,5 @@ CODINGS: dict[int, Coding] = {
     7: Grid(),
     8: Palette(),
     9: RowGrid(),
+    10: ColumnGrid(),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -71,10 +71,25 @@ class RowGrid(Coding):
 
     name = "row-grid"
 
+    def in_rows(self, sites: Sites) -> tuple[Sites, np.ndarray | None]:
+        """The sites with the rows' values one after the other, and which value of `sites` each of them is.
+
+        None where they are so already.
+        """
+        return sites, None
+
     def plan(self, block: Block) -> Plan | None:
         if block.sites.mask.ndim < 2 or block.values.size < 2:
             return None
-        for group in _GROUPS:
+        sites, order = self.in_rows(block.sites)
+        plan = self._plan(block if order is None else Block(block.values[order], sites))
+        if plan is None or order is None or plan.symbols is None:
+            return plan
+        return replace(plan, symbols=_put_back(plan.symbols, order))
+
+    def _plan(self, block: Block) -> Plan | None:
+        """As `plan`, for values row by row."""
+        for group in _groups(block.sites.mask.shape):
             found = _multiples(block, group)
             if found is not None:
                 grids = _grids(*found, _Rows.at(block.sites, group))
@@ -88,19 +103,36 @@ class RowGrid(Coding):
     def read(self, cursor: Cursor, sites: Sites) -> tuple[np.ndarray, str]:
         if sites.mask.ndim < 2 or not sites.mask.size:
             raise ArtifactError("has a scale per row, but its numbers stand in no rows")
+        turned, order = self.in_rows(sites)
         group, factor = cursor.varint("codebook"), cursor.varint("codebook")
-        if group and group >= sites.mask[0].size:
-            raise ArtifactError(f"declares groups of {group} values in rows of {sites.mask[0].size}")
+        if group and group >= turned.mask[0].size:
+            raise ArtifactError(f"declares groups of {group} values in rows of {turned.mask[0].size}")
         if not 1 <= factor <= _MAX_FACTOR:
             raise ArtifactError(f"declares a factor of {factor}; it is from 1 to {_MAX_FACTOR}")
         low = cursor.signed("codebook")
         if abs(low) > _REACH:
             raise ArtifactError(f"declares a grid that starts at {low}; at most {_REACH} can be")
-        rows = _Rows.at(sites, group)
+        rows = _Rows.at(turned, group)
         remainders, scales = (read(cursor, len(rows.counts)) for read in (_read_remainders, _read_scales))
         symbols, coder = read_symbols(cursor, sites.mask)
-        whole = (symbols.astype(np.int32) + low) * factor + rows.spread(remainders)
-        return floats.grid_levels(whole, rows.spread(scales)), f"{self.name}/{coder}"
+        in_rows = (symbols if order is None else symbols[order]).astype(np.int32)
+        whole = (in_rows + low) * factor + rows.spread(remainders)
+        values = floats.grid_levels(whole, rows.spread(scales))
+        return values if order is None else _put_back(values, order), f"{self.name}/{coder}"
+
+
+def _groups(shape: tuple[int, ...]) -> Iterator[int]:
+    """Sizes to look for; of experts, (experts, outputs, inputs), each output of each expert too."""
+    yield from _GROUPS
+    if len(shape) == 3 and shape[-1] >= min(filter(None, _GROUPS)) and shape[-1] not in _GROUPS:
+        yield shape[-1]
+
+
+def _put_back(values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Values that were taken in this order, in the order that they came from."""
+    found = np.empty_like(values)
+    found[order] = values
+    return found
 
 
 def _in_rows(values: np.ndarray, group: int) -> np.ndarray:
