@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,25 @@ def test_an_unknown_teacher_is_refused_before_anything_is_written(tmp_path: Path
     with pytest.raises(PithError, match="unknown teacher 'myself'"):
         deep_compression.run(tmp_path / "lab", LabOptions(quick=True, teacher="myself"), progress=Quiet())
     assert not (tmp_path / "lab").exists()
+
+
+def test_items_start_from_a_pruned_network_in_a_file(
+    deep_compression_lab: Path, pruning_lab: Path, tmp_path: Path
+) -> None:
+    state = torch.load(pruning_lab / "state" / "baseline.pt", weights_only=True)["model"]
+    torch.save(state, tmp_path / "float.pt")
+    options = LabOptions(
+        quick=True,
+        items="3",
+        weights=tmp_path / "float.pt",
+        pruned=pruning_lab / "state" / "iterative-global.pt",
+    )
+    deep_compression.run(tmp_path / "lab", options, progress=Quiet())
+    results = read_results(tmp_path / "lab")
+    assert results["start"] == "file"
+    assert results["pruned"]["file"] == "iterative-global.pt"
+    assert named_rows(results, "0")["pruned"]["zeros"] == round(0.7 * WEIGHTS)
+    page = (tmp_path / "lab" / "index.html").read_text().replace("\xa0", " ")
+    assert "start from the pruned network in the file <code>iterative-global.pt</code>" in page
+    with pytest.raises(PithError, match="--pruned FILE needs --weights FILE"):
+        deep_compression.run(tmp_path / "other", replace(options, weights=None), progress=Quiet())

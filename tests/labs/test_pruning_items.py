@@ -81,3 +81,20 @@ def test_items_add_up_to_the_whole(pruning_lab: Path, tmp_path: Path) -> None:
     )
     assert found == expected
     assert "Not measured here" not in (out / "index.html").read_text()
+
+
+@pytest.mark.parametrize(("teacher", "share"), [(None, 0.0), ("self", 0.9)])
+def test_a_teacher_teaches_all_but_the_baseline(
+    pruning_lab: Path, tmp_path: Path, teacher: str | None, share: float
+) -> None:
+    (tmp_path / "state").mkdir()
+    shutil.copy(pruning_lab / "state" / "baseline.pt", tmp_path / "state")
+    pruning.run(tmp_path, LabOptions(quick=True, items="1", teacher=teacher), progress=Quiet())
+    results = read_results(tmp_path)
+    assert results["teacher"]["kind"] == (teacher or "none")
+    settings = results["settings"]
+    assert settings["baseline"]["objective"]["distill"] == 0
+    assert settings["retrain"]["objective"]["distill"] == share
+    assert settings["penalties"]["training"]["objective"]["distill"] == share
+    said = "taught by the answers of the float network" if teacher else "from the labels alone"
+    assert said in (tmp_path / "index.html").read_text().replace("\xa0", " ")

@@ -28,7 +28,7 @@ TAKES = {
     "linear": (),
     "fixed-point": ("model", "precision", "items", "epochs", "teacher", "device", "levels", "pruned"),
     "pruning": ("precision", "items", "epochs", "teacher", "device"),
-    "deep-compression": ("precision", "items", "teacher", "device"),
+    "deep-compression": ("precision", "items", "teacher", "device", "pruned"),
     "ptq": ("model", "precision", "items", "epochs", "device"),
 }
 ASKED: dict[str, Any] = {

@@ -3,7 +3,7 @@
 Item 0 is the start (the float network, and the pruned one). Items 1 to 4: bits of weight sharing; centroid
 initialisations and codebook fine-tuning; Huffman codes and positions; the whole pipeline. Items 1 to 3 start
 from the network that the recipe's first step prunes and trains; asked for without item 4, from one pruned in
-one shot, so that they need no training of 15 epochs.
+one shot, so that they need no training of 15 epochs; with --pruned from the network of a file.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from pithnet.labs.deep_compression_settings import (
 )
 from pithnet.labs.empty_clusters import LEFT_EMPTY, REFILLED, empty_cluster_row
 from pithnet.labs.entropy_coding import code_rows, layer_codes, total_row
+from pithnet.labs.fixed_point_pruned import PrunedFile, read_pruned
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.options import LabOptions
 from pithnet.labs.sharing import Reference, clustering_columns, most_distinct_values, sharing_columns
@@ -42,7 +43,7 @@ from pithnet.run.result import Result
 from pithnet.surgery import Storage, finalize, restore
 
 ITEMS = ("1", "2", "3", "4")
-TAKES = ("precision", "items", "teacher", "device")
+TAKES = ("precision", "items", "teacher", "device", "pruned")
 _DEFAULT = LabOptions()
 INITS = ("linear", "random", "density", "kmeans++", "optimal")
 
@@ -59,6 +60,7 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
     settings = quick_settings(options.seed) if options.quick else full_settings(options.seed)
     bench = open_bench(out, options, batch_size=settings.recipe.batch_size, teacher=SELF, progress=progress)
     settings = settings.taught(bench.teacher)
+    given = None if options.pruned is None else read_pruned(options.pruned, bench)
     facts = {
         "settings": {**asdict(settings), "recipe": settings.recipe.model_dump(mode="json")},
         "epochs": {
@@ -66,10 +68,11 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
             "codebooks": settings.tune.epochs,
             "pipeline": [step.train.epochs for step in settings.recipe.steps if step.train],
         },
-        "start": starting_point(out, options.resume, wanted),
+        "start": starting_point(out, options, wanted),
+        "pruned": None if given is None else given.facts,
     }
     book = open_book("deep-compression", out, options, bench, facts, progress)
-    lab = DeepCompressionLab(book, bench, settings)
+    lab = DeepCompressionLab(book, bench, settings, given)
     lab.start_rows()
     measures = {"1": lab.sharing_bits, "2": lab.initialisations, "3": lab.huffman, "4": lab.whole_pipeline}
     for item, measure in measures.items():
@@ -81,10 +84,12 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
 
 
 class DeepCompressionLab:
-    """The items, in their order."""
+    """The items, in their order. given: the pruned network of a file, None to prune one."""
 
-    def __init__(self, book: Notebook, bench: Bench, settings: Settings) -> None:
-        self.book, self.bench, self.settings = book, bench, settings
+    def __init__(
+        self, book: Notebook, bench: Bench, settings: Settings, given: PrunedFile | None = None
+    ) -> None:
+        self.book, self.bench, self.settings, self.given = book, bench, settings, given
         found = float_network(book, bench, settings.baseline)
         self.float_model, self.float_evaluation = found.model, found.evaluation
 
@@ -105,6 +110,8 @@ class DeepCompressionLab:
     @cached_property
     def pruned(self) -> nn.Module:
         """What items 1 to 3 start from."""
+        if self.given is not None:
+            return self.given.restored(self.float_model)
         if self.book.facts["start"] == BY_RECIPE:
             return self.by_recipe
         model = copy.deepcopy(self.float_model)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from pithnet.labs.deep_compression_answers import answers
-from pithnet.labs.deep_compression_settings import BY_RECIPE
+from pithnet.labs.deep_compression_settings import BY_RECIPE, FROM_FILE
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.page import (
     ACCURACY,
@@ -76,12 +76,19 @@ def _started_from(book: Notebook) -> str:
             f"The network is pruned by the first step of the recipe `{s['recipe']['name']}`, which also "
             "trains it; items 1 to 3 start from it, and item 4 is the recipe as a whole."
         )
+    if book.facts["start"] == FROM_FILE:
+        given = book.facts["pruned"]
+        return (
+            f"Items 1 to 3 start from the pruned network in the file `{given['file']}` (SHA-256 "
+            f"`{given['sha256'][:16]}`); item 4, where it is measured, is the recipe as a whole, from the "
+            "float network."
+        )
     return (
         f"Items 1 to 3 start from a network that is pruned in one shot: the {percent(s['one_shot'])} of all "
         "weights that are smallest, in one ranking over all layers, are set to zero, and nothing is trained "
-        "afterwards. It has fewer zeros and has lost more accuracy than one that is trained while it is "
-        "pruned, so the numbers below are not those of Deep Compression as a whole. A lab that is begun with "
-        "item 4 starts all items from the network that its recipe prunes and trains."
+        "afterwards. It has fewer zeros than one that is trained while it is pruned, and nothing has made up "
+        "for the accuracy it lost, so the numbers below are not those of Deep Compression as a whole. A lab "
+        "that is begun with item 4 starts all items from the network that its recipe prunes and trains."
     )
 
 

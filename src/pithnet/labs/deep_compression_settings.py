@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pithnet.labs import pipeline
+from pithnet.labs.options import LabOptions
 from pithnet.labs.teachers import NONE, LabTeacher
 from pithnet.learn import Training
 from pithnet.recipe import Recipe, load_recipe
 
-BY_RECIPE, ONE_SHOT = "recipe", "one-shot"
+BY_RECIPE, ONE_SHOT, FROM_FILE = "recipe", "one-shot", "file"
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,20 @@ def quick_settings(seed: int) -> Settings:
     return Settings(Training(epochs=8, lr=0.2), tune, recipe, init_bits=(3,))
 
 
-def starting_point(out: Path, resume: bool, wanted: Collection[str]) -> str:
-    """BY_RECIPE where item 4 is asked for, else ONE_SHOT; of a lab that goes on, what it began with."""
-    if resume:
-        try:
-            return str(json.loads((out / "results.json").read_text())["start"])
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
+def starting_point(out: Path, options: LabOptions, wanted: Collection[str]) -> str:
+    """FROM_FILE with --pruned, BY_RECIPE where item 4 is asked for, else ONE_SHOT.
+
+    A lab that goes on keeps what it began with, where that is to be had without the file.
+    """
+    if options.pruned is not None:
+        return FROM_FILE
+    if options.resume and (before := _earlier(out)) in (BY_RECIPE, ONE_SHOT):
+        return str(before)
     return BY_RECIPE if "4" in wanted else ONE_SHOT
+
+
+def _earlier(out: Path) -> str | None:
+    try:
+        return str(json.loads((out / "results.json").read_text())["start"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

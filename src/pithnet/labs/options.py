@@ -41,9 +41,9 @@ class LabOptions:
         levels: which levels lab fixed-point measures, one or several of source, symmetric and ours, such as
             source,ours; all without it. Symmetric are the source's levels made symmetric, with and without
             zero.
-        pruned: the pruned network that item 3 of lab fixed-point quantizes, a file such as
-            state/iterative-global.pt of lab pruning; it must have been pruned from the network of --weights.
-            Without it the lab prunes one.
+        pruned: the pruned network that item 3 of lab fixed-point quantizes and that items 1 to 3 of lab
+            deep-compression share, a file such as state/iterative-global.pt of lab pruning; it must have been
+            pruned from the network of --weights. Without it the lab prunes one.
     """
 
     data: str | None = None

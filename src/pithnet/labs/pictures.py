@@ -47,10 +47,10 @@ class Album:
         y: str,
         caption: str,
     ) -> None:
-        """A named point for each of `labels`, at (xs, ys)."""
+        """A point for each of `labels`, at (xs, ys); named in the PNG where the name has room."""
         drawn, ax = axes(caption, x, y)
         ax.scatter(xs, ys)
-        for label, at_x, at_y in zip(labels, xs, ys, strict=True):
+        for label, at_x, at_y in _apart(labels, xs, ys):
             ax.annotate(label, (at_x, at_y), xytext=(4, 4), textcoords="offset points", fontsize=7)
         interactive = go.Figure()
         interactive.add_scatter(x=list(xs), y=list(ys), mode="markers", text=list(labels), name="layers")
@@ -121,3 +121,13 @@ def _name_ticks(set_ticks: object, at: NDArray[np.int_], names: Sequence[str]) -
     turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if long else {}
     assert callable(set_ticks)
     set_ticks(at, list(names), **turned)
+
+
+def _apart(labels: Sequence[str], xs: Sequence[float], ys: Sequence[float]) -> list[tuple[str, float, float]]:
+    """The points, highest first, whose names do not run into the name of one before."""
+    wide, high = 0.16 * (max(xs) - min(xs)), 0.03 * (max(ys) - min(ys))
+    kept: list[tuple[str, float, float]] = []
+    for label, x, y in sorted(zip(labels, xs, ys, strict=True), key=lambda point: -point[2]):
+        if all(abs(x - a) > wide or abs(y - b) > high for _, a, b in kept):
+            kept.append((label, x, y))
+    return kept
