@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pithnet.deploy.exporting import float32_copy, unwrapped
+from pithnet.deploy.exporting import float32_copy
 from pithnet.deploy.signature import INPUT, Call, call_of, cast, named_tensors
 from pithnet.errors import DataError, ModelError
 from pithnet.learn import read_batch
 from pithnet.learn.batch import describe
+from pithnet.surgery import unwrapped
 
 MOST = 640
 _CHECKED, _EVERY, _FEW = 128, 5, 32

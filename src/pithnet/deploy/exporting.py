@@ -94,17 +94,6 @@ def float32_copy(model: nn.Module) -> tuple[nn.Module, str | None]:
     return plain.float().requires_grad_(False), " and ".join(names) or None
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The network inside of torch.compile's, DataParallel's and DistributedDataParallel's wrappers."""
-    while True:
-        inner = getattr(model, "_orig_mod", None)
-        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            inner = model.module
-        if inner is None:
-            return model
-        model = inner
-
-
 def to_proto(model: nn.Module, example: Any) -> tuple[onnx.ModelProto, int | None]:
     """The ONNX graph of a model of plain float32 tensors, and its batch size, None where it may be any.
 

@@ -13,12 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pithnet.deploy.exporting import unwrapped
 from pithnet.deploy.reading import read_proto
 from pithnet.deploy.runtimes import OnnxSession
 from pithnet.deploy.signature import Call, call_of, cast, main_output, named_tensors
 from pithnet.errors import DataError, ModelError
-from pithnet.surgery import evaluating
+from pithnet.surgery import evaluating, unwrapped
 
 _ROUNDING = 1.001  # a step is a difference of two products, each rounded
 _PLACES = {3: "positions", 4: "pixels", 5: "voxels"}
