@@ -74,7 +74,7 @@ def weights(trained: Path) -> Path:
         (["lab", "prunning", "--out", "OUT"], "Did you mean pruning?"),
         (["lab", "linear", "--out", "OUT", "--items", "1"], "lab linear has no --items; leave it out"),
         (["lab", "linear", "--out", "OUT", "--precision", "bf16"], "lab linear has no --precision"),
-        (["lab", "deep-compression", "--out", "OUT", "--items", "1"], "deep-compression has no --items"),
+        (["lab", "deep-compression", "--quick", "--out", "OUT", "--items", "9"], "has no item '9'"),
         (["lab", "pruning", "--out", "OUT", "--model", "vgg16"], "lab pruning has no --model; leave it out"),
         (["lab", "ptq", "--out", "OUT", "--levels", "ours"], "lab ptq has no --levels; leave it out"),
         (["lab", "ptq", "--out", "OUT", "--epochs", "0"], "epochs must be at least 1, got 0"),

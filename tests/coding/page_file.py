@@ -139,13 +139,15 @@ def _values(coding: int, source: Bytes, stored: Stored) -> np.ndarray:
             levels = _codebook(source, source.varint() + 1)
             return levels[_symbols(source, stored)]
         case 9:
-            return _row_grid(source, stored)
+            return _row_grid(source, stored, np.reshape(stored.mask, (stored.shape[0], -1)), np.arange(n))
+        case 10:
+            return _column_grid(source, stored)
     raise AssertionError(coding)
 
 
-def _row_grid(source: Bytes, stored: Stored) -> np.ndarray:
+def _row_grid(source: Bytes, stored: Stored, entries: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """entries: the mask, a row for whatever has a scale; order: which stored value comes next in them."""
     group, factor, low = source.varint(), source.varint(), source.signed()
-    entries = np.reshape(stored.mask, (stored.shape[0], -1))
     size = group or entries.shape[1]
     counts = [int(e[i : i + size].sum()) for e in entries for i in range(0, len(e), size)]
     counts = [count for count in counts if count]
@@ -154,8 +156,18 @@ def _row_grid(source: Bytes, stored: Stored) -> np.ndarray:
     width, shift, lowest = source.byte(), source.byte(), source.varint()
     patterns = [lowest + (field << shift) for field in source.fields(len(counts), width)]
     scales = np.array(patterns, np.uint32).view(np.float32)
-    whole = factor * (low + np.array(_symbols(source, stored))) + np.repeat(remainders, counts)
+    symbols = np.array(_symbols(source, stored))[order]
+    whole = factor * (low + symbols) + np.repeat(remainders, counts)
     return whole.astype(np.float32) * np.repeat(scales, counts)
+
+
+def _column_grid(source: Bytes, stored: Stored) -> np.ndarray:
+    mask = np.reshape(stored.mask, stored.shape)
+    columns = np.swapaxes(mask, -1, -2)
+    order = np.swapaxes(np.cumsum(mask).reshape(mask.shape) - 1, -1, -2)[columns]
+    values = np.empty(stored.n, np.float32)
+    values[order] = _row_grid(source, stored, columns.reshape(-1, columns.shape[-1]), order)
+    return values
 
 
 def _symbols(source: Bytes, stored: Stored) -> list[int]:

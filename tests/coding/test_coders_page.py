@@ -174,6 +174,7 @@ def _every_coding() -> nn.Module:
         "row_grid": (normal * 3).round() * torch.linspace(0.011, 0.023, 60)[:, None],
         "row_grid_of_groups": grouped.flatten(1),
         "row_grid_off_zero": ((normal * 3).round() + 0.25) * torch.linspace(0.011, 0.023, 60)[:, None],
+        "column_grid": ((normal * 3).round() + 0.25) * few[:50].abs(),
         "palette": few[(normal.abs() * 70).long()],
         "palette_of_halves": few.half().float()[(normal.abs() * 9).long()],
         "palette_of_steps": (few * 2**12).round()[(normal.abs() * 9).long()] / 2**12,

@@ -69,8 +69,8 @@ def test_places_of_a_codebook_are_its_zeros(small_bench: Bench) -> None:
 def test_a_training_that_was_stopped_ends_in_the_same_weights(small_bench: Bench, tmp_path: Path) -> None:
     whole = run(Notebook(tmp_path / "whole", {}, progress=Quiet()), small_bench)
     with pytest.raises(KeyboardInterrupt):
-        run(Notebook(tmp_path / "cut", {}, progress=Stops()), small_bench)
-    book = Notebook(tmp_path / "cut", {}, resume=True, progress=Quiet())
+        run(Notebook(tmp_path / "cut", {"lab": "a"}, progress=Stops()), small_bench)
+    book = Notebook(tmp_path / "cut", {"lab": "a"}, resume=True, progress=Quiet())
     continued = run(book, small_bench)
     for key, value in whole.model.state_dict().items():
         assert torch.equal(value, continued.model.state_dict()[key]), key
@@ -79,7 +79,7 @@ def test_a_training_that_was_stopped_ends_in_the_same_weights(small_bench: Bench
     assert training_columns(whole)["zeros_by_epoch"] == [16_867, 33_734]
     assert training_columns(whole)["masks_exact"] is True
     # A training that is done is read, not repeated.
-    finished = run(Notebook(tmp_path / "cut", {}, resume=True, progress=Stops()), small_bench)
+    finished = run(Notebook(tmp_path / "cut", {"lab": "a"}, resume=True, progress=Stops()), small_bench)
     assert torch.equal(finished.evaluation.correct, whole.evaluation.correct)
     assert finished.history == continued.history
 

@@ -54,9 +54,11 @@ def _scales_of(sets: np.ndarray) -> np.ndarray | None:
         several = np.arange(low, min(low + max(1, _TOGETHER // largest.size), LIMIT + 1))
         fits = _fits(largest, several)
         done = np.zeros(left.size, bool)
-        for i in np.flatnonzero(fits.any(1)):
-            tried = np.flatnonzero(fits[i] & ~done)
+        while (worth := np.flatnonzero(fits.any(1))).size:
+            i = worth[0]
+            tried = np.flatnonzero(fits[i])
             done[tried] = _divide(sets, left[tried], int(several[i]), scales)
+            fits[i], fits[:, done] = False, False
         left, largest = left[~done], largest[~done]
         low += len(several)
     return None if left.size else scales
