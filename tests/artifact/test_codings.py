@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -122,6 +122,7 @@ def _record(shape: tuple[int, ...]) -> Record:
 
 
 @given(hnp.arrays(np.uint32, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6)))
+@example(np.zeros((0, 2, 2), np.uint32))
 @settings(max_examples=25, deadline=None)
 def test_a_record_gives_any_bit_pattern_back(patterns: np.ndarray) -> None:
     values = torch.from_numpy(np.atleast_1d(patterns).view(np.float32).reshape(patterns.shape).copy())

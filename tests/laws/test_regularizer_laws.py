@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from torch import Tensor
@@ -175,6 +175,7 @@ def test_a_k_beyond_the_numbers_is_refused(name: str, k: float) -> None:
 @pytest.mark.parametrize("name", GROUPED)
 @quick
 @given(x=vectors(5), step=st.floats(0, 3), strength=strengths)
+@example(x=torch.tensor([-1, -1, -1, -1, 2e-313], dtype=torch.float64), step=0.0, strength=1.0)
 def test_groups_of_one_are_the_element_version(name: str, x: Tensor, step: float, strength: float) -> None:
     grouped, single = make(name, strength, dim=1), make(GROUPED[name], strength)
     column = x.reshape(5, 1)

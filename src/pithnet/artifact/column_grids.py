@@ -28,7 +28,7 @@ class ColumnGrid(RowGrid):
     def plan(self, block: Block) -> Plan | None:
         shape = block.sites.mask.shape
         # Where there is one column, or one value in each, rows say the same.
-        if len(shape) not in (2, 3) or min(shape[-2:]) < 2 or not _may_fit(block):
+        if len(shape) not in (2, 3) or min(shape[-2:]) < 2 or not block.values.size or not _may_fit(block):
             return None
         return super().plan(block)
 

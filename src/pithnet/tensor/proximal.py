@@ -49,7 +49,9 @@ def group_soft_threshold(x: Tensor, t: float, dim: int | tuple[int, ...]) -> Ten
     _require(x, t)
     norms = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
     kept = norms > t
-    return _kept(kept, x * (1 - t / torch.where(kept, norms, 1.0)))
+    # A tensor over a tensor: torch takes a number over a tensor for a product with 1 / norm, which is inf for
+    # a subnormal norm.
+    return _kept(kept, x * (1 - norms.new_tensor(t) / torch.where(kept, norms, 1.0)))
 
 
 def group_hard_threshold(x: Tensor, k: int, dim: int | tuple[int, ...]) -> Tensor:
