@@ -16,7 +16,8 @@ from pathlib import Path
 
 from pithnet.atomic import write_atomic
 from pithnet.report import write_csv
-from pithnet.report.figures import FrontierPoint, frontier, save_png
+from pithnet.report.figures import save_png
+from pithnet.report.plots import FrontierPoint, frontier
 from pithnet.run import jobs
 from pithnet.run.hardware import hardware
 from pithnet.run.measure import measure

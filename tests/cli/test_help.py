@@ -12,7 +12,7 @@ from pithnet.cli import app
 
 from .conftest import Run
 
-HEAVY = ("torch", "numpy", "pydantic", "plotly", "matplotlib", "yaml", "jinja2")
+HEAVY = ("torch", "numpy", "pydantic", "matplotlib", "yaml", "jinja2")
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from pithnet.errors import PithError
-from pithnet.report import figures
-from pithnet.report.figures import FrontierPoint
+from pithnet.report import figures, plots
+from pithnet.report.plots import FrontierPoint
 
 
 def _pixels(path: Path) -> np.ndarray:
@@ -19,7 +19,7 @@ def _pixels(path: Path) -> np.ndarray:
 def test_the_same_figure_is_the_same_file_at_150_dpi(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         figures.save_png(
-            figures.lines({"a": ([1, 2], [3, 4]), "b": ([1, 2], [4, 3])}, "Loss", "epoch"), tmp_path / name
+            plots.lines({"a": ([1, 2], [3, 4]), "b": ([1, 2], [4, 3])}, "Loss", "epoch"), tmp_path / name
         )
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert _pixels(tmp_path / "a.png").shape == (630, 1050)
@@ -59,13 +59,13 @@ def test_nothing_to_draw_is_refused() -> None:
 
 def test_undominated_points_are_those_no_other_beats() -> None:
     a, b, c, d = (FrontierPoint(*p) for p in ((10, 0.8), (20, 0.7), (20, 0.9), (30, 0.9)))
-    assert figures.undominated([d, c, b, a]) == [a, c]
-    assert figures.undominated([]) == []
+    assert plots.undominated([d, c, b, a]) == [a, c]
+    assert plots.undominated([]) == []
 
 
 def test_frontier_draws_intervals_and_the_float_model() -> None:
     points = [FrontierPoint(20_000, 0.90, 0.89, 0.92), FrontierPoint(36_000, 0.91)]
-    ax = figures.frontier({"ours": points}, "Sizes", reference=0.9175).axes[0]
+    ax = plots.frontier({"ours": points}, "Sizes", reference=0.9175).axes[0]
     bars = ax.containers[0].lines[2][0].get_segments()  # type: ignore[attr-defined]
     assert bars[0][:, 1].tolist() == pytest.approx([89.0, 92.0])
     assert bars[1][:, 1].tolist() == pytest.approx([91.0, 91.0])
@@ -74,7 +74,7 @@ def test_frontier_draws_intervals_and_the_float_model() -> None:
 
 
 def test_bars_keep_their_order(tmp_path: Path) -> None:
-    fig = figures.bars({"first": 1.0, "second": 3.0}, "Zeros", "share")
+    fig = plots.bars({"first": 1.0, "second": 3.0}, "Zeros", "share")
     ax = fig.axes[0]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["first", "second"]
     assert [p.get_width() for p in ax.patches] == [1.0, 3.0]
@@ -89,11 +89,11 @@ def test_unwritable_figure_is_one_line(tmp_path: Path) -> None:
 
 def test_lines_that_share_a_colour_are_dashed_otherwise_and_whole_places_are_named() -> None:
     series = {f"line {i}": ([2, 3, 4], [i, i + 1, i]) for i in range(len(figures.COLOURS) + 3)}
-    fig = figures.lines(series)
+    fig = plots.lines(series)
     ax = fig.axes[0]
     styles = {(line.get_color(), line.get_linestyle()) for line in ax.lines}
     assert len(styles) == len(series)
     assert list(ax.get_xticks()) == [2, 3, 4]
     assert ax.get_legend() is None
     assert [t.get_text() for t in fig.legends[0].get_texts()] == list(series)
-    assert figures.lines({"a": ([0.5, 1], [1, 2]), "b": ([0.5, 1], [2, 1])}).axes[0].get_legend() is not None
+    assert plots.lines({"a": ([0.5, 1], [1, 2]), "b": ([0.5, 1], [2, 1])}).axes[0].get_legend() is not None

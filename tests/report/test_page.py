@@ -1,17 +1,14 @@
 from __future__ import annotations
 
 import base64
-import json
-import re
 import struct
 from pathlib import Path
 
-import plotly.graph_objects as go
 import pytest
 from markupsafe import Markup
 
 from pithnet.errors import PithError
-from pithnet.report import Page
+from pithnet.report import Page, plots
 from pithnet.report.templating import rich_text
 
 from .reader import Reader
@@ -58,7 +55,7 @@ def test_page_holds_its_blocks_in_order_and_fetches_nothing(tmp_path: Path) -> N
     assert order == sorted(order)
     assert [a[:22] for a in read.addresses] == ["data:image/png;base64,"]
     assert "default-src 'none'" in html, "the browser itself is told to fetch nothing"
-    assert len(html) < 20_000, "no plotly.js where there is no figure"
+    assert len(html) < 20_000
 
 
 def test_a_table_scrolls_in_its_own_box_and_may_be_folded() -> None:
@@ -108,22 +105,24 @@ def test_sections_of_the_same_name_have_their_own_anchors() -> None:
     assert read.addresses == ["#zeros", "#zeros-1", "#section", "#rows-columns"]
 
 
-def test_figures_bring_plotly_once_and_their_data_cannot_end_the_script() -> None:
+def test_a_figure_is_drawn_without_javascript_and_its_texts_are_no_markup() -> None:
     page = Page("p")
-    hostile = "</script><script>alert(1)</script>"
-    fig = go.Figure(go.Bar(x=[hostile], y=[2.5]))
-    fig.update_layout(title="Zeros <per> layer", width=1400, height=333)
-    page.figure(fig, "first")
-    page.figure(go.Figure(go.Scatter(x=[1, 2], y=[3, 4])), "second")
+    hostile = "</svg><script>alert(1)</script>"
+    page.figure(plots.lines({hostile: ([1, 2], [2.5, 3])}, "Zeros <per> layer"), "first")
+    page.figure(plots.bars({"a": 1.0}), "second")
     html = page.render()
-    assert html.count("plotly.js v") == 1
-    specs = [json.loads(s) for s in re.findall(r'<script type="application/json">(.*?)</script>', html)]
-    assert specs[0]["data"][0]["x"] == [hostile]
-    assert specs[1]["data"][0]["type"] == "scatter"
-    assert "width" not in specs[0]["layout"], "a fixed width is cut off on a phone"
-    assert specs[0]["layout"]["height"] == 333
-    assert '<p class="title">Zeros &lt;per&gt; layer</p>' in html
-    assert fig.layout.width == 1400, "the caller's figure is left alone"
+    assert hostile not in html
+    assert html.count("<svg ") == 2
+    assert html.count("<script>") == 1, "only the page's own"
+    assert Reader(html).all_of("figcaption") == ["first", "second"]
+
+
+def test_prose_is_markdown_in_which_html_is_text() -> None:
+    page = Page("p")
+    page.prose("**Why?** Because `w` shrinks by 5 %.\n\n- one <b>\n- two")
+    html = page.render()
+    assert "<p><strong>Why?</strong> Because <code>w</code> shrinks by 5\N{NO-BREAK SPACE}%.</p>" in html
+    assert "<li>one &lt;b&gt;</li>" in html
 
 
 def test_image_is_embedded_and_shown_smaller_than_its_pixels(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def _add_points(book: Notebook, page: Page, walks: Sequence[Walk], said: Sequenc
         "with at most two non-zeros. The support, which weights are not zero, counts from 1.",
     )
     figures = PathFigures(page, book.out)
-    figures.losses(walks, "log L (natural) against the step. A click hides a name, two show it alone.")
+    figures.losses(walks, "log L (natural) against the step.")
     write_answers(page, said, data)
     for name, methods in _PANELS.items():
         chosen = [w for w in walks if w.method.name in methods]

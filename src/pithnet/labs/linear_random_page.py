@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import plotly.graph_objects as go
-
 from pithnet.labs.linear_answers import listed
 from pithnet.labs.linear_curves import WITHIN
 from pithnet.labs.linear_design import NONZEROS
@@ -15,7 +13,8 @@ from pithnet.labs.page import write_answers
 from pithnet.labs.phrases import Answer
 from pithnet.labs.pictures import Album
 from pithnet.report import Page, write_csv
-from pithnet.report.figures import lines, save_png
+from pithnet.report.plots import lines
+from pithnet.report.vector import describe
 
 _COLUMNS = {
     "what": "method",
@@ -113,18 +112,13 @@ def _add_convergence(book: Notebook, page: Page) -> None:
     ]
     write_csv(book.out / "convergence.csv", [{k: v for k, v in r.items() if k != "gaps"} for r in rows])
     caption = "The lasso's objective above its minimum (first design, λ)."
-    interactive = go.Figure()
     curves = {r["method"]: [g if g > _TINY else None for g in r["gaps"]] for r in rows}
-    for name, gaps in curves.items():
-        interactive.add_scatter(y=gaps, mode="lines", name=name)
-    interactive.update_layout(xaxis_title="step", yaxis_title="objective - minimum", yaxis_type="log")
-    interactive.update_yaxes(exponentformat="power")
     steps = {n: ([i for i, g in enumerate(v) if g], [g for g in v if g]) for n, v in curves.items()}
-    drawn = lines(steps, caption, "step", "objective - minimum")
-    for line in drawn.axes[0].lines:
+    drawn = lines(steps, "", "step", "objective - minimum")
+    for line, name in zip(drawn.axes[0].lines, steps, strict=True):
         line.set_marker("")
+        describe(line, [name])
     drawn.axes[0].set_yscale("log")
-    save_png(drawn, book.out / "convergence.png")
     band = f"The band is the minimum plus {WITHIN:g} of the objective at w = 0."
     page.table(table, caption=f"Of {len(rows[0]['gaps']) - 1} steps. {band}")
-    page.figure(interactive, caption)
+    Album(page, book.out).put("convergence", drawn, caption)

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from markdown_it import MarkdownIt
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from pithnet.atomic import write_atomic
 from pithnet.errors import PithError
 from pithnet.report.tables import Row, table_columns
 from pithnet.report.templating import render
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+from pithnet.report.vector import inline_svg
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_HEIGHT = 420
 _SCREEN_DPI = 96
 _PNG_DPI = 150  # of report.figures
 
@@ -36,7 +35,6 @@ class Page:
         self._lead = ""
         self._blocks: list[Markup] = []
         self._sections: dict[str, str] = {}
-        self._plots = 0
 
     def section(self, heading: str) -> None:
         """Starts a section; pages of four and more get a list of them at the top."""
@@ -94,18 +92,13 @@ class Page:
         """Text as it is, in a box of its own."""
         self._add("code.html", text=text, caption=caption)
 
+    def prose(self, markdown: str) -> None:
+        """Paragraphs, lists and tables in Markdown; HTML in it is shown as text."""
+        self._add("prose.html", html=Markup(_markdown().render(_with_hard_spaces(markdown))))
+
     def figure(self, fig: Figure, caption: str = "") -> None:
-        """An interactive plotly figure in the page's width and colours; plotly.js is put in once per page."""
-        content = json.loads(fig.to_json())
-        layout = content.get("layout", {})
-        title = (layout.pop("title", None) or {}).get("text", "")
-        for fixed in ("width", "template", "autosize"):
-            layout.pop(fixed, None)
-        layout.setdefault("height", _HEIGHT)
-        # "<" would let a "</script>" in the data end the script it stands in.
-        spec = json.dumps({"data": content.get("data", []), "layout": layout}).replace("<", "\\u003c")
-        self._plots += 1
-        self._add("plot.html", spec=Markup(spec), title=title, caption=caption, height=layout["height"])
+        """A figure of `report.figures` or `report.plots` as a drawing that is whole without JavaScript."""
+        self._add("plot.html", svg=inline_svg(fig, caption), caption=caption)
 
     def image(self, png: str | Path | bytes, caption: str = "") -> None:
         """A PNG, from a file or its bytes. Raises PithError where it cannot be read or is none."""
@@ -126,7 +119,6 @@ class Page:
             lead=self._lead,
             sections=self._sections if len(self._sections) >= 4 else {},
             blocks=self._blocks,
-            plotly=_plotly() if self._plots else "",
         )
 
     def write(self, path: str | Path) -> Path:
@@ -147,7 +139,11 @@ def _read(path: Path) -> bytes:
         ) from None
 
 
-def _plotly() -> Markup:
-    from plotly.offline import get_plotlyjs  # 5 MB of text: only for pages that need it
+@cache
+def _markdown() -> MarkdownIt:
+    return MarkdownIt("commonmark", {"html": False}).enable("table")
 
-    return Markup(get_plotlyjs())
+
+def _with_hard_spaces(text: str) -> str:
+    """With a number and its % sign kept on one line."""
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text)

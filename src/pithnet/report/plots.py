@@ -1,0 +1,207 @@
+"""The kinds of plots that pages and records share; every mark says its value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+from numpy.typing import NDArray
+
+from pithnet.report.figures import COLOURS, DASHES, axes, panels
+from pithnet.report.vector import describe
+
+Points = tuple[Sequence[float], Sequence[float]]
+_TICKS = 12  # whole places on the x-axis that are all named
+_LEGEND = 60  # characters of labels that fit under a figure
+
+
+class FrontierPoint(NamedTuple):
+    """A compressed model: bytes of its file, accuracy in [0, 1] and its interval, where there is one."""
+
+    bytes: int
+    accuracy: float
+    low: float | None = None
+    high: float | None = None
+
+
+def bars(values: Mapping[str, float], title: str = "", x: str = "") -> Figure:
+    """Horizontal bars in the order given, each with its name."""
+    fig, ax = axes(title, x, size=(7.0, max(2.0, 0.9 + 0.26 * len(values))))
+    drawn = ax.barh(list(values), list(values.values()), color=COLOURS[0])
+    for bar, (name, value) in zip(drawn, values.items(), strict=True):
+        describe(bar, [f"{name}: {said(value)}"])
+    ax.invert_yaxis()
+    ax.grid(False, axis="y")
+    return fig
+
+
+def grouped_bars(
+    groups: Sequence[str], series: Mapping[str, Sequence[float]], title: str = "", y: str = ""
+) -> Figure:
+    """Upright bars side by side: for each of `groups` one of every series; NaN leaves a bar out."""
+    fig, ax = axes(title, "", y, (max(7.0, 0.45 * len(groups)), 4.2))
+    at, width = np.arange(len(groups)), 0.8 / len(series)
+    for i, (name, values) in enumerate(series.items()):
+        drawn = ax.bar(at + (i - (len(series) - 1) / 2) * width, values, width, label=name)
+        for bar, group, value in zip(drawn, groups, values, strict=True):
+            describe(bar, [f"{group}, {name}: {said(value)}"])
+    name_ticks(ax.set_xticks, at, groups)
+    if len(series) > 1:
+        side_by_side = len(series) if sum(map(len, series)) < _LEGEND else 3
+        fig.legend(
+            loc="outside lower center", ncols=side_by_side, frameon=False
+        )  # over bars it would hide them
+    return fig
+
+
+def lines(series: Mapping[str, Points], title: str = "", x: str = "", y: str = "") -> Figure:
+    """Lines: name -> (xs, ys), with a marker at each point and a legend where there are several."""
+    many = len(series) > len(COLOURS)
+    fig, ax = axes(title, x, y, (7.0, 4.2 + 0.12 * len(series)) if many else (7.0, 4.2))
+    for i, (name, (xs, ys)) in enumerate(series.items()):
+        (line,) = ax.plot(xs, ys, marker="o", label=name, color=COLOURS[i % len(COLOURS)], linestyle=dash(i))
+        finite = [(px, py) for px, py in zip(xs, ys, strict=True) if py is not None and np.isfinite(py)]
+        describe(line, [f"{name}: {said(py)} at {x or 'x'} {said(px)}" for px, py in finite])
+    places = {place for xs, _ in series.values() for place in xs}
+    if len(places) <= _TICKS and all(float(place).is_integer() for place in places):
+        ax.set_xticks(sorted(places))
+    if many:  # over the lines it would hide them
+        fig.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    elif len(series) > 1:
+        ax.legend(frameon=False)
+    return fig
+
+
+def named_points(
+    labels: Sequence[str], xs: Sequence[float], ys: Sequence[float], title: str = "", x: str = "", y: str = ""
+) -> Figure:
+    """A point for each of `labels`; its name stands beside it where there is room, and every mark says it."""
+    fig, ax = axes(title, x, y)
+    drawn = ax.scatter(xs, ys)
+    places = list(zip(labels, xs, ys, strict=True))
+    describe(drawn, [f"{name}: {x or 'x'} {said(px)}, {y or 'y'} {said(py)}" for name, px, py in places])
+    for name, px, py in _apart(places):
+        ax.annotate(name, (px, py), xytext=(4, 4), textcoords="offset points", fontsize=7)
+    return fig
+
+
+def _apart(places: Sequence[tuple[str, float, float]]) -> list[tuple[str, float, float]]:
+    """The points, highest first, whose names do not run into the name of one before."""
+    _, xs, ys = zip(*places, strict=True)
+    wide, high = 0.16 * (max(xs) - min(xs)), 0.03 * (max(ys) - min(ys))
+    kept: list[tuple[str, float, float]] = []
+    for name, x, y in sorted(places, key=lambda place: -place[2]):
+        if all(abs(x - a) > wide or abs(y - b) > high for _, a, b in kept):
+            kept.append((name, x, y))
+    return kept
+
+
+def heatmap(
+    rows: Sequence[str], columns: Sequence[str], values: NDArray[np.float64], title: str = "", scale: str = ""
+) -> Figure:
+    """Shares from 0 to 1 as colours, a cell each: values (rows, columns); `scale` names the colour bar."""
+    fig, ax = axes(title, size=(max(7.0, 0.45 * len(columns)), 2.0 + 0.32 * len(rows)))
+    mesh = ax.pcolormesh(values, vmin=0, vmax=1, cmap="viridis")
+    cells = ((i, j) for i in range(len(rows)) for j in range(len(columns)))
+    describe(mesh, [f"{rows[i]}, {columns[j]}: {100 * values[i, j]:.2f} %" for i, j in cells])
+    name_ticks(ax.set_xticks, np.arange(len(columns)) + 0.5, columns)
+    ax.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
+    ax.invert_yaxis()
+    ax.grid(visible=False)
+    fig.colorbar(mesh, ax=ax, label=scale)
+    return fig
+
+
+def histograms(
+    values: Mapping[str, NDArray[np.float32]], x: str = "", y: str = "", bins: int = 120
+) -> Figure:
+    """Histograms over the same bins, a panel each."""
+    fig, all_axes = panels(len(values), (3.5, 2.6), columns=3)
+    low, high = min(v.min() for v in values.values()), max(v.max() for v in values.values())
+    edges = np.linspace(low, high, bins + 1)
+    for ax, (name, sample) in zip(all_axes, values.items(), strict=True):
+        counts, _ = np.histogram(sample, edges)
+        drawn = ax.stairs(counts, edges, fill=True, color=COLOURS[0])
+        describe(drawn, [f"{name}: {len(sample):,} from {said(sample.min())} to {said(sample.max())}"])
+        ax.set_title(name, fontsize=10)
+        ax.set_xlabel(x)
+    all_axes[0].set_ylabel(y)
+    return fig
+
+
+def said(value: float) -> str:
+    """A number as a mark says it: whole ones with commas, others with five digits."""
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:.5g}"
+
+
+def name_ticks(set_ticks: Callable[..., object], at: NDArray[Any], names: Sequence[str]) -> None:
+    """Names places on an axis, slanted where they would run into each other."""
+    long = len(names) > 6 or sum(map(len, names)) > 50
+    turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if long else {}
+    set_ticks(at, list(names), **turned)
+
+
+def dash(number: int) -> str:
+    """How the line of that number is drawn: dashed where colours come again."""
+    return DASHES[number // len(COLOURS) % len(DASHES)]
+
+
+def frontier(
+    series: Mapping[str, Sequence[FrontierPoint]], title: str = "", reference: float | None = None
+) -> Figure:
+    """Accuracy (%) against bytes on a logarithmic axis, with intervals; a line joins what nothing dominates.
+
+    reference: accuracy of the uncompressed model in [0, 1], drawn as a dashed line.
+    """
+    fig, ax = axes(title, "bytes", "accuracy (%)")
+    for (name, points), colour in zip(series.items(), _endless(len(series)), strict=True):
+        drawn = ax.errorbar(
+            [p.bytes for p in points],
+            [100 * p.accuracy for p in points],
+            yerr=_errors(points),
+            fmt="o",
+            color=colour,
+            ecolor=colour,
+            elinewidth=1.0,
+            capsize=2.5,
+            label=name,
+        )
+        describe(drawn.lines[0], [f"{name}: {p.bytes:,} bytes, {100 * p.accuracy:.2f} %" for p in points])
+        best = undominated(points)
+        ax.plot([p.bytes for p in best], [100 * p.accuracy for p in best], color=colour, alpha=0.7)
+    if reference is not None:
+        ax.axhline(100 * reference, color="#58616c", linestyle="--", linewidth=1.2, label="uncompressed")
+    _log_bytes(ax, [p.bytes for points in series.values() for p in points])
+    ax.legend(frameon=False)
+    return fig
+
+
+def _log_bytes(ax: Axes, sizes: Sequence[int]) -> None:
+    narrow = sizes and max(sizes) < 10 * min(sizes)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7) if narrow else (1, 2, 5)))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    ax.xaxis.set_minor_locator(NullLocator())
+
+
+def undominated(points: Sequence[FrontierPoint]) -> list[FrontierPoint]:
+    """Those points, by rising bytes, to which no other is both no larger and no less accurate."""
+    best: list[FrontierPoint] = []
+    for point in sorted(points, key=lambda p: (p.bytes, -p.accuracy)):
+        if not best or point.accuracy > best[-1].accuracy:
+            best.append(point)
+    return best
+
+
+def _errors(points: Sequence[FrontierPoint]) -> list[list[float]]:
+    below = [100 * (p.accuracy - p.low) if p.low is not None else 0.0 for p in points]
+    above = [100 * (p.high - p.accuracy) if p.high is not None else 0.0 for p in points]
+    return [below, above]
+
+
+def _endless(count: int) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(count)]
