@@ -249,7 +249,7 @@ def lab(name: str, options: Annotated[LabOptions, Parameter(name="*")] = _LAB, *
     """Run one of the field's classic experiments: tables, plots and a page.
 
     Args:
-        name: linear, fixed-point, pruning, deep-compression or ptq.
+        name: linear, fixed-point, pruning, deep-compression, ptq or claims.
         out: a folder for results.json, tables, plots and index.html.
     """
     from pithnet.run.progress import reporter

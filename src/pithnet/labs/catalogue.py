@@ -9,4 +9,5 @@ LABS = {
     "pruning": "pithnet.labs.pruning",
     "deep-compression": "pithnet.labs.deep_compression",
     "ptq": "pithnet.labs.ptq",
+    "claims": "pithnet.labs.claims",
 }
