@@ -21,7 +21,7 @@ from cyclopts import (
     UnusedCliTokensError,
 )
 
-from pithnet.errors import PithError, nearest
+from pithnet.errors import PithError, lookup, unknown
 from pithnet.labs import LABS, LabOptions
 from pithnet.run.settings import (
     BenchSettings,
@@ -254,9 +254,7 @@ def lab(name: str, options: Annotated[LabOptions, Parameter(name="*")] = _LAB, *
     """
     from pithnet.run.progress import reporter
 
-    if name not in LABS:
-        raise PithError(f"unknown lab {name!r}.{nearest(name, LABS)}")
-    run = importlib.import_module(LABS[name]).run
+    run = importlib.import_module(lookup("lab", name, LABS, PithError)).run
     with _says_how_to_resume("lab", out), reporter() as progress:
         print(f"results: {run(out, options, progress=progress)}\npage: {out / 'index.html'}")
 
@@ -287,7 +285,7 @@ def _usage(error: CycloptsError) -> str:
     tokens, argument = error.unused_tokens or [], error.argument
     found = " ".join(str(error).split())
     if isinstance(error, UnknownCommandError):
-        found = f"unknown command {tokens[0]!r}.{nearest(tokens[0], [n for n in app if n[0] != '-'])}"
+        found = unknown("command", tokens[0], [n for n in app if n[0] != "-"])
     elif isinstance(error, UnusedCliTokensError):
         found = f"unexpected: {shlex.join(tokens)}."
     elif isinstance(error, MissingArgumentError) and argument is not None and not argument.tokens:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _LONGEST = 390  # characters of a message that quotes a file
 
@@ -41,8 +44,40 @@ class PithWarning(UserWarning):
     """Something to know before a result is used: much of a network is left out, or a rival is smaller."""
 
 
+def lookup(kind: str, name: str, table: Mapping[str, T], error: type[PithError], advice: str = "") -> T:
+    """What `table` holds under `name`.
+
+    Args:
+        kind: what the name is one of, as a message says it, such as "data set".
+        name: what the user asked for.
+        table: everything of that kind, by name.
+        error: the class to raise where `table` has no such name.
+        advice: a sentence at the end of the message, for what may be given in place of a name.
+
+    Raises `error`, which quotes the name and says the nearest ones, or all where none is near.
+    """
+    require_known(kind, name, table, error, advice)
+    return table[name]
+
+
+def require_known(
+    kind: str, name: str, known: Collection[str], error: type[PithError], advice: str = ""
+) -> None:
+    """Raises `error`, as `lookup` does, unless `name` is among the `known` ones."""
+    if name not in known:
+        raise error(f"{unknown(kind, name, known)}{advice and ' ' + advice}")
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """The message that there is no such name, where it is part of a longer one; else `lookup` raises it."""
+    return f"unknown {kind} {name!r}.{nearest(name, known)}"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """' Did you mean X?' for the known names closest to `name`, or the list of all of them."""
+    """' Did you mean X?' for the known names closest to `name`, or the list of all of them.
+
+    It ends a message that needs words of its own; whatever is simply unknown is refused by `lookup`.
+    """
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=2)
     return f" Did you mean {' or '.join(close)}?" if close else f" Known: {', '.join(known)}."

@@ -228,7 +228,7 @@ def test_a_frozen_layer_is_masked_but_not_trained() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "l11"}, r"Unknown regularizer 'l11'. Did you mean l1"),
+        ({"kind": "l11"}, r"unknown regularizer 'l11'. Did you mean l1"),
         ({"strength": -1.0}, r"strength is -1.0: use a finite number >= 0"),
         ({"strength": float("nan")}, r"strength is nan"),
         ({"kind": "mcp", "gama": 2.0}, r"'mcp' has no parameter 'gama'. Did you mean gamma"),

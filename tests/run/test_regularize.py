@@ -123,7 +123,7 @@ def test_a_recipe_is_written_and_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "trimed-l1"}, r"Unknown regularizer 'trimed-l1'. Did you mean trimmed-l1"),
+        ({"kind": "trimed-l1"}, r"unknown regularizer 'trimed-l1'. Did you mean trimmed-l1"),
         ({"kind": "hoyer-square", "how": "proximal"}, r"'hoyer-square' has no prox.*use how='loss'"),
         ({"kind": "hoyer-square"}, r"'hoyer-square' needs a strength here"),
         ({"kind": "keep-k", "sparsity": None}, r"'keep-k' keeps a number of weights; give the sparsity"),

@@ -115,7 +115,7 @@ def test_bad_requests_end_before_the_first_step() -> None:
         get_solver("ista").solve(data, l1, torch.zeros(8))
     with pytest.raises(DataError, match=r"start has numbers that are NaN or inf"):
         get_solver("ista").solve(data, l1, torch.full((8,), math.nan, dtype=torch.float64))
-    with pytest.raises(RecipeError, match=r"Unknown solver 'fist'\. Did you mean fista"):
+    with pytest.raises(RecipeError, match=r"unknown solver 'fist'\. Did you mean fista"):
         get_solver("fist")
     with pytest.raises(RecipeError, match=r"'admm' has no setting 'step_size'\."):
         get_solver("admm", step_size=0.1)

@@ -9,7 +9,7 @@ from pithnet.tensor.criteria import lamp, magnitude, random
 
 
 def test_unknown_name_prints_the_nearest() -> None:
-    with pytest.raises(RecipeError, match=r"Unknown criterion 'magnitud'. Did you mean magnitude\?"):
+    with pytest.raises(RecipeError, match=r"unknown criterion 'magnitud'. Did you mean magnitude\?"):
         get_criterion("magnitud")
 
 

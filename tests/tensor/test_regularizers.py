@@ -90,7 +90,7 @@ def test_they_are_made_by_name_and_compare_by_value() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: get_regularizer("l2"), r"Unknown regularizer 'l2'. Known: elastic-net, group-"),
+        (lambda: get_regularizer("l2"), r"unknown regularizer 'l2'. Known: elastic-net, group-"),
         (lambda: get_regularizer("deephoyer"), r"Did you mean hoyer"),
         (
             lambda: get_regularizer("l1", strenght=1.0),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from pithnet.data.arrays import ArrayData
-from pithnet.errors import DataError, nearest
+from pithnet.errors import DataError, nearest, require_known
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val")}
@@ -35,9 +35,8 @@ def load_folder(
     size, and for test classes that the training set does not have.
     """
     root = Path(root)
-    if split not in SPLIT_FOLDERS:
-        raise DataError(f"unknown split {split!r}.{nearest(split, SPLIT_FOLDERS)}")
-    if mode not in ("RGB", "L"):
+    require_known("split", split, SPLIT_FOLDERS, DataError)
+    if mode not in ("RGB", "L"):  # both are named, whichever is nearer: few know that L is grey
         raise DataError(f"unknown image mode {mode!r}: choose 'RGB' or 'L'")
     if size is not None and min(size) < 1:
         raise DataError(f"images cannot be resized to {size[0]} x {size[1]}: both must be at least 1")
@@ -94,7 +93,7 @@ def _renumbered(
         return classes, labels
     known = tuple(entry.name for entry in _visible(root / "train") if entry.is_dir())
     for name in classes:
-        if name not in known:
+        if name not in known:  # the fault lies in one of two folders, so the message names both
             raise DataError(
                 f"class {name!r} of {folder} is not among those of {root / 'train'}.{nearest(name, known)}"
             )

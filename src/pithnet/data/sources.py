@@ -11,7 +11,7 @@ from pithnet.data.cifar10 import load_cifar10
 from pithnet.data.digits import load_digits
 from pithnet.data.folders import load_folder
 from pithnet.data.npz import load_npz
-from pithnet.errors import DataError, nearest
+from pithnet.errors import DataError, lookup, require_known
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,8 @@ def load(name: str, root: Path | None, split: str) -> ArrayData:
 
     Raises DataError for an unknown name or split, and where `root` is missing (None) or not usable.
     """
-    if name not in DATASETS:
-        raise DataError(f"unknown data set {name!r}.{nearest(name, DATASETS)}")
-    if split not in ("train", "test"):
-        raise DataError(f"unknown split {split!r}.{nearest(split, ('train', 'test'))}")
-    source = DATASETS[name]
+    source = lookup("data set", name, DATASETS, DataError)
+    require_known("split", split, ("train", "test"), DataError)
     if source.root is None:
         if root is not None:
             raise DataError(f"data set {name!r} is bundled: leave out --data-root")

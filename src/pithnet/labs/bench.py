@@ -72,7 +72,7 @@ class Bench:
         not take its images, and as `load_images`, `resolve_precision` and `LabTeacher.read`.
         """
         data, place = settings.name, get_device(device)
-        if data not in ARCHITECTURES:
+        if data not in ARCHITECTURES:  # it may well be a data set, which only the labs have no network for
             raise DataError(f"the labs do not run on {data!r}.{nearest(data, ARCHITECTURES)}")
         images = load_images(settings, train=True, progress=on_download)
         normalization = normalization_of(settings, weights)

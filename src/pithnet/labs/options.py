@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from pithnet.errors import PithError, nearest
+from pithnet.errors import PithError, require_known
 
 # Not every lab has these: each says in its TAKES which it does.
 _SPECIAL = ("model", "precision", "items", "epochs", "teacher", "device", "levels", "pruned")
@@ -83,8 +83,7 @@ class LabOptions:
         """The levels asked for, all where none are. Raises PithError for levels that there are not."""
         chosen = _listed(self.levels, known)
         for levels in chosen:
-            if levels not in known:
-                raise PithError(f"unknown levels {levels!r}.{nearest(levels, known)}")
+            require_known("levels", levels, known, PithError)
         return chosen
 
 

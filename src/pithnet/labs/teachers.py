@@ -10,13 +10,16 @@ import torch
 from torch import nn
 
 from pithnet.data import Normalization
-from pithnet.errors import PithError, nearest
+from pithnet.errors import PithError, require_known
 from pithnet.labs.notebook import Row
 from pithnet.learn import Objective, Training
 from pithnet.run.inputs import Images, Teacher, load_teacher
 from pithnet.run.settings import DataSettings
 
 SELF, NONE, FILE = "self", "none", "file"
+_TEACHERS = (
+    "A teacher is self (the float network), none (labels alone) or ARCH:FILE, such as resnet44:resnet44.pt"
+)
 _DISTILLED = Objective(distill=0.9, temperature=4)
 
 
@@ -47,14 +50,10 @@ class LabTeacher:
         Raises PithError for anything but self, none and ARCH:FILE; ModelError and DataError for a network
         that cannot be read or does not take the images, as `load_teacher`.
         """
-        if text in (SELF, NONE):
-            return cls(text)
         name, separator, path = text.partition(":")
         if not separator:
-            raise PithError(
-                f"unknown teacher {text!r}.{nearest(text, (SELF, NONE))} A teacher is self (the float "
-                "network), none (labels alone) or ARCH:FILE, such as resnet44:resnet44.pt"
-            )
+            require_known("teacher", text, (SELF, NONE), PithError, _TEACHERS)
+            return cls(text)
         trained = load_teacher(text, images, data, device)
         digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         return cls(FILE, trained, name, Path(path).name, digest)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pithnet.errors import RecipeError, nearest
+from pithnet.errors import RecipeError, require_known
 from pithnet.learn.batch import call, logits_of, tensors
 from pithnet.learn.randomness import seeded
 from pithnet.surgery import frozen_modules, train_
@@ -39,8 +39,7 @@ def resolve_precision(name: str, model: nn.Module, x: Any) -> str:
     Instructions for bfloat16 alone say little: AVX512-BF16 without AMX runs ResNet-20 slower than float32 on
     one make of processor and twice as fast on another. Raises RecipeError for an unknown name.
     """
-    if name not in PRECISIONS:
-        raise RecipeError(f"unknown precision {name!r}.{nearest(name, PRECISIONS)}")
+    require_known("precision", name, PRECISIONS, RecipeError)
     if name != "auto":
         return name
     with seeded(0):

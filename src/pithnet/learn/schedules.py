@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from pithnet.errors import RecipeError, nearest
+from pithnet.errors import RecipeError, lookup
 
 
 def one_cycle(done: float, warmup: float) -> float:
@@ -36,6 +36,4 @@ SCHEDULES: dict[str, Callable[[float, float], float]] = {
 
 def get_schedule(name: str) -> Callable[[float, float], float]:
     """The schedule of that name: (share of training done in [0, 1], warmup in [0, 1)) -> factor in [0, 1]."""
-    if name not in SCHEDULES:
-        raise RecipeError(f"unknown learning-rate schedule {name!r}.{nearest(name, SCHEDULES)}")
-    return SCHEDULES[name]
+    return lookup("learning-rate schedule", name, SCHEDULES, RecipeError)

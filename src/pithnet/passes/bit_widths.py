@@ -28,6 +28,7 @@ def layer_bits(
         if asked is not None:
             require_bits(asked)
     for pattern in overrides:
+        # A pattern is not a name, so the message says what it was to match.
         if not any(_matches(layer.names, pattern) for _, layer in layers):
             known = nearest(pattern, [name for name, _ in layers])
             raise RecipeError(f"overrides: {pattern!r} matches no layer that is quantized.{known}")

@@ -69,7 +69,10 @@ def require_finite(layer: Weighted) -> None:
 def _require_matches(
     model: nn.Module, skip: Sequence[str], also: Sequence[str], refused: Sequence[tuple[str, ...]]
 ) -> None:
-    """Raises RecipeError for the first pattern that matches nothing."""
+    """Raises RecipeError for the first pattern that matches nothing.
+
+    A pattern is not a name, so the message says what it was to match.
+    """
     layers, others = [layer for _, layer in weighted_layers(model)], other_matrices(model)
     names = [layer.all_names for layer in (*layers, *others)]
     held = [Weighted(holders).all_names for holders in held_tensors(model)]

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pithnet.errors import ModelError, RecipeError, nearest
+from pithnet.errors import ModelError, RecipeError, lookup
 from pithnet.learn.batch import call, describe, logits_of
 from pithnet.passes.bit_widths import FLOAT_BITS
 from pithnet.passes.calibration import batches_of, read_once
@@ -52,14 +52,9 @@ def divergence(model: nn.Module, reference: nn.Module, calibrate: Any, measure: 
     outputs. Raises RecipeError for an unknown measure; ModelError for "kl" of outputs that are no class
     logits (N, C >= 2); DataError without images.
     """
-    _require_measure(measure)
+    distance = lookup("measure", measure, MEASURES, RecipeError)
     batches = read_once(model, calibrate)
-    return MEASURES[measure](_outputs(model, batches), _outputs(reference, batches))
-
-
-def _require_measure(measure: str) -> None:
-    if measure not in MEASURES:
-        raise RecipeError(f"unknown measure {measure!r}.{nearest(measure, MEASURES)}")
+    return distance(_outputs(model, batches), _outputs(reference, batches))
 
 
 @torch.no_grad()
@@ -80,7 +75,7 @@ def sensitivity(
     one run over the images.
     Raises as `divergence`, RecipeError for bits out of range, and as `quantize` does for the rest.
     """
-    _require_measure(measure)
+    distance = lookup("measure", measure, MEASURES, RecipeError)
     for bits in widths:
         require_bits(bits)
     batches = read_once(model, calibrate)
@@ -88,8 +83,7 @@ def sensitivity(
     options, found = {"skip": skip, "also": also, **scheme}, {}
     for name, _ in selected_layers(model, skip, also):
         found[name] = tuple(
-            MEASURES[measure](_outputs(_with_one(model, name, bits, options), batches), teacher)
-            for bits in widths
+            distance(_outputs(_with_one(model, name, bits, options), batches), teacher) for bits in widths
         )
     return found
 

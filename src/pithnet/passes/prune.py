@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pithnet.errors import RecipeError, nearest
+from pithnet.errors import RecipeError, lookup, require_known
 from pithnet.heartbeat import working
 from pithnet.passes.guard import guarded
 from pithnet.passes.layers import refuse_coded, selected_layers
@@ -88,8 +88,7 @@ def prune(
     """
     if not 0 <= sparsity <= 1:
         raise RecipeError(f"sparsity is a share of the weights, from 0 to 1, not {sparsity}")
-    if scope not in SCOPES:
-        raise RecipeError(f"unknown pruning scope {scope!r}.{nearest(scope, SCOPES)}")
+    masks_of = lookup("pruning scope", scope, SCOPES, RecipeError)
     rank = get_criterion(criterion)
     layers = selected_layers(model, skip, also)
     refuse_coded(layers)
@@ -98,7 +97,7 @@ def prune(
         for _, layer in layers:
             scores.append(_scores(layer, rank, generator))
             step.advance()
-        masks = SCOPES[scope](scores, sparsity)
+        masks = masks_of(scores, sparsity)
         _apply(layers, masks, recoverable)
     return Record.of(model, f"prune {scope} {sparsity:.4g}", _rows(layers), skip)
 
@@ -181,25 +180,17 @@ class GradualPruning:
         also: Sequence[str] = (),
         seed: int = 0,
     ) -> None:
-        if schedule not in RAMPS:
-            raise RecipeError(f"unknown pruning schedule {schedule!r}.{nearest(schedule, RAMPS)}")
+        shape = lookup("pruning schedule", schedule, RAMPS, RecipeError)
         if not 0 <= sparsity <= 1:
             raise RecipeError(f"sparsity is a share of the weights, from 0 to 1, not {sparsity}")
         if not 0 <= ramp <= 1:
             raise RecipeError(f"ramp is a share of the training, from 0 to 1, not {ramp}")
         if updates < 1:
             raise RecipeError(f"updates is {updates}; use 1 or more")
-        if scope not in SCOPES:
-            raise RecipeError(f"unknown pruning scope {scope!r}.{nearest(scope, SCOPES)}")
+        require_known("pruning scope", scope, SCOPES, RecipeError)
         get_criterion(criterion)
         refuse_coded(selected_layers(model, skip, also))
-        self.model, self.sparsity, self.ramp, self.shape, self.updates = (
-            model,
-            sparsity,
-            ramp,
-            RAMPS[schedule],
-            updates,
-        )
+        self.model, self.sparsity, self.ramp, self.shape, self.updates = model, sparsity, ramp, shape, updates
         self.scope, self.criterion, self.seed = scope, criterion, seed
         self.skip, self.also = skip, also
         self._last = 0

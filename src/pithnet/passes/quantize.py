@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pithnet.errors import ModelError, RecipeError, nearest
+from pithnet.errors import ModelError, RecipeError, require_known
 from pithnet.heartbeat import working
 from pithnet.passes.bit_widths import layer_bits
 from pithnet.passes.calibration import first_images, run_through
@@ -61,8 +61,7 @@ class WeightScheme:
     def __post_init__(self) -> None:
         get_quantizer(self.quantizer, MAX_BITS, self.symmetric)
         require_granularity(self.granularity, self.group_size)
-        if self.fit not in FITS:
-            raise RecipeError(f"unknown fit {self.fit!r}.{nearest(self.fit, FITS)}")
+        require_known("fit", self.fit, FITS, RecipeError)
 
     def apply(self, layer: Weighted, bits: int) -> None:
         """Quantizes the layer's weight, in place."""
@@ -100,8 +99,7 @@ class ActivationScheme:
             raise RecipeError(
                 f"activations take from 1 to {MAX_BITS} bits, or None for float, not {self.bits}"
             )
-        if self.clip not in CLIPS:
-            raise RecipeError(f"unknown clip {self.clip!r}.{nearest(self.clip, CLIPS)}")
+        require_known("clip", self.clip, CLIPS, RecipeError)
         get_observer(self.observer)
 
     def quantizer(self, place: str) -> ActivationQuantizer:

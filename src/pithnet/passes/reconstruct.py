@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pithnet.errors import ModelError, RecipeError, nearest
+from pithnet.errors import ModelError, RecipeError, lookup
 from pithnet.passes.adaround import STEPS, learn_rounding
 from pithnet.passes.calibration import read_once
 from pithnet.passes.guard import guarded
@@ -48,8 +48,7 @@ def reconstruct(model: nn.Module, calibrate: Any, method: str = "gptq", *, steps
     and those that the network does not call with one tensor.
     """
     roundings: dict[str, Rounding] = {"gptq": _gptq, "adaround": partial(_adaround, steps=steps)}
-    if method not in roundings:
-        raise RecipeError(f"unknown reconstruction {method!r}.{nearest(method, roundings)}")
+    choose = lookup("reconstruction", method, roundings, RecipeError)
     layers = [(name, layer, fake_quantizer(layer)) for name, layer in weighted_layers(model)]
     quantized = [
         (name, layer, part) for name, layer, part in layers if part is not None and part.quantizer.bits
@@ -67,7 +66,7 @@ def reconstruct(model: nn.Module, calibrate: Any, method: str = "gptq", *, steps
                 weight = unquantized_weight(layer)
                 part.fix(part.levels(part.rows(weight)))
             inputs = inputs_of(model, name, batches)
-            rounded = roundings[method](layer.holders[0].module, weight, part, inputs)
+            rounded = choose(layer.holders[0].module, weight, part, inputs)
             set_latent_weight(layer, rounded)
     return len(quantized)
 

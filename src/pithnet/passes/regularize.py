@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from pithnet.errors import RecipeError, nearest
+from pithnet.errors import RecipeError, require_known
 from pithnet.learn import ADMM, Slot, Term, require_rho
 from pithnet.passes.guard import finite_or_unchanged
 from pithnet.passes.layers import refuse_coded, selected_layers
@@ -104,10 +104,8 @@ class Regularization:
             raise RecipeError(f"until is a share of the training, above 0 and up to 1, not {self.until}")
         if self.updates < 1:
             raise RecipeError(f"updates is {self.updates}; use 1 or more")
-        if self.scope not in SCOPES:
-            raise RecipeError(f"unknown pruning scope {self.scope!r}.{nearest(self.scope, SCOPES)}")
-        if self.groups not in GROUPS:
-            raise RecipeError(f"unknown groups {self.groups!r}.{nearest(self.groups, GROUPS)}")
+        require_known("pruning scope", self.scope, SCOPES, RecipeError)
+        require_known("groups", self.groups, GROUPS, RecipeError)
 
     def _can_search(self, way: str) -> bool:
         """Whether a strength is to be found; raises RecipeError where one is needed and cannot be."""

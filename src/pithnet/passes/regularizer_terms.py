@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
-from pithnet.errors import RecipeError, nearest
+from pithnet.errors import RecipeError, require_known
 from pithnet.learn import ADMM, LossTerm, ProximalStep, Regularized
 from pithnet.surgery import Weighted, latent_weight
 from pithnet.tensor import erk, get_regularizer, uniform
@@ -38,8 +38,7 @@ def resolved_how(kind: str, how: str | None) -> str:
     regularizer = regularizer_class(kind)
     if how is None:
         return "proximal" if regularizer.has_prox else "loss"
-    if how not in HOWS:
-        raise RecipeError(f"unknown way to regularize {how!r}.{nearest(how, HOWS)}")
+    require_known("way to regularize", how, HOWS, RecipeError)
     if how == "loss" and not regularizer.has_subgradient:
         raise RecipeError(f"{kind!r} has no subgradient for a loss term; use how='proximal' or 'admm'")
     if how != "loss" and not regularizer.has_prox:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from pithnet.errors import RecipeError, nearest
+from pithnet.errors import RecipeError, require_known
 from pithnet.recipe.schema import Recipe, parse
 
 
@@ -26,9 +26,7 @@ def load_recipe(name: str | Path) -> Recipe:
         return parse(yaml.safe_load(text), str(name))
     path = Path(name)
     if path.suffix not in (".yaml", ".yml") and not path.exists():
-        raise RecipeError(
-            f"unknown recipe {str(name)!r}.{nearest(str(name), presets())} Or give a YAML file."
-        )
+        require_known("recipe", str(name), presets(), RecipeError, "Or give a YAML file.")
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
     except OSError as e:

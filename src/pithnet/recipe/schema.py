@@ -243,6 +243,7 @@ def _first_fault(error: ValidationError) -> str:
     fault = next((f for f in faults if f["type"] == "extra_forbidden"), faults[0])
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
+        # The message quotes the key with the way to it; what it is compared with are the keys of its place.
         key = str(fault["loc"][-1])
         return f"unknown key {where!r}.{nearest(key, _keys(fault['loc'][:-1]))}"
     if fault["type"] == "missing":

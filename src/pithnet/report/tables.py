@@ -39,7 +39,7 @@ def column_names(rows: Sequence[Row], columns: Sequence[str] | None = None) -> l
     """
     known = list(dict.fromkeys(key for row in rows for key in row))
     for name in columns or ():
-        if rows and name not in known:
+        if rows and name not in known:  # the rows at hand decide: in other rows there may be such a column
             raise PithError(f"no row has a column {name!r}.{nearest(name, known)}")
     return known if columns is None else list(columns)
 

@@ -14,7 +14,7 @@ def get_device(name: str) -> torch.device:
 
     Raises PithError for another name, and for "cuda" where torch finds no GPU, with what torch says of it.
     """
-    if name not in DEVICES:
+    if name not in DEVICES:  # only one GPU: `nearest` would not say so of cuda:1
         raise PithError(f"unknown device {name!r}: choose cpu, or cuda for one GPU")
     if name == "cuda" and not torch.cuda.is_available():
         raise PithError(

@@ -13,7 +13,7 @@ from pithnet import artifact, zoo
 from pithnet import data as sources
 from pithnet.data import DATASETS, NORMALIZATIONS, ArrayData, Augmentation, Batches, Normalization
 from pithnet.data.download import download_cifar10
-from pithnet.errors import DataError, ModelError, nearest
+from pithnet.errors import DataError, ModelError, lookup, require_known
 from pithnet.run.settings import DataSettings
 from pithnet.surgery import evaluating
 from pithnet.zoo import ARCHITECTURES
@@ -65,8 +65,7 @@ def load_images(
     Raises DataError for what is missing, damaged or unlabelled.
     """
     root = None if settings.data_root is None else Path(settings.data_root)
-    if settings.name not in DATASETS:
-        raise DataError(f"unknown data set {settings.name!r}.{nearest(settings.name, DATASETS)}")
+    require_known("data set", settings.name, DATASETS, DataError)
     if settings.download:
         if settings.name != "cifar10":
             raise DataError(f"--download fetches cifar10, not {settings.name}")
@@ -96,12 +95,8 @@ def training_images(settings: DataSettings) -> tuple[ArrayData, ArrayData | None
 
 def parse_normalization(text: str) -> Normalization:
     """A name in NORMALIZATIONS, or M,M,M/S,S,S. Raises DataError for anything else."""
-    if text in NORMALIZATIONS:
-        return NORMALIZATIONS[text]
     if "/" not in text:
-        raise DataError(
-            f"unknown normalisation {text!r}.{nearest(text, NORMALIZATIONS)} Or give means/stds: M,M,M/S,S,S."
-        )
+        return lookup("normalisation", text, NORMALIZATIONS, DataError, "Or give means/stds: M,M,M/S,S,S.")
     try:
         mean, std = (tuple(float(v) for v in part.split(",")) for part in text.split("/"))
     except ValueError:
@@ -126,8 +121,7 @@ def check_architecture(name: str | None) -> str:
     """The name. Raises ModelError where the zoo has no such network, or none is named."""
     if name is None:
         raise ModelError("which architecture? Give --model NAME, such as --model resnet20")
-    if name not in ARCHITECTURES:
-        raise ModelError(f"unknown architecture {name!r}.{nearest(name, ARCHITECTURES)}")
+    require_known("architecture", name, ARCHITECTURES, ModelError)
     return name
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from pithnet.errors import RecipeError, nearest
+from pithnet.errors import RecipeError, lookup, nearest
 from pithnet.solvers.admm import Admm
 from pithnet.solvers.base import Solver
 from pithnet.solvers.descent import GradientDescent, Subgradient
@@ -20,10 +20,9 @@ def get_solver(name: str, **settings: Any) -> Solver:
 
     Raises RecipeError for an unknown name or setting, with the nearest ones, and for a value out of range.
     """
-    if name not in SOLVERS:
-        raise RecipeError(f"Unknown solver {name!r}.{nearest(name, SOLVERS)}")
-    known = {field.name for field in fields(SOLVERS[name])}
+    kind = lookup("solver", name, SOLVERS, RecipeError)
+    known = {field.name for field in fields(kind)}
     for setting in settings:
-        if setting not in known:
+        if setting not in known:  # another solver may have it, so the message names this one
             raise RecipeError(f"{name!r} has no setting {setting!r}.{nearest(setting, known)}")
-    return SOLVERS[name](**settings)
+    return kind(**settings)

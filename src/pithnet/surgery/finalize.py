@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pithnet.errors import RecipeError, nearest
+from pithnet.errors import RecipeError, require_known
 from pithnet.surgery.chains import latent_weight, parametrization, release_all
 from pithnet.surgery.foldable import agree, in_float64, norm_inputs, norm_obstacle
 from pithnet.surgery.modes import always_training
@@ -70,8 +70,7 @@ class Storage:
 
     def __post_init__(self) -> None:
         for name in (self.codebook, self.norm, self.other):
-            if name not in ROUNDINGS:
-                raise RecipeError(f"unknown storage format {name!r}.{nearest(name, ROUNDINGS)}")
+            require_known("storage format", name, ROUNDINGS, RecipeError)
 
 
 @torch.no_grad()

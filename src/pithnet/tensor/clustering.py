@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pithnet.errors import ModelError, RecipeError, nearest
+from pithnet.errors import ModelError, RecipeError, require_known
 from pithnet.tensor._checks import require_finite, require_nonempty
 from pithnet.tensor._clustering_inits import INITS
 from pithnet.tensor._sorted_line import Cuts, Floats, SortedLine
@@ -69,8 +69,7 @@ def kmeans_1d(
         RecipeError: k < 1, max_iter < 1, unknown init or empty.
     """
     require_settings(k, init, max_iter)
-    if empty not in EMPTY:
-        raise RecipeError(f"Unknown treatment of empty clusters {empty!r}.{nearest(empty, EMPTY)}")
+    require_known("treatment of empty clusters", empty, EMPTY, RecipeError)
     line = sorted_line(values)
     cuts, iterations = kmeans_cuts(line, k, init, generator, max_iter, empty)
     return clustering_from_cuts(values, line, cuts, iterations)
@@ -125,8 +124,7 @@ def require_settings(k: int, init: str, max_iter: int) -> None:
         raise RecipeError(f"k is {k}: a clustering needs at least one cluster; b bits are k = 2**b.")
     if max_iter < 1:
         raise RecipeError(f"max_iter is {max_iter}: allow at least one iteration.")
-    if init not in INITS:
-        raise RecipeError(f"Unknown initialisation {init!r}.{nearest(init, INITS)}")
+    require_known("initialisation", init, INITS, RecipeError)
 
 
 def kmeans_cuts(

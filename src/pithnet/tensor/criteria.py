@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pithnet.errors import RecipeError, nearest
+from pithnet.errors import RecipeError, lookup
 from pithnet.tensor._checks import require_finite
 
 
@@ -58,7 +58,4 @@ CRITERIA: dict[str, Criterion] = {"magnitude": magnitude, "random": random, "lam
 
 def get_criterion(name: str) -> Criterion:
     """The criterion called `name`; RecipeError with the nearest names if there is none."""
-    try:
-        return CRITERIA[name]
-    except KeyError:
-        raise RecipeError(f"Unknown criterion {name!r}.{nearest(name, CRITERIA)}") from None
+    return lookup("criterion", name, CRITERIA, RecipeError)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from pithnet.errors import ModelError, nearest
+from pithnet.errors import ModelError, lookup
 from pithnet.zoo.digits_cnn import DigitsCNN
 from pithnet.zoo.mobilenetv2 import MobileNetV2
 from pithnet.zoo.resnet18 import ResNet18
@@ -46,10 +46,9 @@ def build(name: str, **arguments: Any) -> nn.Module:
     `model.architecture` holds (name, arguments): what a .pith file needs to build it again.
     Raises ModelError for an unknown name or argument.
     """
-    if name not in ARCHITECTURES:
-        raise ModelError(f"unknown architecture {name!r}.{nearest(name, ARCHITECTURES)}")
+    network = lookup("architecture", name, ARCHITECTURES, ModelError)
     try:
-        model = ARCHITECTURES[name](**arguments)
+        model = network(**arguments)
     except (TypeError, ValueError, RuntimeError) as e:
         raise ModelError(f"architecture {name!r} does not take these arguments: {arguments} ({e})") from None
     model.architecture = (name, arguments)  # type: ignore[assignment]

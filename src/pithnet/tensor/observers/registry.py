@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pithnet.errors import RecipeError, nearest
+from pithnet.errors import RecipeError, lookup
 from pithnet.tensor.observers.base import Observer
 from pithnet.tensor.observers.extremes import MinMax, MovingAverage
 from pithnet.tensor.observers.histograms import Entropy, HistogramMSE, Percentile
@@ -13,6 +13,4 @@ OBSERVERS: dict[str, type[Observer]] = {kind.name: kind for kind in _FAMILY}
 
 def get_observer(name: str, bits: int = 8) -> Observer:
     """A new observer of that name; RecipeError with the nearest names if there is none."""
-    if name not in OBSERVERS:
-        raise RecipeError(f"unknown observer {name!r}.{nearest(name, OBSERVERS)}")
-    return OBSERVERS[name](bits)
+    return lookup("observer", name, OBSERVERS, RecipeError)(bits)

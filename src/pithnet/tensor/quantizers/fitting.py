@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pithnet.errors import RecipeError, nearest
+from pithnet.errors import RecipeError, require_known
 from pithnet.tensor.quantizers.base import Levels, Quantizer, positive
 
 _WIDTHS = 48
@@ -19,8 +19,7 @@ def fit_levels(quantizer: Quantizer, rows: Tensor, fit: str = "range") -> Levels
 
     Raises RecipeError for an unknown fit.
     """
-    if fit not in FITS:
-        raise RecipeError(f"unknown fit {fit!r}.{nearest(fit, FITS)}")
+    require_known("fit", fit, FITS, RecipeError)
     return quantizer.fit(rows) if fit == "range" else _least_squares(quantizer, rows.detach())
 
 

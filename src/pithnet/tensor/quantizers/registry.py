@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pithnet.errors import RecipeError, nearest
+from pithnet.errors import RecipeError, lookup
 from pithnet.tensor.quantizers.base import Quantizer
 from pithnet.tensor.quantizers.learned import AdditivePowers, LearnedStep
 from pithnet.tensor.quantizers.uniform import Dynamic, Linear
@@ -17,9 +17,7 @@ def get_quantizer(name: str, bits: int, symmetric: bool | None = None) -> Quanti
 
     Raises RecipeError for an unknown name, bits outside 0..8, and for asymmetric levels where there are none.
     """
-    if name not in QUANTIZERS:
-        raise RecipeError(f"unknown quantizer {name!r}.{nearest(name, QUANTIZERS)}")
-    kind = QUANTIZERS[name]
+    kind = lookup("quantizer", name, QUANTIZERS, RecipeError)
     if symmetric is False and kind is AdditivePowers:
         raise RecipeError("'apot' has symmetric levels only; use 'linear' or 'dynamic' for asymmetric ones")
     return kind(bits, kind.symmetric_by_default if symmetric is None else symmetric)

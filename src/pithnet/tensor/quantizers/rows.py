@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from pithnet.errors import RecipeError, nearest
+from pithnet.errors import RecipeError, require_known
 
 GRANULARITIES = ("tensor", "channel", "group")
 GROUP_SIZE = 64
@@ -16,8 +16,7 @@ GROUP_SIZE = 64
 
 def require_granularity(granularity: str, group_size: int = GROUP_SIZE) -> None:
     """Raises RecipeError for an unknown granularity, and for groups of fewer than two weights."""
-    if granularity not in GRANULARITIES:
-        raise RecipeError(f"unknown granularity {granularity!r}.{nearest(granularity, GRANULARITIES)}")
+    require_known("granularity", granularity, GRANULARITIES, RecipeError)
     if group_size < 2:
         raise RecipeError(f"group_size is {group_size}: a group shares a step, so it has two weights or more")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, fields
 from typing import Any
 
-from pithnet.errors import RecipeError, nearest
+from pithnet.errors import RecipeError, lookup, nearest
 from pithnet.tensor.regularizers.base import Regularizer
 from pithnet.tensor.regularizers.cardinality import KeepK, KeepKGroups, TrimmedL1
 from pithnet.tensor.regularizers.elementwise import L0, L1, MCP, SCAD, ElasticNet, TransformedL1
@@ -32,9 +32,7 @@ REGULARIZERS: dict[str, type[Regularizer]] = {kind.name: kind for kind in _FAMIL
 
 def regularizer_class(name: str) -> type[Regularizer]:
     """The class called `name`; RecipeError with the nearest names if there is none."""
-    if name not in REGULARIZERS:
-        raise RecipeError(f"Unknown regularizer {name!r}.{nearest(name, REGULARIZERS)}")
-    return REGULARIZERS[name]
+    return lookup("regularizer", name, REGULARIZERS, RecipeError)
 
 
 def get_regularizer(name: str, **parameters: Any) -> Regularizer:
@@ -46,7 +44,7 @@ def get_regularizer(name: str, **parameters: Any) -> Regularizer:
     kind = regularizer_class(name)
     known = {field.name: field for field in fields(kind)}
     for parameter in parameters:
-        if parameter not in known:
+        if parameter not in known:  # another regularizer may have it, so the message names this one
             raise RecipeError(f"{name!r} has no parameter {parameter!r}.{nearest(parameter, known)}")
     for parameter, field in known.items():
         if field.default is MISSING and parameter not in parameters:
