@@ -82,7 +82,7 @@ def layers(model: nn.Module) -> dict[str, Layer]:
             if key.startswith(f"{name}.parametrizations") and isinstance(value, Tensor)
             if not value.is_floating_point()
         )
-        trained = isinstance(parametrization(layer, TrainedLevels), TrainedLevels)
+        trained = parametrization(layer, TrainedLevels) is not None
         found[name] = Layer(weight == 0, weight[weight != 0].unique().numel(), weight, fixed, trained)
     assert len(found) == 3
     return found

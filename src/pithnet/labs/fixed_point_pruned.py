@@ -145,7 +145,7 @@ def correlation(model: nn.Module, start: nn.Module) -> float:
     before, total, count = dict(weighted_layers(start)), 0.0, 0
     for name, layer in weighted_layers(model):
         mask = parametrization(layer, Mask)
-        if not isinstance(mask, Mask) or int(mask.mask.sum()) < 2:
+        if mask is None or int(mask.mask.sum()) < 2:
             continue
         pairs = torch.stack([layer.weight[mask.mask], before[name].weight[mask.mask]]).double()
         found = float(torch.corrcoef(pairs)[0, 1])

@@ -38,9 +38,9 @@ def zero_places(model: nn.Module) -> dict[str, Tensor]:
     places = {}
     for name, layer in weighted_layers(model):
         mask, codebook = parametrization(layer, Mask), parametrization(layer, Codebook)
-        if isinstance(mask, Mask):
+        if mask is not None:
             places[name] = ~mask.mask
-        elif isinstance(codebook, Codebook):
+        elif codebook is not None:
             places[name] = codebook.index == 0
     return places
 

@@ -120,7 +120,7 @@ def prune_by_std(model: nn.Module, s: float, *, skip: Sequence[str] = (), also: 
 
 def _scores(layer: Weighted, rank: Criterion, generator: torch.Generator | None) -> Tensor:
     mask = parametrization(layer, Mask)
-    if not isinstance(mask, Mask):
+    if mask is None:
         return rank(layer.weight, generator)
     weight = latent_weight(layer) if mask.recoverable else layer.weight
     if mask.recoverable and rank is not random:
@@ -141,7 +141,7 @@ def _rows(layers: list[tuple[str, Weighted]]) -> Iterator[LayerRecord]:
     """The zeros of the layers' masks as they are now."""
     for name, layer in layers:
         mask = parametrization(layer, Mask)
-        zeros = int((~mask.mask).sum()) if isinstance(mask, Mask) else 0
+        zeros = 0 if mask is None else int((~mask.mask).sum())
         yield LayerRecord(name, latent_weight(layer).numel(), zeros)
 
 

@@ -61,5 +61,5 @@ def masked_rows(
 def mask_of(layer: Weighted) -> Mask:
     """The mask of a layer that has one."""
     mask = parametrization(layer, Mask)
-    assert isinstance(mask, Mask)
+    assert mask is not None
     return mask

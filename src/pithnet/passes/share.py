@@ -167,7 +167,7 @@ class LevelTraining:
     def _set_prices(self) -> None:
         for layer in self.layers:
             levels = parametrization(layer, TrainedLevels)
-            if not isinstance(levels, TrainedLevels):
+            if levels is None:
                 continue
             require_finite(layer)
             index, latent = _chosen(layer, levels)
@@ -195,7 +195,7 @@ def freeze_levels(model: nn.Module) -> Record:
     rows = []
     for name, layer in weighted_layers(model):
         levels = parametrization(layer, TrainedLevels)
-        if not isinstance(levels, TrainedLevels):
+        if levels is None:
             continue
         require_finite(layer)
         index, _ = _chosen(layer, levels)

@@ -6,7 +6,7 @@ Functions take a `Weighted` of `weighted_layers`, or a bare layer that alone hol
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from pithnet.surgery.recurrent import follow_parametrizations_, hold_weights_
 from pithnet.surgery.weights import Holder, Weighted, weighted_layers
 
 Layer = Weighted | nn.Module
+Part = TypeVar("Part", bound=nn.Module)
 
 
 def chain(layer: Layer) -> tuple[nn.Module, ...]:
@@ -27,7 +28,7 @@ def chain(layer: Layer) -> tuple[nn.Module, ...]:
     return () if found is None else tuple(found)
 
 
-def parametrization(layer: Layer, kind: type[nn.Module]) -> nn.Module | None:
+def parametrization(layer: Layer, kind: type[Part]) -> Part | None:
     """The layer's weight parametrization of that class, or None."""
     return next((part for part in chain(layer) if isinstance(part, kind)), None)
 
@@ -89,7 +90,7 @@ def set_mask(layer: Layer, mask: Tensor, recoverable: bool = False) -> None:
     Raises ModelError where the weight is shared or quantized already: pruning comes before.
     """
     found = parametrization(layer, Mask)
-    if isinstance(found, Mask):
+    if found is not None:
         found.mask.copy_(mask)
         found.recoverable = recoverable
     elif chain(layer):
@@ -127,9 +128,9 @@ def shared_parameters(model: nn.Module) -> Iterator[tuple[nn.Parameter, float]]:
         latent = latent_weight(layer) if levels or codebook else None
         if latent is None or not latent.requires_grad:
             continue
-        if isinstance(levels, TrainedLevels):
+        if levels is not None:
             yield levels.levels, int(layer.weight.count_nonzero()) / len(levels.levels)
-        elif isinstance(codebook, Codebook):
+        elif codebook is not None:
             assert isinstance(latent, nn.Parameter)
             yield latent, int(codebook.index.count_nonzero()) / max(len(latent), 1)
 

@@ -14,8 +14,7 @@ from pithnet.surgery.weights import Holder, Weighted
 
 def fake_quantizer(layer: Layer) -> FakeQuantizer | None:
     """The fake quantizer of the layer's weight, None where it has none."""
-    found = parametrization(layer, FakeQuantizer)
-    return found if isinstance(found, FakeQuantizer) else None
+    return parametrization(layer, FakeQuantizer)
 
 
 def unquantized_weight(layer: Layer) -> Tensor:
