@@ -35,7 +35,7 @@ def _global(scores: Scores, sparsity: float) -> list[Tensor]:
 
 
 def _uniform(scores: Scores, sparsity: float) -> list[Tensor]:
-    """The same share of zeros in every layer: the percentile threshold of each."""
+    """The same share of zeros in every layer: the lowest scores of each."""
     return [
         keep_mask(s, z) for s, z in zip(scores, uniform([s.numel() for s in scores], sparsity), strict=True)
     ]

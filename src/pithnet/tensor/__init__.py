@@ -8,7 +8,7 @@ from pithnet.tensor.group_masks import group_mask
 from pithnet.tensor.integer_grid import integer_grid
 from pithnet.tensor.masks import global_masks, keep_mask, threshold_mask
 from pithnet.tensor.regularizers import REGULARIZERS, Regularizer, get_regularizer
-from pithnet.tensor.thresholds import percentile_threshold, std_threshold
+from pithnet.tensor.thresholds import std_threshold
 
 __all__ = [
     "CRITERIA",
@@ -25,7 +25,6 @@ __all__ = [
     "integer_grid",
     "keep_mask",
     "kmeans_1d",
-    "percentile_threshold",
     "std_threshold",
     "threshold_mask",
     "uniform",

@@ -1,37 +1,10 @@
-"""Magnitude thresholds of one tensor, for `threshold_mask` (`lab pruning`, item 2)."""
+"""The magnitude threshold of one tensor, for `threshold_mask` (`prune_by_std`)."""
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor
 
-from pithnet.tensor._checks import require_finite, require_fraction, require_nonempty, require_nonnegative
-from pithnet.tensor._selection import kth_smallest
-
-
-def percentile_threshold(weight: Tensor, q: float) -> float:
-    """The q-quantile of |w|, q in [0, 1], interpolated linearly between order statistics (numpy's default).
-
-    A mask from it prunes what is <= the threshold: the smallest weight even at q = 0, and all of a run of
-    equal magnitudes. Where the count must be exact use `keep_mask(weight.abs(), round(q * weight.numel()))`.
-
-    Raises:
-        ModelError: empty, or a weight is NaN or inf.
-        RecipeError: q outside [0, 1].
-    """
-    require_fraction(q, "q")
-    require_nonempty(weight, "weight")
-    require_finite(weight, "weight")
-    magnitudes = weight.detach().abs()
-    # torch.quantile refuses more than 16 M elements and sorts; two order statistics are all it takes.
-    position = q * (magnitudes.numel() - 1)
-    below = math.floor(position)
-    low = kth_smallest([magnitudes], below + 1)[0].item()
-    if position == below:
-        return low
-    high = kth_smallest([magnitudes], below + 2)[0].item()
-    return low + (high - low) * (position - below)
+from pithnet.tensor._checks import require_finite, require_nonempty, require_nonnegative
 
 
 def std_threshold(weight: Tensor, s: float) -> float:
