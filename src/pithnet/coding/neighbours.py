@@ -2,9 +2,9 @@
 
 Trained kernels are smooth: a weight has the sign, and about the size, of the weights to its left and above.
 Symbols are levels in ascending order, so the sum of the two neighbours' levels, counted from the middle one,
-tells much about the next. Six contexts (none, far below, below, middle, above, far above) have a
-distribution each, learnt while coding and relearnt at fixed points of the stream, so both sides agree and
-the encoder is vectorised.
+tells much about the next. Five contexts (a sum of zero, which it is without neighbours; below; above; far
+below; far above) have a distribution each, learnt while coding and relearnt at fixed points of the stream,
+so both sides agree and the encoder is vectorised.
 """
 
 from __future__ import annotations
