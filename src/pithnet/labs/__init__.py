@@ -1,7 +1,7 @@
 """The classic experiments: a lab's `run(out, options)` measures, writes tables, plots and a page.
 
-It stands in the module that LABS names; the lab's other modules have names that begin with that one's, or say
-what they measure.
+It stands where LABS says: in a folder of the lab's own, or in a module whose name most of the lab's other
+modules begin with.
 """
 
 from pithnet.labs.catalogue import LABS
