@@ -26,7 +26,7 @@ import torch
 from sklearn.cluster import KMeans
 
 from pithnet.tensor import kmeans_1d
-from pithnet.tensor._clustering_inits import INITS
+from pithnet.tensor.clustering._inits import INITS
 
 
 def weight_like(n: int, seed: int) -> torch.Tensor:

@@ -15,14 +15,14 @@ import sys
 from pathlib import Path
 
 from pithnet.atomic import write_atomic
+from pithnet.commands import compress as jobs
+from pithnet.commands.evaluate import measure
+from pithnet.commands.settings import CompressSettings, DataSettings
 from pithnet.report import write_csv
 from pithnet.report.figures import save_png
 from pithnet.report.plots import FrontierPoint, frontier
-from pithnet.run import jobs
 from pithnet.run.hardware import hardware
-from pithnet.run.measure import measure
 from pithnet.run.progress import reporter
-from pithnet.run.settings import CompressSettings, DataSettings
 
 POINTS = (
     (0.81, 16, 0.001),

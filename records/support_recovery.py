@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 
 from pithnet.atomic import write_atomic
-from pithnet.labs import linear_design as design
-from pithnet.labs.linear import DESIGNS
-from pithnet.labs.linear_design import Design
-from pithnet.labs.linear_recovery import entrants, recovery
+from pithnet.labs.linear import design
+from pithnet.labs.linear.design import Design
+from pithnet.labs.linear.experiment import DESIGNS
+from pithnet.labs.linear.recovery import entrants, recovery
 from pithnet.report import write_csv
 from pithnet.run.hardware import hardware
 

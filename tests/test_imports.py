@@ -24,7 +24,7 @@ def python(code: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "module", ["pithnet", "pithnet.cli", "pithnet.recipe", "pithnet.coding", "pithnet.errors"]
+    "module", ["pithnet", "pithnet.cli.app", "pithnet.recipe", "pithnet.coding", "pithnet.errors"]
 )
 def test_a_light_module_imports_no_framework(module: str) -> None:
     found = python(f"import sys, {module}; print(*(m for m in {HEAVY} if m in sys.modules))")

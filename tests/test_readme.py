@@ -14,7 +14,7 @@ import torch
 import yaml
 
 import pithnet as pn
-from pithnet.cli import app, main
+from pithnet.cli.app import app, main
 from pithnet.deploy import OnnxNetwork
 
 ROOT = Path(__file__).parent.parent

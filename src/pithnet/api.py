@@ -21,12 +21,11 @@ from pithnet.heartbeat import working
 from pithnet.learn import Evaluation, Loss, Metric, Scores
 from pithnet.recipe import Recipe, as_recipe, to_yaml
 from pithnet.report import publish
-from pithnet.run.compress import Compression, Problem
+from pithnet.run.compression import Compression, Problem
 from pithnet.run.folder import RunFolder
-from pithnet.run.jobs import results_json
 from pithnet.run.plan import Plan, make_plan
 from pithnet.run.progress import Beats
-from pithnet.run.result import Result
+from pithnet.run.result import Result, results_json
 from pithnet.surgery import LeftOut, unwrapped
 
 

@@ -241,7 +241,7 @@ def test_it_is_said_everywhere(tmp_path: Path) -> None:
     page = result.report(tmp_path / "report.html").read_text()
     assert f"{100 * result.coverage:.1f} %" in page
     assert "layers.0.experts.gate_up_proj" in page
-    from pithnet.run.tables import plan_table, result_lines
+    from pithnet.cli.tables import plan_table, result_lines
 
     assert any(share in line for line in result_lines(found))
     assert share in str(plan_table(make_plan(build("mixtral"), pn.recipe.parse(RECIPE, "x")), "x").caption)

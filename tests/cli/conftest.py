@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pithnet.cli import main
+from pithnet.cli.app import main
 
 RECIPE = """\
 name: tiny

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pithnet import zoo
-from pithnet.cli import main
+from pithnet.cli.app import main
 
 from .conftest import Run
 

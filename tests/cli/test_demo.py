@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import pithnet as pn
-from pithnet.run.demo import Demo, demo
+from pithnet.commands.demo import Demo, demo
 
 from .conftest import Run
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pithnet import zoo
-from pithnet.run.bench import verdict
+from pithnet.commands.bench import verdict
 
 from .conftest import Run
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pithnet.cli import app
+from pithnet.cli.app import app
 
 from .conftest import Run
 
@@ -17,7 +17,7 @@ HEAVY = ("torch", "numpy", "pydantic", "matplotlib", "yaml", "jinja2")
 
 def test_help_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from pithnet.cli import main; main(sys.argv[1:]);"
+        "import sys; from pithnet.cli.app import main; main(sys.argv[1:]);"
         f"print('HEAVY', [m for m in {HEAVY} if m in sys.modules])"
     )
     before = _children_seconds()

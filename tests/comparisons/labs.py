@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from comparisons import Value, comparison
-from pithnet.labs import fixed_point
-from pithnet.labs.fixed_point_repairs import CHOSEN, MATCHED, PLAIN
+from pithnet.labs.fixed_point import experiment as fixed_point
+from pithnet.labs.fixed_point.repairs import CHOSEN, MATCHED, PLAIN
 from pithnet.labs.options import LabOptions
 from pithnet.run.progress import Quiet
 

@@ -12,7 +12,6 @@ from comparisons import Value, comparison
 from comparisons.networks import error, images, plain_net, residual_net
 from pithnet.passes import (
     correct_biases,
-    divergence,
     equalize,
     match_norms,
     quantize,
@@ -20,6 +19,7 @@ from pithnet.passes import (
     reconstruct,
     reconstruct_blocks,
 )
+from pithnet.policies import divergence
 from pithnet.surgery import fold_into_layers_
 
 QUANTIZERS = ("linear", "dynamic", "lsq", "apot")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pithnet.cli import main
+from pithnet.cli.app import main
 from pithnet.run.folder import RunFolder
 
 TRAIN = ["train", "--model", "digits-cnn", "--data", "digits", "--epochs", "2", "--batch-size", "512"]
@@ -86,7 +86,7 @@ def test_a_limit_on_the_size_of_files_is_one_line(tmp_path: Path, whole: Path) -
     # As `ulimit -f` sets it: the system itself refuses the bytes, here those of state.pt.
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
-        "from pithnet.cli import main; sys.exit(main())"
+        "from pithnet.cli.app import main; sys.exit(main())"
     )
     run = tmp_path / "run"
     done = subprocess.run(

@@ -15,7 +15,7 @@ import pithnet as pn
 from pithnet import artifact, data, zoo
 from pithnet.passes import SCOPES
 from pithnet.recipe import Recipe, load_recipe
-from pithnet.surgery.finalize import ROUNDINGS
+from pithnet.surgery.weights.finalize import ROUNDINGS
 from pithnet.tensor import CRITERIA
 from pithnet.tensor.quantizers import FITS, QUANTIZERS
 

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from pithnet.labs import LabOptions, deep_compression, pruning
-from pithnet.labs.bench import Bench
-from pithnet.run.inputs import Images
+from pithnet.commands.inputs import Images
+from pithnet.commands.settings import DataSettings
+from pithnet.labs import LabOptions
+from pithnet.labs.deep_compression import experiment as deep_compression
+from pithnet.labs.pruning import experiment as pruning
+from pithnet.labs.workbench import Bench
 from pithnet.run.progress import Quiet
-from pithnet.run.settings import DataSettings
 
 
 @pytest.fixture

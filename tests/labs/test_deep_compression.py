@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import pithnet.artifact as artifact
-from pithnet.labs import LabOptions, deep_compression
-from pithnet.labs.deep_compression_answers import answers
+from pithnet.labs import LabOptions
+from pithnet.labs.deep_compression import experiment as deep_compression
+from pithnet.labs.deep_compression.answers import answers
 from pithnet.labs.notebook import Notebook
 from pithnet.run.progress import Quiet
 

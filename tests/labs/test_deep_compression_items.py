@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from pithnet.errors import PithError
-from pithnet.labs import LabOptions, deep_compression
-from pithnet.labs.deep_compression_answers import answers
+from pithnet.labs import LabOptions
+from pithnet.labs.deep_compression import experiment as deep_compression
+from pithnet.labs.deep_compression.answers import answers
 from pithnet.labs.notebook import Notebook
 from pithnet.run.progress import Quiet
 
@@ -92,7 +93,7 @@ def test_the_teacher_is_said_and_teaches_the_recipe(
         begun.append((problem, recipe))
         raise PithError("begun")
 
-    monkeypatch.setattr("pithnet.labs.pipeline.Compression.__init__", stop)
+    monkeypatch.setattr("pithnet.labs.deep_compression.pipeline.Compression.__init__", stop)
     with pytest.raises(PithError, match="begun"):
         deep_compression.run(out, LabOptions(quick=True, teacher=asked, items="4"), progress=Quiet())
     ((problem, recipe),) = begun

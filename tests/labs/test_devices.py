@@ -11,15 +11,16 @@ import pytest
 import torch
 from accelerator import PretendedGpu
 
+from pithnet.commands.settings import DataSettings
 from pithnet.errors import PithError
-from pithnet.labs import LABS, LabOptions, ptq
-from pithnet.labs.bench import Bench
+from pithnet.labs import LABS, LabOptions
+from pithnet.labs.deep_compression.sharing import Reference
 from pithnet.labs.notebook import Notebook
-from pithnet.labs.sharing import Reference
+from pithnet.labs.ptq import experiment as ptq
 from pithnet.labs.training import train
+from pithnet.labs.workbench import Bench
 from pithnet.learn import Training
 from pithnet.run.progress import Quiet
-from pithnet.run.settings import DataSettings
 
 DIGITS = DataSettings(data="digits", val=1000)
 

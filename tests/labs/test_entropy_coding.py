@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from pithnet.labs.entropy_coding import code_rows, layer_codes, position_bytes, total_row
+from pithnet.labs.deep_compression.entropy_coding import code_rows, layer_codes, position_bytes, total_row
 
 
 def model() -> nn.Linear:

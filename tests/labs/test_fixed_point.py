@@ -11,16 +11,17 @@ import torch
 from comparisons.labs import few_bits_of, repairs_of
 
 from pithnet import zoo
+from pithnet.commands import inputs
 from pithnet.data import ArrayData
 from pithnet.errors import ModelError, PithError
-from pithnet.labs import LabOptions, fixed_point
-from pithnet.labs.fixed_point_answers import answers
-from pithnet.labs.fixed_point_repairs import CHOSEN, MATCHED, PLAIN, WAYS, most_levels
-from pithnet.labs.fixed_point_schemes import Scheme, stages
+from pithnet.labs import LabOptions
+from pithnet.labs.fixed_point import experiment as fixed_point
+from pithnet.labs.fixed_point.answers import answers
+from pithnet.labs.fixed_point.repairs import CHOSEN, MATCHED, PLAIN, WAYS, most_levels
+from pithnet.labs.fixed_point.schemes import Scheme, stages
 from pithnet.labs.notebook import Notebook
 from pithnet.labs.training import exactly_zero, zero_places
 from pithnet.passes import average_bits, quantize
-from pithnet.run import inputs
 from pithnet.run.progress import Quiet
 from pithnet.surgery import restore, weighted_layers
 

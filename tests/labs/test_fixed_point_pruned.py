@@ -15,8 +15,9 @@ from torch import nn
 
 from pithnet import zoo
 from pithnet.errors import PithError
-from pithnet.labs import LabOptions, fixed_point
-from pithnet.labs.fixed_point_pruned import correlation, read_pruned
+from pithnet.labs import LabOptions
+from pithnet.labs.fixed_point import experiment as fixed_point
+from pithnet.labs.pruned_start import correlation, read_pruned
 from pithnet.labs.start import open_bench
 from pithnet.labs.training import exactly_zero, zero_places
 from pithnet.passes import prune, quantize

@@ -12,12 +12,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pithnet.cli import main
+from pithnet.cli.app import main
 from pithnet.errors import PithError
-from pithnet.labs import LabOptions, linear, linear_answers, linear_recovery_answers
-from pithnet.labs.linear_design import Design, group_strength, universal_strength
-from pithnet.labs.linear_points import DATA, METHODS, Method, Walk, exact_solutions, points
-from pithnet.labs.linear_recovery import entrants, recovery
+from pithnet.labs import LabOptions
+from pithnet.labs.linear import answers as linear_answers
+from pithnet.labs.linear import experiment as linear
+from pithnet.labs.linear import recovery_answers as linear_recovery_answers
+from pithnet.labs.linear.design import Design, group_strength, universal_strength
+from pithnet.labs.linear.points import DATA, METHODS, Method, Walk, exact_solutions, points
+from pithnet.labs.linear.recovery import entrants, recovery
 from pithnet.labs.notebook import Notebook
 from pithnet.run.progress import Quiet
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pithnet.labs.linear_curves import WITHIN, Curves, settled_at
-from pithnet.labs.linear_design import Design
+from pithnet.labs.linear.curves import WITHIN, Curves, settled_at
+from pithnet.labs.linear.design import Design
 
 # Of the first design: the step from which a solver stays, and the step at which it first arrives.
 KNOWN = {"subgradient": (None, None), "ista": (259, 259), "fista": (107, 79), "admm": (39, 34)}

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from pithnet.errors import PithError
-from pithnet.labs import LabOptions, pruning
+from pithnet.labs import LabOptions
 from pithnet.labs.notebook import Notebook
-from pithnet.labs.pruning_answers import answers
-from pithnet.labs.pruning_regularized import MAGNITUDE, methods
+from pithnet.labs.pruning import experiment as pruning
+from pithnet.labs.pruning.answers import answers
+from pithnet.labs.pruning.regularized import MAGNITUDE, methods
 from pithnet.run.progress import Quiet
 from pithnet.tensor import uniform
 

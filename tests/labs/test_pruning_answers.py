@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from pithnet.labs import pruning_layer_answers as layers
-from pithnet.labs import pruning_threshold_answers as thresholds
 from pithnet.labs.notebook import Notebook, Row
-from pithnet.labs.pruning_cuts import Cut, equal_percentile
-from pithnet.labs.sparsity import layer_rows
+from pithnet.labs.pruning import layer_answers as layers
+from pithnet.labs.pruning import threshold_answers as thresholds
+from pithnet.labs.pruning.cuts import Cut, equal_percentile
+from pithnet.labs.pruning.sparsity import layer_rows
 from pithnet.labs.training import zeros
 from pithnet.run.progress import Quiet
 

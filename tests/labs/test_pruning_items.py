@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pithnet.labs import LabOptions, pruning
+from pithnet.labs import LabOptions
 from pithnet.labs.notebook import Notebook
-from pithnet.labs.pruning_answers import answers
+from pithnet.labs.pruning import experiment as pruning
+from pithnet.labs.pruning.answers import answers
 from pithnet.run.progress import Quiet
 
 from .files import check_page, check_png, check_sentences, items, read_results

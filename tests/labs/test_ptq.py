@@ -12,18 +12,19 @@ import torch
 from torch import nn
 
 from pithnet import zoo
+from pithnet.commands.settings import DataSettings
 from pithnet.deploy import OnnxSession, operators
 from pithnet.errors import ModelError, PithError
-from pithnet.labs import LabOptions, ptq
-from pithnet.labs.bench import Bench
+from pithnet.labs import LabOptions
 from pithnet.labs.notebook import Notebook
-from pithnet.labs.ptq_answers import answers
-from pithnet.labs.ptq_comparisons import comparisons, schemes
-from pithnet.labs.ptq_files import FORMS
-from pithnet.labs.ptq_schemes import CODEBOOK, HOUSE, POWERS, Scheme
-from pithnet.labs.ptq_source import DYNAMIC, FLOAT, RESNET, STATIC, VGG, published_columns
+from pithnet.labs.ptq import experiment as ptq
+from pithnet.labs.ptq.answers import answers
+from pithnet.labs.ptq.comparisons import comparisons, schemes
+from pithnet.labs.ptq.files import FORMS
+from pithnet.labs.ptq.schemes import CODEBOOK, HOUSE, POWERS, Scheme
+from pithnet.labs.ptq.source import DYNAMIC, FLOAT, RESNET, STATIC, VGG, published_columns
+from pithnet.labs.workbench import Bench
 from pithnet.run.progress import Quiet
-from pithnet.run.settings import DataSettings
 from pithnet.surgery import fold_into_layers_, weighted_layers
 
 from .files import check_page, check_png, items, named_rows, read_csv, read_results, rows

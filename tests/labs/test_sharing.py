@@ -5,8 +5,13 @@ import copy
 import pytest
 import torch
 
-from pithnet.labs.bench import Bench
-from pithnet.labs.sharing import Reference, clustering_columns, most_distinct_values, sharing_columns
+from pithnet.labs.deep_compression.sharing import (
+    Reference,
+    clustering_columns,
+    most_distinct_values,
+    sharing_columns,
+)
+from pithnet.labs.workbench import Bench
 from pithnet.passes import prune, share
 from pithnet.surgery import weighted_layers
 

@@ -7,7 +7,7 @@ from scipy.stats import kurtosis as scipy_kurtosis
 from scipy.stats import spearmanr
 from torch import nn
 
-from pithnet.labs.sparsity import kurtosis, layer_rows, rank_correlation, structure
+from pithnet.labs.pruning.sparsity import kurtosis, layer_rows, rank_correlation, structure
 
 
 def network() -> nn.Sequential:

@@ -13,16 +13,17 @@ import pytest
 import torch
 
 from pithnet import zoo
+from pithnet.commands import inputs
+from pithnet.commands.settings import DataSettings
 from pithnet.errors import DataError, ModelError, PithError, RecipeError
-from pithnet.labs import LABS, LabOptions, pruning
-from pithnet.labs.bench import Bench
+from pithnet.labs import LABS, LabOptions
 from pithnet.labs.notebook import Notebook
+from pithnet.labs.pruning import experiment as pruning
 from pithnet.labs.start import open_bench, open_book, open_lab
 from pithnet.labs.teachers import FILE, NONE, SELF, LabTeacher
+from pithnet.labs.workbench import Bench
 from pithnet.learn import Training
-from pithnet.run import inputs
 from pithnet.run.progress import Quiet
-from pithnet.run.settings import DataSettings
 
 TAKES = {
     "linear": (),

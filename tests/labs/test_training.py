@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from pithnet.labs.bench import Bench
 from pithnet.labs.notebook import Notebook
 from pithnet.labs.training import (
     Trained,
@@ -18,6 +17,7 @@ from pithnet.labs.training import (
     zero_places,
     zeros,
 )
+from pithnet.labs.workbench import Bench
 from pithnet.learn import EpochRecord, Training
 from pithnet.passes import GradualPruning, prune, share
 from pithnet.run.progress import Quiet

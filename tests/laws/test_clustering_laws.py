@@ -14,9 +14,9 @@ from torch import Tensor
 
 from pithnet.errors import ModelError
 from pithnet.tensor import Clustering, ecsq_1d, kmeans_1d
-from pithnet.tensor._clustering_inits import INITS
-from pithnet.tensor.clustering import sorted_line
-from pithnet.tensor.entropy_constrained import Clusters, best_levels, cheapest_clusters
+from pithnet.tensor.clustering._inits import INITS
+from pithnet.tensor.clustering.entropy_constrained import Clusters, best_levels, cheapest_clusters
+from pithnet.tensor.clustering.kmeans import sorted_line
 
 inits = sorted(INITS)
 tied = st.sampled_from([-3.0, -1.0, 0.0, 0.25, 1.0, 7.0, 100.0])

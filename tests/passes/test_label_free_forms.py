@@ -12,7 +12,8 @@ from comparisons.forms import attention_with_a_table, layers_of_every_kind, maps
 from torch import nn
 
 import pithnet as pn
-from pithnet.passes import divergence, quantize, quantize_without_labels
+from pithnet.passes import quantize, quantize_without_labels
+from pithnet.policies import divergence
 from pithnet.surgery import fake_quantizer, weighted_layers
 
 SAMPLES, MAPS = tokens(), maps()

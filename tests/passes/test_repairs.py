@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from pithnet.errors import DataError, ModelError, RecipeError
 from pithnet.passes import (
     correct_biases,
-    divergence,
     equalize,
     match_norms,
     prune,
@@ -26,6 +25,7 @@ from pithnet.passes import (
     reestimate_norms,
     share,
 )
+from pithnet.policies import divergence
 from pithnet.surgery import (
     Mask,
     fake_quantizer,

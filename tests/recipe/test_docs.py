@@ -18,12 +18,12 @@ import pithnet as pn
 from pithnet.learn import PRECISIONS
 from pithnet.learn.schedules import SCHEDULES
 from pithnet.passes import RAMPS, SCOPES
-from pithnet.passes.regularize import GROUPS, HOWS
+from pithnet.passes.regularized.regularization import GROUPS, HOWS
 from pithnet.recipe import Distill, Keep, Prune, Quantize, Recipe, Regularize, Share, Step, Train, schema
 from pithnet.run.plan import make_plan
-from pithnet.surgery.finalize import ROUNDINGS
+from pithnet.surgery.weights.finalize import ROUNDINGS
 from pithnet.tensor import CRITERIA, REGULARIZERS
-from pithnet.tensor._clustering_inits import INITS
+from pithnet.tensor.clustering._inits import INITS
 from pithnet.tensor.observers import OBSERVERS
 from pithnet.tensor.quantizers import FITS, GRANULARITIES, QUANTIZERS
 

@@ -14,7 +14,7 @@ from pithnet import zoo
 from pithnet.data import ArrayData, Batches, Normalization
 from pithnet.errors import RecipeError
 from pithnet.recipe import Recipe, load_recipe, parse, to_yaml
-from pithnet.run.compress import Compression, Problem
+from pithnet.run.compression import Compression, Problem
 from pithnet.run.folder import RunFolder
 from pithnet.run.plan import make_plan
 from pithnet.surgery import weighted_layers

@@ -13,11 +13,11 @@ from rich.console import Console
 from torch import nn
 
 import pithnet as pn
+from pithnet.cli.tables import result_table
 from pithnet.report.headline import conclusion
 from pithnet.report.run_record import Results
 from pithnet.run import rivals as module
 from pithnet.run.rivals import rivals, sampled
-from pithnet.run.tables import result_table
 from pithnet.surgery import finalize
 
 RECIPE = {"name": "two", "steps": [{"prune": {"sparsity": 0.8}}, {"share": {"bits": 4}}]}

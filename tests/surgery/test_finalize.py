@@ -17,7 +17,7 @@ from pithnet.artifact import encode, load, save
 from pithnet.errors import RecipeError
 from pithnet.passes import LevelTraining, prune, share
 from pithnet.surgery import Storage, finalize, fold_batchnorm_
-from pithnet.surgery.finalize import ROUNDINGS
+from pithnet.surgery.weights.finalize import ROUNDINGS
 
 
 def trained(name: str = "digits-cnn") -> nn.Module:

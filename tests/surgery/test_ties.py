@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pithnet.surgery import conflicting_tie
-from pithnet.surgery.ties import raw_bytes
+from pithnet.surgery.weights.ties import raw_bytes
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import torch
 
 from pithnet.errors import ModelError, RecipeError
 from pithnet.tensor import kmeans_1d
-from pithnet.tensor._clustering_inits import INITS
-from pithnet.tensor.clustering import clustering_from_cuts, sorted_line
+from pithnet.tensor.clustering._inits import INITS
+from pithnet.tensor.clustering.kmeans import clustering_from_cuts, sorted_line
 
 
 def weight_like(n: int, seed: int) -> torch.Tensor:

@@ -5,7 +5,7 @@ import torch
 
 from pithnet.errors import ModelError, RecipeError
 from pithnet.tensor import CRITERIA, get_criterion, global_masks
-from pithnet.tensor.criteria import lamp, magnitude, random
+from pithnet.tensor.pruning.criteria import lamp, magnitude, random
 
 
 def test_unknown_name_prints_the_nearest() -> None:

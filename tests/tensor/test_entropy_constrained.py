@@ -9,8 +9,8 @@ import torch
 
 from pithnet.errors import RecipeError
 from pithnet.tensor import ecsq_1d, kmeans_1d
-from pithnet.tensor.clustering import sorted_line
-from pithnet.tensor.entropy_constrained import Clusters, best_levels
+from pithnet.tensor.clustering.entropy_constrained import Clusters, best_levels
+from pithnet.tensor.clustering.kmeans import sorted_line
 
 
 def objective_of_parts(parts: list[np.ndarray], rate_weight: float) -> float:

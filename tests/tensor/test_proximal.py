@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from pithnet.errors import ModelError, RecipeError
-from pithnet.tensor.largest import largest
 from pithnet.tensor.proximal import (
     elastic_net_prox,
     group_hard_threshold,
@@ -21,6 +20,7 @@ from pithnet.tensor.proximal import (
     transformed_l1_prox,
     trimmed_soft_threshold,
 )
+from pithnet.tensor.pruning.largest import largest
 
 X = torch.tensor([3.0, -1.0, 0.5, -0.2, 0.0])
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pithnet.tensor import keep_mask
-from pithnet.tensor._selection import BLOCK, kth_smallest
+from pithnet.tensor.pruning._selection import BLOCK, kth_smallest
 
 MIXES = {
     "both signs": [torch.randn(5000), torch.randn(300, 7) * 1e-3],

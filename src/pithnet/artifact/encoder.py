@@ -22,7 +22,7 @@ from pithnet.artifact.state import plain_state
 from pithnet.errors import ArtifactError
 from pithnet.heartbeat import Step, working
 from pithnet.surgery import activation_quantizers, unwrapped
-from pithnet.surgery.ties import raw_bytes
+from pithnet.surgery.weights.ties import raw_bytes
 
 
 def encode(model: nn.Module, meta: Metadata | None = None) -> bytes:

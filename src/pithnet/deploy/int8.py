@@ -19,7 +19,7 @@ from pithnet.deploy.int8_modules import (
     rounded,
 )
 from pithnet.errors import ModelError
-from pithnet.surgery.weights import module_paths
+from pithnet.surgery.weights.holders import module_paths
 from pithnet.tensor import integer_grid
 
 

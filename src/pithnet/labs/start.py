@@ -9,13 +9,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from pithnet.commands.settings import DataSettings
 from pithnet.errors import PithError
-from pithnet.labs.bench import ARCHITECTURES, Bench
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.options import LabOptions
+from pithnet.labs.workbench import ARCHITECTURES, Bench
 from pithnet.run.hardware import hardware
 from pithnet.run.progress import Quiet
-from pithnet.run.settings import DataSettings
 
 
 def open_lab(

@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from pithnet.commands.inputs import Images, Teacher, load_teacher
+from pithnet.commands.settings import DataSettings
 from pithnet.data import Normalization
 from pithnet.errors import PithError, require_known
 from pithnet.labs.notebook import Row
 from pithnet.learn import Objective, Training
-from pithnet.run.inputs import Images, Teacher, load_teacher
-from pithnet.run.settings import DataSettings
 
 SELF, NONE, FILE = "self", "none", "file"
 _TEACHERS = (

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pithnet.labs.bench import Bench
 from pithnet.labs.notebook import Notebook, Row
+from pithnet.labs.workbench import Bench
 from pithnet.learn import (
     EpochRecord,
     Evaluation,

@@ -14,7 +14,7 @@ from pithnet.atomic import make_folder, write_atomic
 from pithnet.data.batches import Batches
 from pithnet.learn.batch import logits_of
 from pithnet.learn.precision import autocast, channels_last_
-from pithnet.surgery.ties import raw_bytes
+from pithnet.surgery.weights.ties import raw_bytes
 
 
 def teacher_logits(

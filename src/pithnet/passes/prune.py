@@ -24,7 +24,7 @@ from pithnet.tensor import (
     threshold_mask,
     uniform,
 )
-from pithnet.tensor.criteria import random
+from pithnet.tensor.pruning.criteria import random
 
 Scores = Sequence[Tensor]
 

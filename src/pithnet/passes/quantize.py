@@ -33,7 +33,7 @@ from pithnet.surgery import (
     unquantized_weight,
     unwrapped,
 )
-from pithnet.surgery.insertion import HOME
+from pithnet.surgery.graph.insertion import HOME
 from pithnet.tensor.observers import get_observer
 from pithnet.tensor.quantizers import (
     FITS,

@@ -24,7 +24,7 @@ from pithnet.surgery import (
 )
 from pithnet.tensor import Clustering, ecsq_1d, kmeans_1d
 from pithnet.tensor._checks import require_nonnegative
-from pithnet.tensor.clustering import require_settings
+from pithnet.tensor.clustering.kmeans import require_settings
 
 
 def _checked_levels(bits: int | None, levels: int | None, init: str, rate_weight: float) -> int:

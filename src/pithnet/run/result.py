@@ -13,6 +13,9 @@ from torch import nn
 from pithnet import artifact
 from pithnet.artifact import Inspection
 from pithnet.learn import Evaluation, Scores, paired_difference
+from pithnet.recipe import Recipe
+from pithnet.run.folder import RunFolder
+from pithnet.run.hardware import hardware
 from pithnet.surgery import Coverage, LeftOut
 
 Measured = Evaluation | Scores
@@ -185,3 +188,17 @@ def _size(shape: tuple[int, ...]) -> int:
     for s in shape:
         n *= s
     return n
+
+
+def results_json(result: Result, recipe: Recipe, folder: RunFolder, command: str) -> dict[str, Any]:
+    """What results.json holds of a compression. train_seconds: of all epochs, before a stop too."""
+    trained = sum(e["seconds"] for e in folder.events("epoch"))
+    return {
+        "kind": "compress",
+        **result.to_json(),
+        "train_seconds": trained,
+        "epochs": recipe.epochs,
+        "seed": recipe.seed,
+        "hardware": hardware(),
+        "command": command,
+    }

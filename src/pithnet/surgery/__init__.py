@@ -1,7 +1,12 @@
 """The only room that touches the structure of a network."""
 
-from pithnet.surgery.activation_quantizers import ActivationQuantizer, LearnedClip
-from pithnet.surgery.chains import (
+from pithnet.surgery.graph.activation_quantizers import ActivationQuantizer, LearnedClip
+from pithnet.surgery.graph.folding import Folding, fold_into_layers_
+from pithnet.surgery.graph.insertion import activation_quantizers, insert_activation_quantizers_
+from pithnet.surgery.graph.relus import relu_zeros
+from pithnet.surgery.modes import evaluating, frozen_modules, train_
+from pithnet.surgery.rollback import unchanged_on_error
+from pithnet.surgery.weights.chains import (
     attach,
     chain,
     latent_weight,
@@ -13,27 +18,22 @@ from pithnet.surgery.chains import (
     set_trained_levels,
     shared_parameters,
 )
-from pithnet.surgery.coverage import Coverage, LeftOut, coverage
-from pithnet.surgery.fake_quantizers import FakeQuantizer
-from pithnet.surgery.finalize import Storage, finalize, fold_batchnorm_
-from pithnet.surgery.folding import Folding, fold_into_layers_
-from pithnet.surgery.insertion import activation_quantizers, insert_activation_quantizers_
-from pithnet.surgery.kinds import register_kind
-from pithnet.surgery.modes import evaluating, frozen_modules, train_
-from pithnet.surgery.parametrizations import PARAMETRIZATIONS, Codebook, Mask, TrainedLevels
-from pithnet.surgery.relus import relu_zeros
-from pithnet.surgery.restore import restore
-from pithnet.surgery.rollback import unchanged_on_error
-from pithnet.surgery.ties import conflicting_tie
-from pithnet.surgery.trainable import parametrize_
-from pithnet.surgery.unsupported import Refusal, check_usable, refusals, uninitialized
-from pithnet.surgery.weight_quantization import (
+from pithnet.surgery.weights.coverage import Coverage, LeftOut, coverage
+from pithnet.surgery.weights.fake_quantizers import FakeQuantizer
+from pithnet.surgery.weights.finalize import Storage, finalize, fold_batchnorm_
+from pithnet.surgery.weights.holders import Weighted, held_tensors, other_matrices, weighted_layers
+from pithnet.surgery.weights.kinds import register_kind
+from pithnet.surgery.weights.parametrizations import PARAMETRIZATIONS, Codebook, Mask, TrainedLevels
+from pithnet.surgery.weights.restore import restore
+from pithnet.surgery.weights.ties import conflicting_tie
+from pithnet.surgery.weights.trainable import parametrize_
+from pithnet.surgery.weights.unsupported import Refusal, check_usable, refusals, uninitialized
+from pithnet.surgery.weights.weight_quantization import (
     fake_quantizer,
     set_fake_quantizer,
     set_latent_weight,
     unquantized_weight,
 )
-from pithnet.surgery.weights import Weighted, held_tensors, other_matrices, weighted_layers
 from pithnet.surgery.widening import in_float32
 from pithnet.surgery.wrappers import plain_key, unwrapped
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from pithnet.surgery.chains import chain, latent_weight
-from pithnet.surgery.weights import weighted_layers
+from pithnet.surgery.weights.chains import chain, latent_weight
+from pithnet.surgery.weights.holders import weighted_layers
 
 _HALVES = (torch.float16, torch.bfloat16)
 

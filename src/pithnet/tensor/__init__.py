@@ -1,14 +1,14 @@
 """Tensor -> Tensor maths, apart from modules, training and files."""
 
-from pithnet.tensor.allocation import erk, uniform
-from pithnet.tensor.clustering import Clustering, kmeans_1d
-from pithnet.tensor.criteria import CRITERIA, Criterion, get_criterion
-from pithnet.tensor.entropy_constrained import ecsq_1d
-from pithnet.tensor.group_masks import group_mask
+from pithnet.tensor.clustering.entropy_constrained import ecsq_1d
+from pithnet.tensor.clustering.kmeans import Clustering, kmeans_1d
 from pithnet.tensor.integer_grid import integer_grid
-from pithnet.tensor.masks import global_masks, keep_mask, threshold_mask
+from pithnet.tensor.pruning.allocation import erk, uniform
+from pithnet.tensor.pruning.criteria import CRITERIA, Criterion, get_criterion
+from pithnet.tensor.pruning.group_masks import group_mask
+from pithnet.tensor.pruning.masks import global_masks, keep_mask, threshold_mask
+from pithnet.tensor.pruning.thresholds import std_threshold
 from pithnet.tensor.regularizers import REGULARIZERS, Regularizer, get_regularizer
-from pithnet.tensor.thresholds import std_threshold
 
 __all__ = [
     "CRITERIA",

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pithnet.tensor._checks import require_finite, require_nonnegative, require_positive
-from pithnet.tensor.largest import Dim, largest
+from pithnet.tensor.pruning.largest import Dim, largest
 
 
 def soft_threshold(x: Tensor, t: float) -> Tensor:

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pithnet.labs.bench import Bench
 from pithnet.labs.claims.batches import all_batches
 from pithnet.labs.claims.verdicts import DEPENDS, TRUE, Found
+from pithnet.labs.workbench import Bench
 
 _EPOCHS = 20
 # Multiplications up to each exit as a share of all: 9 * 64 * 16, then 9 * 16 * 16 * 32 and 9 * 16 * 32 * 32.

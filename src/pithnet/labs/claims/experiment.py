@@ -13,7 +13,6 @@ from pathlib import Path
 
 from torch import nn
 
-from pithnet.labs.bench import Bench
 from pithnet.labs.claims import codes, exits, figures, latency, levels, sparse, trained
 from pithnet.labs.claims.verdicts import Found
 from pithnet.labs.experiment import Experiment, Item, Table
@@ -21,6 +20,7 @@ from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.options import LabOptions
 from pithnet.labs.start import open_lab
 from pithnet.labs.training import float_network
+from pithnet.labs.workbench import Bench
 from pithnet.labs.writing import paragraph, write_page
 from pithnet.learn import Training
 from pithnet.run.progress import Quiet

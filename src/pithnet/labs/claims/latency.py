@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pithnet.labs.bench import Bench
 from pithnet.labs.claims.batches import first_batch
 from pithnet.labs.claims.verdicts import FALSE, TRUE, Found
+from pithnet.labs.workbench import Bench
 from pithnet.passes import prune
 
 _ROUNDS = 30

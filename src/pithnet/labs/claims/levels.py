@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pithnet.labs.bench import Bench
 from pithnet.labs.claims.batches import first_batch
 from pithnet.labs.claims.verdicts import DEPENDS, FALSE, TRUE, Found
-from pithnet.passes import allocate_bits, average_bits, divergence, prune, quantize, sensitivity
+from pithnet.labs.workbench import Bench
+from pithnet.passes import average_bits, prune, quantize
+from pithnet.policies import allocate_bits, divergence, sensitivity
 from pithnet.surgery import weighted_layers
 
 

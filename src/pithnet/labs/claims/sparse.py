@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from pithnet.labs.claims.verdicts import DEPENDS, FALSE, TRUE, Found
-from pithnet.labs.linear_design import NONZEROS, Design, universal_strength
-from pithnet.labs.linear_points import MU, STEPS, Method, points
+from pithnet.labs.linear.design import NONZEROS, Design, universal_strength
+from pithnet.labs.linear.points import MU, STEPS, Method, points
 from pithnet.solvers import Path, get_solver
 from pithnet.tensor import get_regularizer
 

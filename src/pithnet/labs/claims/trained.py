@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from pithnet.labs.bench import Bench
 from pithnet.labs.claims.verdicts import DEPENDS, FALSE, TRUE, Found
+from pithnet.labs.workbench import Bench
 from pithnet.learn import Trainer, Training, evaluate
 from pithnet.passes import GradualPruning, Regularization, prune
 from pithnet.surgery import weighted_layers

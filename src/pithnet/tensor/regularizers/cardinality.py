@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from pithnet.tensor._checks import require_finite, require_nonnegative
-from pithnet.tensor.largest import Dim, largest, require_count, slice_size
 from pithnet.tensor.proximal import group_hard_threshold, hard_threshold, trimmed_soft_threshold
+from pithnet.tensor.pruning.largest import Dim, largest, require_count, slice_size
 from pithnet.tensor.regularizers.base import Regularizer
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from pithnet.tensor._checks import require_finite, require_nonnegative
-from pithnet.tensor.largest import slice_size
 from pithnet.tensor.proximal import group_soft_threshold
+from pithnet.tensor.pruning.largest import slice_size
 from pithnet.tensor.regularizers.base import Regularizer
 from pithnet.tensor.regularizers.hoyer import squared_ratio, squared_ratio_gradient
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pithnet.tensor._checks import require_finite
-from pithnet.tensor.largest import Dim
+from pithnet.tensor.pruning.largest import Dim
 from pithnet.tensor.regularizers.base import Regularizer
 
 

@@ -1,0 +1,1 @@
+"""What the command line does: each command from its settings to a finished folder or file."""

@@ -1,0 +1,165 @@
+"""A trained network as an ONNX file, in float32 or int8, checked against the model it was made from."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pithnet.commands.inputs import Images, check_fit, training_images
+from pithnet.commands.networks import OpenedNetwork, open_network
+from pithnet.commands.settings import DataSettings, ExportSettings
+from pithnet.data import ArrayData, Batches
+from pithnet.deploy import (
+    NO_VNNI,
+    Agreement,
+    CalibrationImages,
+    Operators,
+    agreement,
+    dynamic_int8,
+    export_onnx,
+    has_int8_instructions,
+    operators,
+    write_int8,
+)
+from pithnet.errors import DataError, PithError
+from pithnet.run.progress import Quiet
+
+_BATCH, _CHECKED = 64, 128
+
+
+def export(
+    file: Path, to: Path, data: DataSettings, settings: ExportSettings, *, report: Quiet | None = None
+) -> dict[str, Any]:
+    """Writes `to` and returns what was found: bytes, precision, operators, float_names, max_difference, ...
+
+    Static int8 is calibrated on training images, labels unused; the check runs on others. Raises PithError
+    where a file, the data or the model cannot be used, before anything is written where that can be known.
+    """
+    if settings.int8 and settings.dynamic:
+        raise PithError("--int8 calibrates, --dynamic does not: give one of the two")
+    if not to.parent.is_dir():
+        raise PithError(f"{to.parent} is not a folder; make it first, or choose another --to")
+    show, opened = report or Quiet(), open_network(file, settings.model)
+    if settings.int8:
+        return _static(opened, to, data, settings, show)
+    show.note("exporting")
+    precision = "int8 dynamic" if settings.dynamic else "float32"
+    exported = dynamic_int8(opened.model).model if settings.dynamic else opened.model
+    export_onnx(exported, opened.shape, to, opened.facts(precision, opened.normalization(opened.data(data))))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(_CHECKED if max(opened.shape) < 100 else 2, *opened.shape, generator=generator)
+    answers = agreement(to, opened.model, images.split(_BATCH))
+    return _result(opened, operators(to), to, precision, answers)
+
+
+def _static(
+    opened: OpenedNetwork, to: Path, data: DataSettings, settings: ExportSettings, show: Quiet
+) -> dict[str, Any]:
+    data = opened.data(data)
+    normalization, (seen, unseen) = opened.normalization(data), calibration_images(data, settings)
+    check_fit(opened.model, Images(data.name, None, seen), normalization, opened.architecture[0])
+    show.note(f"calibrating on {len(seen):,} training images")
+    calibrate, check = (
+        [x for x, *_ in Batches(images, _BATCH, normalization) if x is not None] for images in (seen, unseen)
+    )
+    images = CalibrationImages(opened.model, calibrate, torch.cat(check), unseen=True)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        written = write_int8(images, to, opened.facts("int8 static", normalization))
+    for warning in said:
+        show.note(f"warning: {warning.message}")
+    found = _result(opened, written.operators, to, "int8 static", written.simulation)
+    return found | {
+        "layers_in_float": list(written.layers_in_float),
+        "norms_in_float": list(written.norms_in_float),
+        "against_float": agreement_columns(written.agreement),
+        "calibrated_on": len(seen),
+        "dataset": data.name,
+    }
+
+
+def calibration_images(data: DataSettings, settings: ExportSettings) -> tuple[ArrayData, ArrayData]:
+    """Random training images: as many as --calibrate says, and up to 128 others for the check."""
+    if settings.calibrate < 1:
+        raise DataError(f"--calibrate {settings.calibrate}: static int8 needs at least one image")
+    try:
+        train, _ = training_images(data)
+    except DataError as e:
+        raise DataError(f"static int8 is calibrated on training images. {e}") from None
+    if settings.calibrate >= len(train):
+        raise DataError(
+            f"--calibrate {settings.calibrate}: choose 1 to {len(train) - 1} of {len(train)} images"
+        )
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(settings.seed))
+    seen, unseen, _ = order.tensor_split([settings.calibrate, settings.calibrate + _CHECKED])
+    return train.take(seen), train.take(unseen)
+
+
+def _result(
+    opened: OpenedNetwork, found: Operators, to: Path, precision: str, answers: Agreement
+) -> dict[str, Any]:
+    return {
+        "file": str(to),
+        "architecture": opened.architecture[0],
+        "precision": precision,
+        "bytes": to.stat().st_size,
+        "source_bytes": opened.file.stat().st_size,
+        "float32_bytes": 4 * sum(p.numel() for p in opened.model.parameters()),
+        "operators": found.counts,
+        "lines": found.lines() if precision != "float32" else [],
+        "int8": {kind: found.int8(kind) for kind in found.float_names},
+        "in_float": found.float_names if precision != "float32" else {},
+        "float_operators": found.in_float,
+        "layers_in_float": [],
+        "norms_in_float": [],
+        **agreement_columns(answers),
+        "int8_instructions": has_int8_instructions(),
+    }
+
+
+def agreement_columns(found: Agreement) -> dict[str, Any]:
+    """What results say of a file's agreement with a model."""
+    return {
+        "max_difference": found.max_difference,
+        "relative_error": found.relative_error,
+        "step": found.step,
+        "within_a_step": found.within_a_step,
+        "same_class": [found.same, found.n],
+    }
+
+
+def export_lines(found: dict[str, Any]) -> list[str]:
+    """For people."""
+    sizes = f"{found['bytes']:,} bytes ({found['bytes'] / 2**20:.2f} MiB)"
+    smaller = f"{found['float32_bytes'] / found['bytes']:.2f}x smaller than float32"
+    lines = [f"{found['file']}: {found['precision']}, {sizes}, {smaller}", *found["lines"]]
+    for what, names in (
+        ("kept in float, as int8 cannot hold these weights exactly", found["layers_in_float"]),
+        ("BatchNorm that could not be folded", found["norms_in_float"]),
+    ):
+        if names:
+            lines.append(f"{what}: {', '.join(names)}")
+    lines += _agreement_lines(found)
+    if found["precision"] != "float32" and found["int8_instructions"] is False:
+        lines.append(NO_VNNI)
+    return lines
+
+
+def _agreement_lines(found: dict[str, Any]) -> list[str]:
+    same, n = found["same_class"]
+    difference = f"{found['max_difference']:.3g}"
+    if found["precision"] != "int8 static":
+        said = f"largest difference {difference}; same class for {same} of {n} images"
+        return [f"ONNX Runtime against PyTorch: {said}"]
+    steps = found["max_difference"] / found["step"]
+    steps_said = f"{steps:.1f} steps of 8 bits; {100 * found['within_a_step']:.2f} % within one"
+    exact = found["against_float"]
+    return [
+        f"ONNX Runtime against the same in PyTorch: largest difference {difference} ({steps_said}); "
+        f"same class for {same} of {n} images",
+        f"ONNX Runtime against the float model: relative error {exact['relative_error']:.2g}; same class for "
+        f"{exact['same_class'][0]} of {exact['same_class'][1]} images",
+    ]

@@ -1,0 +1,1 @@
+"""Prune, share, Huffman: Deep Compression."""

@@ -1,0 +1,138 @@
+"""The whole of Deep Compression as a recipe's run, its file, and the two ways to count what was gained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pithnet import artifact
+from pithnet.artifact import Metadata
+from pithnet.coding.prefix import code_lengths
+from pithnet.commands.inputs import Teacher
+from pithnet.commands.source_files import shared_layers, write_source_files
+from pithnet.data import Batches
+from pithnet.labs.notebook import Notebook, Row
+from pithnet.labs.training import accuracy_columns
+from pithnet.labs.workbench import Bench
+from pithnet.learn import Evaluation, evaluate
+from pithnet.recipe import Recipe, Step
+from pithnet.run.compression import Compression, Problem
+from pithnet.run.folder import RunFolder
+from pithnet.run.result import Result
+from pithnet.surgery import weighted_layers
+
+PRUNED = "pruned"  # the notebook's state after the last pruning step
+FILE = "model.pith"
+
+
+def shortened(recipe: Recipe, factor: int) -> Recipe:
+    """The recipe with so many times fewer epochs in each step, at least one, and two teacher views."""
+    steps = []
+    for step in recipe.steps:
+        if step.train is not None:
+            train = step.train.model_copy(update={"epochs": max(1, step.train.epochs // factor)})
+            step = step.model_copy(update={"train": train})
+        steps.append(step)
+    distill = recipe.distill.model_copy(update={"views": min(2, recipe.distill.views)})
+    return recipe.model_copy(update={"steps": tuple(steps), "distill": distill})
+
+
+def compress(book: Notebook, bench: Bench, recipe: Recipe, model: nn.Module) -> tuple[Result, nn.Module]:
+    """Carries the recipe out on a float `model`: the result, and the network with codebooks, not finalized.
+
+    The bench's teacher, where it is a network of its own, teaches it; else the float model does, as far as
+    the recipe distils.
+
+    Goes on where an earlier process stopped. The network after pruning is the notebook's state PRUNED.
+    """
+    path = book.out / "state" / "pipeline"
+    asked = None if bench.teacher is None else bench.teacher.trained
+    seen = None if asked is None else _as_seen_by(asked, bench, recipe)
+    problem = Problem(
+        model,
+        bench.training_batches(recipe.augment),
+        bench.test_batches(),
+        _metadata(bench, recipe),
+        teacher=None if asked is None else asked.model,
+        teacher_batches=seen,
+        cache=path / "cache",
+    )
+
+    def keep_pruned(number: int, step: Step, now: nn.Module) -> None:
+        if step.prune or step.regularize:
+            book.save(PRUNED, {"model": now.state_dict()})
+
+    torch.manual_seed(recipe.seed)
+    begun = (path / "settings.json").exists()
+    with RunFolder.open(path) if begun else RunFolder.create(path, book.facts) as folder:
+        compression = Compression(problem, recipe, folder, book.progress.batch)
+        compression.on_epoch, compression.on_step_end = book.progress.epoch, keep_pruned
+        book.progress.begin(recipe.epochs)
+        result = compression.run()
+    return result, compression.model
+
+
+def _as_seen_by(teacher: Teacher, bench: Bench, recipe: Recipe) -> Batches:
+    """The training images as the teacher expects them."""
+    return bench.images.train_batches(bench.batch_size, teacher.normalization, recipe.augment, bench.seed)
+
+
+def _metadata(bench: Bench, recipe: Recipe) -> Metadata:
+    n = bench.normalization
+    return Metadata(
+        architecture=bench.architecture,
+        normalization=(n.mean, n.std),
+        dataset=bench.images.name,
+        recipe=recipe.name,
+    )
+
+
+def write_files(
+    out: Path, result: Result, before: nn.Module, pruned: nn.Module, shared: nn.Module
+) -> list[Path]:
+    """Writes model.pith and the source's six files into `out`; returns the paths of the six."""
+    result.save(out / FILE)
+    return write_source_files(out, before, pruned, shared)
+
+
+def result_row(out: Path, bench: Bench, result: Result, shared: nn.Module, start: Evaluation) -> Row:
+    """Accuracy of model.pith loaded from disk, its bytes, and the compression by the source's formula."""
+    loaded = artifact.load(out / FILE).to(bench.device)
+    x = next(iter(bench.test_batches()))[0]
+    assert x is not None
+    with torch.inference_mode():
+        identical = torch.equal(*(model(x.to(bench.device)) for model in (loaded, result.model)))
+    row = accuracy_columns(evaluate(loaded, bench.test_batches()), start.correct)
+    return (
+        row
+        | formula_columns(shared)
+        | {
+            "accuracy_before": start.accuracy,
+            "bytes": result.bytes,
+            "float_bytes": result.float_bytes,
+            "ratio": result.ratio,
+            "parts": dict(result.inspection.parts),
+            "logits_identical_after_reload": identical,
+        }
+    )
+
+
+def formula_columns(shared: nn.Module) -> Row:
+    """The source's formula: nonzero / total x quant_bits / 32 x huffman_length / quant_bits, and its inverse.
+
+    quant_bits cancels out. Only weights with codebooks are counted; positions, codebooks, BN, biases and
+    headers are not.
+    """
+    layers = shared_layers(shared)
+    nonzeros = sum(int(counts.sum()) for _, _, counts in layers)
+    code_bits = sum(int(counts @ code_lengths(counts).astype(int)) for _, _, counts in layers)
+    sizes = {name: layer.weight.numel() for name, layer in weighted_layers(shared)}
+    total = sum(sizes[name] for name, _, _ in layers)
+    return {
+        "nonzero_share": nonzeros / total,
+        "quant_bits": (max(len(values) for _, values, _ in layers) - 1).bit_length(),
+        "huffman_length": code_bits / nonzeros if nonzeros else 0.0,
+        "formula_ratio": 32 * total / code_bits if code_bits else 0.0,
+    }

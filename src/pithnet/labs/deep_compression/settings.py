@@ -1,0 +1,73 @@
+"""What `lab deep-compression` tries, how it trains, and what its first three items start from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pithnet.labs.deep_compression import pipeline
+from pithnet.labs.options import LabOptions
+from pithnet.labs.teachers import NONE, LabTeacher
+from pithnet.learn import Training
+from pithnet.recipe import Recipe, load_recipe
+
+BY_RECIPE, ONE_SHOT, FROM_FILE = "recipe", "one-shot", "file"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """baseline: where no checkpoint is given; tune: of codebooks; agreement: what item 1 asks for.
+
+    one_shot: the share of zeros, one ranking over all layers, of the network that items 1 to 3 start from
+    where the recipe is not carried out.
+    """
+
+    baseline: Training
+    tune: Training
+    recipe: Recipe
+    bits: tuple[int, ...] = (6, 5, 4, 3)
+    init_bits: tuple[int, ...] = (4, 3)
+    huffman_bits: int = 5
+    agreement: float = 0.99
+    one_shot: float = 0.5
+
+    def taught(self, teacher: LabTeacher | None) -> Settings:
+        """The same, the recipe without distillation where there is no teacher."""
+        if teacher is None or teacher.kind != NONE:
+            return self
+        distill = self.recipe.distill.model_copy(update={"weight": 0.0})
+        return replace(self, recipe=self.recipe.model_copy(update={"distill": distill}))
+
+
+def full_settings(seed: int) -> Settings:
+    recipe = load_recipe("deep-compression").model_copy(update={"seed": seed})
+    tune = Training(epochs=2, lr=0.01, schedule="cosine", warmup=0.0)
+    return Settings(Training(epochs=40, lr=0.2), tune, recipe)
+
+
+def quick_settings(seed: int) -> Settings:
+    """The demo's recipe in a quarter of its epochs."""
+    recipe = pipeline.shortened(load_recipe("demo"), 4).model_copy(update={"seed": seed})
+    tune = Training(epochs=1, lr=0.02, schedule="cosine", warmup=0.0)
+    return Settings(Training(epochs=8, lr=0.2), tune, recipe, init_bits=(3,))
+
+
+def starting_point(out: Path, options: LabOptions, wanted: Collection[str]) -> str:
+    """FROM_FILE with --pruned, BY_RECIPE where item 4 is asked for, else ONE_SHOT.
+
+    A lab that goes on keeps what it began with, where that is to be had without the file.
+    """
+    if options.pruned is not None:
+        return FROM_FILE
+    if options.resume and (before := _earlier(out)) in (BY_RECIPE, ONE_SHOT):
+        return str(before)
+    return BY_RECIPE if "4" in wanted else ONE_SHOT
+
+
+def _earlier(out: Path) -> str | None:
+    try:
+        return str(json.loads((out / "results.json").read_text())["start"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,1 @@
+"""Straight-through quantization of a network."""

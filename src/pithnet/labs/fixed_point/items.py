@@ -1,0 +1,219 @@
+"""The items of `lab fixed-point`: each a few rows, all from the same float network."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property, partial
+
+import torch
+from torch import Tensor, nn
+
+from pithnet.labs.fixed_point.schemes import (
+    LEVELS,
+    OURS,
+    RIVALS,
+    SOURCE,
+    Scheme,
+    pruned_schemes,
+    staged_schemes,
+    symmetric_schemes,
+    tuned_schemes,
+    untuned_schemes,
+)
+from pithnet.labs.fixed_point.settings import Settings
+from pithnet.labs.notebook import Notebook, Row
+from pithnet.labs.pruned_start import PrunedFile
+from pithnet.labs.teachers import NONE, untaught
+from pithnet.labs.training import (
+    accuracy_columns,
+    float_network,
+    rival_columns,
+    train,
+    training_columns,
+    zeros,
+)
+from pithnet.labs.workbench import Bench
+from pithnet.learn import Evaluation, Training, evaluate
+from pithnet.passes import GradualPruning, average_bits
+from pithnet.surgery import weighted_layers
+
+
+class FixedPointLab:
+    """`start` is the float network that every item begins with.
+
+    levels: the levels to measure, keys of LEVELS. given: the pruned network of item 3, None to prune one.
+    """
+
+    def __init__(
+        self,
+        book: Notebook,
+        bench: Bench,
+        settings: Settings,
+        levels: Sequence[str] = tuple(LEVELS),
+        given: PrunedFile | None = None,
+    ) -> None:
+        self.book, self.bench, self.settings, self.levels, self.given = book, bench, settings, levels, given
+        found = float_network(book, bench, settings.baseline)
+        self.start, self.float = found.model, found.evaluation
+        self._measured: dict[Scheme, Evaluation] = {}
+        book.row("0", "float", lambda: accuracy_columns(self.float) | size_columns(self.start))
+
+    @cached_property
+    def taught(self) -> Bench:
+        """The bench with the teacher's answers; they are asked for by the first training that needs them."""
+        on_batch = partial(self.book.progress.batch, "answers of the teacher")
+        return self.bench.taught(self.start, self.settings.views, self.book.out / "state", on_batch)
+
+    def lessons(self, levels: str, training: Training) -> tuple[Bench, Training]:
+        """Batches and training of rows with these levels: only ours ever learn from the teacher."""
+        return (self.taught, training) if levels == OURS else (self.bench, untaught(training))
+
+    def untuned(self) -> None:
+        """Item 1: bits without training; symmetric levels beside those they differ from in one thing."""
+        for scheme in self._chosen(untuned_schemes(self.settings.bits)):
+            self.book.row("1", scheme.what, partial(self._untuned, scheme))
+
+    def tuned(self) -> None:
+        """Item 2: the same, trained."""
+        for scheme in self._chosen(tuned_schemes(self.settings.trained)):
+            self.book.row("2", scheme.what, partial(self._tuned, scheme))
+
+    def pruned(self) -> None:
+        """Item 3: quantized after pruning, beside the same bits without."""
+        for scheme in self._chosen(pruned_schemes(self.settings.trained)):
+            base = self._pruned_network(scheme.levels)
+            self.book.row("3", scheme.what, partial(self._pruned, scheme, base))
+
+    def symmetric(self) -> None:
+        """Item 4: the source's levels made symmetric, trained, beside those they differ from in one thing."""
+        for scheme in self._chosen(symmetric_schemes(self.settings.trained)):
+            self.book.row("4", scheme.what, partial(self._symmetric, scheme))
+
+    def mixed(self) -> None:
+        """Item 5: bits by stage."""
+        for scheme in self._chosen(staged_schemes(self.start)):
+            self.book.row("5", scheme.what, partial(self._tuned, scheme))
+
+    def _chosen(self, schemes: Sequence[Scheme]) -> list[Scheme]:
+        return [scheme for scheme in schemes if scheme.levels in self.levels]
+
+    def pictured(self) -> dict[str, Tensor]:
+        """The weights of the largest inner layer, float and at the most and the fewest trained bits."""
+        inner = list(weighted_layers(self.start))[1:-1]
+        largest = max(inner, key=lambda named: named[1].weight.numel())[0]
+        found = {f"{largest}, float": self.start}
+        for bits in (max(self.settings.trained), min(self.settings.trained)):
+            for levels in (SOURCE, OURS):
+                found[f"{levels}, {bits} bits"] = self._quantized(Scheme(levels, bits))
+        return {what: _weight(model, largest) for what, model in found.items()}
+
+    def learned(self, key: str, model: nn.Module, levels: str) -> tuple[Row, Tensor]:
+        """Trains a quantized `model` in place: what its row says, and which test images are right, (n,)."""
+        before = evaluate(model, self.bench.test_batches())
+        bench, tuning = self.lessons(levels, self.settings.tuning)
+        trained = train(self.book, bench, key, model, tuning)
+        row = {"accuracy_before": before.accuracy} | accuracy_columns(trained.evaluation, self.float.correct)
+        row |= training_columns(trained) | size_columns(trained.model) | teacher_columns(bench)
+        return row, trained.evaluation.correct
+
+    def beside(self, rival: Scheme, correct: Tensor) -> Row:
+        """What `correct` gains over the rival trained as long, which is trained only if no row has it yet."""
+        bench, tuning = self.lessons(rival.levels, self.settings.tuning)
+        theirs = train(self.book, bench, rival.what, self._quantized(rival), tuning)
+        return rival_columns(rival.what, theirs.evaluation.correct, correct)
+
+    def _quantized(self, scheme: Scheme, base: nn.Module | None = None) -> nn.Module:
+        model = copy.deepcopy(self.start if base is None else base)
+        scheme.apply(model)
+        return model
+
+    def _evaluated(self, scheme: Scheme, model: nn.Module | None = None) -> Evaluation:
+        """Of the untrained scheme, measured once."""
+        if scheme not in self._measured:
+            model = self._quantized(scheme) if model is None else model
+            self._measured[scheme] = evaluate(model, self.bench.test_batches())
+        return self._measured[scheme]
+
+    def _untuned(self, scheme: Scheme) -> Row:
+        model = self._quantized(scheme)
+        measured = self._evaluated(scheme, model)
+        row = scheme.columns() | accuracy_columns(measured, self.float.correct) | size_columns(model)
+        row |= {"shift": weight_shift(model, self.start)}
+        if scheme.levels not in RIVALS:
+            return row
+        rival = replace(scheme, levels=RIVALS[scheme.levels])
+        return row | rival_columns(rival.what, self._evaluated(rival).correct, measured.correct)
+
+    def _tuned(self, scheme: Scheme) -> Row:
+        return scheme.columns() | self.learned(scheme.what, self._quantized(scheme), scheme.levels)[0]
+
+    def _pruned(self, scheme: Scheme, base: nn.Module) -> Row:
+        row, correct = self.learned(f"pruned {scheme.what}", self._quantized(scheme, base), scheme.levels)
+        return scheme.columns() | row | self.beside(scheme, correct)
+
+    def _symmetric(self, scheme: Scheme) -> Row:
+        row, correct = self.learned(scheme.what, self._quantized(scheme), scheme.levels)
+        return scheme.columns() | row | self.beside(replace(scheme, levels=RIVALS[scheme.levels]), correct)
+
+    def _pruned_network(self, levels: str) -> nn.Module:
+        """The network that rows of these levels begin with: the file's, or one pruned here as they train."""
+        if self.given is not None:
+            return self._given_network(self.given)
+        bench, pruning = self.lessons(levels, self.settings.pruning)
+        assert self.bench.teacher is not None
+        alone = levels != OURS and self.bench.teacher.kind != NONE
+        key = "pruned without a teacher" if alone else "pruned"
+
+        def schedule(model: nn.Module) -> GradualPruning:
+            return GradualPruning(model, self.settings.target, ramp=0.6)
+
+        trained = train(self.book, bench, key, copy.deepcopy(self.start), pruning, schedule)
+
+        def measure() -> Row:
+            row = accuracy_columns(trained.evaluation, self.float.correct) | training_columns(trained)
+            return row | size_columns(trained.model) | teacher_columns(bench)
+
+        self.book.row("3", f"{key}, float", measure)
+        return trained.model
+
+    def _given_network(self, given: PrunedFile) -> nn.Module:
+        model = given.restored(self.start)
+
+        def measure() -> Row:
+            found = evaluate(model, self.bench.test_batches())
+            return accuracy_columns(found, self.float.correct) | size_columns(model)
+
+        self.book.row("3", f"pruned, float, from {given.facts['file']}", measure)
+        return model
+
+
+def _weight(model: nn.Module, name: str) -> Tensor:
+    return dict(weighted_layers(model))[name].weight.detach()
+
+
+def size_columns(model: nn.Module) -> Row:
+    """Bits per weight on average, how many weights there are, and how many of them are zero."""
+    weights = sum(layer.weight.numel() for _, layer in weighted_layers(model))
+    return {"average_bits": average_bits(model), "weights": weights, "zeros": zeros(model)}
+
+
+def teacher_columns(bench: Bench) -> Row:
+    """Whose answers a training on the bench's batches has learnt from: self, file or none."""
+    assert bench.teacher is not None
+    return {"teacher": NONE if bench.soft is None else bench.teacher.kind}
+
+
+@torch.no_grad()
+def weight_shift(model: nn.Module, start: nn.Module) -> float:
+    """How far rounding moves the mean of a layer's weights, in their standard deviations: the layers' mean.
+
+    Only layers that are quantized count; 0 where none is.
+    """
+    before, shifts = dict(weighted_layers(start)), []
+    for name, layer in weighted_layers(model):
+        exact = before[name].weight
+        if not torch.equal(layer.weight, exact):
+            shifts.append(float((layer.weight - exact).mean().abs() / exact.std()))
+    return sum(shifts) / len(shifts) if shifts else 0.0

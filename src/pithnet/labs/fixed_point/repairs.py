@@ -1,0 +1,162 @@
+"""Item 7 of `lab fixed-point`: without labels and without training, repair by repair."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+
+from torch import Tensor, nn
+
+from pithnet.errors import ModelError
+from pithnet.labs.fixed_point.items import FixedPointLab, size_columns
+from pithnet.labs.fixed_point.schemes import stages
+from pithnet.labs.fixed_point.settings import Settings
+from pithnet.labs.notebook import Row
+from pithnet.labs.training import accuracy_columns, rival_columns
+from pithnet.learn import evaluate
+from pithnet.passes import (
+    correct_biases,
+    equalize,
+    match_norms,
+    quantize,
+    quantize_without_labels,
+    reconstruct,
+)
+from pithnet.policies import divergence
+from pithnet.surgery import finalize, fold_into_layers_, weighted_layers
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What is done to the float network `start`; each way gives a new network.
+
+    bits: of the layers but those in `skip`. images: for calibration, (n, C, H, W), without labels.
+    """
+
+    start: nn.Module
+    bits: int
+    skip: tuple[str, ...]
+    images: Tensor
+    settings: Settings
+
+    def rounded(self, fit: str = "mse") -> nn.Module:
+        model = copy.deepcopy(self.start)
+        quantize(model, self.bits, quantizer="dynamic", fit=fit, skip=self.skip)
+        return model
+
+    def matched(self) -> nn.Module:
+        model = self.rounded()
+        match_norms(model, self.start, self.images)
+        return model
+
+    def corrected(self) -> nn.Module:
+        model = self.matched()
+        correct_biases(model, self.start, self.images)
+        return model
+
+    def equalized(self) -> nn.Module:
+        model = copy.deepcopy(self.start)
+        fold_into_layers_(model)
+        equalize(model)
+        quantize(model, self.bits, quantizer="dynamic", fit="mse", skip=self.skip)
+        correct_biases(model, self.start, self.images)
+        return model
+
+    def layer_by_layer(self, method: str) -> nn.Module:
+        model = self.matched()
+        reconstruct(model, self.images, method, steps=self.settings.layer_steps)
+        match_norms(model, self.start, self.images)
+        correct_biases(model, self.start, self.images)
+        return model
+
+    def block_by_block(self) -> nn.Module:
+        model = copy.deepcopy(self.start)
+        steps = self.settings.block_steps
+        quantize_without_labels(model, self.bits, self.images, skip=self.skip, steps=steps)
+        return model
+
+
+PLAIN, MATCHED, CHOSEN = "nearest level", "norms", "norms, blocks, biases"
+WAYS: dict[str, Callable[[Repair], nn.Module]] = {
+    PLAIN: partial(Repair.rounded, fit="range"),
+    "least squares": Repair.rounded,
+    "folded, equalised, biases": Repair.equalized,
+    MATCHED: Repair.matched,
+    "norms, biases": Repair.corrected,
+    "norms, GPTQ, biases": partial(Repair.layer_by_layer, method="gptq"),
+    "norms, AdaRound, biases": partial(Repair.layer_by_layer, method="adaround"),
+    CHOSEN: Repair.block_by_block,
+}
+_IN_BLOCKS = (PLAIN, MATCHED, CHOSEN)
+
+
+def repaired(lab: FixedPointLab) -> None:
+    """Item 7: every repair at the bits of item 2 in all layers, and the main ones in the blocks alone.
+
+    Each is measured as the file would have it. The repairs see `calibration` training images; how far their
+    answers are from the float network's is taken on others, which are kept for choices. No labels are used.
+    """
+    images = lab.bench.calibration_images(lab.settings.calibration)
+    for bits in lab.settings.trained:
+        for where, ways in (("all", tuple(WAYS)), ("blocks", _IN_BLOCKS)):
+            _repaired_ways(lab, bits, where, ways, images)
+
+
+def _repaired_ways(lab: FixedPointLab, bits: int, where: str, ways: Sequence[str], images: Tensor) -> None:
+    parts = stages(lab.start)
+    skip = () if where == "all" else (parts.first, parts.last)
+    repair = Repair(lab.start, bits, skip, images, lab.settings)
+    names = {way: f"{way}, {bits} bits, {'all layers' if where == 'all' else 'blocks'}" for way in ways}
+
+    @cache
+    def plain() -> Tensor:
+        """Which test images the plain rounding has right, (n,)."""
+        return evaluate(finalize(WAYS[PLAIN](repair)), lab.bench.test_batches()).correct
+
+    for way, what in names.items():
+        rival = None if way == PLAIN else (names[PLAIN], plain)
+        lab.book.row("7", what, partial(_repaired, lab, repair, way, where, rival))
+
+
+def _repaired(
+    lab: FixedPointLab,
+    repair: Repair,
+    way: str,
+    where: str,
+    rival: tuple[str, Callable[[], Tensor]] | None,
+) -> Row:
+    began = time.perf_counter()
+    model = WAYS[way](repair)
+    seconds = time.perf_counter() - began
+    final = finalize(model)
+    row: Row = {"levels": way, "bits": repair.bits, "where": where, "seconds": round(seconds, 1)}
+    row |= {
+        "calibration": len(repair.images),
+        "most_levels": most_levels(final, repair.skip, repair.bits),
+        "divergence": divergence(final, lab.start, lab.bench.choice_batches()),
+    }
+    measured = evaluate(final, lab.bench.test_batches())
+    row |= accuracy_columns(measured, lab.float.correct) | size_columns(model)
+    if rival is not None:
+        name, theirs = rival
+        row |= rival_columns(name, theirs(), measured.correct)
+    return row
+
+
+def most_levels(model: nn.Module, skip: tuple[str, ...], bits: int) -> int:
+    """The most distinct values in any channel of the layers not skipped.
+
+    Raises ModelError, with the layer's name, where they are more than 2^bits.
+    """
+    most = 0
+    for name, layer in weighted_layers(model):
+        if name in skip:
+            continue
+        found = max(channel.unique().numel() for channel in layer.weight.detach().flatten(1))
+        if found > 2**bits:
+            raise ModelError(f"{name} has {found} levels in a channel, more than {bits} bits can tell apart")
+        most = max(most, found)
+    return most

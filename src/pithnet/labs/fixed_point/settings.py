@@ -1,0 +1,62 @@
+"""What `lab fixed-point` tries, and how it trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pithnet.labs.workbench import Bench
+from pithnet.learn import Training
+
+
+@dataclass(frozen=True)
+class Settings:
+    """bits: tried without training; trained: those trained too; target: sparsity of item 3.
+
+    views: of each image the teacher is asked about. calibration: unlabelled images of item 7; layer_steps,
+    block_steps: of each layer or block there.
+    """
+
+    baseline: Training
+    tuning: Training
+    pruning: Training
+    batch_size: int
+    views: int
+    bits: tuple[int, ...] = (6, 5, 4, 3, 2)
+    trained: tuple[int, ...] = (4, 3, 2)
+    target: float = 0.7
+    calibration: int = 1024
+    layer_steps: int = 500
+    block_steps: int = 200
+
+    def within(self, epochs: int | None) -> Settings:
+        """The same with that many epochs of every training but the baseline's, None for as many as it has."""
+        if epochs is None:
+            return self
+        return replace(
+            self, tuning=replace(self.tuning, epochs=epochs), pruning=replace(self.pruning, epochs=epochs)
+        )
+
+    def taught(self, bench: Bench) -> Settings:
+        """The same with both trainings as the bench's teacher has them."""
+        return replace(self, tuning=bench.teach(self.tuning), pruning=bench.teach(self.pruning))
+
+
+FULL = Settings(
+    baseline=Training(epochs=40, lr=0.2),
+    tuning=Training(epochs=20, lr=0.04, warmup=0.1),
+    pruning=Training(epochs=20, lr=0.05, warmup=0.1),
+    batch_size=128,
+    views=4,
+)
+QUICK = Settings(
+    baseline=Training(epochs=6, lr=0.2),
+    tuning=Training(epochs=1, lr=0.02, warmup=0.1),
+    pruning=Training(epochs=2, lr=0.05, warmup=0.1),
+    batch_size=64,
+    views=1,
+    bits=(6, 4, 2),
+    trained=(4, 2),
+    calibration=256,
+    layer_steps=100,
+    block_steps=40,
+)

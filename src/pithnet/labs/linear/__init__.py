@@ -1,0 +1,1 @@
+"""Sparse optimisation of a linear model."""

@@ -1,0 +1,1 @@
+"""What magnitude pruning costs a network."""

@@ -1,0 +1,61 @@
+"""What `lab pruning` tries, and how it trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pithnet.labs.pruning.regularized import Penalties
+from pithnet.labs.workbench import Bench
+from pithnet.learn import Training
+
+
+@dataclass(frozen=True)
+class Settings:
+    """prunings: before each of the first epochs of an iterative training; target: the last sparsity.
+
+    views: of each image that a teacher, where there is one, is asked about.
+    """
+
+    baseline: Training
+    retrain: Training
+    prunings: int
+    penalties: Penalties
+    batch_size: int
+    views: int
+    target: float = 0.7
+    quantiles: tuple[float, ...] = (0.0, 0.25, 0.3, 0.5, 0.7, 0.75)
+    deviations: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0)
+
+    def within(self, epochs: int | None) -> Settings:
+        """The same with that many epochs of every training but the baseline's, None for as many as it has."""
+        if epochs is None:
+            return self
+        return replace(
+            self,
+            retrain=replace(self.retrain, epochs=epochs),
+            prunings=min(self.prunings, max(1, epochs // 2)),
+            penalties=replace(self.penalties, training=replace(self.penalties.training, epochs=epochs)),
+        )
+
+    def taught(self, bench: Bench) -> Settings:
+        """The same with every training but the baseline's as the bench's teacher has it."""
+        penalties = replace(self.penalties, training=bench.teach(self.penalties.training))
+        return replace(self, retrain=bench.teach(self.retrain), penalties=penalties)
+
+
+FULL = Settings(
+    baseline=Training(epochs=40, lr=0.2),
+    retrain=Training(epochs=20, lr=0.05, warmup=0.1),
+    prunings=10,
+    penalties=Penalties(Training(epochs=10, lr=0.05, warmup=0.1), 0.6, l1=1e-4, hoyer=5e-6, group=1e-4),
+    batch_size=128,
+    views=4,
+)
+QUICK = Settings(
+    baseline=Training(epochs=8, lr=0.2),
+    retrain=Training(epochs=3, lr=0.05, warmup=0.1),
+    prunings=2,
+    penalties=Penalties(Training(epochs=3, lr=0.05, warmup=0.1), 2 / 3, l1=1e-3, hoyer=5e-5, group=1e-3),
+    batch_size=64,
+    views=1,
+)

@@ -1,0 +1,1 @@
+"""Quantization without training: what repairs a network after rounding."""

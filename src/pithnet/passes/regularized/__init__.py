@@ -1,0 +1,1 @@
+"""Zeros by a regularizer while a network trains."""

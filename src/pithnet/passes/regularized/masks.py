@@ -1,0 +1,65 @@
+"""The mask that ends a regularized training, and its record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from pithnet.passes.prune import SCOPES
+from pithnet.passes.records import LayerRecord
+from pithnet.passes.regularized.terms import is_grouped, span
+from pithnet.surgery import Mask, Weighted, latent_weight, parametrization, set_mask
+from pithnet.tensor import group_mask
+
+
+@torch.no_grad()
+def cut_off(layers: Sequence[Weighted], kind: str, sparsity: float | None, scope: str, groups: str) -> None:
+    """Masks the smallest weights, or whole groups, in place; without a sparsity those that are zero.
+
+    What is masked already stays so, and counts.
+    """
+    for layer, mask in zip(layers, _masks(layers, kind, sparsity, scope, groups), strict=True):
+        mask = mask & mask_of(layer).mask
+        set_mask(layer, mask)
+        latent_weight(layer).masked_fill_(~mask, 0.0)
+
+
+def _masks(
+    layers: Sequence[Weighted], kind: str, sparsity: float | None, scope: str, groups: str
+) -> list[Tensor]:
+    weights = [layer.weight for layer in layers]
+    if sparsity is None:
+        return [weight != 0 for weight in weights]
+    # Masked weights go first: a zero that trains must not take the place of one that does not.
+    scores = [torch.where(mask_of(layer).mask, layer.weight.abs(), -1.0) for layer in layers]
+    masks = SCOPES[scope](scores, sparsity)
+    if not is_grouped(kind):
+        return masks
+    return [
+        group_mask(weight, span(layer, groups), int((~mask).sum()))
+        for layer, weight, mask in zip(layers, weights, masks, strict=True)
+    ]
+
+
+def masked_rows(
+    layers: Sequence[tuple[str, Weighted]], kind: str, groups: str, own_zeros: Mapping[str, int]
+) -> tuple[LayerRecord, ...]:
+    """A row per masked layer; of whole groups, which filters or channels are gone."""
+    rows = []
+    for name, layer in layers:
+        mask = mask_of(layer).mask
+        gone = None
+        if is_grouped(kind):
+            empty = ~mask.any(span(layer, groups)).flatten()
+            gone = tuple(empty.nonzero().flatten().tolist())
+        rows.append(LayerRecord(name, mask.numel(), int((~mask).sum()), None, own_zeros[name], gone))
+    return tuple(rows)
+
+
+def mask_of(layer: Weighted) -> Mask:
+    """The mask of a layer that has one."""
+    mask = parametrization(layer, Mask)
+    assert mask is not None
+    return mask

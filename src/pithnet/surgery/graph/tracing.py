@@ -1,0 +1,210 @@
+"""The operations of a network in order (torch.fx), read from its forward, and a forward made from them."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from pithnet.errors import ModelError
+from pithnet.surgery.graph.optional_arguments import optional_left_out
+from pithnet.surgery.graph.reads import watching_training
+from pithnet.surgery.modes import evaluating
+from pithnet.surgery.pickling import TakeApart, is_made, make_picklable
+from pithnet.surgery.weights.holders import compressible, held_tensors
+
+# What a node's `meta` says: whether it calls a module that is kept whole, and whose forward it stands in.
+WHOLE, WITHIN = "whole", "within"
+
+
+class Tracer(fx.Tracer):
+    """Follows a forward; layers are steps of their own, whatever parametrizes their weights.
+
+    whole: names of modules that are steps too. readers: names of the followed modules whose forward looked at
+    `training`. within: names of the modules whose forward is being followed, the innermost last.
+    """
+
+    def __init__(self, whole: Iterable[str] = ()) -> None:
+        super().__init__()
+        self.whole = set(whole)
+        self.readers: set[str] = set()
+        self.within = [""]
+
+    def follow(self, model: nn.Module) -> fx.Graph:
+        """The graph of the model's forward in the mode that the model is in."""
+        with watching_training(lambda: self.readers.add(self.within[-1])):
+            return self.trace(model)
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return (
+            module_qualified_name in self.whole
+            or bool(compressible(m))
+            or super().is_leaf_module(m, module_qualified_name)
+        )
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        name = self.path_of_module(m)
+        if self.is_leaf_module(m, name):
+            return super().call_module(m, forward, args, kwargs)
+        self.within.append(name)
+        result = super().call_module(m, forward, args, kwargs)
+        self.within.pop()  # not after an error: then it tells where that was
+        return result
+
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        node = super().create_node(*args, **kwargs)
+        node.meta[WITHIN] = self.within[-1]
+        node.meta[WHOLE] = node.op == "call_module" and node.target in self.whole
+        return node
+
+    def create_arg(self, a: Any) -> Any:
+        """A dataclass that is a dict too, as outputs of transformers are, stays one; fx would keep a dict."""
+        if isinstance(a, dict) and is_dataclass(a) and not isinstance(a, type):
+            parts = {f.name: self.create_arg(getattr(a, f.name)) for f in fields(a)}
+            return self.create_node("call_function", type(a), (), parts)
+        return super().create_arg(a)
+
+
+def traced(model: nn.Module, purpose: str) -> fx.Graph:
+    """The graph of the model's forward in eval mode; its nodes name the model's own modules.
+
+    A module without weights whose forward looks at `training` is one step, whose forward is not followed:
+    it goes on to do in train mode what it does there. Raises ModelError with the cause where forward cannot
+    be followed: what `purpose` names needs it.
+    """
+    return followed(model, purpose).graph
+
+
+def followed(model: nn.Module, purpose: str) -> Tracer:
+    """The tracer behind `traced`, which holds the graph; its readers are what could not be kept whole."""
+    if compressible(model):
+        raise ModelError(f"{purpose} needs a network around the layer; put it into nn.Sequential(layer)")
+    tracer = Tracer()
+    try:
+        with evaluating(model), optional_left_out(model) as name:
+            tracer.follow(model)
+            while more := {name for name in tracer.readers if name and not _has_weights(model, name)}:
+                tracer = Tracer(tracer.whole | more)
+                tracer.follow(model)
+    except Exception as e:
+        cause = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise ModelError(
+            f"{purpose} follows the forward of {type(model).__name__}, which cannot be done: {cause[:160]}; "
+            "take what depends on the data (if, for, len of a tensor) out of forward"
+        ) from None
+    inputs = [node for node in tracer.graph.nodes if node.op == "placeholder"]
+    if len(inputs) != 1:
+        raise ModelError(f"{purpose} needs a network of one input; {type(model).__name__} has {len(inputs)}")
+    if name is not None:
+        inputs[0].target = name  # so that the argument can still be given by name
+    return tracer
+
+
+def _has_weights(model: nn.Module, name: str) -> bool:
+    return any(compressible(part) for part in model.get_submodule(name).modules())
+
+
+def module_of(node: fx.Node, model: nn.Module) -> nn.Module | None:
+    """The module a node calls; None where it calls a function or a tensor's method."""
+    return model.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def calls(graph: fx.Graph) -> Counter[str]:
+    """How often each module is called, by name."""
+    return Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
+
+
+def alone(model: nn.Module, graph: fx.Graph) -> set[str]:
+    """Names of the modules that are called once and whose tensors nothing else in the network uses.
+
+    What is done to such a module's tensors changes what it gives at that one place.
+    """
+    tied = {
+        path
+        for holders in held_tensors(model)
+        if sum(len(holder.paths) for holder in holders) > 1
+        for holder in holders
+        for path in holder.paths
+    }
+    read = [str(node.target) for node in graph.nodes if node.op == "get_attr"]
+    return {
+        name
+        for name, count in calls(graph).items()
+        if count == 1 and name not in tied and not any(tensor.startswith(f"{name}.") for tensor in read)
+    }
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What an input shows of a graph's nodes, in eval mode.
+
+    floats: those that give floating-point tensors, not sizes or indices. unchanged: calls of modules `whole`
+    that give back the very tensor they were given.
+    """
+
+    floats: set[fx.Node]
+    unchanged: set[fx.Node]
+
+
+@torch.no_grad()
+def watched(model: nn.Module, graph: fx.Graph, x: Tensor) -> Seen:
+    """Runs an input (B, ...) through the graph of a model in eval mode."""
+    seen = Seen(set(), set())
+
+    class Watch(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            args, _ = self.fetch_args_kwargs_from_env(n)
+            version = args[0]._version if args and isinstance(args[0], Tensor) else None
+            value = super().run_node(n)
+            if isinstance(value, Tensor) and value.is_floating_point():
+                seen.floats.add(n)
+                if n.meta.get(WHOLE) and value is args[0] and value._version == version:
+                    seen.unchanged.add(n)
+            return value
+
+    with evaluating(model):
+        Watch(model, graph=graph).run(x)
+    return seen
+
+
+def rewire_(model: nn.Module, graph: fx.Graph, take_apart: TakeApart) -> None:
+    """Makes a graph over the model's modules its forward, in place; modules, attributes and state stay.
+
+    The model gets a class of its own that derives from the one it had, as torch's parametrizations do. The
+    graph should be one that `traced_to_train` gives. take_apart: as `make_picklable`'s.
+    """
+    graph.lint()
+    if isinstance(model, fx.GraphModule):
+        model.graph = graph  # a GraphModule copies and saves itself by its graph, not by its class
+        model.recompile()
+        return
+    cls = type(model)
+    own: dict[str, Any] = {
+        "forward": type(fx.GraphModule(model, graph)).forward,
+        "__module__": cls.__module__,
+    }
+    if not hasattr(cls, "__deepcopy__"):
+        own["__deepcopy__"] = _deepcopy  # what is saved is put together anew, and this need not be
+    model.__class__ = type(cls.__name__, (cls,), own)
+    make_picklable(type(model), take_apart)
+
+
+def unwire_(model: nn.Module) -> None:
+    """Gives a model the forward again that it had before `rewire_`, in place."""
+    cls = type(model)
+    if is_made(cls) and "forward" in vars(cls):
+        model.__class__ = cls.__bases__[0]
+
+
+def _deepcopy(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    replica = model.__new__(type(model))
+    memo[id(model)] = replica
+    vars(replica).update(copy.deepcopy(vars(model), memo))
+    return replica

@@ -1,0 +1,79 @@
+"""Masks: True keeps a weight, False prunes it. Counts are exact, ties included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pithnet.errors import ModelError
+from pithnet.tensor._checks import require_finite, require_nonnegative, require_zero_count
+from pithnet.tensor.pruning._selection import BLOCK, blocks, kth_smallest
+
+
+def keep_mask(scores: Tensor, zeros: int) -> Tensor:
+    """Boolean mask of the shape of `scores`: False at exactly `zeros` places, those of the lowest scores.
+
+    Between equal scores the lower flat index is pruned first.
+
+    Raises:
+        ModelError: a score is NaN or inf, or `scores` is not floating point.
+        RecipeError: `zeros` is not between 0 and the number of scores.
+    """
+    require_finite(scores, "scores")
+    require_zero_count(zeros, scores.numel())
+    return _lowest_pruned([scores], zeros)[0]
+
+
+def global_masks(scores: Sequence[Tensor], zeros: int) -> list[Tensor]:
+    """One mask per tensor from one ranking over all: exactly `zeros` False in total.
+
+    Between equal scores the earlier tensor, then the lower flat index, is pruned first. The scores
+    must be comparable between tensors (see `criteria.lamp`) and on one device; different dtypes
+    are promoted, not rounded.
+
+    Raises: as `keep_mask`.
+    """
+    for position, score in enumerate(scores):
+        require_finite(score, f"scores[{position}]")
+    require_zero_count(zeros, sum(score.numel() for score in scores))
+    devices = {str(score.device) for score in scores}
+    if len(devices) > 1:
+        raise ModelError(f"scores are on {', '.join(sorted(devices))}: move them to one device.")
+    return _lowest_pruned(scores, zeros)
+
+
+def _lowest_pruned(scores: Sequence[Tensor], zeros: int) -> list[Tensor]:
+    if zeros == 0:
+        return [torch.ones_like(score, dtype=torch.bool) for score in scores]
+    cutoff, below = kth_smallest(scores, zeros)
+    missing = zeros - below  # of the scores equal to the cutoff, the first ones fill up the count
+    masks = []
+    for score in scores:
+        mask = torch.empty(score.numel(), dtype=torch.bool, device=score.device)
+        for part, block in zip(mask.split(BLOCK), blocks(score, cutoff.dtype), strict=True):
+            torch.ge(block, cutoff, out=part)
+            if missing:
+                equal = (block == cutoff).nonzero().flatten()[:missing]
+                part[equal] = False
+                missing -= len(equal)
+        masks.append(mask.reshape(score.shape))
+    return masks
+
+
+def threshold_mask(weight: Tensor, threshold: float) -> Tensor:
+    """Boolean mask of the shape of `weight`: True where |w| > threshold, so equal magnitudes share one fate.
+
+    Compared in float64: a threshold is not rounded to the weight's dtype.
+
+    Raises:
+        ModelError: a weight is NaN or inf.
+        RecipeError: the threshold is negative or not finite.
+    """
+    require_finite(weight, "weight")
+    require_nonnegative(threshold, "threshold")
+    mask = torch.empty(weight.numel(), dtype=torch.bool, device=weight.device)
+    for part, block in zip(mask.split(BLOCK), blocks(weight, torch.float64), strict=True):
+        torch.gt(block.abs(), threshold, out=part)
+    return mask.reshape(weight.shape)
