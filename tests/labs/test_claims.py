@@ -68,7 +68,11 @@ def test_the_page_answers_all_without_javascript(out: Path, rows: dict[int, dict
 
 
 def test_one_statement_can_be_settled_alone(tmp_path: Path) -> None:
-    run(tmp_path / "one", LabOptions(quick=True, items="17"), progress=Quiet())
+    said: list[str] = []
+    progress = Quiet()
+    progress.note = said.append  # type: ignore[method-assign]
+    run(tmp_path / "one", LabOptions(data="cifar10", items="17"), progress=progress)
+    assert said[0] == "lab claims runs on the bundled digits; --data and --data-root are not used"
     html = (tmp_path / "one" / "index.html").read_text()
     assert html.count("<svg ") == 1
     assert "This run has not measured item 3" in Reader(html).text

@@ -31,6 +31,7 @@ TAKES = {
     "pruning": ("precision", "items", "epochs", "teacher", "device"),
     "deep-compression": ("precision", "items", "teacher", "device", "pruned"),
     "ptq": ("model", "precision", "items", "epochs", "device"),
+    "claims": ("items",),
 }
 ASKED: dict[str, Any] = {
     "model": "vgg16",

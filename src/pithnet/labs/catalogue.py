@@ -9,5 +9,5 @@ LABS = {
     "pruning": "pithnet.labs.pruning.experiment",
     "deep-compression": "pithnet.labs.deep_compression.experiment",
     "ptq": "pithnet.labs.ptq.experiment",
-    "claims": "pithnet.labs.claims",
+    "claims": "pithnet.labs.claims.experiment",
 }
