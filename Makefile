@@ -9,7 +9,7 @@ demo: $(VENV)/.installed  ## train a small CNN on digits, compress it 20x, reloa
 	$(BIN)/pithnet demo --out demo
 
 test: lint  ## everything: style, types, import rules, tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 setup: $(VENV)/.installed $(VENV)/.dev  ## only the virtual environment, at .venv
 

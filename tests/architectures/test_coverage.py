@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 import pithnet as pn
 from pithnet.run.plan import make_plan
-from pithnet.surgery import coverage, kinds, weighted_layers
+from pithnet.surgery import coverage, weighted_layers
+from pithnet.surgery.weights import kinds
 
 SMALL_FILE = pytest.mark.filterwarnings("ignore:.* bytes and this file:pithnet.PithWarning")
 

@@ -11,11 +11,11 @@ SCRIPT = Path(__file__).with_name("kill_and_resume.py")
 
 
 def test_killed_at_random_moments_a_run_ends_in_the_same_bytes() -> None:
-    command = [sys.executable, str(SCRIPT), "--fork", "--kills", "3", "--seed", "1"]
+    command = [sys.executable, str(SCRIPT), "--fork", "--kills", "2", "--seed", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     for job in ("train", "compress"):
-        assert found[job]["runs"] == 3
-        assert found[job]["kills"]["before"] + found[job]["kills"]["during"] >= 3
+        assert found[job]["runs"] == 2
+        assert found[job]["kills"]["before"] + found[job]["kills"]["during"] >= 2
     assert found["compress"]["files"] > found["train"]["files"]

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 import pithnet as pn
-from pithnet.surgery import fake_quantizer, kinds, register_kind, weighted_layers
+from pithnet.surgery import fake_quantizer, register_kind, weighted_layers
+from pithnet.surgery.weights import kinds
 from pithnet.tensor.quantizers import from_rows, to_rows
 
 

@@ -10,7 +10,7 @@ from pithnet.labs.claims.batches import all_batches
 from pithnet.labs.claims.verdicts import DEPENDS, TRUE, Found
 from pithnet.labs.workbench import Bench
 
-_EPOCHS = 20
+_EPOCHS = 12
 # Multiplications up to each exit as a share of all: 9 * 64 * 16, then 9 * 16 * 16 * 32 and 9 * 16 * 32 * 32.
 _WORK = tuple(round(part / 230400, 3) for part in (9216, 82944, 230400))
 

@@ -24,7 +24,7 @@ def zeros_by_sgd(model: nn.Module, bench: Bench) -> Found:
         ("L1 by its proximal step", "l1", "proximal", 1e-3),
     ):
         trained = copy.deepcopy(model)
-        _train(trained, bench, Regularization(trained, kind, sparsity=None, how=how, strength=strength), 4)
+        _train(trained, bench, Regularization(trained, kind, sparsity=None, how=how, strength=strength), 3)
         weights = torch.cat([layer.weight.detach().flatten() for _, layer in weighted_layers(trained)])
         rows.append(
             {
@@ -41,14 +41,14 @@ def zeros_by_sgd(model: nn.Module, bench: Bench) -> Found:
 def one_final_threshold(model: nn.Module, bench: Bench) -> Found:
     """Statement 15: L1 in the loss and one small threshold, against iterative magnitude pruning."""
     by_l1 = copy.deepcopy(model)
-    _train(by_l1, bench, Regularization(by_l1, "l1", sparsity=None, how="loss", strength=2e-3), 6)
+    _train(by_l1, bench, Regularization(by_l1, "l1", sparsity=None, how="loss", strength=2e-3), 4)
     before = evaluate(by_l1, bench.test_batches()).accuracy
     weights = torch.cat([layer.weight.detach().flatten() for _, layer in weighted_layers(by_l1)])
     threshold = 1e-2
     zeros = float((weights.abs() < threshold).float().mean())
     prune(by_l1, zeros)
     iterative = copy.deepcopy(model)
-    _train(iterative, bench, GradualPruning(iterative, zeros, ramp=0.7), 6)
+    _train(iterative, bench, GradualPruning(iterative, zeros, ramp=0.7), 4)
     numbers: dict[str, Any] = {
         "threshold": threshold,
         "zeros": zeros,

@@ -1,0 +1,15 @@
+"""Which tests run in one process: those of a file, and those of the files that share a lab's quick run."""
+
+from __future__ import annotations
+
+import pytest
+
+# Beginnings of the names of files in tests/labs that judge the same session-wide run.
+_TOGETHER = ("test_pruning", "test_deep_compression")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gives every test a group; `make test` keeps a group in one process, so that fixtures are set up once."""
+    for item in items:
+        name = next((start for start in _TOGETHER if item.path.stem.startswith(start)), None)
+        item.add_marker(pytest.mark.xdist_group(name or str(item.path)))
