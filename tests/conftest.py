@@ -9,7 +9,7 @@ _TOGETHER = ("test_pruning", "test_deep_compression")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives every test a group; `make test` keeps a group in one process, so that fixtures are set up once."""
+    """Gives every test a group; `make test` keeps a group in one process, which sets fixtures up once."""
     for item in items:
         name = next((start for start in _TOGETHER if item.path.stem.startswith(start)), None)
         item.add_marker(pytest.mark.xdist_group(name or str(item.path)))
