@@ -20,17 +20,19 @@ class LabOptions:
     """How a lab is run.
 
     Args:
-        data: cifar10 (the default) or digits (bundled). Lab linear makes its own.
-        data_root: where the images are.
-        download: fetch CIFAR-10 into --data-root where it is missing.
-        weights: a checkpoint to start from; without it the lab trains one.
-        quick: bundled digits and few epochs, under a minute.
-        resume: keep the finished rows in --out and go on, also with a training that was cut off.
-        seed: of all that is random.
+        data: The images: cifar10 (the default) or digits (bundled). Lab linear makes its own data, and lab
+            claims runs on the digits.
+        data_root: The folder that holds the images.
+        download: CIFAR-10 is fetched into --data-root where it is missing.
+        weights: The checkpoint that the lab starts from; without it the lab trains a network first.
+        quick: The lab runs on the bundled digits with few epochs, which takes under a minute.
+        resume: The lab keeps the finished rows in --out and goes on, also with a training that was cut off.
+        seed: The seed of everything that is random in the lab.
         model: the network, by its name in the zoo. Lab ptq has vgg16 where none is named, lab fixed-point
             resnet20; others that they take are resnet20b, resnet32 and resnet18.
-        precision: of the trainings: float32, bf16, or auto: bf16 where it is faster.
-        items: those to measure, such as 2,5; all without it. The page shows what has been measured.
+        precision: The trainings compute in float32, in bf16, or with auto in bf16 where that is faster.
+        items: The numbers of the items to measure, such as 2,5; all items without it. The page shows what
+            has been measured.
         epochs: how long every training but the baseline's lasts, where the lab's own number takes too long.
             Items 2 and 3 of lab ptq train nothing, so there it is the length of the baseline's training.
         teacher: whose answers the trainings learn from beside the labels: self (the lab's float network),
