@@ -34,7 +34,7 @@ STYLE: dict[Any, Any] = {
     "lines.markersize": 5.0,
     "figure.facecolor": "white",
 }
-_DPI = 150  # Page.image counts on it
+_DPI = 150
 
 
 def axes(

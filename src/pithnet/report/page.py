@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -14,14 +13,9 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from pithnet.atomic import write_atomic
-from pithnet.errors import PithError
 from pithnet.report.tables import Row, table_columns
 from pithnet.report.templating import render
 from pithnet.report.vector import inline_svg
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-_SCREEN_DPI = 96
-_PNG_DPI = 150  # of report.figures
 
 
 class Page:
@@ -100,16 +94,6 @@ class Page:
         """A figure of `report.figures` or `report.plots` as a drawing that is whole without JavaScript."""
         self._add("plot.html", svg=inline_svg(fig, caption), caption=caption)
 
-    def image(self, png: str | Path | bytes, caption: str = "") -> None:
-        """A PNG, from a file or its bytes. Raises PithError where it cannot be read or is none."""
-        data = png if isinstance(png, bytes) else _read(Path(png))
-        if not data.startswith(_PNG):
-            name = "the image" if isinstance(png, bytes) else str(png)
-            raise PithError(f"{name} is no PNG; save the figure with report.figures.save_png")
-        # Bytes 16 to 20 are the width; shown smaller than its pixels, a drawing stays sharp on dense screens.
-        width = int.from_bytes(data[16:20], "big") * _SCREEN_DPI // _PNG_DPI
-        self._add("image.html", data=base64.b64encode(data).decode(), width=width, caption=caption)
-
     def render(self) -> str:
         """The page's HTML."""
         return render(
@@ -128,15 +112,6 @@ class Page:
 
     def _add(self, template: str, **context: Any) -> None:
         self._blocks.append(render(template, **context))
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as e:
-        raise PithError(
-            f"image {path} cannot be read: {e.strerror}; draw it before the page is made"
-        ) from None
 
 
 @cache
