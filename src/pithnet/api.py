@@ -1,4 +1,4 @@
-"""`pn.compress` and what it returns; the other public names come from their rooms."""
+"""`pn.compress`, `pn.plan` and what they return; the other public names come from their rooms."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import shutil
 import tempfile
 import warnings
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,19 @@ from torch import nn
 from pithnet import artifact
 from pithnet.artifact import Inspection, Metadata
 from pithnet.data import ArrayData
-from pithnet.errors import PithWarning
+from pithnet.errors import PithWarning, RecipeError
 from pithnet.heartbeat import working
 from pithnet.learn import Evaluation, Loss, Metric, Scores
-from pithnet.recipe import Recipe, as_recipe, to_yaml
+from pithnet.passes import Given
+from pithnet.recipe import Recipe, as_recipe
 from pithnet.report import publish
-from pithnet.run.compression import Compression, Problem
-from pithnet.run.folder import RunFolder
+from pithnet.results import Store
+from pithnet.run.compression import carry_out
 from pithnet.run.plan import Plan, make_plan
+from pithnet.run.problem import prepare
 from pithnet.run.progress import Beats
-from pithnet.run.result import Result, results_json
+from pithnet.run.result import Result, record
+from pithnet.run.resumption import begun
 from pithnet.surgery import LeftOut, unwrapped
 
 
@@ -37,8 +41,8 @@ class CompressionResult:
     everything, as results.json holds it.
     """
 
-    def __init__(self, result: Result, folder: RunFolder, results: dict[str, Any]) -> None:
-        self.result, self.results, self._folder = result, results, folder
+    def __init__(self, result: Result, store: Store, results: dict[str, Any]) -> None:
+        self.result, self.results, self._store = result, results, store
 
     @property
     def model(self) -> nn.Module:
@@ -82,7 +86,7 @@ class CompressionResult:
         The figures' folder is `figures` for a page named report.html, else the page's name with `-figures`.
         Raises PithError where they cannot be written.
         """
-        return publish(self._folder.path, Path(path))
+        return publish(self._store.path, Path(path))
 
     def __str__(self) -> str:
         return str(self.result)
@@ -99,6 +103,7 @@ def compress(
     metric: Metric | None = None,
     teacher: nn.Module | None = None,
     out: str | Path | None = None,
+    resume: bool = False,
     seed: int | None = None,
     rivals: bool = True,
 ) -> CompressionResult:
@@ -114,13 +119,18 @@ def compress(
     moved to the model's device. The logits are the model's output, its `.logits` or ["logits"], or the first
     of a tuple.
 
+    A warning (PithWarning) says, before anything is trained, where the recipe's passes leave out more than a
+    tenth of the matrices that it does not skip, with the call that would cover them; another says, at the
+    end, where a trivial way takes fewer bytes than the file.
+
     Args:
-        train: a loader to fine-tune on; y int64 (B,), the class. Without labels (and without `loss`) the
+        model: The float network.
+        train: A loader to fine-tune on; y int64 (B,), the class. Without labels (and without `loss`) the
             model learns from the float model's logits, or the teacher's, alone: distillation with weight 1,
             whatever the recipe says. The run's events and its recipe.yaml say so.
-        val: a loader with labels to measure on, before and after, the same samples.
-        recipe: a preset's name, a YAML file, a dict with a YAML file's keys, or a Recipe.
-        also: name patterns of parameters that every pass of the recipe is to compress beside the known kinds
+        val: A loader with labels to measure on, before and after, the same samples.
+        recipe: A preset's name, a YAML file, a dict with a YAML file's keys, or a Recipe.
+        also: Name patterns of parameters that every pass of the recipe is to compress beside the known kinds
             of layer, as in `prune`: bare matrices, experts.
         loss: (outputs, targets) -> scalar tensor, the mean of the batch, in place of the cross-entropy:
             `F.mse_loss`, say. outputs are what the model returned, targets what the loader gave: y, or None.
@@ -129,75 +139,113 @@ def compress(
         metric: (outputs, targets) -> (B,), a score per sample, in place of the accuracy.
             Of scores that are 0 or 1 the intervals are those of shares, of others the normal ones. It is
             called by its function's name.
-        teacher: who to learn from where the recipe distils; the float model itself without one.
-        out: a new folder that keeps the run: recipe, events, weights, model.pith, results.json. A run that
-            is stopped starts anew: only the command line's runs can be resumed.
-        seed: overrides the recipe's. It decides the order of shuffled DataLoaders, too, and the global random
+        teacher: The network to learn from where the recipe distils; the float model itself without one.
+        out: A new folder that keeps the run: recipe, events, weights, model.pith, results.json.
+        resume: Whether a run that was stopped in `out` goes on after its last whole epoch, and ends in the
+            bytes that it would have ended in. It needs the same model, recipe and data as before; where there
+            is no run in `out` yet, one begins.
+        seed: Overrides the recipe's. It decides the order of shuffled DataLoaders, too, and the global random
             numbers are afterwards as they were.
-        rivals: whether the trivial ways (float16, int8, pruned float16, each with zstd) are measured beside
+        rivals: Whether the trivial ways (float16, int8, pruned float16, each with zstd) are measured beside
             the file. Above half a million numbers they are estimated from samples, and shown with "~".
 
-    Raises RecipeError for a recipe that is not valid or that the model or the data cannot give, DataError for
-    batches, labels, loss or metric that cannot be used, ModelError for NaN weights, outputs without logits or
-    nothing to compress, PithError where `out` cannot be written or holds a run. All but faults in later
-    batches of `train` is found before anything is trained.
+    Returns:
+        The compressed model, its file's bytes, and what was lost and gained.
 
-    Warns (PithWarning), before anything is trained, where the recipe's passes leave out more than a tenth of
-    the matrices that it does not skip, with the call that would cover them; at the end, where a trivial way
-    takes fewer bytes than the file.
+    Raises:
+        RecipeError: The recipe is not valid, the model or the data cannot give what it asks for, or `resume`
+            has no `out`.
+        DataError: Batches, labels, loss or metric cannot be used.
+        ModelError: Weights are NaN, outputs hold no logits, or there is nothing to compress.
+        PithError: `out` cannot be written, holds a run and `resume` is not set, or holds another run than
+            this one. All but faults in later batches of `train` are found before anything is trained.
     """
-    chosen, model = as_recipe(recipe), unwrapped(model)
+    chosen, network = as_recipe(recipe), unwrapped(model)
     chosen = chosen if seed is None else chosen.model_copy(update={"seed": seed})
     chosen = chosen.with_also(also)
-    teacher = None if teacher is None else unwrapped(teacher)
-    problem = Problem(model, train, val, teacher=teacher, loss=loss, metric=metric)
-    with working("compress") as step:
-        plan = make_plan(model, chosen)
-        problem.metadata = _metadata(model, train, val, chosen)
-        beats = Beats(step)
-        work = Compression(problem, chosen, progress=beats.batch, rivals=rivals)
-        work.on_epoch = beats.epoch
-        if plan.coverage.advice is not None:
-            shown = f"only {100 * plan.coverage.share:.1f} % of the parameters will be compressed"
-            warnings.warn(f"{shown}: {plan.coverage.advice}", PithWarning, stacklevel=2)
-        finished = _finished(work, plan, out)
-    rival = finished.result.smaller_rival
-    if rival is not None:
-        about = "~" if finished.result.rivals_estimated else ""
-        warnings.warn(
-            f"{rival} takes {about}{finished.result.rivals[rival]:,} bytes and this file {finished.bytes:,}; "
-            "a recipe with more zeros or fewer levels makes it smaller",
-            PithWarning,
-            stacklevel=2,
+    if resume and out is None:
+        raise RecipeError("resume=True continues the run in a folder: say which by out=")
+    with working("compress") as step, _folder(out) as folder:
+        plan = make_plan(network, chosen)
+        problem = prepare(
+            network,
+            chosen,
+            train=train,
+            test=val,
+            teacher=None if teacher is None else unwrapped(teacher),
+            loss=loss,
+            metric=metric,
+            metadata=_metadata(network, train, val, chosen),
+            cache=folder / "cache",
         )
+        _warn_of_what_is_left_out(plan)
+        with begun(folder, problem, chosen, resume=resume, kept=out is not None) as (store, continued):
+            store.write_json("plan.json", plan.to_json())
+            result = carry_out(continued, store, Beats(step), with_rivals=rivals)
+            results = record(result, continued.recipe, store, "pn.compress")
+    finished = CompressionResult(result, store, results)
+    if out is None:
+        weakref.finalize(finished, shutil.rmtree, folder, ignore_errors=True)
+    _warn_of_a_rival(result)
     return finished
 
 
-def _finished(work: Compression, plan: Plan, out: str | Path | None) -> CompressionResult:
-    """The result of a run in `out`, or in a folder that lives as long as the result."""
+@contextmanager
+def _folder(out: str | Path | None) -> Iterator[Path]:
+    """`out`, or a new temporary folder that goes where the run fails."""
     path = Path(tempfile.mkdtemp(prefix="pithnet-")) if out is None else Path(out)
     try:
-        finished = _run(work, plan, path)
+        yield path
     except BaseException:
         if out is None:
             shutil.rmtree(path, ignore_errors=True)
         raise
-    if out is None:
-        weakref.finalize(finished, shutil.rmtree, path, ignore_errors=True)
-    return finished
 
 
-def _run(work: Compression, plan: Plan, path: Path) -> CompressionResult:
-    recipe_file = {"recipe.yaml": to_yaml(work.recipe).encode()}
-    settings = {"kind": "api", "recipe": work.recipe.name}
-    with RunFolder.create(path, settings, recipe_file, then="choose another `out`") as folder:
-        folder.write_json("plan.json", plan.to_json())
-        work.folder, work.problem.cache = folder, path / "cache"
-        result = work.run()
-        results = results_json(result, work.recipe, folder, "pn.compress")
-        folder.write_json("results.json", results)
-        result.save(path / "model.pith")
-    return CompressionResult(result, folder, results)
+def _warn_of_what_is_left_out(plan: Plan) -> None:
+    if plan.coverage.advice is not None:
+        shown = f"only {100 * plan.coverage.share:.1f} % of the parameters will be compressed"
+        warnings.warn(f"{shown}: {plan.coverage.advice}", PithWarning, stacklevel=3)
+
+
+def _warn_of_a_rival(result: Result) -> None:
+    rival = result.smaller_rival
+    if rival is not None:
+        about = "~" if result.rivals_estimated else ""
+        warnings.warn(
+            f"{rival} takes {about}{result.rivals[rival]:,} bytes and this file {result.bytes:,}; "
+            "a recipe with more zeros or fewer levels makes it smaller",
+            PithWarning,
+            stacklevel=3,
+        )
+
+
+def plan(
+    model: nn.Module,
+    recipe: str | Path | Mapping[str, Any] | Recipe = "deep-compression",
+    *,
+    also: Sequence[str] = (),
+    example: Any = None,
+) -> Plan:
+    """Says what `compress` would do to each layer, and about how many bytes the file would take.
+
+    Nothing is trained and no pass is run: passes plan on samples of the weights, which takes about a second
+    for a model of any size. `print` shows the plan.
+
+    Args:
+        model: The float network; it is not changed.
+        recipe: A preset's name, a YAML file, a dict with a YAML file's keys, or a Recipe.
+        also: Name patterns of further parameters to compress, as in `compress`.
+        example: An input of the model, a tensor (B, ...), a tuple or a dict of them; with one, the plan
+            counts multiply-accumulates too.
+
+    Raises:
+        RecipeError: The recipe is not valid, or asks for what the model cannot give.
+        ModelError: A layer cannot be compressed so.
+        ArtifactError: No file holds the model.
+    """
+    chosen, network = as_recipe(recipe).with_also(also), unwrapped(model)
+    return make_plan(network, chosen, given=Given(seed=chosen.seed, example=example))
 
 
 def inspect(path: str | Path) -> Inspection:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pithnet.report.headline import conclusion, verdict
-from pithnet.report.run_record import Difference, Results
+from pithnet.results.run_record import Difference, Results
 
 from .runs import RESULTS
 

@@ -10,7 +10,7 @@ import pytest
 
 from pithnet.errors import PithError
 from pithnet.report import write_report
-from pithnet.report.run_record import read_run
+from pithnet.results.run_record import read_run
 
 from .reader import Reader
 from .runs import EVENTS, MEASUREMENTS, PLAN, RESULTS, write_run

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pithnet.report.run_record import Results
+from pithnet.results.run_record import Results
 from pithnet.report.waterfall import PARTS, Stage, stages
 
 from .runs import RESULTS

@@ -15,7 +15,7 @@ from torch import nn
 import pithnet as pn
 from pithnet.cli.tables import result_table
 from pithnet.report.headline import conclusion
-from pithnet.report.run_record import Results
+from pithnet.results.run_record import Results
 from pithnet.run import rivals as module
 from pithnet.run.rivals import rivals, sampled
 from pithnet.surgery import finalize

@@ -345,11 +345,11 @@ def _show_compression(finished: Finished, json: bool) -> None:
     from pithnet.cli.tables import result_lines, result_table
     from pithnet.report import publish
 
-    page = publish(finished.folder.path)
+    page = publish(finished.store.path)
     if json:
         _print(finished.results, json)
     else:
-        file = finished.folder.path / "model.pith"
+        file = finished.store.path / "model.pith"
         _show(
             result_table(finished.results),
             *result_lines(finished.results),

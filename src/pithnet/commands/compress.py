@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from pithnet.artifact import Metadata
 from pithnet.commands.devices import get_device
@@ -22,16 +21,15 @@ from pithnet.commands.inputs import (
     normalization_of,
 )
 from pithnet.commands.settings import CompressSettings, DataSettings, from_json, to_json
-from pithnet.commands.source_files import BEFORE, PRUNED, write_network, write_shared
 from pithnet.commands.train import measured_on
-from pithnet.data import Batches, Normalization
-from pithnet.errors import ModelError, PithError
-from pithnet.recipe import Recipe, Step, load_recipe, to_yaml
-from pithnet.run.compression import Compression, Problem, resolved
-from pithnet.run.folder import RunFolder
+from pithnet.errors import ModelError
+from pithnet.recipe import Recipe, load_recipe, to_yaml
+from pithnet.results import Store
+from pithnet.run.compression import carry_out
 from pithnet.run.plan import Plan, make_plan
+from pithnet.run.problem import Problem, prepare
 from pithnet.run.progress import Quiet
-from pithnet.run.result import Result, results_json
+from pithnet.run.result import Result, record
 
 Announce = Callable[[Plan], None]
 
@@ -40,7 +38,7 @@ Announce = Callable[[Plan], None]
 class Finished:
     """A run that is done: its folder holds model.pith and results.json (here: `results`)."""
 
-    folder: RunFolder
+    store: Store
     result: Result
     results: dict[str, Any]
 
@@ -54,114 +52,99 @@ def compress(
     announce: Announce | None = None,
     command: str = "",
 ) -> Finished:
-    """Carries out a recipe on a checkpoint. `announce` gets the plan before anything is trained.
+    """Carries out a recipe on a checkpoint.
 
     `out` gets settings.json, recipe.yaml (resolved), plan.json, events.jsonl, state.pt (after every epoch),
-    the weights after every step, model.pith and results.json. Raises PithError for whatever is wrong, before
-    `out` is made.
+    the weights after every step, model.pith and results.json.
+
+    Args:
+        data: Which images.
+        settings: Which network and recipe.
+        out: A new folder for the run.
+        report: Shows what happens; nothing where None.
+        announce: Gets the plan before anything is trained.
+        command: What results.json says the run was started by.
+
+    Raises:
+        PithError: Whatever is wrong, before `out` is made.
     """
     recipe = load_recipe(settings.recipe)
     if settings.seed is not None:
         recipe = recipe.model_copy(update={"seed": settings.seed})
-    job = _Job(data, settings, recipe, report or Quiet())
-    recipe_file = {"recipe.yaml": to_yaml(job.recipe).encode()}
-    content = to_json("compress", command, data, settings, job.inputs)
-    with RunFolder.create(out, content, recipe_file) as folder:
-        return job.run(folder, command, announce)
+    report = report or Quiet()
+    job = _prepared(data, settings, recipe, out, report)
+    files = {"recipe.yaml": to_yaml(job.problem.recipe).encode()}
+    with Store.create(out, to_json("compress", command, data, settings, job.inputs), files) as store:
+        return job.run(store, command, report, announce)
 
 
 def resume(run: Path, *, report: Quiet | None = None, announce: Announce | None = None) -> Finished:
     """Continues what `compress` began there, and ends in the same bytes. Raises PithError as `compress`."""
-    with RunFolder.open(run) as folder:
-        content = folder.read_json("settings.json")
+    report = report or Quiet()
+    with Store.open(run) as store:
+        content = store.read_json("settings.json")
         data, settings, command = from_json(content, "compress", CompressSettings, run)
-        job = _Job(data, settings, load_recipe(run / "recipe.yaml"), report or Quiet())
+        job = _prepared(data, settings, load_recipe(run / "recipe.yaml"), run, report)
         check_inputs(content, job.inputs)
-        return job.run(folder, command, announce)
+        return job.run(store, command, report, announce)
 
 
+@dataclass(frozen=True, eq=False)
 class _Job:
-    """Recipe, network, images and teacher, checked; `run` only computes."""
+    """A checked problem, its plan, what it learns from as digests, and where its images come from."""
 
-    def __init__(self, data: DataSettings, settings: CompressSettings, recipe: Recipe, report: Quiet) -> None:
-        self.data, self.settings, self.report = data, settings, report
-        device = get_device(settings.device)
-        name = check_architecture(settings.model)
-        if settings.weights is None:
-            raise ModelError("there is nothing to compress: give --weights FILE")
-        weights = Path(settings.weights)
-        self.recipe = recipe
-        self.images = load_images(data, train=recipe.epochs > 0, progress=report.download)
-        self.model = load_network(name, self.images, weights).to(device)
-        self.normalization = normalization_of(data, weights)
-        check_fit(self.model, self.images, self.normalization, name)
-        self.teacher = (
-            None if settings.teacher is None else load_teacher(settings.teacher, self.images, data, device)
-        )
-        if settings.source_files and not any(step.share for step in recipe.steps):
-            raise PithError(
-                f"--source-files needs a recipe that shares weights, and {recipe.name!r} does not"
-            )
-        self.inputs = fingerprints(self.images, settings.weights, settings.teacher)
-        self.plan = make_plan(self.model, recipe)
-        self.train = self._train_batches(self.normalization) if recipe.epochs else None
-        self.recipe = resolved(recipe, self.model, self.train)
+    problem: Problem
+    plan: Plan
+    inputs: dict[str, str]
+    data: DataSettings
 
-    def run(self, folder: RunFolder, command: str, announce: Announce | None) -> Finished:
-        folder.write_json("plan.json", self.plan.to_json())
+    def run(self, store: Store, command: str, report: Quiet, announce: Announce | None) -> Finished:
+        store.write_json("plan.json", self.plan.to_json())
         if announce:
             announce(self.plan)
-        torch.manual_seed(self.recipe.seed)
-        compression = Compression(self._problem(folder.path), self.recipe, folder, self.report.batch)
-        compression.on_epoch = self.report.epoch
-        if self.settings.source_files:
-            write_network(folder.path / BEFORE, self.model)
-            compression.on_step_end = lambda number, step, model: _write_source(folder.path, step, model)
-        self.report.begin(self.recipe.epochs, _epochs_done(self.recipe, folder))
-        result = compression.run()
-        if self.settings.source_files:
-            write_shared(folder.path, compression.model)
-        folder.write("model.pith", result.data)
-        results = results_json(result, self.recipe, folder, command)
-        results |= {"dataset": self.data.name, "measured_on": measured_on(self.data)}
-        folder.write_json("results.json", results)
-        return Finished(folder, result, results)
-
-    def _problem(self, run: Path) -> Problem:
-        cache = Path(self.settings.cache) if self.settings.cache else run / "cache"
-        problem = Problem(self.model, metadata=self._metadata(), cache=cache)
-        problem.test = self.images.test_batches(self.normalization)
-        problem.train = self.train
-        if self.teacher is not None:
-            problem.teacher = self.teacher.model
-            if self.train is not None:
-                problem.teacher_batches = self._train_batches(self.teacher.normalization)
-        return problem
-
-    def _train_batches(self, normalization: Normalization) -> Batches:
-        r = self.recipe
-        return self.images.train_batches(r.batch_size, normalization, r.augment, r.seed)
-
-    def _metadata(self) -> Metadata:
-        name, arguments = self.model.architecture  # type: ignore[misc]
-        return Metadata(
-            architecture=name,
-            arguments=arguments,
-            normalization=(self.normalization.mean, self.normalization.std),
-            dataset=self.data.name,
-            recipe=self.recipe.name,
-            source=self.inputs["weights"],
-        )
+        torch.manual_seed(self.problem.recipe.seed)
+        result = carry_out(self.problem, store, report)
+        more = {"dataset": self.data.name, "measured_on": measured_on(self.data)}
+        return Finished(store, result, record(result, self.problem.recipe, store, command, more))
 
 
-def _write_source(run: Path, step: Step, model: nn.Module) -> None:
-    if step.prune or step.regularize:
-        write_network(run / PRUNED, model)
-
-
-def _epochs_done(recipe: Recipe, folder: RunFolder) -> int:
-    state = folder.load_state()
-    if state is None:
-        return 0
-    before = sum(step.train.epochs for step in recipe.steps[: state["step"]] if step.train)
-    return before + (state["trainer"]["epoch"] if state["trainer"] else 0)
+def _prepared(
+    data: DataSettings, settings: CompressSettings, recipe: Recipe, run: Path, report: Quiet
+) -> _Job:
+    """Recipe, network, images and teacher, checked; `run` is the folder they are for."""
+    device = get_device(settings.device)
+    name = check_architecture(settings.model)
+    if settings.weights is None:
+        raise ModelError("there is nothing to compress: give --weights FILE")
+    weights = Path(settings.weights)
+    images = load_images(data, train=recipe.epochs > 0, progress=report.download)
+    model = load_network(name, images, weights).to(device)
+    normalization = normalization_of(data, weights)
+    check_fit(model, images, normalization, name)
+    teacher = None if settings.teacher is None else load_teacher(settings.teacher, images, data, device)
+    inputs = fingerprints(images, settings.weights, settings.teacher)
+    plan = make_plan(model, recipe)
+    parts: dict[str, Any] = {"test": images.test_batches(normalization)}
+    if recipe.epochs:
+        size, augment, seed = recipe.batch_size, recipe.augment, recipe.seed
+        parts["train"] = images.train_batches(size, normalization, augment, seed)
+        if teacher is not None:
+            parts["teacher_batches"] = images.train_batches(size, teacher.normalization, augment, seed)
+    architecture, arguments = model.architecture  # type: ignore[misc]
+    metadata = Metadata(
+        architecture=architecture,
+        arguments=arguments,
+        normalization=(normalization.mean, normalization.std),
+        dataset=data.name,
+        recipe=recipe.name,
+        source=inputs["weights"],
+    )
+    problem = prepare(
+        model,
+        recipe,
+        metadata=metadata,
+        teacher=None if teacher is None else teacher.model,
+        cache=Path(settings.cache) if settings.cache else run / "cache",
+        **parts,
+    )
+    return _Job(problem, plan, inputs, data)

@@ -17,7 +17,7 @@ from pithnet.commands.settings import CompressSettings, DataSettings, TrainSetti
 from pithnet.commands.threads import one_thread
 from pithnet.commands.train import train
 from pithnet.errors import ArtifactError, PithError
-from pithnet.run.folder import RunFolder
+from pithnet.results import Store
 from pithnet.run.progress import Quiet
 
 MARK, MAKER = "demo.json", "pithnet demo"
@@ -73,7 +73,7 @@ def check_reload(finished: Finished) -> int:
 
     Raises ArtifactError where one differs.
     """
-    loaded = artifact.load(finished.folder.path / "model.pith")
+    loaded = artifact.load(finished.store.path / "model.pith")
     images = load_images(_DATA, train=False)
     same = 0
     with torch.inference_mode():
@@ -97,13 +97,13 @@ def _clear(out: Path) -> None:
     if earlier:
         for run in (out / "float", out):
             if (run / "settings.json").exists():
-                RunFolder.open(run).close()  # refuses one that another process is at
+                Store.open(run).close()  # refuses one that another process is at
         for path in (out / "float", out / "cache"):
             shutil.rmtree(path, ignore_errors=True)
         for name in ("settings.json", "state.pt", "events.jsonl", "results.json", "measurements.json"):
             (out / name).unlink(missing_ok=True)
     make_folder(out)
-    RunFolder(out).write_json(MARK, {"made_by": MAKER})
+    Store(out).write_json(MARK, {"made_by": MAKER})
 
 
 def _is_demo(out: Path) -> bool:

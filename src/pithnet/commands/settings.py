@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pithnet.errors import PithError
+from pithnet.errors import PithError, RecipeError
+from pithnet.training import Train
 
 Settings = TypeVar("Settings", bound="DataSettings | TrainSettings | CompressSettings")
 
@@ -42,7 +43,7 @@ class DataSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings:
+class TrainSettings(Train):
     """A training from random weights.
 
     Args:
@@ -52,8 +53,10 @@ class TrainSettings:
         batch_size: images in a batch.
         schedule: one-cycle, cosine or constant.
         warmup: share of the training in which the learning rate rises.
-        momentum: of SGD (Nesterov's).
+        optimizer: sgd (with Nesterov's momentum) or adamw.
+        momentum: the momentum of SGD, or AdamW's beta 1.
         weight_decay: on matrices and filters; not on biases and normalisation.
+        clip_norm: the largest norm of the gradient; a larger one is scaled down to it.
         label_smoothing: share of the target spread over all classes.
         teacher: learn from a trained network too, ARCH:FILE, such as resnet44:resnet44.pt. Of folder and npz,
             it sees the images by --normalize; of cifar10 and digits, by the normalisation of its own file:
@@ -65,19 +68,25 @@ class TrainSettings:
     """
 
     model: str | None = None
+    # A network with random weights bears, and needs, a higher rate than one that is fine-tuned.
     epochs: int = 30
     lr: float = 0.2
-    batch_size: int = 128
-    schedule: str = "one-cycle"
+    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
     warmup: float = 0.2
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
+    batch_size: int = 128
     label_smoothing: float = 0.0
     teacher: str | None = None
     distill: float = 0.9
     precision: str = "float32"
     device: str = "cpu"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        try:
+            super().__post_init__()
+        except RecipeError as e:
+            field, rest = str(e).split(" ", 1)
+            raise RecipeError(f"--{field.replace('_', '-')} {rest}") from None
 
 
 @dataclass(frozen=True, kw_only=True)

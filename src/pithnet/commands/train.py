@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from pithnet.atomic import staged
@@ -34,10 +34,11 @@ from pithnet.learn import (
     evaluate,
     resolve_precision,
 )
-from pithnet.recipe import Train
-from pithnet.run.folder import RunFolder
+from pithnet.results import Store
+from pithnet.run.epochs import run_epochs
 from pithnet.run.hardware import hardware
 from pithnet.run.progress import Quiet
+from pithnet.run.states import load_state
 
 TEMPERATURE = 4.0
 VIEWS = 6  # augmented views of every image that a teacher is asked about, once
@@ -55,18 +56,18 @@ def train(
     """
     prepared = _Prepared(data, settings, report or Quiet())
     content = to_json("train", command, data, prepared.settings, prepared.inputs)
-    with RunFolder.create(out, content) as folder:
-        return prepared.run(folder, command)
+    with Store.create(out, content) as store:
+        return prepared.run(store, command)
 
 
 def resume(run: Path, *, report: Quiet | None = None) -> dict[str, Any]:
     """Continues what `train` began there, and ends as it would have ended. Raises PithError as `train`."""
-    with RunFolder.open(run) as folder:
-        content = folder.read_json("settings.json")
+    with Store.open(run) as store:
+        content = store.read_json("settings.json")
         data, settings, command = from_json(content, "train", TrainSettings, run)
         prepared = _Prepared(data, settings, report or Quiet())
         check_inputs(content, prepared.inputs)
-        return prepared.run(folder, command)
+        return prepared.run(store, command)
 
 
 class _Prepared:
@@ -98,26 +99,22 @@ class _Prepared:
             )
         self.inputs = fingerprints(self.images, teacher=settings.teacher)
 
-    def run(self, folder: RunFolder, command: str) -> dict[str, Any]:
-        state = folder.load_state()
+    def run(self, store: Store, command: str) -> dict[str, Any]:
+        state = load_state(store)
         if state is not None:
             self.model.load_state_dict(state["model"])
         trainer = Trainer(
             self.model,
-            self._batches(folder.path),
+            self._batches(store.path),
             training_of(self.settings),
-            on_batch=lambda done, total: self.report.batch("train", done, total),
+            on_batch=partial(self.report.batch, "train"),
         )
-        if state is not None:
-            trainer.load_state_dict(state["trainer"])
-        self.report.begin(self.settings.epochs, trainer.epoch)
-        for record in trainer.run():
-            folder.event("epoch", number=0, step="train", **asdict(record))
-            folder.save_state({"model": self.model.state_dict(), "trainer": trainer.state_dict()})
-            self.report.epoch("train", record, self.settings.epochs)
-        save_checkpoint(folder.path / "model.pt", self.model.state_dict(), folder.then)
-        results = self._results(folder, command)
-        folder.write_json("results.json", results)
+        resumed = None if state is None else state["trainer"]
+        self.report.begin(self.settings.epochs, 0 if resumed is None else resumed["epoch"])
+        run_epochs(trainer, store, title="train", resumed=resumed, show=self.report)
+        save_checkpoint(store.path / "model.pt", self.model.state_dict(), store.then)
+        results = self._results(store, command)
+        store.write_json("results.json", results)
         return results
 
     def _batches(self, run: Path) -> Batches:
@@ -134,9 +131,9 @@ class _Prepared:
     def _on_teacher(self, done: int, total: int) -> None:
         self.report.batch("teacher", done, total)
 
-    def _results(self, folder: RunFolder, command: str) -> dict[str, Any]:
+    def _results(self, store: Store, command: str) -> dict[str, Any]:
         measured = evaluate(self.model, self.images.test_batches(self.normalization))
-        epochs = folder.events("epoch")
+        epochs = store.events("epoch")
         return {
             "kind": "train",
             "model": self.settings.model,
@@ -155,13 +152,6 @@ class _Prepared:
 
 def training_of(settings: TrainSettings) -> Training:
     """The settings as the trainer takes them. Raises RecipeError naming the option that is out of range."""
-    names = ("epochs", "lr", "schedule", "warmup", "momentum", "weight_decay")
-    try:
-        checked = Train.model_validate({name: getattr(settings, name) for name in names})
-    except ValidationError as e:
-        fault = e.errors()[0]
-        option = str(fault["loc"][0]).replace("_", "-")
-        raise RecipeError(f"--{option} {fault['input']}: {fault['msg']}") from None
     if settings.batch_size < 1:
         raise RecipeError(f"--batch-size {settings.batch_size}: a batch has 1 image or more")
     for name in ("label_smoothing", "distill"):
@@ -171,7 +161,7 @@ def training_of(settings: TrainSettings) -> Training:
     objective = Objective(
         settings.label_smoothing, settings.distill if settings.teacher else 0.0, TEMPERATURE
     )
-    return Training(**checked.model_dump(), precision=settings.precision, objective=objective)
+    return Training(**settings.settings(), precision=settings.precision, objective=objective)
 
 
 def evaluation_json(e: Evaluation) -> dict[str, Any]:

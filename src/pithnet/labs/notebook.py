@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from pithnet.atomic import make_folder, write_atomic
+from pithnet.atomic import make_folder
 from pithnet.errors import PithError
+from pithnet.results import Store
 from pithnet.run.progress import Lines, Quiet
+from pithnet.run.states import load_tensors, save_tensors
 
 Row = dict[str, Any]
+RESULTS, STATES = "results.json", "state"
 
 # Of what results.json says besides its rows.
 _MAY_DIFFER = ("hardware", "command")
@@ -36,55 +36,63 @@ def flat(content: Any, name: str = "") -> dict[str, Any]:
     return merged
 
 
-class Notebook:
-    """Rows by (item, what). A finished row is on disk at once, and is not measured again after `resume`.
+class Notebook(Store):
+    """A lab's store: rows by (item, what). A finished row is on disk at once, and not measured again.
 
     Args:
-        facts: what else results.json says (lab, settings, seeds, epochs, hardware, ...). A lab is resumed
+        out: The lab's folder.
+        facts: What else results.json says (lab, settings, seeds, epochs, hardware, ...). A lab is resumed
             only with the same facts, hardware and command aside.
-        progress: what shows the work; a plain line per epoch and row on stderr where None.
+        resume: Whether a lab that is in `out` goes on.
+        progress: What shows the work; a plain line per epoch and row on stderr where None.
 
-    Raises PithError where `out` cannot be written, holds another lab, or this one and `resume` is not set.
+    Raises:
+        PithError: `out` cannot be written, another process is at it, it holds another lab, or this one and
+            `resume` is not set.
     """
 
     def __init__(self, out: Path, facts: Row, *, resume: bool = False, progress: Quiet | None = None) -> None:
-        self.out, self.facts, self.progress = Path(out), json.loads(json.dumps(facts)), progress or Lines()
+        super().__init__(Path(out))
+        self.facts, self.progress = json.loads(json.dumps(facts)), progress or Lines()
         self.rows: list[Row] = []
-        make_folder(self.out)
-        make_folder(self.out / "state")
-        if self.path.exists():
+        make_folder(self.path)
+        make_folder(self.path / STATES)
+        self.lock("or choose another --out")
+        if (self.path / RESULTS).exists():
             if not resume:
-                raise PithError(f"{self.out} holds a lab already; add --resume, or choose another --out")
+                raise PithError(f"{self.path} holds a lab already; add --resume, or choose another --out")
             self.rows = self._read()
         self._write()
 
     @property
-    def path(self) -> Path:
-        return self.out / "results.json"
+    def out(self) -> Path:
+        """The lab's folder."""
+        return self.path
 
     def _read(self) -> list[Row]:
+        file = self.path / RESULTS
         try:
-            found = _BEFORE | json.loads(self.path.read_text())
+            found = _BEFORE | json.loads(file.read_text())
             rows: list[Row] = found["rows"]
             # A lab of an earlier version may say less; it is a lab where it says which.
             theirs = {"lab": found["lab"], **{k: found.get(k) for k in self.facts if k not in _MAY_DIFFER}}
             mine = {k: v for k, v in self.facts.items() if k not in _MAY_DIFFER}
         except (OSError, ValueError, TypeError, KeyError):
-            raise PithError(f"{self.path} is not a lab's result; choose another --out") from None
+            raise PithError(f"{file} is not a lab's result; choose another --out") from None
         before, now = flat(theirs), flat(mine)
         for name in [*now, *before]:
-            # A training's precision is the lab's, which is a fact of its own.
-            if before.get(name) != now.get(name) and not name.endswith(".precision"):
+            if before.get(name) != now.get(name) and not _was_unsaid(name, before):
                 raise PithError(
-                    f"{self.path} was measured with {name} {before.get(name)}, not {now.get(name)}; resume "
-                    "with the same arguments, or choose another --out"
+                    f"{file} was measured with {name} {before.get(name)}, not {now.get(name)}; resume with "
+                    "the same arguments, or choose another --out"
                 )
         return rows
 
     def _write(self) -> None:
-        write_atomic(self.path, (json.dumps({**self.facts, "rows": self.rows}, indent=1) + "\n").encode())
+        self.write_json(RESULTS, {**self.facts, "rows": self.rows})
 
     def find(self, item: str, what: str) -> Row | None:
+        """The row of that item and name, None where it is not measured yet."""
         return next((r for r in self.rows if r["item"] == item and r["what"] == what), None)
 
     def row(self, item: str, what: str, measure: Callable[[], Row]) -> Row:
@@ -103,15 +111,19 @@ class Notebook:
         """The rows of one item, in the order they were measured."""
         return [r for r in self.rows if r["item"] == item]
 
-    def _state(self, key: str) -> Path:
-        return self.out / "state" / (re.sub(r"[^\w.-]+", "-", key) + ".pt")
+    def state_file(self, key: str) -> str:
+        """The name, in the store, of the file that holds the state of that key."""
+        return f"{STATES}/{re.sub(r'[^\w.-]+', '-', key)}.pt"
 
     def load(self, key: str) -> Row | None:
         """The state saved under that key, on the CPU; None where there is none."""
-        path = self._state(key)
-        return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+        return load_tensors(self, self.state_file(key))
 
     def save(self, key: str, state: Row) -> None:
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write_atomic(self._state(key), buffer.getvalue())
+        """Keeps a state under that key, whole or not at all."""
+        save_tensors(self, self.state_file(key), state)
+
+
+def _was_unsaid(name: str, before: Row) -> bool:
+    """Whether a fact may differ: a training's precision is the lab's, and older labs named no optimizer."""
+    return name.endswith(".precision") or (name.endswith(".optimizer") and name not in before)

@@ -21,6 +21,7 @@ from pithnet.learn import (
     evaluate,
     paired_difference,
 )
+from pithnet.run.epochs import run_epochs
 from pithnet.surgery import Codebook, Mask, parametrization, restore, weighted_layers
 
 
@@ -75,23 +76,37 @@ def train(
     if "evaluation" in state:
         return Trained(model.eval(), Evaluation(**state["evaluation"]), history)
     before_step = schedule(model) if schedule else None
-    trainer = Trainer(model, bench.training_batches(), training, before_step=before_step)
-    if "trainer" in state:
-        trainer.load_state_dict(state["trainer"])
-    book.progress.begin(training.epochs, trainer.epoch)
-    trainer.on_batch = partial(book.progress.batch, key)
-    evaluation = None
-    for record in trainer.run():
-        evaluation = evaluate(model, bench.test_batches())
-        history.append(_epoch_row(record, evaluation, model, zero_places(model) if schedule else start))
-        state = {"model": model.state_dict(), "history": history}
-        last = record.epoch == training.epochs
-        book.save(
-            key, state | ({"evaluation": vars(evaluation)} if last else {"trainer": trainer.state_dict()})
-        )
-        book.progress.epoch(key, record, training.epochs)
-    assert evaluation is not None
-    return Trained(model.eval(), evaluation, history)
+    trainer = Trainer(
+        model,
+        bench.training_batches(),
+        training,
+        before_step=before_step,
+        on_batch=partial(book.progress.batch, key),
+    )
+    measured: list[Evaluation] = []
+
+    def measure(record: EpochRecord) -> Row:
+        measured.append(evaluate(model, bench.test_batches()))
+        history.append(_epoch_row(record, measured[-1], model, zero_places(model) if schedule else start))
+        return history[-1]
+
+    def more() -> Row:
+        done = len(history) == training.epochs
+        return {"history": history, **({"evaluation": vars(measured[-1])} if done else {})}
+
+    resumed = state.get("trainer")
+    book.progress.begin(training.epochs, 0 if resumed is None else resumed["epoch"])
+    run_epochs(
+        trainer,
+        book,
+        title=key,
+        state=more,
+        file=book.state_file(key),
+        resumed=resumed,
+        measure=measure,
+        show=book.progress,
+    )
+    return Trained(model.eval(), measured[-1], history)
 
 
 def float_network(book: Notebook, bench: Bench, training: Training) -> Trained:

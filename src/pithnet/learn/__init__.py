@@ -6,17 +6,18 @@ from pithnet.learn.evaluation import evaluate, evaluate_together
 from pithnet.learn.intervals import mean_interval, paired_difference, wilson
 from pithnet.learn.loaders import batches_per_epoch, first_batch
 from pithnet.learn.losses import Loss, Objective, distillation
-from pithnet.learn.parameter_groups import parameter_groups
+from pithnet.learn.optimizers import OPTIMIZERS, make_optimizer, parameter_groups
 from pithnet.learn.precision import PRECISIONS, autocast, resolve_precision
 from pithnet.learn.randomness import seeded
 from pithnet.learn.regularization import LossTerm, ProximalStep, Regularized, Slot, Term, step_size
 from pithnet.learn.scores import Evaluation, Metric, Scores
 from pithnet.learn.teacher import cached_teacher_logits, teacher_logits
-from pithnet.learn.trainer import EpochRecord, StepSchedule, Trainer, Training
+from pithnet.learn.trainer import EpochRecord, StepSchedule, Trainer, Training, from_scratch
 from pithnet.learn.trial import try_measuring, try_training
 
 __all__ = [
     "ADMM",
+    "OPTIMIZERS",
     "PRECISIONS",
     "Batch",
     "EpochRecord",
@@ -41,8 +42,10 @@ __all__ = [
     "evaluate",
     "evaluate_together",
     "first_batch",
+    "from_scratch",
     "has_class_labels",
     "logits_of",
+    "make_optimizer",
     "mean_interval",
     "paired_difference",
     "parameter_groups",

@@ -1,4 +1,4 @@
-"""The training loop: SGD, a learning-rate schedule, bfloat16 where it pays, stoppable after every epoch."""
+"""The training loop: a learning-rate schedule, bfloat16 where it pays, stoppable after every epoch."""
 
 from __future__ import annotations
 
@@ -23,30 +23,33 @@ from pithnet.learn.batch import (
 )
 from pithnet.learn.loaders import batches_per_epoch
 from pithnet.learn.losses import Objective
-from pithnet.learn.parameter_groups import parameter_groups
+from pithnet.learn.optimizers import make_optimizer
 from pithnet.learn.precision import autocast, channels_last_
 from pithnet.learn.randomness import seeded
 from pithnet.learn.schedules import get_schedule
 from pithnet.surgery import evaluating, frozen_modules, train_
+from pithnet.training import Train
 
 
 @dataclass(frozen=True)
-class Training:
-    """How to train: `lr` is the schedule's maximum, `warmup` the share of the training it rises in.
+class Training(Train):
+    """A training as the trainer takes it: `pithnet.training.Train`, and what a run decides.
 
-    precision: "float32" or "bf16" ("auto" is resolved before: `resolve_precision`). seed: of the order of a
-    shuffled DataLoader, of dropout and of every other global random number; epoch e repeats with (seed, e).
+    Args:
+        precision: "float32" or "bf16"; `resolve_precision` turns "auto" into one of them before.
+        objective: What is minimised.
+        seed: Decides the order of a shuffled DataLoader, dropout and every other global random number: epoch
+            e repeats with (seed, e).
     """
 
-    epochs: int
-    lr: float = 0.1
-    schedule: str = "one-cycle"
-    warmup: float = 0.2
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
     precision: str = "float32"
     objective: Objective = field(default_factory=Objective)
     seed: int = 0
+
+
+def from_scratch(epochs: int, lr: float = 0.2, warmup: float = 0.2) -> Training:
+    """A training from random weights: one cycle, with a high rate that the trained network could not bear."""
+    return Training(epochs, lr=lr, schedule="one-cycle", warmup=warmup)
 
 
 class StepSchedule(Protocol):
@@ -108,12 +111,7 @@ class Trainer:
         self.teacher, self.before_step, self.on_batch = teacher, before_step, on_batch
         self.epoch, self.frozen = 0, frozen_modules(model)
         self.factor = get_schedule(training.schedule)
-        self.optimizer = torch.optim.SGD(
-            parameter_groups(model, training.weight_decay),
-            lr=training.lr,
-            momentum=training.momentum,
-            nesterov=training.momentum > 0,
-        )
+        self.optimizer = make_optimizer(model, training)
         if isinstance(before_step, AttachedSchedule):
             before_step.attach(self.optimizer)
 
@@ -203,6 +201,8 @@ class Trainer:
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if self.training.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.training.clip_norm)
         self.optimizer.step()
         return outputs, value
 

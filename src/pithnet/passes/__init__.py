@@ -2,6 +2,7 @@
 
 from pithnet.passes.bit_widths import average_bits
 from pithnet.passes.layers import selected_layers
+from pithnet.passes.needs import Given, Need
 from pithnet.passes.prune import RAMPS, SCOPES, GradualPruning, prune, prune_by_std
 from pithnet.passes.ptq.bias_repair import correct_biases
 from pithnet.passes.ptq.block_rounding import reconstruct_blocks
@@ -10,23 +11,33 @@ from pithnet.passes.ptq.label_free import quantize_without_labels
 from pithnet.passes.ptq.norm_repair import match_norms, reestimate_norms
 from pithnet.passes.ptq.reconstruct import reconstruct
 from pithnet.passes.quantize import quantize
-from pithnet.passes.records import LayerRecord, Record
+from pithnet.passes.records import Record
+from pithnet.passes.registry import PASSES, forget, pass_of, register
 from pithnet.passes.regularized.regularization import Regularization, regularize
 from pithnet.passes.share import LevelTraining, freeze_levels, share
+from pithnet.passes.sketch import LayerSketch, Sketch
+from pithnet.passes.step import Pass
 
 __all__ = [
+    "PASSES",
     "RAMPS",
     "SCOPES",
+    "Given",
     "GradualPruning",
-    "LayerRecord",
+    "LayerSketch",
     "LevelTraining",
+    "Need",
+    "Pass",
     "Record",
     "Regularization",
+    "Sketch",
     "average_bits",
     "correct_biases",
     "equalize",
+    "forget",
     "freeze_levels",
     "match_norms",
+    "pass_of",
     "prune",
     "prune_by_std",
     "quantize",
@@ -34,6 +45,7 @@ __all__ = [
     "reconstruct",
     "reconstruct_blocks",
     "reestimate_norms",
+    "register",
     "regularize",
     "selected_layers",
     "share",

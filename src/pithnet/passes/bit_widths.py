@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 
 from pithnet.errors import RecipeError, nearest
+from pithnet.patterns import any_matches
 from pithnet.surgery import Weighted, fake_quantizer, weighted_layers
 from pithnet.tensor.quantizers import require_bits
 
@@ -20,8 +20,7 @@ def layer_bits(
 ) -> dict[str, int | None]:
     """The bits of each layer by name: those of the last pattern of `overrides` that fits, else `bits`.
 
-    A pattern is a layer's name, a part of the network ("layer1": all layers in it), or a shell pattern
-    ("*.conv2"). None leaves a layer as it is, 0 makes it zero.
+    Patterns are those of `pithnet.patterns`. None leaves a layer as it is, 0 makes it zero.
     Raises RecipeError for bits outside 0..8, and for a pattern that matches nothing.
     """
     for asked in (bits, *overrides.values()):
@@ -29,18 +28,14 @@ def layer_bits(
             require_bits(asked)
     for pattern in overrides:
         # A pattern is not a name, so the message says what it was to match.
-        if not any(_matches(layer.names, pattern) for _, layer in layers):
+        if not any(any_matches((pattern,), layer.names) for _, layer in layers):
             known = nearest(pattern, [name for name, _ in layers])
             raise RecipeError(f"overrides: {pattern!r} matches no layer that is quantized.{known}")
     found = {}
     for name, layer in layers:
-        fits = [asked for pattern, asked in overrides.items() if _matches(layer.names, pattern)]
+        fits = [asked for pattern, asked in overrides.items() if any_matches((pattern,), layer.names)]
         found[name] = fits[-1] if fits else bits
     return found
-
-
-def _matches(names: Iterable[str], pattern: str) -> bool:
-    return any(fnmatchcase(name, pattern) or name.startswith(f"{pattern}.") for name in names)
 
 
 def average_bits(model: nn.Module) -> float:

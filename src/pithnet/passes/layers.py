@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
 
 import torch
 from torch import nn
 
 from pithnet.errors import ModelError, RecipeError, nearest
+from pithnet.patterns import any_matches
 from pithnet.surgery import (
     Codebook,
     FakeQuantizer,
@@ -28,7 +28,7 @@ from pithnet.surgery import (
 def selected_layers(
     model: nn.Module, skip: Sequence[str] = (), also: Sequence[str] = ()
 ) -> list[tuple[str, Weighted]]:
-    """The weights of `weighted_layers` that match none of the `skip` patterns (as in shells: * ?).
+    """The weights of `weighted_layers` that match none of the `skip` patterns (`pithnet.patterns`).
 
     also: patterns of parameters, of two dimensions or more, that are of no known kind. A parameter that is
     compressed already is among the weights without it. `skip` may name any parameter.
@@ -45,9 +45,9 @@ def selected_layers(
     layers, refused = list(weighted_layers(model, also)), refusals(model, also)
     _require_matches(model, skip, also, [refusal.names for refusal in refused])
     for refusal in refused:
-        if not _matches(refusal.names, skip):
+        if not any_matches(skip, refusal.names):
             raise ModelError(str(refusal))
-    chosen = [(name, layer) for name, layer in layers if not _matches(layer.all_names, skip)]
+    chosen = [(name, layer) for name, layer in layers if not any_matches(skip, layer.all_names)]
     if not chosen:
         raise ModelError(_nothing_left(model, skip))
     for _, layer in chosen:
@@ -77,11 +77,11 @@ def _require_matches(
     names = [layer.all_names for layer in (*layers, *others)]
     held = [Weighted(holders).all_names for holders in held_tensors(model)]
     for pattern in skip:
-        if not any(_matches(known, (pattern,)) for known in (*names, *held, *refused)):
+        if not any(any_matches((pattern,), known) for known in (*names, *held, *refused)):
             known_layers = [layer.name for layer in layers]
             raise RecipeError(f"skip: {pattern!r} matches no layer.{nearest(pattern, known_layers)}")
     for pattern in also:
-        if not any(_matches(known, (pattern,)) for known in names):
+        if not any(any_matches((pattern,), known) for known in names):
             keys = [layer.keys[0] for layer in others]
             known_matrices = nearest(pattern, keys) if keys else " Every one is of a known kind."
             raise RecipeError(
@@ -103,7 +103,3 @@ def refuse_coded(layers: Iterable[tuple[str, Weighted]]) -> None:
         # A mask that came before the quantizer can still be drawn anew.
         if parametrization(layer, FakeQuantizer) and not parametrization(layer, Mask):
             raise ModelError(f"{layer.keys[0]} is quantized and cannot be pruned; prune before quantizing")
-
-
-def _matches(names: Iterable[str], patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)

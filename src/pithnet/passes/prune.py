@@ -12,7 +12,8 @@ from pithnet.errors import RecipeError, lookup, require_known
 from pithnet.heartbeat import working
 from pithnet.passes.guard import guarded
 from pithnet.passes.layers import refuse_coded, selected_layers
-from pithnet.passes.records import LayerRecord, Record
+from pithnet.passes.records import Record
+from pithnet.results import LayerRow
 from pithnet.surgery import Mask, Weighted, latent_weight, parametrization, set_mask
 from pithnet.tensor import (
     Criterion,
@@ -137,12 +138,12 @@ def _apply(layers: list[tuple[str, Weighted]], masks: list[Tensor], recoverable:
         latent_weight(layer).masked_fill_(~mask, 0.0)
 
 
-def _rows(layers: list[tuple[str, Weighted]]) -> Iterator[LayerRecord]:
+def _rows(layers: list[tuple[str, Weighted]]) -> Iterator[LayerRow]:
     """The zeros of the layers' masks as they are now."""
     for name, layer in layers:
         mask = parametrization(layer, Mask)
         zeros = 0 if mask is None else int((~mask.mask).sum())
-        yield LayerRecord(name, latent_weight(layer).numel(), zeros)
+        yield LayerRow(name, latent_weight(layer).numel(), zeros)
 
 
 def cubic(progress: float) -> float:

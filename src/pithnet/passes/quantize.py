@@ -17,7 +17,8 @@ from pithnet.passes.bit_widths import layer_bits
 from pithnet.passes.calibration import first_images, run_through
 from pithnet.passes.guard import guarded
 from pithnet.passes.layers import selected_layers
-from pithnet.passes.records import LayerRecord, Record
+from pithnet.passes.records import Record
+from pithnet.results import LayerRow
 from pithnet.surgery import (
     ActivationQuantizer,
     FakeQuantizer,
@@ -229,10 +230,10 @@ def _inserted(
     return found, folding
 
 
-def _row(name: str, layer: Weighted) -> LayerRecord:
+def _row(name: str, layer: Weighted) -> LayerRow:
     values, found = layer.weight.detach(), fake_quantizer(layer)
     zeros = int((values == 0).sum())
     if found is None:
-        return LayerRecord(name, values.numel(), zeros)
+        return LayerRow(name, values.numel(), zeros)
     used = found.used_codes(unquantized_weight(layer))
-    return LayerRecord(name, values.numel(), zeros, used.unique().numel(), bits=found.quantizer.bits)
+    return LayerRow(name, values.numel(), zeros, used.unique().numel(), bits=found.quantizer.bits)

@@ -7,30 +7,8 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from pithnet.results import LayerRow
 from pithnet.surgery import Coverage, coverage
-
-
-@dataclass(frozen=True)
-class LayerRecord:
-    """One compressed layer.
-
-    levels: number of distinct non-zero values, of a quantized layer those that share a step; None where they
-    are not shared. bits: those of a quantizer's code, None where there is no quantizer. own_zeros: how many a
-    regularized training had made by itself before the mask was drawn; zero_groups: which filters or channels
-    are gone as a whole, None where there was no regularizer, or none of groups.
-    """
-
-    name: str
-    size: int
-    zeros: int
-    levels: int | None = None
-    own_zeros: int | None = None
-    zero_groups: tuple[int, ...] | None = None
-    bits: int | None = None
-
-    @property
-    def sparsity(self) -> float:
-        return self.zeros / self.size if self.size else 0.0
 
 
 @dataclass(frozen=True)
@@ -42,15 +20,13 @@ class Record:
     """
 
     what: str
-    layers: tuple[LayerRecord, ...]
+    layers: tuple[LayerRow, ...]
     coverage: Coverage | None = None
     norms_in_float: Mapping[str, str] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
 
     @classmethod
-    def of(
-        cls, model: nn.Module, what: str, layers: Iterable[LayerRecord], skip: Sequence[str] = ()
-    ) -> Record:
+    def of(cls, model: nn.Module, what: str, layers: Iterable[LayerRow], skip: Sequence[str] = ()) -> Record:
         """The record of a pass over `model`, which it has changed already."""
         return cls(what, tuple(layers), coverage(model, skip))
 

@@ -11,7 +11,8 @@ from pithnet.errors import RecipeError
 from pithnet.heartbeat import working
 from pithnet.passes.guard import finite_or_unchanged, guarded
 from pithnet.passes.layers import require_finite, selected_layers
-from pithnet.passes.records import LayerRecord, Record
+from pithnet.passes.records import Record
+from pithnet.results import LayerRow
 from pithnet.surgery import (
     TrainedLevels,
     Weighted,
@@ -27,7 +28,7 @@ from pithnet.tensor._checks import require_nonnegative
 from pithnet.tensor.clustering.kmeans import require_settings
 
 
-def _checked_levels(bits: int | None, levels: int | None, init: str, rate_weight: float) -> int:
+def checked_levels(bits: int | None, levels: int | None, init: str, rate_weight: float) -> int:
     """The number of levels. Raises RecipeError for what no layer could be shared with."""
     require_settings(1, init, 1)
     require_nonnegative(rate_weight, "rate_weight")
@@ -43,7 +44,7 @@ def _checked_levels(bits: int | None, levels: int | None, init: str, rate_weight
     return levels
 
 
-def _cluster(
+def cluster(
     weight: Tensor, k: int, init: str, rate_weight: float, generator: torch.Generator | None
 ) -> Clustering | None:
     """Clustering of the non-zero weights, None where all are zero; rate_weight in mean squared weights.
@@ -87,11 +88,11 @@ def share(
     Raises RecipeError for bits outside 1..16, levels outside 1..65535, an unknown init;
     ModelError as `selected_layers`.
     """
-    k, rows, layers = _checked_levels(bits, levels, init, rate_weight), [], selected_layers(model, skip, also)
+    k, rows, layers = checked_levels(bits, levels, init, rate_weight), [], selected_layers(model, skip, also)
     with working("share", len(layers), "layers") as step:
         for name, layer in layers:
             weight = layer.weight
-            found = _cluster(weight, k, init, rate_weight, generator)
+            found = cluster(weight, k, init, rate_weight, generator)
             # Of a network's largest layer, one byte a weight is what one can afford.
             small = torch.uint8 if k < 256 else torch.int32
             index = torch.zeros(weight.shape, dtype=small, device=weight.device)
@@ -105,10 +106,10 @@ def share(
     return Record.of(model, f"share {k} levels", rows, skip)
 
 
-def _row(name: str, layer: Weighted) -> LayerRecord:
+def _row(name: str, layer: Weighted) -> LayerRow:
     values = layer.weight.detach()
     distinct = values[values != 0].unique().numel()
-    return LayerRecord(name, values.numel(), int((values == 0).sum()), distinct)
+    return LayerRow(name, values.numel(), int((values == 0).sum()), distinct)
 
 
 class LevelTraining:
@@ -135,14 +136,14 @@ class LevelTraining:
         generator: torch.Generator | None = None,
     ) -> None:
         self.model, self.rate_weight, self.updates, self._last = model, rate_weight, updates, 0
-        k = _checked_levels(bits, levels, init, rate_weight)
+        k = checked_levels(bits, levels, init, rate_weight)
         self.layers = [m for _, m in selected_layers(model, skip, also)]
         if any(parametrization(layer, TrainedLevels) for layer in self.layers):
             return  # restored in the middle of its training
         beat = working("choose levels to train", len(self.layers), "layers")
         with finite_or_unchanged(model, "LevelTraining"), beat as step:
             for layer in self.layers:
-                found = _cluster(layer.weight, k, init, rate_weight, generator)
+                found = cluster(layer.weight, k, init, rate_weight, generator)
                 if found is not None:
                     centroids = found.centroids.to(layer.weight.dtype)
                     set_trained_levels(layer, centroids, torch.zeros_like(centroids))

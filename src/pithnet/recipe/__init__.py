@@ -1,22 +1,23 @@
 """What to do, as data."""
 
 from pithnet.recipe.files import as_recipe, load_recipe, presets, to_yaml
+from pithnet.recipe.passes import SETTINGS, PassSettings, Prune, Quantize, Regularize, Share
 from pithnet.recipe.schema import (
     Distill,
     Keep,
-    Prune,
-    Quantize,
     Recipe,
-    Regularize,
-    Share,
     Step,
-    Train,
+    forget_settings,
     parse,
+    register_settings,
 )
+from pithnet.training import Train
 
 __all__ = [
+    "SETTINGS",
     "Distill",
     "Keep",
+    "PassSettings",
     "Prune",
     "Quantize",
     "Recipe",
@@ -25,8 +26,10 @@ __all__ = [
     "Step",
     "Train",
     "as_recipe",
+    "forget_settings",
     "load_recipe",
     "parse",
     "presets",
+    "register_settings",
     "to_yaml",
 ]

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from pithnet.report.charts import Bar, Part, bar_chart
 from pithnet.report.page import Page
-from pithnet.report.run_record import Accuracy, Difference, Results, RunRecord
+from pithnet.results.run_record import Accuracy, Difference, Results, RunRecord
 
 
 def title(r: Results) -> tuple[str, str]:

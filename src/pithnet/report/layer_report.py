@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from pithnet.report.charts import Bar, Part, bar_chart
 from pithnet.report.page import Page
-from pithnet.report.run_record import RunRecord, StoredTensor
+from pithnet.results.run_record import RunRecord, StoredTensor
 
 PART_COLOURS = {"positions": 0, "symbols": 1, "codebook": 2, "other": 6}
 _CAPTION = (

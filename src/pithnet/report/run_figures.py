@@ -13,13 +13,13 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from pithnet.atomic import make_folder
 from pithnet.report.figures import COLOURS, panels, save_png
 from pithnet.report.layer_report import PART_COLOURS
-from pithnet.report.measured import Spread, layer_name
 from pithnet.report.plots import bars
-from pithnet.report.run_record import RunRecord, read_run
 from pithnet.report.size_report import STAGE_PARTS
 from pithnet.report.training_report import CURVES, curves
 from pithnet.report.waterfall import stages
 from pithnet.report.weight_report import spread_note, zero_notes
+from pithnet.results.measured import Spread, layer_name
+from pithnet.results.run_record import RunRecord, read_run
 
 _PANEL = (2.3, 1.9)
 _COLUMNS = 5

@@ -8,11 +8,11 @@ from pathlib import Path
 from pithnet.report.headline import add_headline, title
 from pithnet.report.layer_report import add_layers
 from pithnet.report.page import Page
-from pithnet.report.run_record import RunRecord, read_run
 from pithnet.report.size_report import add_size
 from pithnet.report.training_report import add_training
 from pithnet.report.waterfall import stages
 from pithnet.report.weight_report import add_weights
+from pithnet.results.run_record import RunRecord, read_run
 
 
 def write_report(run_folder: str | Path, out: str | Path | None = None) -> Path:

@@ -8,8 +8,8 @@ from markupsafe import Markup
 
 from pithnet.report.charts import COLOURS, Bar, Part, bar_chart
 from pithnet.report.page import Page
-from pithnet.report.run_record import Results, RunRecord
 from pithnet.report.waterfall import Stage, stages
+from pithnet.results.run_record import Results, RunRecord
 
 _PARTS = {
     "positions": "where the weights that are not zero are",

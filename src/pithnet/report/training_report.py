@@ -9,8 +9,8 @@ from markupsafe import Markup
 
 from pithnet.report.charts import Curve, curve_chart
 from pithnet.report.drawings import Mark, Span, timeline
-from pithnet.report.event_log import Epoch, EventLog, Pass
 from pithnet.report.page import Page
+from pithnet.results.event_log import Epoch, EventLog, Pass
 
 # Title, what is on the y axis, and where an epoch has it.
 CURVES: tuple[tuple[str, str, Callable[[Epoch], float | None]], ...] = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pithnet.report.run_record import Results, StoredTensor
+from pithnet.results.run_record import Results, StoredTensor
 
 PARTS = ("positions", "values", "levels", "vectors", "frame", "unsplit")
 

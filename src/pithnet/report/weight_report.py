@@ -7,9 +7,9 @@ import math
 from markupsafe import Markup
 
 from pithnet.report.drawings import Histogram, histogram_chart, kernel_picture
-from pithnet.report.measured import Spread, layer_name
 from pithnet.report.page import Page
-from pithnet.report.run_record import RunRecord
+from pithnet.results.measured import Spread, layer_name
+from pithnet.results.run_record import RunRecord
 
 _MOST_SHOWN = 40  # more layers than that are folded
 

@@ -1,20 +1,19 @@
-"""A recipe carried out on a model: passes, training in between, the file at the end; can be stopped."""
+"""A recipe carried out on a model: passes, training in between, the finished numbers; can be stopped."""
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-import torch
 from torch import nn
 
 from pithnet import artifact
 from pithnet.data import Batches
 from pithnet.learn import (
-    EpochRecord,
     Evaluation,
     Objective,
     StepSchedule,
@@ -23,198 +22,193 @@ from pithnet.learn import (
     cached_teacher_logits,
     evaluate_together,
 )
-from pithnet.passes import (
-    GradualPruning,
-    LevelTraining,
-    Record,
-    Regularization,
-    freeze_levels,
-    prune,
-    prune_by_std,
-    quantize,
-    share,
-)
+from pithnet.passes import Pass, Record, pass_of
 from pithnet.recipe import Recipe, Step
-from pithnet.run.folder import RunFolder
+from pithnet.results import Store
+from pithnet.run.epochs import run_epochs
 from pithnet.run.measurements import measurements, sparsity
-from pithnet.run.problem import Problem, check, remark, resolved
+from pithnet.run.problem import Problem
+from pithnet.run.progress import Quiet
 from pithnet.run.result import Result, formula_ratio
 from pithnet.run.rivals import rivals, sampled
+from pithnet.run.states import State, load_state, save_state, save_tensors
 from pithnet.surgery import Storage, coverage, finalize, restore
 
-__all__ = ["Compression", "Problem", "check", "resolved"]
-
-Progress = Callable[[str, int, int], None]
+AfterStep = Callable[[int, Step, nn.Module], None]
 
 
-class Compression:
-    """One run of a recipe. `run()` changes neither the problem's model nor its teacher.
+def carry_out(
+    problem: Problem,
+    store: Store | None = None,
+    show: Quiet | None = None,
+    *,
+    with_rivals: bool = True,
+    after_step: AfterStep | None = None,
+) -> Result:
+    """Carries out the problem's recipe on a copy of its model.
 
-    rivals: whether the trivial ways to make the model smaller are measured beside it.
+    Args:
+        problem: What `prepare` made.
+        store: Keeps what was done, and a run that was stopped goes on in it; None keeps nothing.
+        show: Shows what happens.
+        with_rivals: Whether the trivial ways to make the model smaller are measured beside it.
+        after_step: Called with (number, step, the model as it is) after each step.
+
+    Returns:
+        The finalized model, its file's bytes, and what was lost and gained.
+
+    Raises:
+        ModelError: The training's loss is not finite.
+        DataError: A later batch of the training data cannot be used.
+        PithError: The store cannot be written.
     """
+    start = time.perf_counter()
+    show = show or Quiet()
+    work = _Work(problem, store, show)
+    show.begin(problem.recipe.epochs, work.epochs_done)
+    for number, step in enumerate(problem.recipe.steps[work.first :], work.first):
+        work.step(number, step)
+        if after_step:
+            after_step(number, step, work.model)
+        work.keep(number + 1)
+    return _measured(problem, store, work.model, start, with_rivals)
 
-    def __init__(
-        self,
-        problem: Problem,
-        recipe: Recipe,
-        folder: RunFolder | None = None,
-        progress: Progress | None = None,
-        rivals: bool = True,
-    ) -> None:
-        check(problem, recipe)
-        self.problem, self.folder, self.progress, self.rivals = problem, folder, progress, rivals
-        self.recipe = resolved(recipe, problem.model, problem.train, problem.loss)
-        self.remark = remark(recipe, problem.train, problem.loss, self.recipe)
+
+class _Work:
+    """A run in progress: the model as it is now, the teacher, and where the run had come to."""
+
+    def __init__(self, problem: Problem, store: Store | None, show: Quiet) -> None:
+        self.problem, self.store, self.show = problem, store, show
         self.model = copy.deepcopy(problem.model)
-        self.teacher = problem.teacher
-        self.train = problem.train
-        self.on_epoch: Callable[[str, EpochRecord, int], None] | None = None
-        self.on_step_end: Callable[[int, Step, nn.Module], None] | None = None
+        self.resumed: State | None = load_state(store) if store else None
+        self.first = 0
+        if self.resumed is not None:
+            restore(self.model, self.resumed["model"])
+            self.first = self.resumed["step"]
+        elif store and problem.remark:
+            store.event("remark", text=problem.remark)
+        self.train, self.teacher = _taught(problem, partial(show.batch, "teacher"))
 
-    def run(self) -> Result:
-        start = time.perf_counter()
-        state = self.folder.load_state() if self.folder else None
-        first = 0
-        if state is not None:
-            restore(self.model, state["model"])
-            first = state["step"]
-        elif self.folder and self.remark:
-            self.folder.event("remark", text=self.remark)
-        self._prepare_teacher()
-        for number, step in enumerate(self.recipe.steps[first:], first):
-            resumed = state["trainer"] if state is not None and number == first else None
-            self._step(number, step, resumed)
-            if self.folder:
-                # Plain weights: another run can start here (--weights RUN/step-N.pt).
-                plain = {name: value.cpu() for name, value in artifact.plain_state(self.model).items()}
-                self.folder.save_tensors(f"step-{number + 1}.pt", plain)
-            if self.on_step_end:
-                self.on_step_end(number, step, self.model)
-            self._save(number + 1, None)
-        return self._finish(start)
+    @property
+    def epochs_done(self) -> int:
+        """The epochs that an earlier process trained."""
+        if self.resumed is None:
+            return 0
+        before = self.problem.recipe.steps[: self.first]
+        trainer = self.resumed["trainer"]
+        return sum(s.train.epochs for s in before if s.train) + (trainer["epoch"] if trainer else 0)
 
-    def _prepare_teacher(self) -> None:
-        if self.recipe.distill.weight == 0 or not self.recipe.epochs:
-            self.teacher = None
-            return
-        own = self.problem.teacher
-        if own is None and isinstance(self.train, Batches) and self.train.soft is not None:
-            return  # the user's logits, which the float model's must not replace
-        teacher = copy.deepcopy(own or self.problem.model)
-        if isinstance(self.train, Batches):
-            views = self.recipe.distill.views if self.train.augmentation else 1
-            source = self.problem.teacher_batches or self.train
-            soft = cached_teacher_logits(
-                teacher, source, views, self.problem.cache, self._on_batch("teacher")
-            )
-            self.train, self.teacher = self.train.with_soft(soft), None
-        else:
-            self.teacher = teacher.eval()
+    def step(self, number: int, step: Step) -> None:
+        """Carries out one step: its pass, and the training that goes with it."""
+        trainer = self.resumed["trainer"] if self.resumed and number == self.first else None
+        work = pass_of(step)
+        schedule = None if work is None else self._begin(work, number, fresh=trainer is None)
+        if step.train is not None:
+            self._train(number, step, schedule, trainer)
+        if work is not None and schedule is not None:
+            self._event(number, work.finish())
 
-    def _step(self, number: int, step: Step, resumed: dict[str, Any] | None) -> None:
-        schedule, record = self._begin(step, fresh=resumed is None)
-        if record is not None and resumed is None:
-            self._event("pass", number=number, record=record)
-        if step.train:
-            trainer = self._trainer(step, schedule)
-            if resumed is not None:
-                trainer.load_state_dict(resumed)
-            for epoch in trainer.run():
-                if self.folder:
-                    done = {"number": number, "step": step.title, **asdict(epoch)}
-                    self.folder.event("epoch", **done, sparsity=sparsity(self.model))
-                self._save(number, trainer.state_dict())
-                if self.on_epoch:
-                    self.on_epoch(step.title, epoch, step.train.epochs)
-        if isinstance(schedule, GradualPruning | Regularization) and schedule.record:
-            self._event("pass", number=number, record=schedule.record)
-        if isinstance(schedule, LevelTraining):
-            self._event("pass", number=number, record=freeze_levels(self.model))
+    def _begin(self, work: Pass[Any], number: int, fresh: bool) -> StepSchedule | None:
+        given = self.problem.given.only(work.needs)
+        if not fresh:
+            return work.resume(self.model, given)
+        schedule = work.begin(self.model, given)
+        if schedule is None:
+            self._event(number, work.finish())
+        return schedule
 
-    def _begin(self, step: Step, fresh: bool) -> tuple[StepSchedule | None, Record | None]:
-        generator = torch.Generator().manual_seed(self.recipe.seed)
-        if step.prune:
-            p = step.prune
-            if p.ramp:
-                assert p.sparsity is not None
-                options = p.model_dump(
-                    include={"ramp", "schedule", "updates", "scope", "criterion", "skip", "also"}
-                )
-                return GradualPruning(self.model, p.sparsity, seed=self.recipe.seed, **options), None
-            if fresh and p.std is not None:
-                return None, prune_by_std(self.model, p.std, skip=p.skip, also=p.also)
-            if fresh and p.sparsity is not None:
-                options = p.model_dump(include={"scope", "criterion", "skip", "also"})
-                return None, prune(self.model, p.sparsity, generator=generator, **options)
-        if step.regularize:
-            return Regularization(self.model, **step.regularize.options), None
-        if step.quantize and fresh:
-            return None, quantize(self.model, **step.quantize.model_dump())
-        if step.share:
-            options = step.share.model_dump(exclude={"trained"})
-            if step.share.trained:
-                return LevelTraining(self.model, generator=generator, **options), None
-            if fresh:
-                return None, share(self.model, generator=generator, **options)
-        return None, None
-
-    def _trainer(self, step: Step, schedule: StepSchedule | None) -> Trainer:
+    def _train(self, number: int, step: Step, schedule: StepSchedule | None, resumed: State | None) -> None:
         assert step.train is not None
         assert self.train is not None
-        d = self.recipe.distill
-        objective = Objective(self.recipe.label_smoothing, d.weight, d.temperature, self.problem.loss)
-        training = Training(
-            **step.train.model_dump(),
-            precision=self.recipe.precision,
-            objective=objective,
-            seed=self.recipe.seed,
-        )
-        return Trainer(
+        trainer = Trainer(
             self.model,
             self.train,
-            training,
+            training_of(step, self.problem),
             teacher=self.teacher,
             before_step=schedule,
-            on_batch=self._on_batch(step.title),
+            on_batch=partial(self.show.batch, step.title),
+        )
+        run_epochs(
+            trainer,
+            self.store,
+            title=step.title,
+            number=number,
+            state=lambda: {"step": number},
+            resumed=resumed,
+            measure=lambda epoch: {"sparsity": sparsity(self.model)},
+            show=self.show,
         )
 
-    def _finish(self, start: float) -> Result:
-        final = finalize(self.model, Storage(**self.recipe.storage.model_dump()))
-        before = after = None
-        p = self.problem
-        if p.test is not None:
-            before, after = evaluate_together([p.model, final], p.test, loss=p.measured_loss, metric=p.metric)
-        meta = self.problem.metadata
-        if isinstance(after, Evaluation):
-            meta = replace(meta, claimed=(after.n, int(after.correct.sum())))
-        data, inspection = artifact.encode_and_inspect(final, meta)
-        if self.folder:
-            self.folder.write_json("measurements.json", measurements(self.problem.model, final))
-        return Result(
-            final,
-            data,
-            self.recipe.name,
-            before,
-            after,
-            inspection,
-            rivals(p.model, final) if self.rivals else {},
-            formula_ratio(inspection),
-            artifact.float32_bytes(artifact.plain_state(p.model)),
-            time.perf_counter() - start,
-            coverage(self.model, self.recipe.skipped),
-            rivals_estimated=self.rivals and sampled(p.model),
+    def keep(self, done: int) -> None:
+        """Keeps the model after so many steps: to go on from, and as plain weights to start anew from."""
+        if self.store:
+            plain = {name: value.cpu() for name, value in artifact.plain_state(self.model).items()}
+            save_tensors(self.store, f"step-{done}.pt", plain)
+            save_state(self.store, {"step": done, "trainer": None, "model": self.model.state_dict()})
+
+    def _event(self, number: int, record: Record) -> None:
+        if self.store:
+            rows = [row.to_json() for row in record.layers]
+            self.store.event("pass", number=number, what=record.what, layers=rows)
+
+
+def training_of(step: Step, problem: Problem) -> Training:
+    """The training of a step, with what the whole recipe and the problem say of it."""
+    assert step.train is not None
+    recipe = problem.recipe
+    distill = recipe.distill
+    objective = Objective(recipe.label_smoothing, distill.weight, distill.temperature, problem.loss)
+    return Training(
+        **step.train.settings(), precision=recipe.precision, objective=objective, seed=recipe.seed
+    )
+
+
+def _taught(
+    problem: Problem, show: Callable[[int, int], None]
+) -> tuple[Iterable[Any] | None, nn.Module | None]:
+    """The training batches, with the teacher's logits where they can be looked up, else the teacher."""
+    recipe, train, own = problem.recipe, problem.train, problem.teacher
+    if recipe.distill.weight == 0 or not recipe.epochs:
+        return train, None
+    if own is None and isinstance(train, Batches) and train.soft is not None:
+        return train, None  # the user's logits, which the float model's must not replace
+    teacher = copy.deepcopy(own or problem.model)
+    if not isinstance(train, Batches):
+        return train, teacher.eval()
+    views = recipe.distill.views if train.augmentation else 1
+    source = problem.teacher_batches or train
+    return train.with_soft(cached_teacher_logits(teacher, source, views, problem.cache, show)), None
+
+
+def _measured(
+    problem: Problem, store: Store | None, model: nn.Module, start: float, with_rivals: bool
+) -> Result:
+    """The result: the finalized model, its bytes, and both models on the same samples."""
+    recipe: Recipe = problem.recipe
+    final = finalize(model, Storage(**recipe.storage.model_dump()))
+    before = after = None
+    if problem.test is not None:
+        before, after = evaluate_together(
+            [problem.model, final], problem.test, loss=problem.measured_loss, metric=problem.metric
         )
-
-    def _save(self, step: int, trainer: dict[str, Any] | None) -> None:
-        if self.folder:
-            self.folder.save_state({"step": step, "trainer": trainer, "model": self.model.state_dict()})
-
-    def _event(self, kind: str, number: int, record: Record) -> None:
-        if self.folder:
-            self.folder.event(
-                kind, number=number, what=record.what, layers=[asdict(r) for r in record.layers]
-            )
-
-    def _on_batch(self, title: str) -> Callable[[int, int], None] | None:
-        progress = self.progress
-        return None if progress is None else lambda done, total: progress(title, done, total)
+    meta = problem.metadata
+    if isinstance(after, Evaluation):
+        meta = replace(meta, claimed=(after.n, int(after.correct.sum())))
+    data, inspection = artifact.encode_and_inspect(final, meta)
+    if store:
+        store.write_json("measurements.json", measurements(problem.model, final))
+    return Result(
+        final,
+        data,
+        recipe.name,
+        before,
+        after,
+        inspection,
+        rivals(problem.model, final) if with_rivals else {},
+        formula_ratio(inspection),
+        artifact.float32_bytes(artifact.plain_state(problem.model)),
+        time.perf_counter() - start,
+        coverage(model, recipe.skipped),
+        rivals_estimated=with_rivals and sampled(problem.model),
+        compressed=model,
+    )

@@ -1,31 +1,22 @@
-"""What a recipe will do to each layer of a model, and about how many bytes that takes."""
+"""What a recipe will do to each layer of a model, and about how many bytes and MACs that takes."""
 
 from __future__ import annotations
 
-import copy
-from collections import defaultdict
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pithnet.artifact import check_storable, float32_bytes, plain_state
 from pithnet.coding import entropy_bits
-from pithnet.passes import Regularization, prune, prune_by_std, quantize, share
-from pithnet.recipe import Keep, Recipe, Step
+from pithnet.passes import Given, LayerSketch, Sketch, pass_of
+from pithnet.recipe import Keep, Recipe
+from pithnet.results import LayerRow
 from pithnet.run.result import coverage_json
-from pithnet.surgery import (
-    Coverage,
-    Weighted,
-    check_usable,
-    coverage,
-    fake_quantizer,
-    unquantized_weight,
-    weighted_layers,
-)
+from pithnet.surgery import Coverage, check_usable, coverage
 
 _BITS = {"float32": 32, "float16": 16, "fixed10": 10, "fixed8": 8}
 _SCALE = 12  # of a row of quantized weights: finalize makes them short
@@ -34,8 +25,34 @@ _RECORD = 8  # each tensor's coding and checksum
 
 
 @dataclass(frozen=True)
+class StepPlan:
+    """One step of the recipe: its title, its epochs, and a row for each layer that its pass changes."""
+
+    number: int
+    title: str
+    epochs: int
+    rows: tuple[LayerRow, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The step as plain data."""
+        rows = [row.to_json() for row in self.rows]
+        return {"number": self.number, "what": self.title, "epochs": self.epochs, "layers": rows}
+
+
+@dataclass(frozen=True)
 class LayerPlan:
-    """One layer: its passes, and the zeros, levels (None: its weights stay floats) and bytes to expect."""
+    """One layer after all passes.
+
+    Attributes:
+        name: The layer's name in the network.
+        shape: The shape of its weight.
+        weights: The number of its weights.
+        passes: The passes that touch it, in order.
+        zeros: The zeros to expect.
+        levels: The distinct non-zero values to expect, None where weights stay floats.
+        bytes: The bytes that it takes in the file.
+        macs: The multiply-accumulates of one sample, None where the plan was made without an example.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -44,15 +61,26 @@ class LayerPlan:
     zeros: int
     levels: int | None
     bytes: int
+    macs: int | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The layers in order, everything else in the file (normalisation, biases, header), and what is covered.
+    """What a recipe will do: the steps, the layers after them, and everything else in the file.
 
     Zeros and levels are those of the weights as they are now; training moves zeros between layers.
+
+    Attributes:
+        recipe: The recipe's name.
+        steps: The steps in order, each with the rows of its pass.
+        layers: The layers in order, after all passes.
+        rest: Bytes of everything else: normalisation, biases, the header.
+        float_bytes: Bytes of the float32 state_dict.
+        coverage: What of the network the passes compress.
     """
 
+    recipe: str
+    steps: tuple[StepPlan, ...]
     layers: tuple[LayerPlan, ...]
     rest: int
     float_bytes: int
@@ -60,80 +88,113 @@ class Plan:
 
     @property
     def bytes(self) -> int:
+        """The bytes of the file to expect."""
         return self.rest + sum(layer.bytes for layer in self.layers)
 
     @property
     def ratio(self) -> float:
+        """float32 bytes / bytes of the file."""
         return self.float_bytes / self.bytes
 
+    @property
+    def macs(self) -> int | None:
+        """The multiply-accumulates of all layers for one sample, None without an example."""
+        known = [layer.macs for layer in self.layers if layer.macs is not None]
+        return sum(known) if known else None
+
     def to_json(self) -> dict[str, Any]:
-        rows = [asdict(layer) for layer in self.layers]
-        sizes = {"rest": self.rest, "bytes": self.bytes, "float_bytes": self.float_bytes}
-        return {"layers": rows, **sizes, **coverage_json(self.coverage)}
+        """The plan as plan.json holds it."""
+        return {
+            "recipe": self.recipe,
+            "steps": [step.to_json() for step in self.steps],
+            "layers": [asdict(layer) for layer in self.layers],
+            "rest": self.rest,
+            "bytes": self.bytes,
+            "float_bytes": self.float_bytes,
+            "macs": self.macs,
+            **coverage_json(self.coverage),
+        }
+
+    def __str__(self) -> str:
+        """The recipe, its steps, a line for each layer, and the whole."""
+        lines = [f"{self.recipe}: {', '.join(_described(step) for step in self.steps)}"]
+        for layer in self.layers:
+            zeros = f"{100 * layer.zeros / max(layer.weights, 1):5.1f} % zeros"
+            levels = "floats" if layer.levels is None else f"{layer.levels} levels"
+            macs = "" if layer.macs is None else f"  {layer.macs:>13,} MACs"
+            shape = "x".join(map(str, layer.shape))
+            lines.append(
+                f"  {layer.name:28} {shape:>16}  {zeros}  {levels:>10}  {layer.bytes:>10,} bytes{macs}"
+                f"  {layer.passes}"
+            )
+        macs = "" if self.macs is None else f", {self.macs:,} MACs"
+        lines.append(f"about {self.bytes:,} bytes, {self.ratio:.1f}x smaller than float32{macs}")
+        return "\n".join(lines)
 
 
-def make_plan(model: nn.Module, recipe: Recipe) -> Plan:
-    """Tries the recipe's passes on a copy of `model`, without the trainings.
+def _described(step: StepPlan) -> str:
+    return f"{step.title} ({step.epochs} epochs)" if step.epochs else step.title
 
-    Bytes are the entropies of positions and symbols; what layers share counts once. Raises RecipeError or
-    ModelError for what a pass cannot do: unknown criterion, a `skip` that matches nothing, pruning after
-    sharing; ArtifactError for what no file holds: quantized activations, a complex or sparse tensor.
+
+def make_plan(
+    model: nn.Module, recipe: Recipe, given: Given | None = None, macs: Mapping[str, int] | None = None
+) -> Plan:
+    """Asks every pass of the recipe what it will do; neither trains nor runs a pass.
+
+    Passes plan on samples of the weights (`pithnet.passes.Sketch`), so a plan takes about a second for a
+    model of any size. Bytes are the entropies of positions and symbols; what layers share counts once.
+
+    Args:
+        model: The network as it is; it is not changed.
+        recipe: What is to be done.
+        given: What passes may ask for beside the weights.
+        macs: Multiply-accumulates of one sample by layer name.
+
+    Raises:
+        RecipeError: A pass asks for what cannot be given: an unknown criterion, a pattern that matches
+            nothing, pruning after sharing.
+        ModelError: A layer cannot be compressed so.
+        ArtifactError: No file holds the model: quantized activations, a complex or sparse tensor.
     """
     check_usable(model)
     check_storable(model)
-    trial = copy.deepcopy(model)
-    touched: defaultdict[str, list[str]] = defaultdict(list)
-    shared: set[str] = set()
-    for step in recipe.steps:
-        for name in _try(trial, step, recipe.seed):
-            touched[name].append(step.kind)
-            if step.share:
-                shared.add(name)
-    rows = tuple(
-        _row(name, layer, touched[name], name in shared, recipe.storage)
-        for name, layer in weighted_layers(trial)
-    )
-    weights = {key for _, layer in weighted_layers(trial) for key in layer.keys}
-    rest = _HEADER + _rest_bytes(model, weights, recipe.storage)
-    return Plan(rows, rest, float32_bytes(plain_state(model)), coverage(trial, recipe.skipped))
+    given = given or Given(seed=recipe.seed)
+    sketch = Sketch(model, recipe.also)
+    steps = []
+    for number, step in enumerate(recipe.steps):
+        work = pass_of(step)
+        rows = () if work is None else tuple(work.plan(sketch, given))
+        steps.append(StepPlan(number, step.title, step.train.epochs if step.train else 0, rows))
+    layers = tuple(_layer(layer, recipe.storage, (macs or {}).get(layer.name)) for layer in sketch.layers)
+    keys = {key for layer in sketch.layers for key in layer.layer.keys}
+    touched = [layer.layer.keys[0] for layer in sketch.layers if layer.passes]
+    rest = _HEADER + _rest_bytes(model, keys, recipe.storage)
+    covered = coverage(model, recipe.skipped, planned=touched)
+    return Plan(recipe.name, tuple(steps), layers, rest, float32_bytes(plain_state(model)), covered)
 
 
-def _try(model: nn.Module, step: Step, seed: int) -> list[str]:
-    """Does the step's pass at once and returns the names of the layers it changed."""
-    generator = torch.Generator().manual_seed(seed)
-    if step.prune and step.prune.std is not None:
-        record = prune_by_std(model, step.prune.std, skip=step.prune.skip, also=step.prune.also)
-    elif step.prune and step.prune.sparsity is not None:
-        options = step.prune.model_dump(include={"scope", "criterion", "skip", "also"})
-        record = prune(model, step.prune.sparsity, generator=generator, **options)
-    elif step.regularize:
-        record = Regularization(model, **step.regularize.options).finish()
-    elif step.quantize:
-        record = quantize(model, **step.quantize.model_dump())
-    elif step.share:
-        record = share(model, generator=generator, **step.share.model_dump(exclude={"trained"}))
-    else:
-        return []
-    return [layer.name for layer in record.layers]
+def _layer(layer: LayerSketch, storage: Keep, macs: int | None) -> LayerPlan:
+    passes = ", ".join(layer.passes) or "as it is"
+    size = round(_weight_bits(layer, storage) / 8) + _RECORD
+    return LayerPlan(layer.name, layer.shape, layer.size, passes, layer.zeros, layer.levels, size, macs)
 
 
-def _row(name: str, layer: Weighted, passes: Sequence[str], is_shared: bool, storage: Keep) -> LayerPlan:
-    weight, part = layer.weight.detach(), fake_quantizer(layer)
-    symbols = weight[weight != 0] if part is None else part.used_codes(unquantized_weight(layer))
-    counts = symbols.unique(return_counts=True)[1]
-    size, used = weight.numel(), symbols.numel()
-    bits = size * entropy_bits(torch.tensor([size - used, used]).numpy())
-    levels = None
-    if part is not None:
-        levels = len(counts)
-        bits += used * entropy_bits(counts.cpu().numpy()) + len(part.rows(weight)) * _SCALE
-    elif is_shared:
-        levels = len(counts)
-        bits += used * entropy_bits(counts.cpu().numpy()) + levels * _BITS[storage.codebook]
-    else:
-        bits += used * _BITS[storage.other]
-    what = ", ".join(passes) or "as it is"
-    return LayerPlan(name, tuple(weight.shape), size, what, size - used, levels, round(bits / 8) + _RECORD)
+def _weight_bits(layer: LayerSketch, storage: Keep) -> float:
+    """The entropies of a layer's zeros and symbols, and its codebook or scales, in bits."""
+    used = layer.size - layer.zeros
+    bits = layer.size * _entropy(layer.zeros, used)
+    if layer.counts is None:
+        return bits + used * _BITS[storage.other]
+    bits += used * entropy_bits(layer.counts.cpu().numpy())
+    if layer.bits is not None:
+        return bits + layer.scales * _SCALE
+    return bits + (layer.levels or 0) * _BITS[storage.codebook]
+
+
+def _entropy(*counts: int) -> float:
+    """Bits per symbol of a source with these counts."""
+    total = sum(counts)
+    return -sum(n / total * math.log2(n / total) for n in counts if n) if total else 0.0
 
 
 def _rest_bytes(model: nn.Module, weights: set[str], storage: Keep) -> int:
@@ -149,7 +210,6 @@ def _rest_bytes(model: nn.Module, weights: set[str], storage: Keep) -> int:
         statistics = last in ("running_mean", "running_var")
         if statistics and storage.fold:
             continue
-        bits += value.numel() * (
-            32 if statistics else _BITS[storage.norm if module in norms else storage.other]
-        )
+        kept = storage.norm if module in norms else storage.other
+        bits += value.numel() * (32 if statistics else _BITS[kept])
     return -(-bits // 8)

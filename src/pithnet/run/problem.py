@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +18,39 @@ from pithnet.learn import (
     Loss,
     Metric,
     call,
-    first_batch,
     has_class_labels,
     resolve_precision,
     seeded,
     try_measuring,
     try_training,
 )
-from pithnet.passes import Regularization, selected_layers
+from pithnet.passes import Given, pass_of
 from pithnet.recipe import Recipe
 from pithnet.surgery import evaluating
-from pithnet.tensor import get_criterion
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Problem:
-    """What to compress, and on what.
+    """What to compress, by which recipe, and on what. `prepare` makes one that has been checked.
 
-    train: batches to fine-tune on, None for recipes without training. test: batches to measure on. teacher:
-    who to learn from, the float model itself where None; teacher_batches: the training images as the teacher
-    expects them, where its normalisation differs. cache: folder for the teacher's answers. loss, metric:
-    functions of (outputs, targets), cross-entropy and accuracy where None. measured_loss: the loss where it
-    can be measured in eval mode, too; `check` finds out.
+    Attributes:
+        model: The float network; a run never changes it.
+        recipe: What is done, with what the data and the machine decide (`resolved`).
+        train: Batches to fine-tune on, None for recipes without training.
+        test: Batches to measure on, None where nothing is measured.
+        metadata: What the file says of the network.
+        teacher: Who to learn from; the float network itself where None.
+        teacher_batches: The training images as the teacher expects them, where its normalisation differs.
+        cache: The folder for the teacher's answers; None keeps them in memory.
+        loss: (outputs, targets) -> scalar; the cross-entropy where None.
+        metric: (outputs, targets) -> a score per sample; the accuracy where None.
+        measured_loss: The loss, where it can be measured in eval mode too.
+        remark: What is to be said of the recipe's decisions, None where nothing.
+        given: What passes may ask for.
     """
 
     model: nn.Module
+    recipe: Recipe
     train: Iterable[Any] | None = None
     test: Iterable[Any] | None = None
     metadata: Metadata = field(default_factory=Metadata)
@@ -53,30 +60,65 @@ class Problem:
     loss: Loss | None = None
     metric: Metric | None = None
     measured_loss: Loss | None = None
+    remark: str | None = None
+    given: Given = field(default_factory=Given)
 
 
-def check(problem: Problem, recipe: Recipe) -> None:
-    """Raises RecipeError, ModelError or DataError for what would fail later, perhaps after hours."""
+def prepare(model: nn.Module, recipe: Recipe, **parts: Any) -> Problem:
+    """The problem, checked once: whatever a run would fail at later, perhaps after hours, fails here.
+
+    Args:
+        model: The float network.
+        recipe: What to do.
+        **parts: The other attributes of `Problem`, from `train` to `metric`.
+
+    Raises:
+        RecipeError: The recipe needs training data, or a pass needs what there is not.
+        ModelError: A weight is NaN or inf, or the outputs are of no classification and there is no loss.
+        DataError: Batches, labels, loss or metric cannot be used.
+    """
+    problem = Problem(model=model, recipe=recipe, **parts)
     if recipe.epochs and problem.train is None:
         raise RecipeError(f"recipe {recipe.name!r} trains for {recipe.epochs} epochs and needs training data")
-    for name, value in problem.model.state_dict().items():
+    _require_finite(model)
+    first = _first_batch(problem)
+    if problem.test is not None:
+        measurable = try_measuring(model, problem.test, problem.loss, problem.metric)
+        problem = replace(problem, measured_loss=problem.loss if measurable else None)
+    taken = resolved(recipe, model, first, problem.loss)
+    labelled = first is not None and first.targets is not None
+    given = Given(
+        seed=recipe.seed,
+        batches=problem.train,
+        labelled=labelled,
+        example=None if first is None else first.inputs,
+        loss=problem.loss,
+    )
+    for step in recipe.steps:
+        work = pass_of(step)
+        if work is not None:
+            given.require(work.needs, step.title)
+    said = remark(recipe, first, problem.loss, taken)
+    return replace(problem, recipe=taken, remark=said, given=given)
+
+
+def _require_finite(model: nn.Module) -> None:
+    for name, value in model.state_dict().items():
         # An extra state may be anything.
         floats = isinstance(value, torch.Tensor) and value.is_floating_point()
         if floats and not bool(torch.isfinite(value).all()):
             raise ModelError(f"{name} holds NaN or inf; train or export the model again")
-    _check_passes(problem.model, recipe)
-    if recipe.epochs and problem.train is not None:
-        _check_training(problem, problem.train, recipe)
-    if problem.test is not None:
-        measurable = try_measuring(problem.model, problem.test, problem.loss, problem.metric)
-        problem.measured_loss = problem.loss if measurable else None
 
 
-def _check_training(problem: Problem, train: Iterable[Any], recipe: Recipe) -> None:
-    loss, distils = problem.loss, recipe.distill.weight > 0
+def _first_batch(problem: Problem) -> Batch | None:
+    """The first training batch, tried on the model, the teacher and the loss; None without training."""
+    recipe, train, loss = problem.recipe, problem.train, problem.loss
+    if not recipe.epochs or train is None:
+        return None
     if loss is not None and recipe.label_smoothing:
         raise RecipeError("label_smoothing belongs to the cross-entropy; leave it out, or leave out loss=")
     first = try_training(problem.model, train, loss)
+    distils = recipe.distill.weight > 0
     if problem.teacher is not None and (distils or (first.targets is None and loss is None)):
         if loss is not None and not _classifies(problem.model, first):
             raise RecipeError(
@@ -84,8 +126,13 @@ def _check_training(problem: Problem, train: Iterable[Any], recipe: Recipe) -> N
                 "another task; leave out teacher=, or bring it into your loss"
             )
         try_training(problem.model, train, loss, problem.teacher)
-    theirs = problem.teacher_batches
-    if not isinstance(train, Batches) or theirs is None or not distils:
+    if distils:
+        _check_same_images(train, problem.teacher_batches)
+    return first
+
+
+def _check_same_images(train: Iterable[Any], theirs: Batches | None) -> None:
+    if not isinstance(train, Batches) or theirs is None:
         return
     mine = (len(train.data), train.seed, train.augmentation)
     if mine != (len(theirs.data), theirs.seed, theirs.augmentation):
@@ -94,40 +141,21 @@ def _check_training(problem: Problem, train: Iterable[Any], recipe: Recipe) -> N
         )
 
 
-def _check_passes(model: nn.Module, recipe: Recipe) -> None:
-    shared: set[str] = set()
-    for step in recipe.steps:
-        what = step.settings
-        if what is None:
-            continue
-        names = {name for name, _ in selected_layers(model, what.skip, what.also)}
-        if step.quantize:
-            continue
-        if step.share:
-            shared |= names
-            continue
-        if shared & names:
-            raise RecipeError(
-                f"{step.title!r} comes after sharing, but shared weights cannot be pruned; change the order"
-            )
-        if step.prune:
-            get_criterion(step.prune.criterion)
-        if step.regularize:
-            Regularization(copy.deepcopy(model), **step.regularize.options)
-
-
-def resolved(
-    recipe: Recipe, model: nn.Module, train: Iterable[Any] | None, loss: Loss | None = None
-) -> Recipe:
+def resolved(recipe: Recipe, model: nn.Module, batch: Batch | None, loss: Loss | None = None) -> Recipe:
     """The recipe with what the data and the machine decide, so that a resumed run does as the first did.
 
     distill: weight 1 where the batches have no labels and there is no `loss`, 0 where there is a `loss` and
     the outputs are no class logits. precision: "auto" becomes what is faster here, by a stopwatch; float32
     with a `loss`, which may need more than 8 bits, and without training.
+
+    Args:
+        recipe: The recipe as it was given.
+        model: The float network.
+        batch: The first training batch; None where nothing is trained.
+        loss: The user's own loss, None for the cross-entropy.
     """
-    if not recipe.epochs or train is None:
+    if not recipe.epochs or batch is None:
         return _with(recipe, precision="float32") if recipe.precision == "auto" else recipe
-    batch = first_batch(train, "train", next(model.parameters()).device)
     weight = recipe.distill.weight
     if loss is None and batch.targets is None:
         weight = 1.0
@@ -139,13 +167,11 @@ def resolved(
     return _with(recipe, precision=precision, distill=recipe.distill.model_copy(update={"weight": weight}))
 
 
-def remark(given: Recipe, train: Iterable[Any] | None, loss: Loss | None, taken: Recipe) -> str | None:
+def remark(given: Recipe, batch: Batch | None, loss: Loss | None, taken: Recipe) -> str | None:
     """What `resolved` decided about the distillation against what one may expect, None where nothing."""
     if given.distill.weight and not taken.distill.weight:
         return "outputs and targets are not those of a classification: the recipe's distillation is left out"
-    if train is None or not taken.epochs or loss is not None:
-        return None
-    if first_batch(train, "train").targets is not None:
+    if batch is None or not taken.epochs or loss is not None or batch.targets is not None:
         return None
     return "the training data has no labels: all is learnt from the teacher's logits (distillation weight 1)"
 

@@ -14,7 +14,7 @@ from pithnet import artifact
 from pithnet.artifact import Inspection
 from pithnet.learn import Evaluation, Scores, paired_difference
 from pithnet.recipe import Recipe
-from pithnet.run.folder import RunFolder
+from pithnet.results import Store
 from pithnet.run.hardware import hardware
 from pithnet.surgery import Coverage, LeftOut
 
@@ -28,7 +28,8 @@ class Result:
 
     before, after: the float model and the finalized one on the same samples, None where there were none.
     rivals: bytes of the trivial ways, none where they were left out; rivals_estimated: from samples of a
-    large model. formula_ratio: the compression Deep Compression's formula gives.
+    large model. formula_ratio: the compression Deep Compression's formula gives. compressed: the model with
+    its masks, codebooks and quantizers, before it was finalized.
     """
 
     model: nn.Module
@@ -43,6 +44,7 @@ class Result:
     seconds: float
     covered: Coverage
     rivals_estimated: bool = False
+    compressed: nn.Module | None = None
 
     @property
     def coverage(self) -> float:
@@ -190,15 +192,31 @@ def _size(shape: tuple[int, ...]) -> int:
     return n
 
 
-def results_json(result: Result, recipe: Recipe, folder: RunFolder, command: str) -> dict[str, Any]:
-    """What results.json holds of a compression. train_seconds: of all epochs, before a stop too."""
-    trained = sum(e["seconds"] for e in folder.events("epoch"))
-    return {
+def record(
+    result: Result, recipe: Recipe, store: Store, command: str, more: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Writes model.pith and results.json of a compression; returns what results.json holds.
+
+    Args:
+        result: What came out.
+        recipe: What was done.
+        store: The run's folder, with the events of all its epochs, before a stop too.
+        command: What started the run.
+        more: What else results.json says.
+
+    Raises:
+        PithError: The store cannot be written.
+    """
+    results = {
         "kind": "compress",
         **result.to_json(),
-        "train_seconds": trained,
+        "train_seconds": sum(e["seconds"] for e in store.events("epoch")),
         "epochs": recipe.epochs,
         "seed": recipe.seed,
         "hardware": hardware(),
         "command": command,
+        **(more or {}),
     }
+    store.write("model.pith", result.data)
+    store.write_json("results.json", results)
+    return results

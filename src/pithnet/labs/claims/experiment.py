@@ -22,12 +22,12 @@ from pithnet.labs.start import open_lab
 from pithnet.labs.training import float_network
 from pithnet.labs.workbench import Bench
 from pithnet.labs.writing import paragraph, write_page
-from pithnet.learn import Training
+from pithnet.learn import from_scratch
 from pithnet.run.progress import Quiet
 
 TAKES = ("items",)
 _DEFAULT = LabOptions()
-_TRAINING = Training(epochs=10, lr=0.2)
+_TRAINING = from_scratch(10)
 _BATCH = 64
 
 

@@ -62,6 +62,6 @@ def one_final_threshold(model: nn.Module, bench: Bench) -> Found:
 
 
 def _train(model: nn.Module, bench: Bench, schedule: Any, epochs: int) -> None:
-    training = Training(epochs=epochs, lr=0.05, warmup=0.1, precision=bench.precision)
+    training = Training(epochs, lr=0.05, schedule="one-cycle", warmup=0.1, precision=bench.precision)
     for _ in Trainer(model, bench.training_batches(), training, before_step=schedule).run():
         pass

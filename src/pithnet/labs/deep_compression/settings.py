@@ -10,7 +10,7 @@ from pathlib import Path
 from pithnet.labs.deep_compression import pipeline
 from pithnet.labs.options import LabOptions
 from pithnet.labs.teachers import NONE, LabTeacher
-from pithnet.learn import Training
+from pithnet.learn import Training, from_scratch
 from pithnet.recipe import Recipe, load_recipe
 
 BY_RECIPE, ONE_SHOT, FROM_FILE = "recipe", "one-shot", "file"
@@ -43,15 +43,15 @@ class Settings:
 
 def full_settings(seed: int) -> Settings:
     recipe = load_recipe("deep-compression").model_copy(update={"seed": seed})
-    tune = Training(epochs=2, lr=0.01, schedule="cosine", warmup=0.0)
-    return Settings(Training(epochs=40, lr=0.2), tune, recipe)
+    tune = Training(2, lr=0.01)
+    return Settings(from_scratch(40), tune, recipe)
 
 
 def quick_settings(seed: int) -> Settings:
     """The demo's recipe in a quarter of its epochs."""
     recipe = pipeline.shortened(load_recipe("demo"), 4).model_copy(update={"seed": seed})
-    tune = Training(epochs=1, lr=0.02, schedule="cosine", warmup=0.0)
-    return Settings(Training(epochs=8, lr=0.2), tune, recipe, init_bits=(3,))
+    tune = Training(1, lr=0.02)
+    return Settings(from_scratch(8), tune, recipe, init_bits=(3,))
 
 
 def starting_point(out: Path, options: LabOptions, wanted: Collection[str]) -> str:

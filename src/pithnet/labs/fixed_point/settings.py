@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pithnet.labs.workbench import Bench
-from pithnet.learn import Training
+from pithnet.learn import Training, from_scratch
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,16 @@ class Settings:
 
 
 FULL = Settings(
-    baseline=Training(epochs=40, lr=0.2),
-    tuning=Training(epochs=20, lr=0.04, warmup=0.1),
-    pruning=Training(epochs=20, lr=0.05, warmup=0.1),
+    baseline=from_scratch(40),
+    tuning=Training(20, lr=0.04, schedule="one-cycle", warmup=0.1),
+    pruning=Training(20, lr=0.05, schedule="one-cycle", warmup=0.1),
     batch_size=128,
     views=4,
 )
 QUICK = Settings(
-    baseline=Training(epochs=6, lr=0.2),
-    tuning=Training(epochs=1, lr=0.02, warmup=0.1),
-    pruning=Training(epochs=2, lr=0.05, warmup=0.1),
+    baseline=from_scratch(6),
+    tuning=Training(1, lr=0.02, schedule="one-cycle", warmup=0.1),
+    pruning=Training(2, lr=0.05, schedule="one-cycle", warmup=0.1),
     batch_size=64,
     views=1,
     bits=(6, 4, 2),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from pithnet.labs.pruning.regularized import Penalties
 from pithnet.labs.workbench import Bench
-from pithnet.learn import Training
+from pithnet.learn import Training, from_scratch
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,23 @@ class Settings:
         return replace(self, retrain=bench.teach(self.retrain), penalties=penalties)
 
 
+def _one_cycle(epochs: int) -> Training:
+    return Training(epochs, lr=0.05, schedule="one-cycle", warmup=0.1)
+
+
 FULL = Settings(
-    baseline=Training(epochs=40, lr=0.2),
-    retrain=Training(epochs=20, lr=0.05, warmup=0.1),
+    baseline=from_scratch(40),
+    retrain=_one_cycle(20),
     prunings=10,
-    penalties=Penalties(Training(epochs=10, lr=0.05, warmup=0.1), 0.6, l1=1e-4, hoyer=5e-6, group=1e-4),
+    penalties=Penalties(_one_cycle(10), 0.6, l1=1e-4, hoyer=5e-6, group=1e-4),
     batch_size=128,
     views=4,
 )
 QUICK = Settings(
-    baseline=Training(epochs=8, lr=0.2),
-    retrain=Training(epochs=3, lr=0.05, warmup=0.1),
+    baseline=from_scratch(8),
+    retrain=_one_cycle(3),
     prunings=2,
-    penalties=Penalties(Training(epochs=3, lr=0.05, warmup=0.1), 2 / 3, l1=1e-3, hoyer=5e-5, group=1e-3),
+    penalties=Penalties(_one_cycle(3), 2 / 3, l1=1e-3, hoyer=5e-5, group=1e-3),
     batch_size=64,
     views=1,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pithnet.learn import Training
+from pithnet.learn import Training, from_scratch
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Settings:
 
 
 FULL = Settings(
-    baseline=Training(epochs=15, lr=0.1, warmup=0.2),
+    baseline=from_scratch(15, lr=0.1),
     batch_size=128,
     calibration=512,
     sensitivity=256,
@@ -43,7 +43,7 @@ FULL = Settings(
     imagenet=True,
 )
 QUICK = Settings(
-    baseline=Training(epochs=6, lr=0.2),
+    baseline=from_scratch(6),
     batch_size=64,
     calibration=256,
     sensitivity=128,

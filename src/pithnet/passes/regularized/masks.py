@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from pithnet.passes.prune import SCOPES
-from pithnet.passes.records import LayerRecord
 from pithnet.passes.regularized.terms import is_grouped, span
+from pithnet.results import LayerRow
 from pithnet.surgery import Mask, Weighted, latent_weight, parametrization, set_mask
 from pithnet.tensor import group_mask
 
@@ -45,7 +45,7 @@ def _masks(
 
 def masked_rows(
     layers: Sequence[tuple[str, Weighted]], kind: str, groups: str, own_zeros: Mapping[str, int]
-) -> tuple[LayerRecord, ...]:
+) -> tuple[LayerRow, ...]:
     """A row per masked layer; of whole groups, which filters or channels are gone."""
     rows = []
     for name, layer in layers:
@@ -54,7 +54,7 @@ def masked_rows(
         if is_grouped(kind):
             empty = ~mask.any(span(layer, groups)).flatten()
             gone = tuple(empty.nonzero().flatten().tolist())
-        rows.append(LayerRecord(name, mask.numel(), int((~mask).sum()), None, own_zeros[name], gone))
+        rows.append(LayerRow(name, mask.numel(), int((~mask).sum()), None, own_zeros[name], gone))
     return tuple(rows)
 
 

@@ -10,24 +10,16 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from pithnet.errors import RecipeError, require_known
-from pithnet.learn import ADMM, Slot, Term, require_rho
+from pithnet.errors import RecipeError
+from pithnet.learn import ADMM, Slot, Term
 from pithnet.passes.guard import finite_or_unchanged
 from pithnet.passes.layers import refuse_coded, selected_layers
-from pithnet.passes.prune import SCOPES
 from pithnet.passes.records import Record
+from pithnet.passes.regularized.choice import Choice
 from pithnet.passes.regularized.masks import cut_off, mask_of, masked_rows
-from pithnet.passes.regularized.terms import (
-    GROUPS,
-    HOWS,
-    is_grouped,
-    regularizers,
-    resolved_how,
-)
+from pithnet.passes.regularized.terms import HOWS, is_grouped
 from pithnet.surgery import Mask, Weighted, latent_weight, parametrization, set_mask
-from pithnet.tensor.regularizers import regularizer_class
 
-_FIRST_STRENGTH = 1e-5  # where the search for one begins; each update may double or halve it
 _GAIN = 8.0  # 10 % of zeros too few raise it by a factor of exp(0.8)
 
 
@@ -75,18 +67,23 @@ class Regularization:
         also: Sequence[str] = (),
         **parameters: float,
     ) -> None:
-        self.model, self.kind = model, kind
-        self.skip, self.also = tuple(skip), tuple(also)
-        self.sparsity, self.scope, self.groups = sparsity, scope, groups
-        self.until, self.updates = until, updates
-        self._check()
-        require_rho(rho)
-        way = resolved_how(kind, how)
+        choice = Choice(
+            kind=kind,
+            strength=strength,
+            sparsity=sparsity,
+            how=how,
+            until=until,
+            scope=scope,
+            groups=groups,
+            updates=updates,
+            rho=rho,
+            parameters=parameters,
+        )
+        self.model, self.choice, self.skip, self.also = model, choice, tuple(skip), tuple(also)
         layers = [layer for _, layer in self._layers()]
         refuse_coded(self._layers())
-        self.searches = strength is None and self._can_search(way)
-        self.strength = _FIRST_STRENGTH if strength is None else strength
-        found = regularizers(kind, layers, sparsity, scope, groups, {"strength": self.strength, **parameters})
+        self.searches, self.strength = choice.searches, choice.first_strength
+        found = choice.regularizers(layers)
         for layer in layers:
             if parametrization(layer, Mask) is None:
                 set_mask(layer, torch.ones_like(layer.weight, dtype=torch.bool))
@@ -94,30 +91,8 @@ class Regularization:
             Term(regularizer, [Slot(latent_weight(m), mask_of(m), m.name) for m in members])
             for regularizer, members in found
         ]
-        self.method = ADMM(terms, rho) if way == "admm" else HOWS[way](terms)
+        self.method = ADMM(terms, rho) if choice.way == "admm" else HOWS[choice.way](terms)
         self._last, self._own_zeros = 0, dict[str, int]()
-
-    def _check(self) -> None:
-        if self.sparsity is not None and not 0 <= self.sparsity <= 1:
-            raise RecipeError(f"sparsity is a share of the weights, from 0 to 1, not {self.sparsity}")
-        if not 0 < self.until <= 1:
-            raise RecipeError(f"until is a share of the training, above 0 and up to 1, not {self.until}")
-        if self.updates < 1:
-            raise RecipeError(f"updates is {self.updates}; use 1 or more")
-        require_known("pruning scope", self.scope, SCOPES, RecipeError)
-        require_known("groups", self.groups, GROUPS, RecipeError)
-
-    def _can_search(self, way: str) -> bool:
-        """Whether a strength is to be found; raises RecipeError where one is needed and cannot be."""
-        if regularizer_class(self.kind).is_constraint:
-            return False
-        # Groups answer too late: none is zero until it has shrunk as a whole.
-        if way != "proximal" or self.sparsity is None or is_grouped(self.kind):
-            raise RecipeError(
-                f"{self.kind!r} needs a strength here; only proximal steps of single weights with a sparsity "
-                "to reach find their own"
-            )
-        return True
 
     def _layers(self) -> list[tuple[str, Weighted]]:
         return selected_layers(self.model, self.skip, self.also)
@@ -151,19 +126,19 @@ class Regularization:
 
     def __call__(self, done: float) -> None:
         """done: share of the training, in [0, 1]."""
-        if done >= self.until:
+        if done >= self.choice.until:
             self.finish()
             return
-        update = int(done / self.until * self.updates)
+        update = int(done / self.choice.until * self.choice.updates)
         if update != self._last and self.method.active:
             self._last = update
-            self.method.update(update / self.updates)
+            self.method.update(update / self.choice.updates)
             if self.searches:
-                self._search(update / self.updates)
+                self._search(update / self.choice.updates)
 
     def _search(self, done: float) -> None:
-        assert self.sparsity is not None
-        change = math.exp(_GAIN * (self.sparsity * done - self.method.zeros))
+        assert self.choice.sparsity is not None
+        change = math.exp(_GAIN * (self.choice.sparsity * done - self.method.zeros))
         self.strength *= min(max(change, 0.5), 2.0)
         self.method.set_strength(self.strength)
 
@@ -175,13 +150,20 @@ class Regularization:
             layers = self._layers()
             self._own_zeros = {name: int((layer.weight == 0).sum()) for name, layer in layers}
             with finite_or_unchanged(self.model, "regularize"):
-                cut_off([m for _, m in layers], self.kind, self.sparsity, self.scope, self.groups)
+                cut_off(
+                    [m for _, m in layers],
+                    self.choice.kind,
+                    self.choice.sparsity,
+                    self.choice.scope,
+                    self.choice.groups,
+                )
         return self._record()
 
     def _record(self) -> Record:
-        amount = "" if self.sparsity is None else f" {self.sparsity:.4g}"
-        named = f"{self.kind} {self.groups}" if is_grouped(self.kind) else self.kind
-        rows = masked_rows(self._layers(), self.kind, self.groups, self._own_zeros)
+        c = self.choice
+        amount = "" if c.sparsity is None else f" {c.sparsity:.4g}"
+        named = f"{c.kind} {c.groups}" if is_grouped(c.kind) else c.kind
+        rows = masked_rows(self._layers(), c.kind, c.groups, self._own_zeros)
         return Record.of(self.model, f"regularize {named}{amount}", rows, self.skip)
 
 

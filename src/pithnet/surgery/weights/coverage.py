@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from torch import nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
+from pithnet.patterns import any_matches
 from pithnet.surgery.weights.chains import chain, latent_weight
 from pithnet.surgery.weights.holders import Weighted, compressible, held_tensors, is_matrix
 from pithnet.surgery.weights.parametrizations import PARAMETRIZATIONS, Codebook
@@ -66,17 +66,20 @@ class Coverage:
         return _advice(wanted) if wanted else None
 
 
-def coverage(model: nn.Module, skip: Sequence[str] = ()) -> Coverage:
+def coverage(model: nn.Module, skip: Sequence[str] = (), planned: Collection[str] = ()) -> Coverage:
     """What of the model is under a mask, codebook or quantizer, as it stands.
 
-    skip: patterns that say of what is left out that it was meant to be.
+    Args:
+        model: The network.
+        skip: Patterns that say of what is left out that it was meant to be.
+        planned: Names of tensors that count as compressed already, because a pass is going to.
     """
     covered, parameters, left_out = 0, 0, []
     for holders in held_tensors(model):
         layer = Weighted(holders)
         size = _size(layer)
         parameters += size
-        if _is_compressed(layer):
+        if _is_compressed(layer) or layer.keys[0] in planned:
             covered += size
         elif size:
             left_out.append(LeftOut(layer.keys[0], size, _why(layer, skip), _kind(holders[0].module)))
@@ -96,7 +99,7 @@ def _size(layer: Weighted) -> int:
 
 
 def _why(layer: Weighted, skip: Sequence[str]) -> str:
-    if any(fnmatchcase(name, pattern) for name in layer.all_names for pattern in skip):
+    if any_matches(skip, layer.all_names):
         return SKIPPED
     if any(holder.tensor in compressible(holder.module) for holder in layer.holders):
         return SKIPPED  # every pass takes all known kinds that it is not told to leave

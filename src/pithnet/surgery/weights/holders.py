@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
+from pithnet.patterns import any_matches
 from pithnet.surgery.weights.kinds import Axes, kind_tensors
 from pithnet.surgery.weights.parametrizations import PARAMETRIZATIONS
 from pithnet.surgery.wrappers import plain_key, unwrapped
@@ -168,5 +168,4 @@ def is_matrix(holder: Holder) -> bool:
 
 
 def _named(holders: tuple[Holder, ...], patterns: Sequence[str]) -> bool:
-    names = Weighted(holders).all_names
-    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
+    return any_matches(patterns, Weighted(holders).all_names)

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from pithnet.errors import PithError
-from pithnet.report.event_log import EventLog, read_events
-from pithnet.report.measured import Measurements, Plan, layer_name
+from pithnet.results.event_log import EventLog, read_events
+from pithnet.results.measured import Measurements, Plan, layer_name
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
 

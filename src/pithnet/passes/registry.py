@@ -1,0 +1,40 @@
+"""All passes by name; a new one is a class and a line here, or a call of `register`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pithnet.passes.step import Pass
+from pithnet.passes.steps.pruning import Pruning
+from pithnet.passes.steps.quantization import Quantization
+from pithnet.passes.steps.regularizing import Regularizing
+from pithnet.passes.steps.sharing import Sharing
+from pithnet.recipe import Step, forget_settings, register_settings
+
+PASSES: dict[str, type[Pass[Any]]] = {
+    "prune": Pruning,
+    "share": Sharing,
+    "regularize": Regularizing,
+    "quantize": Quantization,
+}
+
+
+def register(name: str, kind: type[Pass[Any]]) -> None:
+    """Makes a pass known: from then on a step of a recipe may have the key `name`.
+
+    Raises:
+        RecipeError: A step has such a key already.
+    """
+    register_settings(name, kind.config)
+    PASSES[name] = kind
+
+
+def forget(name: str) -> None:
+    """Undoes `register`."""
+    forget_settings(name)
+    del PASSES[name]
+
+
+def pass_of(step: Step) -> Pass[Any] | None:
+    """The pass of a recipe's step as a new value, None where the step has none."""
+    return None if step.settings is None else PASSES[step.kind](step.kind, step.settings)

@@ -1,0 +1,143 @@
+"""What a plan knows of a network: samples of its weights, changed as the passes to come would change them.
+
+A plan neither copies the network nor runs a pass on it, so it takes about a second whatever the size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from pithnet.passes.layers import selected_layers
+from pithnet.recipe import PassSettings
+from pithnet.results import LayerRow
+from pithnet.surgery import (
+    Codebook,
+    TrainedLevels,
+    Weighted,
+    fake_quantizer,
+    parametrization,
+    unquantized_weight,
+    weighted_layers,
+)
+
+MOST = 1 << 14  # weights of a layer that are looked at
+
+
+@dataclass(eq=False)
+class LayerSketch:
+    """One layer as it will be.
+
+    Attributes:
+        name: The layer's name in the network.
+        layer: The layer as it is now.
+        rows: (R, M), floats: weights of R of its outputs. The whole weight where it has at most `MOST`
+            weights, else a sample on an even grid.
+        counts: The weights of each level, among the sample's; None while weights are floats.
+        bits: The bits of a quantizer's code, None without one.
+        scales: How many scales a quantizer keeps for the whole layer.
+        passes: The passes that touch the layer, by name and in order.
+    """
+
+    name: str
+    layer: Weighted
+    rows: Tensor
+    counts: Tensor | None = None
+    bits: int | None = None
+    scales: int = 0
+    passes: list[str] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """The number of weights of the layer."""
+        return self.layer.weight.numel()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the layer's weight."""
+        return tuple(self.layer.weight.shape)
+
+    @property
+    def columns(self) -> int:
+        """How many weights of the layer an output has."""
+        outputs = math.prod(self.shape[axis] for axis in self.layer.channel_axes)
+        return self.size // max(outputs, 1)
+
+    @property
+    def stands_for(self) -> float:
+        """How many weights of the layer one of the sample stands for."""
+        return self.size / max(self.rows.numel(), 1)
+
+    @property
+    def zeros(self) -> int:
+        """The zeros to expect in the whole layer."""
+        return round(int((self.rows == 0).sum()) * self.stands_for)
+
+    @property
+    def levels(self) -> int | None:
+        """The number of distinct non-zero values, None while weights are floats."""
+        return None if self.counts is None else int((self.counts > 0).sum())
+
+    def cut(self, kept: Tensor) -> None:
+        """Makes the sample's weights zero that are not kept; `kept` is bool (R, M)."""
+        self.rows = torch.where(kept, self.rows, 0.0)
+
+    def row(self) -> LayerRow:
+        """The layer as a row of a plan or a record."""
+        return LayerRow(self.name, self.size, self.zeros, self.levels, bits=self.bits)
+
+
+class Sketch:
+    """The layers of a network, for passes to plan on; `model` itself is never changed.
+
+    Args:
+        model: The network as it is.
+        also: The `also` patterns of all the passes to come.
+    """
+
+    def __init__(self, model: nn.Module, also: Sequence[str] = ()) -> None:
+        self.model = model
+        self.layers = [sketched(name, layer) for name, layer in weighted_layers(model, also)]
+        self._also = list[str]()  # of the passes so far: what one compressed, later ones take too
+
+    def selected(self, settings: PassSettings, name: str) -> list[LayerSketch]:
+        """The layers that the pass called `name` will work on, noted as touched by it.
+
+        Raises:
+            RecipeError: A pattern matches nothing.
+            ModelError: As `selected_layers`.
+        """
+        self._also += settings.also
+        chosen = {key for key, _ in selected_layers(self.model, settings.skip, self._also)}
+        found = [layer for layer in self.layers if layer.name in chosen]
+        for layer in found:
+            layer.passes.append(name)
+        return found
+
+
+def sketched(name: str, layer: Weighted) -> LayerSketch:
+    """The layer as it is, with the masks, codebooks and quantizers that it has."""
+    sketch = LayerSketch(name, layer, sampled_rows(layer.weight.detach(), layer.channel_axes))
+    part = fake_quantizer(layer)
+    if part is not None:
+        sketch.bits = part.quantizer.bits
+        sketch.counts = part.used_codes(unquantized_weight(layer)).unique(return_counts=True)[1]
+        sketch.scales = len(part.rows(layer.weight.detach()))
+    elif parametrization(layer, Codebook) or parametrization(layer, TrainedLevels):
+        sketch.counts = layer.weight.detach()[layer.weight != 0].unique(return_counts=True)[1]
+    return sketch
+
+
+def sampled_rows(weight: Tensor, axes: Sequence[int]) -> Tensor:
+    """At most about `MOST` weights of a tensor, as rows of its outputs, (R, M): on an even grid."""
+    rows = weight.movedim(tuple(axes), tuple(range(len(axes)))).flatten(0, len(axes) - 1)
+    rows = rows.reshape(len(rows), -1) if rows.ndim > 1 else rows[:, None]
+    if rows.numel() <= MOST:
+        return rows
+    height = max(1, -(-len(rows) * 128 // MOST))  # a row of 128 weights shows its spread
+    rows = rows[::height]
+    return rows[:, :: max(1, -(-rows.numel() // MOST))]

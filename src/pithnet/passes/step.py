@@ -1,0 +1,64 @@
+"""A pass of a recipe as a value: what it needs, what it will do, how it begins, and what it did."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Generic, TypeVar
+
+from torch import nn
+
+from pithnet.learn import StepSchedule
+from pithnet.passes.needs import Given, Need
+from pithnet.passes.records import Record
+from pithnet.passes.sketch import Sketch
+from pithnet.recipe import PassSettings
+from pithnet.results import LayerRow
+
+Settings = TypeVar("Settings", bound=PassSettings)
+
+
+class Pass(ABC, Generic[Settings]):
+    """One pass of one recipe, with its settings.
+
+    A subclass and a line in `pithnet.passes.PASSES` make a new pass (or `pithnet.passes.register`). What it
+    can be told is its `config`, a class of `pithnet.recipe`, which knows no torch.
+
+    Attributes:
+        config: The class of the settings.
+        name: The pass's key in a step of a recipe.
+        settings: What the recipe says.
+    """
+
+    config: ClassVar[type[PassSettings]] = PassSettings
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self.name, self.settings = name, settings
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the pass needs beside the weights; it is checked before anything changes."""
+        return frozenset()
+
+    @abstractmethod
+    def plan(self, sketch: Sketch, given: Given) -> list[LayerRow]:
+        """Says what the pass will do, and changes the sketch's samples as it would change the weights.
+
+        Raises:
+            RecipeError: The settings ask for something that the model cannot give.
+            ModelError: A layer cannot be compressed so.
+        """
+
+    @abstractmethod
+    def begin(self, model: nn.Module, given: Given) -> StepSchedule | None:
+        """Changes the model, in place, and returns what is to run while it trains, or None."""
+
+    def resume(self, model: nn.Module, given: Given) -> StepSchedule | None:
+        """What is to run while a model trains on that has been through `begin`, and is restored."""
+        return None
+
+    @abstractmethod
+    def finish(self) -> Record:
+        """What the pass did: the plan's rows, as they happened.
+
+        It is called once: after the step's training where something ran in it, else right after `begin`.
+        """

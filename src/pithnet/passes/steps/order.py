@@ -1,0 +1,32 @@
+"""Which pass may come after which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pithnet.errors import RecipeError
+from pithnet.passes.layers import refuse_coded
+from pithnet.passes.sketch import LayerSketch
+from pithnet.surgery import Mask, parametrization
+
+_CODED = {"share": "shared", "quantize": "quantized"}
+
+
+def refuse_after_coding(layers: Iterable[LayerSketch], title: str) -> None:
+    """Refuses to prune layers that an earlier pass shares, or quantizes without a mask before it.
+
+    Raises:
+        RecipeError: A pass of the recipe comes too early.
+        ModelError: A layer of the model is coded already.
+    """
+    known = list(layers)
+    refuse_coded((layer.name, layer.layer) for layer in known)
+    for layer in known:
+        *before, _ = layer.passes
+        masked = parametrization(layer.layer, Mask) is not None or {"prune", "regularize"} & set(before)
+        coded = [name for name in before if name == "share" or (name == "quantize" and not masked)]
+        if coded:
+            raise RecipeError(
+                f"{title!r} comes after {coded[0]!r}, and {_CODED[coded[0]]} weights cannot be pruned "
+                f"({layer.name}); prune before {coded[0]!r}"
+            )

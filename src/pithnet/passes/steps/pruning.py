@@ -1,0 +1,87 @@
+"""The pass `prune`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pithnet.learn import StepSchedule
+from pithnet.passes.needs import Given
+from pithnet.passes.prune import SCOPES, GradualPruning, prune, prune_by_std
+from pithnet.passes.records import Record
+from pithnet.passes.sketch import LayerSketch, Sketch
+from pithnet.passes.step import Pass
+from pithnet.passes.steps.order import refuse_after_coding
+from pithnet.recipe import Prune
+from pithnet.results import LayerRow
+from pithnet.tensor import erk, get_criterion, keep_mask, std_threshold, uniform
+
+
+class Pruning(Pass[Prune]):
+    """Zeros, by a score of each weight: at once, or on a ramp while a training runs."""
+
+    config = Prune
+    _record: Record | None = None
+    _ramp: GradualPruning | None = None
+
+    def plan(self, sketch: Sketch, given: Given) -> list[LayerRow]:
+        s = self.settings
+        rank = get_criterion(s.criterion)
+        layers = sketch.selected(s, self.name)
+        refuse_after_coding(layers, f"{self.name} {s.title}")
+        if s.std is not None:
+            for layer in layers:
+                layer.cut(layer.rows.abs() > std_threshold(layer.rows, s.std))
+        elif s.sparsity is not None:
+            generator = given.generator
+            scores = [torch.where(m.rows != 0, rank(m.rows, generator), -1.0) for m in layers]
+            cut(layers, scores, s.sparsity, s.scope)
+        return [layer.row() for layer in layers]
+
+    def begin(self, model: nn.Module, given: Given) -> StepSchedule | None:
+        if self.settings.ramp:
+            return self.resume(model, given)
+        if self.settings.std is not None:
+            self._record = prune_by_std(model, **self.settings.options)
+        else:
+            self._record = prune(model, generator=given.generator, **self.settings.options)
+        return None
+
+    def resume(self, model: nn.Module, given: Given) -> StepSchedule | None:
+        if self.settings.ramp:
+            self._ramp = GradualPruning(model, seed=given.seed, **self.settings.ramp_options)
+        return self._ramp
+
+    def finish(self) -> Record:
+        record = self._record if self._ramp is None else self._ramp.record
+        assert record is not None
+        return record
+
+
+def cut(layers: Sequence[LayerSketch], scores: Sequence[Tensor], sparsity: float, scope: str) -> None:
+    """Makes the lowest scores of the sketches zero, as the scope of `prune` spreads them over the layers."""
+    if scope == "global":
+        masks = _global(layers, scores, sparsity)
+    else:
+        sizes = [layer.size for layer in layers]
+        counts = uniform(sizes, sparsity) if scope == "uniform" else erk([m.shape for m in layers], sparsity)
+        asked = [round(count / layer.stands_for) for count, layer in zip(counts, layers, strict=True)]
+        masks = [keep_mask(score, zeros) for score, zeros in zip(scores, asked, strict=True)]
+    for layer, mask in zip(layers, masks, strict=True):
+        layer.cut(mask)
+
+
+def _global(layers: Sequence[LayerSketch], scores: Sequence[Tensor], sparsity: float) -> list[Tensor]:
+    """One ranking over all layers, in which a sample's score counts as many weights as it stands for."""
+    if all(layer.stands_for == 1 for layer in layers):
+        return SCOPES["global"](scores, sparsity)
+    every = torch.cat([score.flatten() for score in scores])
+    counted = torch.cat([torch.full((m.rows.numel(),), m.stands_for) for m in layers])
+    order = every.argsort()
+    below = counted[order].cumsum(0) <= sparsity * sum(layer.size for layer in layers)
+    kept = torch.ones_like(every, dtype=torch.bool)
+    kept[order[below]] = False
+    parts = kept.split([score.numel() for score in scores])
+    return [part.view(score.shape) for part, score in zip(parts, scores, strict=True)]

@@ -1,0 +1,195 @@
+"""What each pass of a recipe can be told: a class for each, without torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Part(BaseModel):
+    """A part of a recipe: it refuses unknown keys, NaN and inf, and does not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class PassSettings(Part):
+    """What every pass can be told: which layers it leaves alone, and what else it compresses.
+
+    skip, also: patterns of `pithnet.patterns`.
+    """
+
+    skip: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """How much the pass does, in a few words, for logs; they follow its name."""
+        return ""
+
+    @property
+    def trains(self) -> bool:
+        """Whether the pass works while a training runs, and so needs one in its step."""
+        return False
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The settings as the arguments of the pass's function."""
+        return self.model_dump()
+
+
+class Prune(PassSettings):
+    """Zeros: a `sparsity` with a `scope`, or `std`, the threshold in standard deviations of each layer.
+
+    With a `ramp` the sparsity rises over that share of the step's training, else it is one-shot.
+    """
+
+    sparsity: Annotated[float, Field(ge=0, le=1)] | None = None
+    std: Annotated[float, Field(ge=0)] | None = None
+    scope: Literal["global", "uniform", "erk"] = "global"
+    criterion: str = "magnitude"
+    schedule: Literal["cubic", "linear"] = "cubic"
+    ramp: Annotated[float, Field(ge=0, le=1)] = 0.0
+    updates: Annotated[int, Field(ge=1)] = 40
+
+    @model_validator(mode="after")
+    def _one_amount(self) -> Self:
+        if (self.sparsity is None) == (self.std is None):
+            raise ValueError("give either sparsity or std")
+        if self.std is not None and self.ramp:
+            raise ValueError("std prunes once; a ramp needs sparsity")
+        return self
+
+    @property
+    def title(self) -> str:
+        return str(self.sparsity) if self.std is None else f"{self.std} std"
+
+    @property
+    def trains(self) -> bool:
+        return self.ramp > 0
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of `pithnet.prune`, or with `std` of `pithnet.prune_by_std`."""
+        schedule = {"schedule", "ramp", "updates"}
+        if self.std is not None:
+            return {"s": self.std, "skip": self.skip, "also": self.also}
+        return self.model_dump(exclude={"std", *schedule})
+
+    @property
+    def ramp_options(self) -> dict[str, Any]:
+        """The arguments of `pithnet.GradualPruning`."""
+        return self.model_dump(exclude={"std"})
+
+
+class Share(PassSettings):
+    """Few values per layer: 2^bits or `levels`. With `trained` the assignment changes while training."""
+
+    bits: Annotated[int, Field(ge=1, le=16)] | None = None
+    levels: Annotated[int, Field(ge=1, le=65535)] | None = None
+    init: Literal["linear", "random", "density", "kmeans++", "optimal"] = "optimal"
+    rate_weight: Annotated[float, Field(ge=0)] = 0.0
+    trained: bool = False
+
+    @model_validator(mode="after")
+    def _one_amount(self) -> Self:
+        if (self.bits is None) == (self.levels is None):
+            raise ValueError("give either bits or levels")
+        return self
+
+    @property
+    def title(self) -> str:
+        return f"{self.levels or 2 ** (self.bits or 0)} levels"
+
+    @property
+    def trains(self) -> bool:
+        return self.trained
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of `pithnet.share`, and of `pithnet.LevelTraining`."""
+        return self.model_dump(exclude={"trained"})
+
+
+class Regularize(PassSettings):
+    """Zeros by a regularizer over the first `until` of the step's training, then masked to `sparsity`.
+
+    kind: a name in `pithnet.tensor.REGULARIZERS`, `parameters` its own. Keys as in `pithnet.Regularization`.
+    """
+
+    kind: str = "trimmed-l1"
+    strength: Annotated[float, Field(ge=0)] | None = None
+    sparsity: Annotated[float, Field(ge=0, le=1)] | None = None
+    how: Literal["proximal", "loss", "admm"] | None = None
+    until: Annotated[float, Field(gt=0, le=1)] = 1.0
+    scope: Literal["global", "uniform", "erk"] = "global"
+    groups: Literal["filters", "channels"] = "filters"
+    updates: Annotated[int, Field(ge=1)] = 40
+    rho: tuple[float, float] = (1e-3, 1e-1)
+    parameters: dict[str, float] = {}
+
+    @model_validator(mode="after")
+    def _own_parameters(self) -> Self:
+        # What these are follows from the model, its layers and the sparsity.
+        taken = {*type(self).model_fields, "model", "k", "dim"}
+        for name in self.parameters:
+            if name in taken:
+                raise ValueError(f"{name} is no parameter of the regularizer's own")
+        return self
+
+    @property
+    def title(self) -> str:
+        return self.kind
+
+    @property
+    def trains(self) -> bool:
+        return True
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of `pithnet.Regularization` beside the model."""
+        return {**self.model_dump(exclude={"parameters"}), **self.parameters}
+
+
+_QUANTIZE_WAS = {"bits": 4, "quantizer": "lsq"}  # where a recipe said nothing, before 1.0
+_QUANTIZE_IS = {"bits": "the bits that you want", "quantizer": "linear, as pithnet.quantize has it"}
+
+
+class Quantize(PassSettings):
+    """Evenly spaced levels: `bits` a weight, 0 for zeros, null for float; keys as in `pithnet.quantize`.
+
+    Zeros stay zero and take no level; a training in the same step goes straight through the rounding.
+    """
+
+    bits: Annotated[int, Field(ge=0, le=8)] | None
+    quantizer: str = "linear"
+    symmetric: bool | None = None
+    granularity: Literal["tensor", "channel", "group"] = "channel"
+    group_size: Annotated[int, Field(ge=2)] = 64
+    fit: str = "mse"
+    overrides: dict[str, Annotated[int, Field(ge=0, le=8)] | None] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelled_out(cls, content: Any) -> Any:
+        """Refuses, until 1.0, what relied on a default that has changed."""
+        if isinstance(content, dict) and set(content) <= set(cls.model_fields):
+            for name, was in _QUANTIZE_WAS.items():
+                if name not in content:
+                    raise ValueError(
+                        f"say {name}: without a word it was {name}: {was}; write that, or {name}: "
+                        f"{_QUANTIZE_IS[name]}"
+                    )
+        return content
+
+    @property
+    def title(self) -> str:
+        return "float" if self.bits is None else f"{self.bits} bits"
+
+
+SETTINGS: dict[str, type[PassSettings]] = {
+    "prune": Prune,
+    "share": Share,
+    "regularize": Regularize,
+    "quantize": Quantize,
+}

@@ -1,0 +1,60 @@
+"""Tensors in a store: the state a run continues from, and the weights it leaves."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import torch
+
+from pithnet.errors import PithError
+from pithnet.results import Store
+
+State = dict[str, Any]
+
+
+def save_tensors(store: Store, name: str, content: State) -> None:
+    """Writes a dict by torch.save, whole or not at all.
+
+    Raises:
+        PithError: It cannot be written.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    store.write(name, buffer.getbuffer())
+
+
+def load_tensors(store: Store, name: str) -> State | None:
+    """What `save_tensors` wrote, on the CPU; None where there is no such file.
+
+    Raises:
+        PithError: The file is damaged.
+    """
+    path = store.path / name
+    try:
+        if path.exists():
+            found: State = torch.load(path, map_location="cpu", weights_only=True)
+            return found
+    except Exception as e:  # torch raises many kinds on a damaged file
+        raise PithError(
+            f"{path} cannot be read ({type(e).__name__}); start the run again in another folder"
+        ) from None
+    return None
+
+
+def save_state(store: Store, state: State, name: str = "state.pt") -> None:
+    """Writes what `load_state` gives back after a crash."""
+    save_tensors(store, name, {**state, "log_bytes": store.log_bytes})
+
+
+def load_state(store: Store, name: str = "state.pt") -> State | None:
+    """The last saved state, on the CPU; None where the work had not come to one.
+
+    events.jsonl is cut back to that moment: what came later happens again.
+
+    Raises:
+        PithError: The state is damaged, or the folder cannot be written.
+    """
+    state = load_tensors(store, name)
+    store.cut_log(0 if state is None else state.get("log_bytes", store.log_bytes))
+    return state
