@@ -125,10 +125,11 @@ def _versus(row: Row) -> str:
 def _settings(book: Notebook) -> str:
     s, epochs = book.facts["settings"], book.facts["epochs"]
     r = s["retrain"]
+    taught = taught_by(book.facts["teacher"])
     return (
         f"Every retraining: {epochs['retraining']} epochs of SGD, {r['schedule']} learning rate up to "
         f"{r['lr']}, momentum {r['momentum']}, weight decay {r['weight_decay']}, batches of "
-        f"{s['batch_size']}, {taught_by(book)}. Iterative: before each of the first "
+        f"{s['batch_size']}, {taught}. Iterative: before each of the first "
         f"{epochs['prunings']} epochs the share of "
         f"zeros rises by {100 * s['target'] / epochs['prunings']:g} %, to {100 * s['target']:g} %; a pruned "
         "weight may come back until the last of these. Item 6: "

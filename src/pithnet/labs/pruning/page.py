@@ -7,16 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from torch import nn
 
+from pithnet.labs.columns import ACCURACY, percent_rows
 from pithnet.labs.notebook import Notebook, Row
-from pithnet.labs.page import (
-    ACCURACY,
-    open_page,
-    percent_rows,
-    write_answers,
-    write_facts,
-    write_tables,
-    write_unmeasured,
-)
+from pithnet.labs.page import open_page, write_answers, write_facts, write_tables, write_unmeasured
 from pithnet.labs.pictures import Album
 from pithnet.labs.pruning.answers import answers
 from pithnet.labs.pruning.layer_answers import largest_deviation
