@@ -7,6 +7,13 @@ from collections.abc import Mapping, Sequence
 from pithnet.labs.notebook import Row
 
 ACCURACY = {"accuracy": "accuracy %", "low": "from %", "high": "to %"}
+POINTS = {"difference": "points vs float", "difference_low": "from", "difference_high": "to"}
+RIVAL = {
+    "rival": "beside",
+    "rival_difference": "points",
+    "rival_difference_low": "low",
+    "rival_difference_high": "high",
+}
 _SHARES = (
     "accuracy",
     "sparsity",

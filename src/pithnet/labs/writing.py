@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from pithnet.labs.columns import percent_rows
 from pithnet.labs.experiment import Experiment
 from pithnet.labs.notebook import Notebook, Row, flat
-from pithnet.labs.phrases import brief, difference, percent, rivalry, taught_by
+from pithnet.labs.phrases import brief, difference, listed, percent, rivalry, score, taught_by
 from pithnet.report import Page, write_csv
 from pithnet.report.figures import save_png
 
@@ -38,7 +38,10 @@ def write_page(experiment: Experiment[Any], book: Notebook) -> None:
         if heading:
             page.section(f"{number}. {heading}" if number else heading)
         if number and not book.of(number):
-            page.text(f"This run has not measured item {number}; `--items {number}` does.")
+            page.text(
+                f"This run has not measured item {number}. The same command with `--resume --items {number}` "
+                "adds it to this page."
+            )
         else:
             writer.write(text, number, lead=not heading)
     _write_facts(page, book)
@@ -90,6 +93,8 @@ def environment() -> Environment:
         "rivalry": rivalry,
         "taught_by": taught_by,
         "brief": brief,
+        "score": score,
+        "listed": listed,
         "count": "{:,}".format,
         "signed": "{:+.2f}".format,
         "round": lambda value, digits=2: f"{value:.{digits}f}",
@@ -152,5 +157,7 @@ def _write_facts(page: Page, book: Notebook) -> None:
     f = book.facts
     page.section("How it was measured")
     for what in ("settings", "hardware"):
-        page.table([{what: k, "value": str(v)} for k, v in flat(f[what]).items()])
-    page.text(f"Measured by `{f['command']}` with seed {f['seeds'][0]}; all numbers are in `results.json`.")
+        values = {k: f"{v:g}" if isinstance(v, float) else str(v) for k, v in flat(f[what]).items()}
+        page.table([{what: k, "value": v} for k, v in values.items()])
+    seeds = f"seed{'s' * (len(f['seeds']) > 1)} {', '.join(map(str, f['seeds']))}"
+    page.text(f"Measured by `{f['command']}` with {seeds}; all numbers are in `results.json`.")
