@@ -140,7 +140,7 @@ def summaries_without_a_verb() -> Iterator[str]:
 
 def exported_without_args() -> Iterator[str]:
     exported = {
-        alias.name
+        (f"src/{(node.module or '').replace('.', '/')}.py", alias.name)
         for where, tree in TREES.items()
         if where.endswith("__init__.py")
         for node in ast.walk(tree)
@@ -148,8 +148,9 @@ def exported_without_args() -> Iterator[str]:
         for alias in node.names
     }
     for where, node, owner in FUNCTIONS:
+        of_a_room = (where.split(":")[0], node.name) in exported
         count = len(node.args.args) + len(node.args.kwonlyargs)
-        if owner is None and node.name in exported and count > 1 and not _section(_doc(node), "Args"):
+        if owner is None and of_a_room and count > 1 and not _section(_doc(node), "Args"):
             yield where
 
 
