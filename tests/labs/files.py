@@ -64,7 +64,7 @@ def answers(experiment: Experiment[Any], book: Notebook) -> list[Answer]:
         if number is not None and not book.of(number):
             continue
         for paragraph in text.split("\n\n"):
-            if re.match(r"\s*(\{%.*?%\})*\*\*[^*]*\?\*\* ", paragraph, re.DOTALL):
+            if re.match(r"\s*(\{%.*?%\}\s*)*\*\*[^*]*\?\*\* ", paragraph, re.DOTALL):
                 said = " ".join(environment().from_string(paragraph).render(names).split())
                 if match := re.match(r"\*\*(.*?)\*\* (.*)", said):
                     found.append(Answer(number or "", match[1], match[2]))

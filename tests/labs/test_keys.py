@@ -12,7 +12,7 @@ from .files import read_results
 KEYS = Path(__file__).parent / "keys"
 
 
-@pytest.mark.parametrize("lab", ["pruning", "deep-compression"])
+@pytest.mark.parametrize("lab", ["linear", "pruning", "fixed-point", "deep-compression", "ptq"])
 def test_results_have_the_same_rows_and_columns(lab: str, request: pytest.FixtureRequest) -> None:
     """The committed keys are those of the quick lab when its page was still written in Python."""
     results = read_results(request.getfixturevalue(f"{lab.replace('-', '_')}_lab"))
