@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pithnet.labs.notebook import Row
 
@@ -33,12 +34,11 @@ _SHARES = (
 
 
 def percent_rows(rows: Sequence[Row], columns: Mapping[str, str]) -> list[Row]:
-    """Rows as a table shows them: of `columns`, renamed; shares (0 to 1) in percent."""
-    return [
-        {
-            title: round(100 * row[key], 2) if key in _SHARES and row[key] is not None else row[key]
-            for key, title in columns.items()
-            if key in row
-        }
-        for row in rows
-    ]
+    """Rows as a table shows them: of `columns`, renamed; shares (0 to 1) in percent, points rounded."""
+    return [{title: _shown(key, row[key]) for key, title in columns.items() if key in row} for row in rows]
+
+
+def _shown(key: str, value: Any) -> Any:
+    if value is None or not (key in _SHARES or "difference" in key):
+        return value
+    return round(100 * value if key in _SHARES else value, 2)

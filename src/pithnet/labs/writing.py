@@ -134,10 +134,13 @@ class _Writer:
         self.blocks.append(partial(make, *arguments))
         return f"\n\n\x02{len(self.blocks) - 1}\x03\n\n"
 
-    def _table(self, name: str) -> None:
+    def _table(self, name: str, caption: str = "") -> None:
         item, table = self.experiment.table(name)
         rows = self.book.of(item.number) if table.rows is None else table.rows(self.book)
-        self.page.table(percent_rows(rows, table.columns), caption=table.caption)
+        shown = percent_rows(rows, table.columns)
+        present = {title for row in shown for title in row}
+        titles = [title for title in table.columns.values() if title in present]
+        self.page.table(shown, titles, caption or table.caption)
         file = table.file or f"item{item.number}"
         write_csv(
             self.book.out / f"{file}.csv", [{k: v for k, v in r.items() if k not in _NESTED} for r in rows]
