@@ -62,9 +62,17 @@ def _bases(node: ast.ClassDef) -> Iterator[ast.ClassDef]:
 ERRORS = {name for name, node in CLASSES.items() if any(base.name == "PithError" for base in _bases(node))}
 
 
+def _decorators(node: ast.AST) -> set[str]:
+    return {ast.unparse(found).split(".")[-1] for found in getattr(node, "decorator_list", [])}
+
+
+def _is_hidden(node: Function | ast.ClassDef) -> bool:
+    return node.name.startswith("_") or "overload" in _decorators(node)
+
+
 def _public(body: list[ast.stmt], where: str, owner: ast.ClassDef | None = None) -> Iterator[Entry]:
     for node in body:
-        if isinstance(node, ast.ClassDef | Function) and not node.name.startswith("_"):
+        if isinstance(node, ast.ClassDef | Function) and not _is_hidden(node):
             name = f"{where}:{node.lineno} {node.name}"
             yield Entry(name, node, owner)
             if isinstance(node, ast.ClassDef):
@@ -82,10 +90,6 @@ def _doc(node: Function | ast.ClassDef) -> str:
 def _section(doc: str, name: str) -> str:
     found = re.search(rf"^{name}:\n((?:    .*\n?|\n)*)", doc, re.M)
     return found[1] if found else ""
-
-
-def _decorators(node: ast.AST) -> set[str]:
-    return {ast.unparse(found).split(".")[-1] for found in getattr(node, "decorator_list", [])}
 
 
 def _methods(node: ast.ClassDef) -> dict[str, Function]:

@@ -1,4 +1,4 @@
-"""What an optimizer gets: which parameters decay, and at which rate shared values learn."""
+"""The parameters that an optimizer gets: which of them decay, and at which rate shared values learn."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from pithnet.surgery import shared_parameters
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters for an optimizer: weight decay on matrices and filters only.
+    """Returns the trainable parameters for an optimizer, with weight decay on matrices and filters only.
 
     Biases, BN parameters and codebooks have one dimension; pulling those to zero only costs accuracy. A
     shared value's gradient is a sum over N weights, so its `lr_scale` is 1 / sqrt(N) (the balance of LSQ,
     Esser et al. 2020, section 2.2); `Trainer` multiplies every group's rate by it.
+
+    Args:
+        model: any network.
+        weight_decay: of the parameters with two or more dimensions.
     """
     shared = {id(p): (p, n) for p, n in shared_parameters(model)}
     params = [p for p in model.parameters() if p.requires_grad and id(p) not in shared]
