@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 # Beginnings of the names of files in tests/labs that judge the same session-wide run.
-_TOGETHER = ("test_pruning", "test_deep_compression")
+_TOGETHER = ("test_linear", "test_pruning", "test_deep_compression", "test_fixed_point", "test_ptq")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Gives every test a group; `make test` keeps a group in one process, which sets fixtures up once."""
     for item in items:
-        name = next((start for start in _TOGETHER if item.path.stem.startswith(start)), None)
+        lab = item.callspec.params.get("lab") if hasattr(item, "callspec") else None
+        stem = f"test_{lab.replace('-', '_')}" if isinstance(lab, str) else item.path.stem
+        name = next((start for start in _TOGETHER if stem.startswith(start)), None)
         item.add_marker(pytest.mark.xdist_group(name or str(item.path)))

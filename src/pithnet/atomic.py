@@ -19,7 +19,13 @@ _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 def write_atomic(path: Path, data: bytes | memoryview, then: str = "or choose another folder") -> None:
     """Writes `data` beside `path`, syncs it and renames it: a crash leaves the old file or the new one.
 
-    Raises PithError where it cannot; `then` is how its message goes on after "free some space".
+    Args:
+        path: the file.
+        data: its content.
+        then: how the error's message goes on after "free some space".
+
+    Raises:
+        PithError: The file cannot be written.
     """
     with staged(path, then) as part:
         part.write_bytes(data)
@@ -27,10 +33,20 @@ def write_atomic(path: Path, data: bytes | memoryview, then: str = "or choose an
 
 @contextlib.contextmanager
 def staged(path: Path, then: str = "or choose another folder") -> Iterator[Path]:
-    """A path to write a file to, which becomes `path` when the block ends and is gone when it fails.
+    """Gives a path to write a file to, which becomes `path` when the block ends and is gone when it fails.
 
-    It lies in a folder of its own and its last name is that of `path`, because torch.save writes that name
-    into the file. A killed process leaves the folder: see `sweep`. Raises PithError for an OSError.
+    The path lies in a folder of its own and its last name is that of `path`, because torch.save writes that
+    name into the file. A killed process leaves the folder: see `sweep`.
+
+    Args:
+        path: the file.
+        then: how the error's message goes on after "free some space".
+
+    Yields:
+        The path to write to.
+
+    Raises:
+        PithError: The file system refused: an OSError, in the block or after it.
     """
     folder = None
     try:
@@ -48,7 +64,15 @@ def staged(path: Path, then: str = "or choose another folder") -> Iterator[Path]
 
 
 def make_folder(path: Path, then: str = "choose another --out") -> None:
-    """Makes the folder and those it lies in. Raises PithError where it cannot; `then` ends its message."""
+    """Makes a folder, and those it lies in where they are missing.
+
+    Args:
+        path: the folder.
+        then: how the error's message ends.
+
+    Raises:
+        PithError: The folder cannot be made.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as e:
@@ -68,7 +92,13 @@ def sweep_file(path: Path) -> None:
 
 
 def not_written(path: Path, error: OSError, then: str = "or choose another folder") -> PithError:
-    """What to tell a user whose file could not be written."""
+    """Returns what to tell a user whose file could not be written.
+
+    Args:
+        path: the file.
+        error: what the file system said.
+        then: how the message goes on after "free some space".
+    """
     if error.errno == errno.ENOENT and not path.parent.is_dir():
         return PithError(f"{path} cannot be written: there is no folder {path.parent}; make it first")
     remedy = "make the folder writable" if error.errno in _CLOSED else "free some space"

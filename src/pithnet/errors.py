@@ -12,7 +12,7 @@ _LONGEST = 390  # characters of a message that quotes a file
 
 
 class PithError(Exception):
-    """Base of all pithnet errors; the command line prints it as one line and exits with code 2."""
+    """The base of all pithnet errors; the command line prints it as one line and exits with code 2."""
 
 
 class ArtifactError(PithError):
@@ -45,7 +45,7 @@ class PithWarning(UserWarning):
 
 
 def lookup(kind: str, name: str, table: Mapping[str, T], error: type[PithError], advice: str = "") -> T:
-    """What `table` holds under `name`.
+    """Returns what `table` holds under `name`.
 
     Args:
         kind: what the name is one of, as a message says it, such as "data set".
@@ -54,7 +54,9 @@ def lookup(kind: str, name: str, table: Mapping[str, T], error: type[PithError],
         error: the class to raise where `table` has no such name.
         advice: a sentence at the end of the message, for what may be given in place of a name.
 
-    Raises `error`, which quotes the name and says the nearest ones, or all where none is near.
+    Raises:
+        error: The table has no such name; the message quotes it and says the nearest ones, or all where none
+            is near.
     """
     require_known(kind, name, table, error, advice)
     return table[name]
@@ -63,20 +65,41 @@ def lookup(kind: str, name: str, table: Mapping[str, T], error: type[PithError],
 def require_known(
     kind: str, name: str, known: Collection[str], error: type[PithError], advice: str = ""
 ) -> None:
-    """Raises `error`, as `lookup` does, unless `name` is among the `known` ones."""
+    """Checks that a name is a known one.
+
+    Args:
+        kind: what the name is one of, as a message says it, such as "data set".
+        name: what the user asked for.
+        known: all names of that kind.
+        error: the class to raise where the name is not among them.
+        advice: a sentence at the end of the message.
+
+    Raises:
+        error: The name is not known; the message is that of `lookup`.
+    """
     if name not in known:
         raise error(f"{unknown(kind, name, known)}{advice and ' ' + advice}")
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """The message that there is no such name, where it is part of a longer one; else `lookup` raises it."""
+    """Returns the message that there is no such name, for use in a longer message; else `lookup` raises it.
+
+    Args:
+        kind: what the name is one of, as a message says it.
+        name: what the user asked for.
+        known: all names of that kind.
+    """
     return f"unknown {kind} {name!r}.{nearest(name, known)}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """' Did you mean X?' for the known names closest to `name`, or the list of all of them.
+    """Returns ' Did you mean X?' for the known names closest to `name`, or the list of all of them.
 
     It ends a message that needs words of its own; whatever is simply unknown is refused by `lookup`.
+
+    Args:
+        name: what the user asked for.
+        known: all names there are.
     """
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=2)

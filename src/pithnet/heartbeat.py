@@ -18,17 +18,30 @@ SECONDS = 10.0
 
 
 class Step:
-    """Some work: `what` it is, and how many `units` of it are done, of `total` (None where not known)."""
+    """A piece of work, and how much of it is done.
+
+    Args:
+        what: the work, as its line begins.
+        total: how many units there are to do, None where not known.
+        units: what is counted.
+    """
 
     def __init__(self, what: str, total: int | None, units: str) -> None:
         self.what, self.done, self.total, self.units = what, 0, total, units
 
     def advance(self, count: int = 1) -> None:
-        """So many more units are done."""
+        """Counts so many more units as done."""
         self.done += count
 
     def tell(self, what: str, done: int, total: int, units: str) -> None:
-        """The step goes on as `what`, of which `done` of `total` units are done."""
+        """Goes on with the step as another one.
+
+        Args:
+            what: the work, as its line begins from now on.
+            done: how many units of it are done.
+            total: how many there are to do.
+            units: what is counted.
+        """
         self.what, self.done, self.total, self.units = what, done, total, units
 
     def __str__(self) -> str:
@@ -37,7 +50,7 @@ class Step:
 
 
 class _Pulse(threading.Thread):
-    """Prints the innermost of its steps every SECONDS, until it is stopped."""
+    """A thread that prints the innermost of its steps every SECONDS, until it is stopped."""
 
     def __init__(self) -> None:
         super().__init__(name="pithnet-heartbeat", daemon=True)
@@ -62,12 +75,15 @@ _pulse: ContextVar[_Pulse | None] = ContextVar("pulse", default=None)
 
 @contextmanager
 def working(what: str, total: int | None = None, units: str = "") -> Iterator[Step]:
-    """A step for the block's time: its lines begin when the outermost step has taken SECONDS.
+    """Makes a step of the block; its lines begin when the outermost step has taken SECONDS.
 
     Args:
         what: the work, as its line begins ("encode").
         total: how many units there are to do; count them by the step's `advance`.
         units: what is counted ("weights").
+
+    Yields:
+        The step.
     """
     step, pulse = Step(what, total, units), _pulse.get()
     if pulse is not None:

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from pithnet.cli.app import main
 from pithnet.commands.inputs import Images
 from pithnet.commands.settings import DataSettings
 from pithnet.labs import LabOptions
 from pithnet.labs.deep_compression import experiment as deep_compression
+from pithnet.labs.fixed_point import experiment as fixed_point
 from pithnet.labs.pruning import experiment as pruning
+from pithnet.labs.ptq import experiment as ptq
 from pithnet.labs.workbench import Bench
 from pithnet.run.progress import Quiet
 
@@ -42,4 +45,28 @@ def deep_compression_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lab") / "deep-compression"
     path = deep_compression.run(folder, LabOptions(quick=True), progress=Quiet())
     assert path == folder / "results.json"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def linear_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a quick `lab linear`, begun at the command line."""
+    folder = tmp_path_factory.mktemp("lab") / "linear"
+    assert main(["lab", "linear", "--out", str(folder), "--quick"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fixed_point_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a quick `lab fixed-point`, every item. What is in it is there to be read."""
+    folder = tmp_path_factory.mktemp("lab") / "fixed-point"
+    assert fixed_point.run(folder, LabOptions(quick=True), progress=Quiet()) == folder / "results.json"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ptq_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a quick `lab ptq`, every item. What is in it is there to be read."""
+    folder = tmp_path_factory.mktemp("lab") / "ptq"
+    assert ptq.run(folder, LabOptions(quick=True), progress=Quiet()) == folder / "results.json"
     return folder

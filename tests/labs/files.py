@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pithnet.labs.experiment import Experiment
+from pithnet.labs.notebook import Notebook
 from pithnet.labs.phrases import Answer
+from pithnet.labs.writing import environment, names_of, sections
 
 
 def read_results(out: Path) -> dict[str, Any]:
@@ -52,6 +55,28 @@ def check_page(path: Path, answers: list[Answer], figures: bool = True) -> None:
         # Up to the first character that HTML writes otherwise, or that is marked up.
         plain = min([answer.find(c) for c in "'`<>&\"" if c in answer] or [len(answer)])
         assert answer[:plain] in page, question
+
+
+def answers(experiment: Experiment[Any], book: Notebook) -> list[Answer]:
+    """What the template's paragraphs that begin with a question in bold say, of the items that have rows."""
+    names, found = names_of(experiment, book), []
+    for number, _, text in sections(experiment):
+        if number is not None and not book.of(number):
+            continue
+        for paragraph in text.split("\n\n"):
+            if re.match(r"\s*(\{%.*?%\}\s*)*\*\*[^*]*\?\*\* ", paragraph, re.DOTALL):
+                said = " ".join(environment().from_string(paragraph).render(names).split())
+                if match := re.match(r"\*\*(.*?)\*\* (.*)", said):
+                    found.append(Answer(number or "", match[1], match[2]))
+    return found
+
+
+def answer(experiment: Experiment[Any], book: Notebook, question: str) -> str:
+    """What the template's paragraph with that question says; `book` may lack all other rows."""
+    (text,) = (t for _, _, t in sections(experiment) if f"**{question}**" in t)
+    (paragraph,) = (p for p in text.split("\n\n") if f"**{question}**" in p)
+    said = environment().from_string(paragraph).render(names_of(experiment, book))
+    return " ".join(said.split()).removeprefix(f"**{question}** ")
 
 
 def check_sentences(text: str) -> None:

@@ -32,10 +32,8 @@ WEIGHTS, ENDS = 56_224, 928
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("lab") / "fixed-point"
-    assert fixed_point.run(folder, LabOptions(quick=True), progress=Quiet()) == folder / "results.json"
-    return folder
+def out(fixed_point_lab: Path) -> Path:
+    return fixed_point_lab
 
 
 @pytest.fixture(scope="module")

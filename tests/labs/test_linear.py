@@ -12,19 +12,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pithnet.cli.app import main
 from pithnet.errors import PithError
 from pithnet.labs import LabOptions
-from pithnet.labs.linear import answers as linear_answers
 from pithnet.labs.linear import experiment as linear
-from pithnet.labs.linear import recovery_answers as linear_recovery_answers
 from pithnet.labs.linear.design import Design, group_strength, universal_strength
 from pithnet.labs.linear.points import DATA, METHODS, Method, Walk, exact_solutions, points
 from pithnet.labs.linear.recovery import entrants, recovery
 from pithnet.labs.notebook import Notebook
 from pithnet.run.progress import Quiet
 
-from .files import check_page, check_png, read_csv, read_results
+from .files import answers, check_page, check_png, check_sentences, read_csv, read_results
 
 X = np.array([[1, -2, -1, -1, 1], [2, -1, 2, 0, -2], [-1, 0, 2, 2, 1]], dtype=float)
 Y = np.array([7, 1, 1], dtype=float)
@@ -32,10 +29,8 @@ SPARSE = [0, -3, 0, 0, 1]
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("lab") / "linear"
-    assert main(["lab", "linear", "--out", str(folder), "--quick"]) == 0
-    return folder
+def out(linear_lab: Path) -> Path:
+    return linear_lab
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +198,12 @@ def test_trimmed_l1_and_mcp_beat_the_lasso_three_times() -> None:
     assert len(one["l2_errors"]) == one["designs"] == 20
 
 
-def test_tables_plots_and_page_are_there(out: Path, results: dict[str, Any]) -> None:
+@pytest.fixture
+def book(out: Path, results: dict[str, Any]) -> Notebook:
+    return Notebook(out, {k: v for k, v in results.items() if k != "rows"}, resume=True)
+
+
+def test_tables_plots_and_page_are_there(out: Path, results: dict[str, Any], book: Notebook) -> None:
     for data in DATA:
         table = read_csv(out / f"{data}.csv")
         assert [r["method"] for r in table] == [r["method"] for r in rows(results, data)]
@@ -219,19 +219,17 @@ def test_tables_plots_and_page_are_there(out: Path, results: dict[str, Any]) -> 
     assert {p.stem for p in out.glob("*.png")} == drawings
     for path in out.glob("*.png"):
         check_png(path)
-    facts = {k: v for k, v in results.items() if k != "rows"}
-    book = Notebook(out, facts, resume=True)
-    check_page(out / "index.html", [*linear_answers.answers(book), *linear_recovery_answers.answers(book)])
+    said = answers(linear.EXPERIMENT, book)
+    assert len(said) == 18
+    check_page(out / "index.html", said)
     page = (out / "index.html").read_text()
     assert "W       ← W - 2 μ Xᵀ(X W - y)" in page
 
 
-def test_answers_say_what_the_rows_say(out: Path, results: dict[str, Any]) -> None:
-    facts = {k: v for k, v in results.items() if k != "rows"}
-    book = Notebook(out, facts, resume=True)
-    said = {
-        a.question: a.text for a in (*linear_answers.answers(book), *linear_recovery_answers.answers(book))
-    }
+def test_answers_say_what_the_rows_say(results: dict[str, Any], book: Notebook) -> None:
+    said = {a.question: a.text for a in answers(linear.EXPERIMENT, book)}
+    for text in said.values():
+        check_sentences(text)
     assert "at (0.7476, -2.3894, 0.1226, -0.031" in said["Which methods reach an optimum of L?"]
     assert (
         "projected and trimmed end at the sparse solution (0, -3, 0, 0, 1)"
@@ -265,7 +263,7 @@ class Notes(Quiet):
 def test_resume_keeps_rows_and_says_what_it_does_not_use(
     out: Path, results: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(linear, "write_results", lambda book, walks: None)
+    monkeypatch.setattr(linear, "write_page", lambda experiment, book: None)
     kept = [r for r in results["rows"] if r["data"] != "random-convergence"]
     marked = next(r for r in kept if r["method"] == "mcp")
     marked["milliseconds"] = 0.125  # a mark that measuring again would remove

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+from pithnet.labs.columns import percent_rows
 from pithnet.labs.notebook import flat
-from pithnet.labs.page import percent_rows
 from pithnet.labs.phrases import difference, percent
 
 

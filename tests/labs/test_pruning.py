@@ -12,12 +12,12 @@ from pithnet.errors import PithError
 from pithnet.labs import LabOptions
 from pithnet.labs.notebook import Notebook
 from pithnet.labs.pruning import experiment as pruning
-from pithnet.labs.pruning.answers import answers
+from pithnet.labs.pruning.experiment import EXPERIMENT
 from pithnet.labs.pruning.regularized import MAGNITUDE, methods
 from pithnet.run.progress import Quiet
 from pithnet.tensor import uniform
 
-from .files import check_page, check_png, items, read_csv, read_results, rows
+from .files import answers, check_page, check_png, items, read_csv, read_results, rows
 
 SIZES = {"conv1": 288, "conv2": 18_432, "conv3": 36_864, "linear": 640}
 WEIGHTS = sum(SIZES.values())
@@ -166,12 +166,12 @@ def test_tables_plots_and_page_are_there(out: Path, results: dict[str, Any]) -> 
     for path in out.glob("*.png"):
         check_png(path)
     facts = {k: v for k, v in results.items() if k != "rows"}
-    check_page(out / "index.html", answers(Notebook(out, facts, resume=True)))
+    check_page(out / "index.html", answers(EXPERIMENT, Notebook(out, facts, resume=True)))
 
 
 def test_answers_say_what_the_rows_say(out: Path, results: dict[str, Any]) -> None:
     facts = {k: v for k, v in results.items() if k != "rows"}
-    said = {a.question: a.text for a in answers(Notebook(out, facts, resume=True))}
+    said = {a.question: a.text for a in answers(EXPERIMENT, Notebook(out, facts, resume=True))}
     retraining = said["What does a retraining loop add to a training loop?"]
     assert "exact in 30 of 30 epochs of 10 trainings" in retraining
     ranked = rows(results, "5")[0]

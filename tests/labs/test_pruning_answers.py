@@ -10,14 +10,17 @@ import torch
 from torch import nn
 
 from pithnet.labs.notebook import Notebook, Row
-from pithnet.labs.pruning import layer_answers as layers
-from pithnet.labs.pruning import threshold_answers as thresholds
 from pithnet.labs.pruning.cuts import Cut, equal_percentile
+from pithnet.labs.pruning.experiment import EXPERIMENT
+from pithnet.labs.pruning.numbers import correlations
 from pithnet.labs.pruning.sparsity import layer_rows
 from pithnet.labs.training import zeros
 from pithnet.run.progress import Quiet
 
-from .files import check_sentences
+from .files import answer, check_sentences
+
+BY_DEVIATION = "Which layers become sparse under the standard deviation, and why?"
+BY_RANKING = "Which layers become sparse under one ranking, and why?"
 
 
 def book_of(folder: Path, rows: list[Row]) -> Notebook:
@@ -53,7 +56,7 @@ def compared(*gains: tuple[float, float, float]) -> list[Row]:
 def test_the_better_threshold_is_said_only_where_the_intervals_say_so(
     tmp_path: Path, gains: list[tuple[float, float, float]], conclusion: str
 ) -> None:
-    said = thresholds.untrained(book_of(tmp_path, compared(*gains)))
+    said = answer(EXPERIMENT, book_of(tmp_path, compared(*gains)), "Percentile or standard deviation?")
     assert said.startswith(conclusion)
     assert "a percentile is the share of zeros itself, so one chooses the sparsity" in said
     check_sentences(said)
@@ -77,9 +80,9 @@ def test_heavy_tails_are_named_where_they_decide(tmp_path: Path) -> None:
     pruned = layer_rows(Cut("std", 1.0).of(start), start)
     assert [r["sparsity"] for r in pruned] == sorted(r["sparsity"] for r in pruned)
     assert pruned[0]["sparsity"] == pytest.approx(math.erf(1 / math.sqrt(2)), abs=0.04)
-    assert layers.correlations(pruned)["kurtosis"] == pytest.approx(1)
+    assert correlations(pruned)["kurtosis"] == pytest.approx(1)
     row = {"item": "2", "what": "std s = 1", "method": "std", "value": 1.0, "layers": pruned}
-    said = layers.by_deviation(book_of(tmp_path, [row]))
+    said = answer(EXPERIMENT, book_of(tmp_path, [row]), BY_DEVIATION)
     assert "with their kurtosis +1.00" in said
     assert "The kurtosis explains it, and neither how wide" in said
     assert "item 5, not measured here, would show" in said
@@ -101,8 +104,8 @@ def test_small_weights_are_named_where_one_threshold_decides(tmp_path: Path) -> 
         "sparsity": 0.5,
         "layers": layer_rows(pruned, start),
     }
-    assert layers.correlations(row["layers"])["standard deviation"] == pytest.approx(-1)
-    said = layers.by_ranking(book_of(tmp_path, [row]))
+    assert correlations(row["layers"])["standard deviation"] == pytest.approx(-1)
+    said = answer(EXPERIMENT, book_of(tmp_path, [row]), BY_RANKING)
     assert "The width explains it, and not the shape." in said
     assert "there is one threshold for all layers" in said
     check_sentences(said)

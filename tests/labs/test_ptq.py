@@ -33,10 +33,8 @@ SIZES = {"conv1": 288, "conv2": 18_432, "conv3": 36_864, "linear": 640}
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("lab") / "ptq"
-    assert ptq.run(folder, LabOptions(quick=True), progress=Quiet()) == folder / "results.json"
-    return folder
+def out(ptq_lab: Path) -> Path:
+    return ptq_lab
 
 
 @pytest.fixture(scope="module")

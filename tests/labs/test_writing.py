@@ -102,7 +102,7 @@ def test_a_section_of_an_item_that_was_not_measured_says_how_to_measure_it(book:
     TOY.measure(book, ["1"])
     write_page(TOY, book)
     text = Reader((book.out / "index.html").read_text()).text
-    assert "This run has not measured item 2; --items 2 does." in text
+    assert "This run has not measured item 2. The same command with --resume --items 2 adds it" in text
     assert "Never rendered" not in text
 
 

@@ -1,4 +1,4 @@
-"""Which network of the zoo a model is: what lets its file be loaded by name."""
+"""Which network of the zoo a model is: with that, its file can be loaded by name."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ _PLAIN = (str, int, float, tuple, type(None))
 
 
 def own_architecture(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]] | None:
-    """(name, arguments) of the zoo as `model.architecture` says, None where it says nothing of the kind.
+    """Returns (name, arguments) of the zoo as `model.architecture` says, None where it says no such thing.
 
-    state: the model's plain_state. Where this is the zoo's, but modules were replaced or set otherwise, the
-    name would load as another function: None then, too, and the first difference is logged.
+    It is also None where the architecture is the zoo's, but modules were replaced or set otherwise, since the
+    name would load as another function; the first difference is then logged.
+
+    Args:
+        model: any network.
+        state: its `plain_state`.
     """
     match getattr(model, "architecture", None):
         case (str(name), Mapping() as arguments) if name in zoo.ARCHITECTURES:
@@ -51,7 +55,7 @@ def own_architecture(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[str
 
 
 def _modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Modules by name, without those that parametrizations are made of."""
+    """Returns the modules by name, without those that parametrizations are made of."""
     return {
         name: module
         for name, module in model.named_modules(remove_duplicate=False)
@@ -60,7 +64,7 @@ def _modules(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def _difference(own: Mapping[str, nn.Module], zoos: Mapping[str, nn.Module]) -> str | None:
-    """In words, the first module or setting that is not the zoo's; None where all are."""
+    """Describes the first module or setting that is not the zoo's; None where all are."""
     for name in [*zoos, *own]:
         if name not in own or name not in zoos:
             return f"{name} is {'missing' if name in zoos else 'added'}"

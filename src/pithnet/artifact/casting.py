@@ -12,10 +12,16 @@ from pithnet.errors import ArtifactError, PithWarning
 
 
 def cast(state: Mapping[str, Tensor], own: Mapping[str, object]) -> dict[str, Tensor]:
-    """`state` with each tensor in the dtype of the model's tensor of that name.
+    """Returns a state with each tensor in the dtype of the model's tensor of that name.
 
-    Warns (PithWarning) with the number of values that are rounded, and the first tensor that holds one.
-    Raises ArtifactError naming a tensor with values beyond the range of the model's format.
+    It warns (PithWarning) with the number of values that are rounded, and the first tensor that holds one.
+
+    Args:
+        state: what a file holds.
+        own: the model's state_dict.
+
+    Raises:
+        ArtifactError: A tensor has values beyond the range of the model's format; the message names it.
     """
     converted: dict[str, Tensor] = {}
     made: dict[int, Tensor] = {}  # what is one tensor under several names stays one
@@ -40,7 +46,7 @@ def cast(state: Mapping[str, Tensor], own: Mapping[str, object]) -> dict[str, Te
 
 
 def _changed(name: str, value: Tensor, narrow: Tensor) -> int:
-    """How many numbers are others in the narrower format."""
+    """Returns how many numbers are others in the narrower format."""
     beyond = narrow.isinf() & value.isfinite()
     if bool(beyond.any()):
         raise ArtifactError(

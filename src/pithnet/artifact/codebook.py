@@ -15,7 +15,7 @@ _MAX_SHIFT = 300
 
 
 def pack_codebook(levels: np.ndarray) -> bytes:
-    """The levels (K,) float32, ascending, the shortest way that gives them back bit for bit."""
+    """Writes levels (K,), float32 and ascending, in the shortest way that gives them back bit for bit."""
     ways = [bytes([_FLOAT32]) + levels.astype("<f4").tobytes()]
     half = floats.as_half(levels)
     if half is not None:
@@ -35,7 +35,18 @@ def _pack_steps(q: np.ndarray, s: int) -> bytes:
 
 
 def read_codebook(cursor: Cursor, size: int) -> np.ndarray:
-    """`size` levels (float32). Raises ArtifactError for an unknown kind and for bytes that end too early."""
+    """Reads what `pack_codebook` wrote.
+
+    Args:
+        cursor: stands where the codebook begins.
+        size: number of levels.
+
+    Returns:
+        (size,) float32.
+
+    Raises:
+        ArtifactError: The kind of codebook is unknown, or the bytes end too early.
+    """
     kind = cursor.byte("codebook")
     if kind == _FLOAT32:
         return np.frombuffer(cursor.take(4 * size, "codebook"), "<f4").astype(np.float32)
@@ -51,7 +62,11 @@ def read_codebook(cursor: Cursor, size: int) -> np.ndarray:
 
 
 def read_shift(cursor: Cursor) -> int:
-    """An s of 2**-s; ArtifactError beyond float32's reach."""
+    """Reads an s of 2**-s.
+
+    Raises:
+        ArtifactError: The shift is beyond float32's reach.
+    """
     s = cursor.signed("codebook")
     if abs(s) > _MAX_SHIFT:
         raise ArtifactError(f"declares a shift of {s} bits; float32 reaches {_MAX_SHIFT} at most")
@@ -59,7 +74,11 @@ def read_shift(cursor: Cursor) -> int:
 
 
 def read_integer(cursor: Cursor) -> int:
-    """The integer a grid starts at; ArtifactError where it is too large for one."""
+    """Reads the integer that a grid starts at.
+
+    Raises:
+        ArtifactError: The integer is too large for a grid.
+    """
     low = cursor.signed("codebook")
     if abs(low) > floats.GRID_REACH:
         raise ArtifactError(f"declares a grid that starts at {low}; at most {floats.GRID_REACH} can be")

@@ -21,13 +21,31 @@ POSITION_NUMBERS: Mapping[str, int] = {"constant": 1, "bitmap": 2, "gaps": 3, "k
 
 
 def pack_symbols(symbols: np.ndarray, mask: np.ndarray) -> bytes:
-    """Coder and stream of `symbols` (0 to 65,535), one for each True of `mask`, by the smallest coder."""
+    """Writes a coder and its stream of symbols, by the smallest coder.
+
+    Args:
+        symbols: integers 0 to 65,535, one for each True of `mask`.
+        mask: booleans of the record's shape.
+    """
     method, data = encode_symbols(symbols, mask=mask)
     return _coder(method, SYMBOL_NUMBERS) + data
 
 
 def read_symbols(cursor: Cursor, mask: np.ndarray) -> tuple[np.ndarray, str]:
-    """The symbols (uint8 or uint16) that all that is left of the record holds, and their coder's name."""
+    """Reads the symbols from all that is left of a record.
+
+    Args:
+        cursor: stands where `pack_symbols` began.
+        mask: the mask that it was given.
+
+    Returns:
+        The symbols, uint8 or uint16, and their coder's name.
+
+    Raises:
+        ArtifactError: The coder's number is unknown, the coder got more symbols than an encoder gives it, or
+            the stream decodes to another number of them.
+        CodingError: The coder's name is unknown, or the stream is damaged.
+    """
     count = int(np.count_nonzero(mask))
     method = _read_coder(cursor, SYMBOL_NUMBERS)
     _check_count(method, coding.SYMBOL_CODERS, count)
@@ -38,13 +56,26 @@ def read_symbols(cursor: Cursor, mask: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def pack_positions(mask: np.ndarray) -> bytes:
-    """Coder, length and stream of a bool mask (True = stored value), the smallest of all coders."""
+    """Writes a coder, a length and a stream of a mask (True = stored value), by the smallest coder."""
     method, data = encode_positions(mask)
     return _coder(method, POSITION_NUMBERS) + block(data)
 
 
 def read_positions(cursor: Cursor, shape: tuple[int, ...]) -> tuple[np.ndarray, str]:
-    """The bool mask of that shape and its coder's name."""
+    """Reads the mask that `pack_positions` wrote.
+
+    Args:
+        cursor: stands where the positions begin.
+        shape: the mask's shape.
+
+    Returns:
+        The mask, and its coder's name.
+
+    Raises:
+        ArtifactError: The coder's number is unknown, the coder got more positions than an encoder gives it,
+            or the stream decodes to another shape.
+        CodingError: The coder's name is unknown, or the stream is damaged.
+    """
     method = _read_coder(cursor, POSITION_NUMBERS)
     _check_count(method, coding.POSITION_CODERS, math.prod(shape))
     mask = decode_positions(method, cursor.block("positions"), shape)

@@ -1,4 +1,4 @@
-"""The codings of float32 values by number."""
+"""The codings of float32 values, by their numbers in a file."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pithnet.errors import ArtifactError
 
 
 class ColumnGrid(RowGrid):
-    """As `RowGrid`, with each index of the last axis for a row, in three dimensions for each of the first.
+    """A `RowGrid` whose rows are columns: the indices of the last axis, in 3-D for each of the first.
 
     Symbols stand in C order all the same, so entropy coders see the neighbours that they would see anyway.
     """
@@ -39,7 +39,7 @@ class ColumnGrid(RowGrid):
 
 
 def _may_fit(block: Block) -> bool:
-    """Whether the first column is on a grid: that is seen before all of them are put in order."""
+    """Tells whether the first column is on a grid, which is seen before all of them are put in order."""
     shape = block.sites.mask.shape
     first = block.sites.mask.reshape(-1, *shape[-2:])[0]
     counts = np.count_nonzero(first, axis=1)

@@ -35,9 +35,15 @@ _MAX_HEADER = 1 << 22
 class Opened:
     """A file whose frame and checksums are right; the bodies of its records are not decoded yet.
 
-    aliases: name of a tensor -> name of the tensor that holds its numbers. counters: batch counters without a
-    record, by name, where they are not 0. network: the zoo's network without numbers, where the file's layout
-    is that network's. header_bytes: magic, version and header.
+    Attributes:
+        metadata: what the file says about its model.
+        layout: the tensors, in the file's order.
+        aliases: name of a tensor -> name of the tensor that holds its numbers.
+        counters: batch counters without a record, by name, where they are not 0.
+        records: what each record holds.
+        bodies: the bytes of each record.
+        network: the zoo's network without numbers, where the file's layout is that network's.
+        header_bytes: the bytes of magic, version and header.
     """
 
     metadata: Metadata
@@ -57,9 +63,17 @@ def pack(
     counters: Sequence[int],
     bodies: Iterable[bytes],
 ) -> bytes:
-    """The file. layout: None where the architecture implies it; aliases: pairs of places in the layout.
+    """Returns the bytes of a file.
 
-    counters: pairs of a place in the layout and the number that stands there.
+    Args:
+        metadata: what the file says about its model.
+        layout: the tensors; None where the architecture implies them.
+        aliases: pairs of places in the layout, of a tensor and of the one that holds its numbers.
+        counters: pairs of a place in the layout and the number that stands there.
+        bodies: the records.
+
+    Raises:
+        ArtifactError: The metadata does not go into a header, or makes it too long.
     """
     entries = to_header(metadata)
     if layout is not None:
@@ -81,7 +95,11 @@ def pack(
 
 
 def unpack(data: bytes) -> Opened:
-    """Checks frame and checksums. Raises ArtifactError naming the header or the record that is wrong."""
+    """Checks the frame and the checksums of a file.
+
+    Raises:
+        ArtifactError: The header or a record is wrong; the message names it.
+    """
     _check_start(data)
     content = memoryview(data)[:-CRC_BYTES]
     whole = data[-CRC_BYTES:] == _crc(content)
@@ -109,7 +127,7 @@ def unpack(data: bytes) -> Opened:
 
 
 def _crc(*parts: bytes | memoryview) -> bytes:
-    """The checksum of these parts, one after the other."""
+    """Returns the checksum of these parts, one after the other."""
     crc = 0
     for part in parts:
         crc = zlib.crc32(part, crc)

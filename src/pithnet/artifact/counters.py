@@ -15,10 +15,18 @@ _OWN_FORWARD = ("torch.nn.modules.batchnorm", "torch.nn.modules.instancenorm")
 def kept_counters(
     model: nn.Module, layout: Sequence[Entry], state: Mapping[str, Tensor]
 ) -> Iterator[tuple[int, int]]:
-    """(place in the layout, number) of the counters without a record that are not 0 and may be read.
+    """Yields the counters without a record that are not 0 and may be read.
 
-    Torch's own normalisations do not read theirs in eval mode. A module with another forward, a subclass of
-    them too, or with hooks on it may.
+    Torch's own normalisations do not read theirs in eval mode. A module with another forward may, be it a
+    subclass of them, and so may one with hooks on it.
+
+    Args:
+        model: any network.
+        layout: the tensors of its file.
+        state: its `plain_state`.
+
+    Yields:
+        The place in the layout, and the number.
     """
     without_record = implied(layout)
     for place, entry in enumerate(layout):

@@ -1,4 +1,4 @@
-"""A .pith file back to numbers."""
+"""The numbers of a .pith file."""
 
 from __future__ import annotations
 
@@ -20,17 +20,33 @@ MAX_ELEMENTS = 1 << 28
 
 
 def decode(data: bytes, max_elements: int = MAX_ELEMENTS) -> tuple[dict[str, Tensor], Metadata]:
-    """The plain state_dict (the model's names and shapes, BatchNorm buffers too) and what the file says.
+    """Returns the plain state_dict of a file, and what the file says.
 
-    Tensors that were tied are one tensor under several names. Raises ArtifactError naming the header or the
-    record for a damaged, truncated or hostile file, and for more than `max_elements` numbers in all.
+    The state_dict has the model's names and shapes, BatchNorm buffers too. Tensors that were tied are one
+    tensor under several names.
+
+    Args:
+        data: the file.
+        max_elements: the most numbers in all.
+
+    Raises:
+        ArtifactError: The file is damaged, truncated or hostile, or has more than `max_elements` numbers; the
+            message names the header or the record.
     """
     opened = unpack(data)
     return decode_state(opened, max_elements), opened.metadata
 
 
 def decode_state(opened: Opened, max_elements: int = MAX_ELEMENTS) -> dict[str, Tensor]:
-    """The state_dict of an opened file, in the order of its layout."""
+    """Returns the state_dict of an opened file, in the order of its layout.
+
+    Args:
+        opened: the file.
+        max_elements: the most numbers in all.
+
+    Raises:
+        ArtifactError: A record is wrong, or there are too many numbers.
+    """
     found: dict[str, Tensor] = {}
     with working("decode", sum(r.size for r in opened.records), "numbers") as step:
         for record, decoded in decode_records(opened, max_elements):
@@ -42,7 +58,15 @@ def decode_state(opened: Opened, max_elements: int = MAX_ELEMENTS) -> dict[str, 
 
 
 def decode_records(opened: Opened, max_elements: int = MAX_ELEMENTS) -> Iterator[tuple[Record, Decoded]]:
-    """Each record with its values. Raises ArtifactError naming the record that is wrong."""
+    """Yields each record with its values.
+
+    Args:
+        opened: the file.
+        max_elements: the most numbers in all.
+
+    Raises:
+        ArtifactError: A record is wrong (the message names it), or there are too many numbers.
+    """
     declared = sum(e.size for e in opened.layout)
     if declared > max_elements:
         raise ArtifactError(f"header: declares {declared} numbers, at most {max_elements} are allowed here")
@@ -58,7 +82,12 @@ def decode_records(opened: Opened, max_elements: int = MAX_ELEMENTS) -> Iterator
 
 
 def folded(state: Mapping[str, Tensor], opened: Opened) -> bool | None:
-    """Whether the BatchNorm layers lost their statistics (mean 0, one variance); None if there are none."""
+    """Tells whether the BatchNorm layers lost their statistics (mean 0, one variance); None without any.
+
+    Args:
+        state: the file's state_dict.
+        opened: the file.
+    """
     prefixes = norm_prefixes(opened.layout)
     if not prefixes:
         return None

@@ -1,4 +1,4 @@
-"""A model to the bytes of a .pith file, exact to the bit."""
+"""The bytes of a .pith file from a model, exact to the bit."""
 
 from __future__ import annotations
 
@@ -26,27 +26,42 @@ from pithnet.surgery.weights.ties import raw_bytes
 
 
 def encode(model: nn.Module, meta: Metadata | None = None) -> bytes:
-    """The model as a .pith file; the same model and metadata give the same bytes.
+    """Returns the model as a .pith file; the same model and metadata give the same bytes.
 
-    Takes the effective tensors of parametrized layers and chooses for each the smallest coding that gives
+    It takes the effective tensors of parametrized layers and chooses for each the smallest coding that gives
     it back bit for bit; nothing is rounded here, so finalize the model first. Batch counters of torch's own
     BatchNorm layers (num_batches_tracked), which read none in eval mode, are not stored; those of other
-    modules are (`kept_counters`). Where `meta` names no architecture, the model's own is taken
-    if it is of the zoo and its modules still are (`own_architecture`). Raises ArtifactError naming the tensor
-    or metadata that a file cannot hold, and as `check_storable`.
+    modules are (`kept_counters`).
+
+    Args:
+        model: any network of dense real tensors.
+        meta: what the file says about it. Where it names no architecture, the model's own is taken if it is
+            of the zoo and its modules still are (`own_architecture`).
+
+    Raises:
+        ArtifactError: The model has activation quantizers, or a tensor or metadata that a file cannot hold;
+            the message names it.
     """
     return _encoded(model, meta, lambda record, decoded: None)
 
 
 def encode_and_inspect(model: nn.Module, meta: Metadata | None = None) -> tuple[bytes, Inspection]:
-    """`encode`, and `inspect` of what it gives: the file is read back once for both. Raises as `encode`."""
+    """Returns `encode` of a model, and `inspect` of that: the file is read back once for both.
+
+    Args:
+        model: any network of dense real tensors.
+        meta: what the file says about it.
+
+    Raises:
+        ArtifactError: The model cannot be stored, for the reasons that `encode` gives.
+    """
     account = Account()
     data = _encoded(model, meta, account.add)
     return data, account.inspection(data)
 
 
 def _encoded(model: nn.Module, meta: Metadata | None, read: Callable[[Record, Decoded], None]) -> bytes:
-    """The file; `read` gets every record as it is read back."""
+    """Returns the file; `read` gets every record as it is read back."""
     model = unwrapped(model)
     check_storable(model)
     state = {name: _on_cpu(name, value) for name, value in plain_state(model).items()}
@@ -73,9 +88,11 @@ def _flat(pairs: Iterable[tuple[int, int]]) -> list[int]:
 
 
 def check_storable(model: nn.Module) -> None:
-    """Raises ArtifactError for activation quantizers, and naming the first tensor that no file holds.
+    """Checks that a file can hold a model.
 
-    That is one of another dtype or layout, without a printable name, or of too many dimensions.
+    Raises:
+        ArtifactError: The model has activation quantizers, or a tensor of another dtype or layout, without a
+            printable name, or of too many dimensions; the message names the first.
     """
     quantized = activation_quantizers(model)
     if quantized:
@@ -98,7 +115,7 @@ def _on_cpu(name: str, value: object) -> Tensor:
 
 
 def _layout(state: Mapping[str, Tensor], meta: Metadata) -> tuple[tuple[Entry, ...], bool]:
-    """The layout in the file's order, and whether the architecture implies it."""
+    """Returns the layout in the file's order, and whether the architecture implies it."""
     layout = layout_of(state)
     if meta.architecture is not None:
         zoo_layout = layout_of(skeleton(meta.architecture, meta.arguments).state_dict())
@@ -108,7 +125,7 @@ def _layout(state: Mapping[str, Tensor], meta: Metadata) -> tuple[tuple[Entry, .
 
 
 def _ties(layout: Sequence[Entry], state: Mapping[str, Tensor]) -> list[tuple[int, int]]:
-    """(place, earlier place) of tensors with the same numbers, but for constant ones: those cost nothing."""
+    """Returns (place, earlier place) of tensors with equal numbers, but for constant ones: those are free."""
     first: dict[tuple[object, ...], int] = {}
     ties = []
     skipped = implied(layout)

@@ -24,9 +24,14 @@ _log = logging.getLogger(__name__)
 
 
 def save(path: str | Path, data: bytes) -> None:
-    """Writes `data` so that `path` holds either all of it or what it held before, even through a crash.
+    """Writes a file so that `path` holds either all of it or what it held before, even through a crash.
 
-    Raises ArtifactError where the file cannot be written.
+    Args:
+        path: the file.
+        data: its bytes.
+
+    Raises:
+        ArtifactError: The file cannot be written.
     """
     try:
         write_atomic(Path(path), data)
@@ -35,7 +40,11 @@ def save(path: str | Path, data: bytes) -> None:
 
 
 def read(path: str | Path) -> bytes:
-    """The bytes of a file. Raises ArtifactError where it cannot be read."""
+    """Returns the bytes of a file.
+
+    Raises:
+        ArtifactError: The file cannot be read.
+    """
     try:
         return Path(path).read_bytes()
     except OSError as e:
@@ -43,20 +52,28 @@ def read(path: str | Path) -> bytes:
 
 
 def inspect_file(path: str | Path) -> Inspection:
-    """The account of a file. Raises ArtifactError, naming the path, where it is missing or damaged."""
+    """Returns the account of a file.
+
+    Raises:
+        ArtifactError: The file is missing or damaged; the message names the path.
+    """
     with _naming(path):
         return inspect(read(path))
 
 
 def decode_file(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a file. Raises ArtifactError as `inspect_file`."""
+    """Returns the tensors of a file by name.
+
+    Raises:
+        ArtifactError: The file is missing or damaged; the message names the path.
+    """
     with _naming(path):
         return decode(read(path))[0]
 
 
 @contextmanager
 def _naming(path: str | Path) -> Iterator[None]:
-    """ArtifactErrors of the block begin with the path."""
+    """Lets the ArtifactErrors of the block begin with the path."""
     try:
         yield
     except ArtifactError as e:
@@ -70,15 +87,16 @@ def load(
     trainable: bool = False,
     max_elements: int = MAX_ELEMENTS,
 ) -> nn.Module:
-    """The model of a .pith file in eval mode, with what the file says as its attribute `pith` (Metadata).
+    """Returns the model of a .pith file in eval mode, with what the file says as its attribute `pith`.
 
-    Without `model` the file must name a zoo architecture, which is built. With one, its numbers are
-    replaced in place; names and shapes must be the file's, and what the model ties must be equal there. It
-    may be compiled, or in DataParallel, and of another floating-point format: numbers are then converted to
-    the model's, with a PithWarning where that rounds any. Where BN is folded in the file its statistics are
-    gone: fine-tune with the BN layers in eval mode.
+    Where BN is folded in the file its statistics are gone: fine-tune with the BN layers in eval mode.
 
     Args:
+        path: the file.
+        model: None for the zoo architecture that the file must name; or a network whose numbers are replaced
+            in place. Its names and shapes must be the file's, and what it ties must be equal there. It may be
+            compiled, or in DataParallel, and of another floating-point format: numbers are then converted to
+            the model's, with a PithWarning where that rounds any.
         trainable: gives the parametrized form back, so that any training keeps what the file has: weights of
             few values get a codebook (their levels and zeros stay), other weights with zeros a mask. The
             function is the same to the bit, and encoded untouched it gives the same file. Layers that passes
@@ -86,8 +104,9 @@ def load(
             members: train at a low rate, or with `learn.parameter_groups`.
         max_elements: a file of more numbers is refused, unless `model` has as many.
 
-    Raises ArtifactError naming the path, and the record that is damaged, the first tensor that does not fit,
-    or, where it is to be trained, the first that holds NaN or inf.
+    Raises:
+        ArtifactError: The file is missing or damaged, a tensor does not fit the model, or, where it is to be
+            trained, holds NaN or inf. The message names the path, and the record or the first such tensor.
     """
     with _naming(path):
         opened = unpack(read(path))
@@ -117,7 +136,7 @@ def _skeleton(opened: Opened) -> nn.Module:
 
 
 def _plain(model: nn.Module) -> nn.Module:
-    """The model, which is to be filled. Raises ArtifactError where it is not one of plain tensors."""
+    """Returns the model that is to be filled, and refuses one that has not plain tensors alone."""
     lazy = uninitialized(model)
     if lazy:
         raise ArtifactError(f"the model's {lazy} has no weights yet; run one batch through the model first")

@@ -1,4 +1,4 @@
-"""What float32 numbers have in common: levels, a grid, a shorter format. Exact to the bit, numpy only."""
+"""Properties of float32 numbers, exact to the bit: their levels, a grid, a shorter format. numpy only."""
 
 from __future__ import annotations
 
@@ -14,20 +14,27 @@ GRID_REACH = 1 << 26  # and are themselves no larger than this
 
 
 def bits(values: np.ndarray) -> np.ndarray:
-    """The float32 numbers as uint32 bit patterns, same shape."""
+    """Returns the float32 numbers as uint32 bit patterns, of the same shape."""
     return np.ascontiguousarray(values, np.float32).view(np.uint32)
 
 
 def same(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two float32 arrays agree bit for bit (so -0.0 is not 0.0, and NaN is itself)."""
+    """Tells whether two float32 arrays agree bit for bit (so -0.0 is not 0.0, and NaN is itself)."""
     return a.shape == b.shape and bool(np.array_equal(bits(a), bits(b)))
 
 
 def levels(values: np.ndarray, most: int = 1 << 31) -> tuple[np.ndarray, np.ndarray] | None:
-    """Distinct float32 bit patterns, ascending in value (-0.0 before 0.0), and each value's index among them.
+    """Returns the distinct bit patterns of float32 values, and each value's index among them.
 
-    Shapes (K,) and (n,), the indices in the smallest unsigned type; None where there are more than `most`.
     NaNs sort to the ends by their sign.
+
+    Args:
+        values: (n,) float32.
+        most: the most levels that are of use.
+
+    Returns:
+        The levels (K,), ascending in value (-0.0 before 0.0), and the indices (n,) in the smallest unsigned
+        type; None where there are more than `most`.
     """
     distinct = np.zeros(0, np.uint32)
     for block in blocks(values):
@@ -42,18 +49,18 @@ def levels(values: np.ndarray, most: int = 1 << 31) -> tuple[np.ndarray, np.ndar
 
 
 def _keys(values: np.ndarray) -> np.ndarray:
-    """uint32 in the order of the values."""
+    """Returns uint32 in the order of the values."""
     pattern = bits(values)
     return np.where(pattern & SIGN, ~pattern, pattern | SIGN)
 
 
 def blocks(values: np.ndarray) -> Iterator[np.ndarray]:
-    """A flat array, BLOCK numbers at a time."""
+    """Yields a flat array, BLOCK numbers at a time."""
     return (values[at : at + BLOCK] for at in range(0, values.size, BLOCK))
 
 
 def look_up(table: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """table[index] for a flat index: numpy alone would copy that whole as 64-bit integers first."""
+    """Returns table[index] for a flat index: numpy alone would copy that whole as 64-bit integers first."""
     out = np.empty(index.size, table.dtype)
     for at, block in zip(range(0, index.size, BLOCK), blocks(index), strict=True):
         np.take(table, block, out=out[at : at + BLOCK])
@@ -61,7 +68,7 @@ def look_up(table: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 def shift(values: np.ndarray) -> int | None:
-    """The smallest s for which every value is an integer times 2**-s; None for -0.0, infinities and NaN."""
+    """Returns the smallest s for which every value is an integer times 2**-s; None for -0.0, inf and NaN."""
     pattern = bits(values)
     if bool((pattern == SIGN).any()) or not bool(np.isfinite(values).all()):
         return None
@@ -75,16 +82,24 @@ def shift(values: np.ndarray) -> int | None:
 
 
 def on_fixed_grid(values: np.ndarray, s: int) -> np.ndarray | None:
-    """The int64 q with value = q * 2**-s, or None where they span or reach too far."""
+    """Returns the int64 q with value = q * 2**-s, or None where they span or reach too far.
+
+    Args:
+        values: (n,) float32.
+        s: as `shift` gives it.
+    """
     q = np.ldexp(values.astype(np.float64), s)
     return _integers(q) if _within(q) else None
 
 
 def grid_scale(distinct: np.ndarray) -> np.float32 | None:
-    """A scale by which each sorted distinct level is float32(k) * scale for small integers k, or None.
+    """Returns a scale by which each distinct level is float32(k) * scale for small integers k, or None.
 
-    Tried: the smallest level and the smallest distance between levels, whole or divided by 2, 3, 4, and their
-    neighbouring floats (a multiple that was rounded does not divide back exactly).
+    What is tried are the smallest level and the smallest distance between levels, whole or divided by 2, 3,
+    4, and their neighbouring floats (a multiple that was rounded does not divide back exactly).
+
+    Args:
+        distinct: (K,) float32 in ascending order.
     """
     if distinct.size < 3 or not bool(np.isfinite(distinct).all()) or bool((bits(distinct) == SIGN).any()):
         return None
@@ -105,7 +120,12 @@ def _near(base: float) -> Iterator[np.float32]:
 
 
 def on_grid(distinct: np.ndarray, scale: np.float32) -> np.ndarray | None:
-    """The int64 k with value = float32(k) * scale exactly, or None."""
+    """Returns the int64 k with value = float32(k) * scale exactly, or None.
+
+    Args:
+        distinct: (K,) float32.
+        scale: > 0.
+    """
     with np.errstate(over="ignore"):
         k = np.rint(distinct.astype(np.float64) / float(scale))
     if not _within(k) or not same(grid_levels(_integers(k), scale), distinct):
@@ -114,13 +134,13 @@ def on_grid(distinct: np.ndarray, scale: np.float32) -> np.ndarray | None:
 
 
 def fixed_levels(q: np.ndarray, s: int) -> np.ndarray:
-    """float32 q * 2**-s; infinite where that overflows."""
+    """Returns float32 q * 2**-s, which is infinite where that overflows."""
     with np.errstate(over="ignore"):
         return np.ldexp(q.astype(np.float64), -s).astype(np.float32)
 
 
 def grid_levels(k: np.ndarray, scale: np.float32 | np.ndarray) -> np.ndarray:
-    """float32(k) * scale, one scale or one for each k, rounded once as float32 arithmetic does."""
+    """Returns float32(k) * scale, rounded once as float32 arithmetic does, by one scale or one for each k."""
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         return k.astype(np.float32) * scale
 
@@ -137,7 +157,7 @@ def _integers(q: np.ndarray) -> np.ndarray:
 
 
 def as_half(values: np.ndarray) -> np.ndarray | None:
-    """The values as float16 where that is exact to the bit, else None."""
+    """Returns the values as float16 where that is exact to the bit, else None."""
     half = np.empty(values.size, np.float16)
     for at, block in zip(range(0, values.size, BLOCK), blocks(values), strict=True):
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):

@@ -14,7 +14,7 @@ from pithnet.errors import ArtifactError
 
 
 class Fixed(Coding):
-    """Integers times 2**-s, one s for all."""
+    """Integers times 2**-s, with one s for all."""
 
     name = "fixed"
 
@@ -113,7 +113,7 @@ class Palette(Coding):
 
 
 def _symbols(places: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """The places (0 to GRID_SPAN) of values that are given by their indices."""
+    """Returns the places (0 to GRID_SPAN) of values that are given by their indices."""
     return floats.look_up(places.astype(np.uint16), index)
 
 

@@ -1,4 +1,4 @@
-"""Where the bytes of a file went."""
+"""An account of where the bytes of a file went."""
 
 from __future__ import annotations
 
@@ -27,10 +27,18 @@ FILE_PARTS = ("header", "positions", "symbols", "codebooks", "norm", "other", "c
 
 @dataclass(frozen=True)
 class TensorReport:
-    """One stored tensor. zeros: exact +0.0; levels: distinct values but zero; bits: 8 * its bytes / elements.
+    """One stored tensor.
 
-    bytes: positions, symbols, codebook and other; a record that several tensors share is split by their
-    sizes. Checksums are counted with the file, not with tensors.
+    Attributes:
+        name: its name in the state_dict.
+        shape: its shape.
+        dtype: its dtype.
+        coding: the coding and entropy coder of its values.
+        zeros: number of exact +0.0.
+        levels: number of distinct values but zero.
+        bits: 8 * its bytes / its elements.
+        bytes: bytes of positions, symbols, codebook and other; a record that several tensors share is split
+            by their sizes. Checksums are counted with the file, not with tensors.
     """
 
     name: str
@@ -45,9 +53,21 @@ class TensorReport:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A file's account. ratio: float32 bytes of the state_dict / file bytes; parts: add up to `bytes`.
+    """The account of a file.
 
-    norm: "folded" (BatchNorm without statistics), "statistics", or None; arguments: of the architecture.
+    Attributes:
+        bytes: the size of the file.
+        ratio: float32 bytes of the state_dict / file bytes.
+        architecture: name of the zoo's network.
+        arguments: the architecture's arguments.
+        normalization: (mean, std) that images need.
+        dataset: the data set's name.
+        recipe: name of the recipe, or a small mapping.
+        claimed: (images, correct answers) at the time of writing.
+        source: sha256 of the checkpoint compressed.
+        norm: "folded" (BatchNorm without statistics), "statistics", or None.
+        parts: bytes by part, which add up to `bytes`.
+        tensors: the tensors in the file's order.
     """
 
     bytes: int
@@ -64,11 +84,11 @@ class Inspection:
     tensors: tuple[TensorReport, ...]
 
     def to_json(self) -> str:
-        """One JSON object with the fields of this class."""
+        """Returns one JSON object with the fields of this class."""
         return json.dumps(asdict(self))
 
     def __str__(self) -> str:
-        """A line for the file, and one for each tensor."""
+        """Returns a line for the file, and one for each tensor."""
         what = self.architecture or "a model"
         lines = [f"{what}: {self.bytes:,} bytes, {self.ratio:.1f}x smaller than in float32"]
         for t in self.tensors:
@@ -78,7 +98,15 @@ class Inspection:
 
 
 def inspect(data: bytes, max_elements: int = MAX_ELEMENTS) -> Inspection:
-    """The account of a file. Raises ArtifactError as `decode` does."""
+    """Returns the account of a file.
+
+    Args:
+        data: the file.
+        max_elements: the most numbers in all.
+
+    Raises:
+        ArtifactError: The file is damaged, truncated or hostile, or has too many numbers.
+    """
     account, opened = Account(), unpack(data)
     with working("inspect", sum(r.size for r in opened.records), "numbers") as step:
         for record, decoded in decode_records(opened, max_elements):
@@ -108,7 +136,7 @@ class Account:
             self._floats += values.numel() if values.is_floating_point() else 0
 
     def inspection(self, data: bytes) -> Inspection:
-        """The account of the file whose records these are."""
+        """Returns the account of the file whose records these are."""
         opened, parts, rows = unpack(data), self._parts, self._rows
         parts |= Counter(header=opened.header_bytes, checksums=CRC_BYTES * (len(opened.records) + 1))
         tied = {
@@ -157,7 +185,7 @@ def _rows(record: Record, decoded: Decoded, spent: Mapping[str, int]) -> list[tu
 
 
 def _shares(total: int, sizes: Sequence[int]) -> list[int]:
-    """`total` split in proportion to `sizes`, in whole bytes that add up."""
+    """Splits `total` in proportion to `sizes`, in whole bytes that add up."""
     if not any(sizes):
         return [total, *[0] * (len(sizes) - 1)]
     ends = [total * done // sum(sizes) for done in np.cumsum([0, *sizes]).tolist()]
@@ -165,7 +193,7 @@ def _shares(total: int, sizes: Sequence[int]) -> list[int]:
 
 
 def _census(values: Tensor) -> tuple[int, int]:
-    """(exact zeros, distinct other values); -0.0 is a value."""
+    """Counts exact zeros and distinct other values; -0.0 is a value."""
     distinct, counts = torch.unique(words(values), return_counts=True)
     zeros = int(counts[distinct == 0].sum())
     return zeros, int(distinct.numel()) - (1 if zeros else 0)

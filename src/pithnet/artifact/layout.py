@@ -42,13 +42,19 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """Number of elements."""
+        """The number of elements."""
         return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
 class Record:
-    """Entries whose values are coded together, one after the other. `norm`: vectors of BatchNorm layers."""
+    """Entries whose values are coded together, one after the other.
+
+    Attributes:
+        label: what messages call the record.
+        entries: the tensors.
+        norm: whether they are vectors of BatchNorm layers.
+    """
 
     label: str
     entries: tuple[Entry, ...]
@@ -56,17 +62,22 @@ class Record:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape positions are coded in: the tensor's own, or one long vector."""
+        """The shape that positions are coded in: the tensor's own, or one long vector."""
         return self.entries[0].shape if len(self.entries) == 1 else (self.size,)
 
     @property
     def size(self) -> int:
-        """Number of elements."""
+        """The number of elements."""
         return sum(e.size for e in self.entries)
 
 
 def check_state(state: Mapping[str, Tensor]) -> None:
-    """Raises ArtifactError naming the first entry of a state_dict that a file cannot hold."""
+    """Checks that a file can hold every entry of a state_dict.
+
+    Raises:
+        ArtifactError: An entry is not a dense real tensor, has a name that cannot be printed, or too many
+            dimensions; the message names the first such entry.
+    """
     for name, value in state.items():
         if not isinstance(value, Tensor) or value.layout is not torch.strided or value.dtype not in DTYPES:
             kind = f"{value.layout} {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
@@ -81,29 +92,37 @@ def check_state(state: Mapping[str, Tensor]) -> None:
 
 
 def layout_of(state: Mapping[str, Tensor]) -> tuple[Entry, ...]:
-    """The layout of a state_dict. Raises ArtifactError as `check_state`."""
+    """Returns the layout of a state_dict.
+
+    Raises:
+        ArtifactError: A file cannot hold an entry; see `check_state`.
+    """
     check_state(state)
     return tuple(Entry(name, tuple(value.shape), value.dtype) for name, value in state.items())
 
 
 def norm_prefixes(layout: Iterable[Entry]) -> set[str]:
-    """Prefixes (`layer1.0.bn1.`) of the modules that keep a running mean and variance."""
+    """Returns the prefixes (`layer1.0.bn1.`) of the modules that keep a running mean and variance."""
     names = {e.name for e in layout if e.dtype.is_floating_point}
     means = {n.removesuffix("running_mean") for n in names if _last(n) == "running_mean"}
     return {p for p in means if p + "running_var" in names}
 
 
 def implied(layout: Sequence[Entry]) -> set[str]:
-    """Names of the entries without a record: batch counters of BatchNorm layers, 0 unless the header says."""
+    """Returns the names of entries without a record: BatchNorm's batch counters, 0 unless the header says."""
     counters = {p + "num_batches_tracked" for p in norm_prefixes(layout)}
     return {e.name for e in layout if e.name in counters and e.dtype == torch.int64 and e.shape == ()}
 
 
 def records(layout: Sequence[Entry], aliases: Mapping[str, str]) -> list[Record]:
-    """The records of a file, in order.
+    """Returns the records of a file, in order.
 
     A tensor of two or more dimensions has its own. Vectors and scalars of one dtype and last name share one,
     those of BatchNorm layers apart from the others; it stands where its first member stands in the layout.
+
+    Args:
+        layout: the tensors.
+        aliases: name of a tensor -> name of the tensor that holds its numbers.
     """
     norms, skipped = norm_prefixes(layout), implied(layout)
     groups: dict[tuple[Any, ...], list[Entry]] = {}
@@ -127,7 +146,7 @@ def _label(members: list[Entry]) -> str:
 
 
 def pack_layout(layout: Sequence[Entry]) -> bytes:
-    """Names, dtypes and shapes, deflated: what a file carries where no zoo architecture implies them."""
+    """Writes names, dtypes and shapes, deflated: files carry them where no zoo architecture implies them."""
     table = [
         [e.name for e in layout],
         bytes(DTYPES.index(e.dtype) for e in layout),
@@ -137,7 +156,11 @@ def pack_layout(layout: Sequence[Entry]) -> bytes:
 
 
 def unpack_layout(data: bytes) -> tuple[Entry, ...]:
-    """The layout that `pack_layout` wrote; ArtifactError for anything else, before it takes much memory."""
+    """Reads the layout that `pack_layout` wrote.
+
+    Raises:
+        ArtifactError: The bytes are anything else, which is found before they take much memory.
+    """
     inflater = zlib.decompressobj()
     try:
         table = msgpack.unpackb(inflater.decompress(data, _MAX_LAYOUT_BYTES))

@@ -21,12 +21,20 @@ _MAX_CHANNELS = 64
 
 @dataclass(frozen=True)
 class Metadata:
-    """All fields are optional; the file spends bytes only on those given.
+    """Facts about a model; all of them are optional, and the file spends bytes only on those given.
 
-    architecture: name in the zoo, or None for a model of the user's; arguments: of its constructor.
-    normalization: (mean, std), one number a channel, that images need before they go in.
-    recipe: name of the recipe, or a small mapping; claimed: (images, correct answers) at the time of writing.
-    source: sha256 of the checkpoint compressed, hexadecimal; the first 16 digits are kept.
+    Args:
+        architecture: name in the zoo, or None for a model of the user's.
+        arguments: arguments of the architecture's constructor.
+        normalization: (mean, std), one number a channel, that images need before they go in.
+        dataset: name of the data set.
+        classes: names of the classes.
+        recipe: name of the recipe, or a small mapping.
+        claimed: (images, correct answers) at the time of writing.
+        source: sha256 of the checkpoint compressed, hexadecimal; the first 16 digits are kept.
+
+    Raises:
+        ArtifactError: A value is one that a file cannot hold.
     """
 
     architecture: str | None = None
@@ -39,7 +47,7 @@ class Metadata:
     source: str | None = None
 
     def __post_init__(self) -> None:
-        """Raises ArtifactError for values that a file cannot hold."""
+        """Checks that a file can hold the values."""
         if self.source is not None:
             object.__setattr__(self, "source", _source(self.source))
         if self.normalization is not None:
@@ -68,7 +76,7 @@ class Metadata:
 
 
 def _plain(recipe: str | Mapping[str, Any]) -> Any:
-    """The recipe as JSON would give it back: what every reader of the file can show."""
+    """Returns the recipe as JSON would give it back, so that every reader of the file can show it."""
     try:
         return json.loads(json.dumps(recipe if isinstance(recipe, str) else dict(recipe), allow_nan=False))
     except (TypeError, ValueError, RecursionError) as e:
@@ -88,7 +96,7 @@ def _source(digits: str) -> str:
 
 
 def to_header(meta: Metadata) -> dict[str, Any]:
-    """The header's entries for `meta`: one-letter keys, nothing for what is not given."""
+    """Returns the header's entries for `meta`: one-letter keys, and nothing for what is not given."""
     entries: dict[str, Any] = {
         "a": [meta.architecture, *([dict(sorted(meta.arguments.items()))] if meta.arguments else [])]
         if meta.architecture
@@ -104,7 +112,11 @@ def to_header(meta: Metadata) -> dict[str, Any]:
 
 
 def from_header(header: Mapping[Any, Any]) -> Metadata:
-    """The Metadata of a header. Raises ArtifactError naming the entry that is not of the declared form."""
+    """Returns the Metadata of a header.
+
+    Raises:
+        ArtifactError: An entry is not of the declared form; the message names it.
+    """
     name, arguments = _architecture(header.get("a"))
     normalization = header.get("n")
     if normalization is not None:
@@ -146,7 +158,7 @@ def _architecture(entry: object) -> tuple[str | None, dict[str, Scalar]]:
 
 
 def _numbers(values: tuple[float, ...]) -> list[Any]:
-    """[decimals, integers...] where few decimals give all exactly (0.485: [3, 485]), else [-1, floats...]."""
+    """Returns [decimals, integers...] where few decimals give all (0.485: [3, 485]), else [-1, floats...]."""
     decimals = max((-int(Decimal(repr(v)).as_tuple().exponent) for v in values), default=0)
     scaled = [round(v * 10**decimals) for v in values] if 0 <= decimals <= 6 else []
     if scaled and all(abs(q) < 2**31 and q / 10**decimals == v for q, v in zip(scaled, values, strict=True)):

@@ -17,7 +17,7 @@ _CHUNK = 1 << 16  # fields are packed so many at a time: unpacked bits take 8 by
 
 
 class Raw16(Coding):
-    """float16, little-endian."""
+    """Values as float16, little-endian."""
 
     name = "raw16"
 
@@ -82,7 +82,7 @@ def _trailing_zeros(pattern: int) -> int:
 
 
 def _pack_mantissas(pattern: np.ndarray, width: int) -> bytearray:
-    """The byte `width`, then the upper `width` bits of every mantissa."""
+    """Writes the byte `width`, then the upper `width` bits of every mantissa."""
     packed = bytearray([width])
     for at in range(0, pattern.size, _CHUNK):
         mantissa = pattern[at : at + _CHUNK] & np.uint32(_FIELD)
@@ -91,7 +91,7 @@ def _pack_mantissas(pattern: np.ndarray, width: int) -> bytearray:
 
 
 def _read_mantissas(data: memoryview, width: int, size: int) -> np.ndarray:
-    """The mantissas (uint32, 23 bits each) that `_pack_mantissas` packed, without the byte before them."""
+    """Reads the mantissas (uint32, 23 bits) that `_pack_mantissas` packed, without the byte before them."""
     fields, stride = np.empty(size, np.uint32), _CHUNK * width // 8
     for i, at in enumerate(range(0, size, _CHUNK)):
         chunk = unpack_bits(data[i * stride : (i + 1) * stride], width, min(_CHUNK, size - at))

@@ -31,14 +31,20 @@ _WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 @dataclass(frozen=True)
 class Decoded:
-    """values: flat tensor (record.size,) of the record's dtype; coding: its name; spent: bytes by part."""
+    """The values of a record.
+
+    Attributes:
+        values: (record.size,) of the record's dtype.
+        coding: the coding's name.
+        spent: bytes by part.
+    """
 
     values: Tensor
     coding: str
     spent: Counter[str]
 
     def split(self, record: Record) -> list[Tensor]:
-        """The tensors of the record's entries, in their shapes."""
+        """Returns the tensors of the record's entries, in their shapes."""
         parts = torch.split(self.values, [e.size for e in record.entries])
         return [part.view(e.shape) for part, e in zip(parts, record.entries, strict=True)]
 
@@ -53,7 +59,12 @@ class _Choice(NamedTuple):
 
 
 def encode_record(tensors: Sequence[Tensor], record: Record) -> bytes:
-    """The body of a record that gives these CPU tensors back bit for bit, by the smallest coding."""
+    """Returns the body of a record that gives CPU tensors back bit for bit, by the smallest coding.
+
+    Args:
+        tensors: the values of the record's entries.
+        record: which entries they are.
+    """
     flats = [t.reshape(-1) for t in tensors]
     flat = flats[0] if len(flats) == 1 else torch.cat(flats)
     values = _as_float32(flat)
@@ -65,7 +76,7 @@ def encode_record(tensors: Sequence[Tensor], record: Record) -> bytes:
 
 
 def _closest(choices: Iterable[_Choice]) -> list[_Choice]:
-    """Those whose prediction is close to the best; the others are forgotten as soon as they are known."""
+    """Returns the choices whose predicted size is close to the best; others are forgotten as they are met."""
     best, close = math.inf, list[tuple[float, _Choice]]()
     for choice in choices:
         size = _predicted(choice)
@@ -96,7 +107,7 @@ def _predicted(choice: _Choice) -> float:
 
 
 def _entropy_bytes(symbols: np.ndarray) -> float:
-    """Order-0 entropy plus a guess at the model's cost, or plain packing where that is less."""
+    """Returns the order-0 entropy plus a guess at the model's cost, or plain packing where that is less."""
     counts = histogram(symbols)
     width = (counts.size - 1).bit_length()
     counts = counts[counts > 0]
@@ -112,7 +123,16 @@ def _written(choice: _Choice) -> bytes:
 
 
 def decode_record(body: bytes | memoryview, record: Record) -> Decoded:
-    """What `encode_record` wrote. Raises ArtifactError or CodingError for anything else."""
+    """Reads what `encode_record` wrote.
+
+    Args:
+        body: the record's bytes.
+        record: which entries it holds.
+
+    Raises:
+        ArtifactError: The body is not of the form that docs/format.md gives it.
+        CodingError: A stream inside it is damaged.
+    """
     cursor = Cursor(body)
     number = cursor.byte()
     dtype = record.entries[0].dtype
@@ -142,7 +162,7 @@ def _read_floats(cursor: Cursor, number: int, record: Record) -> tuple[np.ndarra
 
 
 def _as_float32(flat: Tensor) -> np.ndarray | None:
-    """The values as float32 where that loses nothing, not even a NaN's payload."""
+    """Returns the values as float32 where that loses nothing, not even a NaN's payload; else None."""
     if not flat.is_floating_point():
         return None
     narrow = flat.to(torch.float32)
@@ -152,7 +172,7 @@ def _as_float32(flat: Tensor) -> np.ndarray | None:
 
 
 def words(flat: Tensor) -> Tensor:
-    """The bit patterns of a flat tensor as integers of the same width."""
+    """Returns the bit patterns of a flat tensor as integers of the same width."""
     return flat.contiguous().view(_WORDS[flat.element_size()])
 
 

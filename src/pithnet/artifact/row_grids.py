@@ -27,29 +27,33 @@ _LARGEST = 0x7F7FFFFF  # the bit pattern of the largest float32
 
 @dataclass(frozen=True)
 class _Rows:
-    """The rows that store any value; counts: how many each of them does, in order."""
+    """The rows that store any value.
+
+    Attributes:
+        counts: how many values each of them stores, in order.
+    """
 
     counts: np.ndarray
 
     @classmethod
     def at(cls, sites: Sites, group: int) -> _Rows:
-        """The rows of `group` values, or 0 for all, of each entry of the first axis."""
+        """Returns the rows of `group` values, or 0 for all, of each entry of the first axis."""
         counts = np.count_nonzero(_in_rows(sites.mask, group), axis=1)
         return cls(counts[counts > 0])
 
     @property
     def starts(self) -> np.ndarray:
-        """Where in the stored values each row begins."""
+        """The index of the stored value with which each row begins."""
         return np.cumsum(self.counts) - self.counts
 
     def spread(self, values: np.ndarray) -> np.ndarray:
-        """One value per row -> one per stored value."""
+        """Repeats one value per row for each of its stored values."""
         return np.repeat(values, self.counts)
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """value = float32(factor * q + remainders[row]) * scales[row], for integers q (n,)."""
+    """A way to write values as float32(factor * q + remainders[row]) * scales[row], for integers q (n,)."""
 
     factor: int
     remainders: np.ndarray
@@ -58,7 +62,7 @@ class _Grid:
 
     @cached_property
     def side(self) -> bytes:
-        """All but the integers, which are counted from their lowest."""
+        """Returns the bytes of everything but the integers, which are counted from their lowest."""
         head = put_varint(self.factor) + signed(int(self.q.min()))
         return head + _pack_remainders(self.remainders) + _pack_scales(self.scales)
 
@@ -66,15 +70,15 @@ class _Grid:
 class RowGrid(Coding):
     """Integers times a float32 scale per row: an entry of the first axis, or a group of its values.
 
-    A common factor and a remainder per row stand for levels of which none is zero, (k + 1/4) * step, say.
+    A common factor and a remainder per row stand for levels of which none is zero, such as (k + 1/4) * step.
     """
 
     name = "row-grid"
 
     def in_rows(self, sites: Sites) -> tuple[Sites, np.ndarray | None]:
-        """The sites with the rows' values one after the other, and which value of `sites` each of them is.
+        """Returns the sites with the rows' values one after the other, and which value of `sites` each is.
 
-        None where they are so already.
+        The second is None where they are in that order already.
         """
         return sites, None
 
@@ -88,7 +92,7 @@ class RowGrid(Coding):
         return replace(plan, symbols=_put_back(plan.symbols, order))
 
     def _plan(self, block: Block) -> Plan | None:
-        """As `plan`, for values row by row."""
+        """Does what `plan` does, for values row by row."""
         for group in _groups(block.sites.mask.shape):
             found = _multiples(block, group)
             if found is not None:
@@ -122,21 +126,21 @@ class RowGrid(Coding):
 
 
 def _groups(shape: tuple[int, ...]) -> Iterator[int]:
-    """Sizes to look for; of experts, (experts, outputs, inputs), each output of each expert too."""
+    """Yields the sizes to look for; of experts, (experts, outputs, inputs), each output of each, too."""
     yield from _GROUPS
     if len(shape) == 3 and shape[-1] >= min(filter(None, _GROUPS)) and shape[-1] not in _GROUPS:
         yield shape[-1]
 
 
 def _put_back(values: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Values that were taken in this order, in the order that they came from."""
+    """Returns values that were taken in this order in the order that they came from."""
     found = np.empty_like(values)
     found[order] = values
     return found
 
 
 def _in_rows(values: np.ndarray, group: int) -> np.ndarray:
-    """(R, M) rows of a tensor: its entries, or their groups, an entry's last one filled up with zeros."""
+    """Returns (R, M) rows of a tensor: its entries, or their groups, the last one filled up with zeros."""
     entries = values.reshape(len(values), -1)
     if not group:
         return entries
@@ -144,7 +148,7 @@ def _in_rows(values: np.ndarray, group: int) -> np.ndarray:
 
 
 def _multiples(block: Block, group: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """(int32 multiples (n,), scales of the rows that store values), or None where there are none."""
+    """Returns int32 multiples (n,) and the scales of the rows that store values, or None without any."""
     mask = block.sites.mask.reshape(len(block.sites.mask), -1)
     if group >= mask.shape[1]:
         return None
@@ -164,7 +168,7 @@ def _multiples(block: Block, group: int) -> tuple[np.ndarray, np.ndarray] | None
 
 
 def _of_entries(mask: np.ndarray, values: np.ndarray, group: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """As `_multiples`, for some entries (E, M) and the values that they store."""
+    """Does what `_multiples` does, for some entries (E, M) and the values that they store."""
     whole = np.zeros(mask.shape, np.float32)
     whole[mask] = values
     kept = _in_rows(mask, group)
@@ -178,7 +182,7 @@ def _of_entries(mask: np.ndarray, values: np.ndarray, group: int) -> tuple[np.nd
 
 
 def _grids(k: np.ndarray, scales: np.ndarray, rows: _Rows) -> Iterator[_Grid]:
-    """Ways to write multiples as a factor and remainders: counted from zero, or from each row's lowest."""
+    """Yields ways to write multiples as a factor and remainders, counted from zero or each row's lowest."""
     low = np.minimum.reduceat(k, rows.starts)
     spacing = np.gcd.reduceat(k - rows.spread(low), rows.starts)
     for factor in {_common(spacing), max(1, int(spacing.max()))}:
@@ -193,7 +197,7 @@ def _grids(k: np.ndarray, scales: np.ndarray, rows: _Rows) -> Iterator[_Grid]:
 
 
 def _common(spacing: np.ndarray) -> int:
-    """The spacing most rows have; 1 where none has any."""
+    """Returns the spacing that most rows have; 1 where none has any."""
     values, counts = np.unique(spacing[spacing > 0], return_counts=True)
     return int(values[counts.argmax()]) if values.size else 1
 
@@ -215,7 +219,7 @@ def _read_remainders(cursor: Cursor, count: int) -> np.ndarray:
 
 
 def _pack_scales(scales: np.ndarray) -> bytes:
-    """Bit patterns of scales as distances from the lowest, without the low bits that are zero in all.
+    """Writes bit patterns of scales as distances from the lowest, without the low bits that are zero in all.
 
     Positive floats are in the order of their bit patterns.
     """

@@ -15,10 +15,14 @@ _CLOSE = 2.0**-21  # for two roundings to float32: of a product, and of the numb
 
 
 def row_multiples(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """(k, scales) with rows = float32(k) * scales[:, None] bit for bit, or None where there are none.
+    """Finds integers and scales with rows = float32(k) * scales[:, None] bit for bit.
 
-    rows: float32 (R, M). k: int16 (R, M), as small as can be, LIMIT at most; scales: float32 (R,), 1 for a
-    row of zeros.
+    Args:
+        rows: (R, M) float32.
+
+    Returns:
+        None where there are none; else k, int16 (R, M), as small as can be and LIMIT at most, and the scales,
+        float32 (R,), 1 for a row of zeros.
     """
     if not bool(np.isfinite(rows).all()) or bool((floats.bits(rows) == floats.SIGN).any()):
         return None  # -0.0 is no multiple
@@ -33,7 +37,10 @@ def row_multiples(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def _distinct_sets(magnitudes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The sets of magnitudes that the rows (R, M) have, (S, D) descending, filled with zeros; (R,) which."""
+    """Returns the sets of magnitudes that rows (R, M) have, and (R,) which set a row has.
+
+    The sets are (S, D), descending, filled up with zeros.
+    """
     ordered = -np.sort(-magnitudes, axis=1)
     ordered[:, 1:][ordered[:, 1:] == ordered[:, :-1]] = 0
     ordered = -np.sort(-ordered, axis=1)
@@ -45,7 +52,10 @@ def _distinct_sets(magnitudes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _scales_of(sets: np.ndarray) -> np.ndarray | None:
-    """float32 (S,): the scale of each set (S, D) for the smallest multiples, or None where one has none."""
+    """Returns float32 (S,), the scale of each set (S, D) for the smallest multiples, or None.
+
+    It is None where a set has no scale.
+    """
     scales = np.ones(len(sets), np.float32)
     left = np.flatnonzero(sets[:, 0])
     largest = sets[left, :_SAMPLE].astype(np.float64) / sets[left, :1]
@@ -65,14 +75,14 @@ def _scales_of(sets: np.ndarray) -> np.ndarray | None:
 
 
 def _fits(largest: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """bool (N, S): whether a set's largest numbers may be multiples of the largest one over n (N,)."""
+    """Tells whether a set's largest numbers may be multiples of the largest one over n (N,): bool (N, S)."""
     scaled = n[:, None, None] * largest
     whole = np.rint(scaled)
     return (np.abs(scaled - whole) <= _CLOSE * whole).all(2)
 
 
 def _divide(sets: np.ndarray, tried: np.ndarray, n: int, scales: np.ndarray) -> np.ndarray:
-    """bool (T,): which of the sets tried (T,) are whole multiples of their largest over n; fills `scales`."""
+    """Tells which sets tried (T,) are whole multiples of their largest over n: bool (T,). Fills `scales`."""
     done = np.zeros(tried.size, bool)
     for scale in _near(sets[tried, 0].astype(np.float64) / n):
         whole = np.rint(sets[tried] / scale[:, None].astype(np.float64))
@@ -84,6 +94,6 @@ def _divide(sets: np.ndarray, tried: np.ndarray, n: int, scales: np.ndarray) -> 
 
 
 def _near(scale: np.ndarray) -> Iterator[np.ndarray]:
-    """The float32 numbers next to these: a multiple that was rounded does not divide back exactly."""
+    """Yields the float32 numbers next to these: a multiple that was rounded does not divide back exactly."""
     middle = np.maximum(scale.astype(np.float32), np.finfo(np.float32).tiny)
     yield from (middle, np.nextafter(middle, np.float32(0)), np.nextafter(middle, np.float32(np.inf)))

@@ -20,9 +20,10 @@ _FILLS = (torch.Tensor.uniform_, torch.Tensor.normal_, torch.Tensor.fill_, torch
 
 
 class _WithoutNumbers(TorchFunctionMode):
-    """Tensors are made on the meta device and never filled.
+    """A mode in which tensors are made on the meta device and never filled.
 
-    torch.device("meta") alone would run the initialisation in Python, which costs a second the first time.
+    The context torch.device("meta") alone would run the initialisation in Python, which costs a second the
+    first time.
     """
 
     def __torch_function__(
@@ -43,10 +44,14 @@ class _WithoutNumbers(TorchFunctionMode):
 
 
 def skeleton(architecture: str, arguments: Mapping[str, Scalar]) -> nn.Module:
-    """The zoo's network of that name with all tensors on the meta device.
+    """Returns the zoo's network of that name with all tensors on the meta device.
 
-    Raises ArtifactError for an unknown architecture, and for arguments it does not take
-    or that are out of reason.
+    Args:
+        architecture: the network's name.
+        arguments: arguments of its constructor, as a file's header gives them.
+
+    Raises:
+        ArtifactError: The architecture is unknown, or the arguments are not its own or out of reason.
     """
     for name, value in arguments.items():
         if isinstance(value, str) and len(value) > _LONGEST_ARGUMENT:

@@ -22,43 +22,53 @@ _SHORT = 4096  # up to so many values every coding is tried, whatever it promise
 
 @dataclass(frozen=True)
 class Sites:
-    """Where n values stand: True in `mask` (the record's shape); `counts`: how many in each tensor."""
+    """The places where n values stand.
+
+    Attributes:
+        mask: booleans of the record's shape, True where a value stands.
+        counts: how many values stand in each tensor.
+    """
 
     mask: np.ndarray
     counts: tuple[int, ...]
 
     @classmethod
     def everywhere(cls, shape: tuple[int, ...], sizes: Sequence[int]) -> Sites:
-        """All the sites of tensors of these sizes; the mask takes no memory."""
+        """Returns all the sites of tensors of these sizes; the mask takes no memory."""
         return cls(np.broadcast_to(np.True_, shape), tuple(sizes))
 
     @classmethod
     def of(cls, mask: np.ndarray, sizes: Sequence[int]) -> Sites:
-        """The sites of a mask over tensors of these sizes."""
+        """Returns the sites of a mask over tensors of these sizes."""
         parts = np.split(mask.reshape(-1), np.cumsum(sizes)[:-1])
         return cls(mask, tuple(int(np.count_nonzero(part)) for part in parts))
 
     @property
     def count(self) -> int:
-        """n."""
+        """The number of values, n."""
         return sum(self.counts)
 
 
 @dataclass(frozen=True)
 class Block:
-    """The float32 values (n,) to be coded, and where they stand."""
+    """Values to be coded.
+
+    Attributes:
+        values: (n,) float32.
+        sites: where they stand.
+    """
 
     values: np.ndarray
     sites: Sites
 
     @cached_property
     def levels(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Distinct values (K,) ascending, and the index of each value (n,); None above MAX_LEVELS."""
+        """The distinct values (K,) ascending, and the index of each value (n,); None above MAX_LEVELS."""
         return floats.levels(self.values, MAX_LEVELS)
 
     @property
     def few_levels(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """The levels, where a list of them can pay."""
+        """The levels, where a list of them can pay; else None."""
         if self.levels is None:
             return None
         distinct, size = self.levels[0].size, self.values.size
@@ -67,9 +77,14 @@ class Block:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a coding writes: `side()`, of `size` bytes, as it is, then symbols, if any, by an entropy coder.
+    """What a coding writes: `side()` as it is, then symbols, if any, by an entropy coder.
 
     Where symbols stand for values they ascend with them: coders use that neighbours are alike.
+
+    Attributes:
+        size: the bytes of `side()`.
+        side: gives the bytes beside the symbols.
+        symbols: (n,) integers, or None.
     """
 
     size: int
@@ -78,7 +93,7 @@ class Plan:
 
     @classmethod
     def of(cls, side: bytes, symbols: np.ndarray | None = None) -> Plan:
-        """The plan of a short side that is there already."""
+        """Returns the plan of a short side that is there already."""
         return cls(len(side), lambda: side, symbols)
 
 
@@ -89,8 +104,19 @@ class Coding(ABC):
 
     @abstractmethod
     def plan(self, block: Block) -> Plan | None:
-        """What to write for these values, or None where this coding cannot represent them exactly."""
+        """Returns what to write for these values, or None where this coding cannot represent them exactly."""
 
     @abstractmethod
     def read(self, cursor: Cursor, sites: Sites) -> tuple[np.ndarray, str]:
-        """The float32 values (n,) of these sites, and the coding's name with its entropy coder's."""
+        """Reads values.
+
+        Args:
+            cursor: stands where the coding's side begins.
+            sites: where the n values stand.
+
+        Returns:
+            (n,) float32, and the coding's name with its entropy coder's.
+
+        Raises:
+            ArtifactError: The bytes are not of the coding's form.
+        """

@@ -10,20 +10,20 @@ from pithnet.errors import ArtifactError
 
 
 def signed(value: int) -> bytes:
-    """A small signed integer as a varint, interleaved so that both signs stay short: 0, -1, 1, -2, ..."""
+    """Returns a small signed integer as a varint; the order 0, -1, 1, -2, ... keeps both signs short."""
     return put_varint(2 * value if value >= 0 else -2 * value - 1)
 
 
 def block(data: bytes) -> bytes:
-    """`data` after its length as a varint."""
+    """Returns `data` after its length as a varint."""
     return put_varint(len(data)) + data
 
 
 class Cursor:
-    """Reads a byte string from its start to its end and counts, by part, where the bytes went.
+    """A byte string being read from its start to its end; it counts, by part, where the bytes went.
 
-    Every method raises ArtifactError where the bytes end too early.
-    Parts: positions, symbols, codebook, other.
+    Parts are positions, symbols, codebook and other. Every method that reads refuses bytes that end too early
+    with an ArtifactError.
     """
 
     def __init__(self, data: bytes | memoryview) -> None:
@@ -33,15 +33,19 @@ class Cursor:
 
     @property
     def left(self) -> int:
-        """Bytes not read yet."""
+        """The number of bytes not read yet."""
         return len(self._data) - self._at
 
     def take(self, count: int, part: str = "other") -> bytes:
-        """A copy of the next `count` bytes."""
+        """Returns a copy of the next `count` bytes."""
         return bytes(self.view(count, part))
 
     def view(self, count: int, part: str = "other") -> memoryview:
-        """The next `count` bytes where they are."""
+        """Returns the next `count` bytes where they are.
+
+        Raises:
+            ArtifactError: Fewer bytes are left.
+        """
         if count > self.left:
             raise ArtifactError(f"ends too early: {count} bytes are due, {self.left} are left")
         self._at += count
@@ -49,11 +53,15 @@ class Cursor:
         return self._data[self._at - count : self._at]
 
     def byte(self, part: str = "other") -> int:
-        """The next byte as a number."""
+        """Returns the next byte as a number."""
         return self.take(1, part)[0]
 
     def varint(self, part: str = "other") -> int:
-        """The number that `put_varint` wrote."""
+        """Returns the number that `put_varint` wrote.
+
+        Raises:
+            ArtifactError: The bytes end inside the number, or it is too long.
+        """
         try:
             value, end = get_varint(self._data, self._at)
         except CodingError as e:
@@ -62,19 +70,23 @@ class Cursor:
         return value
 
     def signed(self, part: str = "other") -> int:
-        """The number that `signed` wrote."""
+        """Returns the number that `signed` wrote."""
         code = self.varint(part)
         return code // 2 if code % 2 == 0 else -(code + 1) // 2
 
     def block(self, part: str = "other") -> bytes:
-        """The bytes that `block` wrote; their length counts as other."""
+        """Returns the bytes that `block` wrote; their length counts as other."""
         return self.take(self.varint(), part)
 
     def rest(self, part: str = "other") -> bytes:
-        """Everything not read yet."""
+        """Returns everything not read yet."""
         return self.take(self.left, part)
 
     def finish(self) -> None:
-        """Raises ArtifactError unless everything was read."""
+        """Checks that everything was read.
+
+        Raises:
+            ArtifactError: Bytes are left over.
+        """
         if self.left:
             raise ArtifactError(f"holds {self.left} bytes too many")

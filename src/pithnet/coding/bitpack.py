@@ -1,4 +1,4 @@
-"""Integers as bits: varints, fixed-width fields, and the concatenation of variable-length codes.
+"""Bit fields: varints, fixed-width integers, and the concatenation of variable-length codes.
 
 Every bit string is written most significant bit first; the last byte is filled with zero bits.
 """
@@ -13,7 +13,14 @@ MAX_VARINT_BYTES = 9  # 63 bits: any length this project can hold fits, and a ho
 
 
 def put_varint(value: int) -> bytes:
-    """LEB128 of a non-negative integer below 2**63: seven bits per byte, lowest first."""
+    """Returns an integer in LEB128: seven bits per byte, lowest first.
+
+    Args:
+        value: 0 to 2**63 - 1.
+
+    Raises:
+        CodingError: The value is negative or too large.
+    """
     if not 0 <= value < 1 << 7 * MAX_VARINT_BYTES:
         raise CodingError(f"a varint holds 0 .. 2**63 - 1, not {value}")
     out = bytearray()
@@ -25,7 +32,18 @@ def put_varint(value: int) -> bytes:
 
 
 def get_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
-    """The varint at byte `at` and the index of the byte behind it; CodingError when it does not end."""
+    """Reads a varint.
+
+    Args:
+        data: the stream.
+        at: index of the varint's first byte.
+
+    Returns:
+        The value, and the index of the byte behind the varint.
+
+    Raises:
+        CodingError: The stream ends inside the varint, or the varint is longer than 9 bytes.
+    """
     value = 0
     for n in range(MAX_VARINT_BYTES):
         if at + n >= len(data):
@@ -37,7 +55,15 @@ def get_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
 
 
 def pack_bits(values: np.ndarray, width: int) -> bytes:
-    """Fixed-width fields of `width` bits (0..32) each; CodingError when a value does not fit."""
+    """Writes integers as fixed-width fields, one after the other.
+
+    Args:
+        values: non-negative integers of any shape, taken in C order.
+        width: bits per field, 0 to 32.
+
+    Raises:
+        CodingError: The width is out of range, or a value does not fit into it.
+    """
     if not 0 <= width <= 32:
         raise CodingError(f"a field is 0 to 32 bits wide, not {width}")
     flat = np.ascontiguousarray(values).ravel().astype(np.uint64)
@@ -48,7 +74,19 @@ def pack_bits(values: np.ndarray, width: int) -> bytes:
 
 
 def unpack_bits(data: bytes | memoryview, width: int, count: int) -> np.ndarray:
-    """The inverse of pack_bits: int64 array of `count` fields; CodingError when `data` has another size."""
+    """Reads what `pack_bits` wrote.
+
+    Args:
+        data: the fields, and nothing behind them.
+        width: bits per field, 0 to 32.
+        count: number of fields.
+
+    Returns:
+        (count,) int64.
+
+    Raises:
+        CodingError: The width is out of range, or `data` has another size than the fields need.
+    """
     if not 0 <= width <= 32:
         raise CodingError(f"a field is 0 to 32 bits wide, not {width}")
     if len(data) != -(-width * count // 8):
@@ -60,10 +98,13 @@ def unpack_bits(data: bytes | memoryview, width: int, count: int) -> np.ndarray:
 
 
 class CodeWriter:
-    """Concatenates variable-length codes, a block at a time.
+    """A bit string under construction, to which variable-length codes are appended a block at a time.
 
-    Vectorised: each code falls into one 64-bit word or straddles two; since codes follow each other, only the
-    last one that starts in a word can reach into the next.
+    The work is vectorised: each code falls into one 64-bit word or straddles two, and since codes follow each
+    other, only the last one that starts in a word can reach into the next.
+
+    Args:
+        total_bits: bits that all codes together will take.
     """
 
     def __init__(self, total_bits: int) -> None:
@@ -71,7 +112,12 @@ class CodeWriter:
         self.at = 0  # bits written
 
     def put(self, codes: np.ndarray, lengths: np.ndarray) -> None:
-        """codes: (n,) uint64, each in its low `lengths` bits, zero above; lengths: (n,) integers 0..64."""
+        """Appends codes.
+
+        Args:
+            codes: (n,) uint64; each code stands in the low bits of its number, with zeros above.
+            lengths: (n,) integers, the bits of each code, 0 to 64.
+        """
         if codes.size == 0:
             return
         ends = np.cumsum(lengths, dtype=np.int64) + self.at
@@ -86,10 +132,11 @@ class CodeWriter:
         self.at = int(ends[-1])
 
     def bytes(self) -> bytes:
+        """Returns what was put so far, the last byte filled with zero bits."""
         return self.words.astype(">u8").tobytes()[: -(-self.at // 8)]
 
 
 def _shift_left(values: np.ndarray, by: np.ndarray) -> np.ndarray:
-    """values << by for by in 0..64: a shift by the whole width gives 0 (in C it is undefined)."""
+    """Returns `values << by` for `by` in 0..64; a shift by the whole width, undefined in C, gives 0."""
     whole = by >> 6
     return values << (by - whole).astype(np.uint64) << whole.astype(np.uint64)

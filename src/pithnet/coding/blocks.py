@@ -1,7 +1,7 @@
 """Masks as rows of small blocks: a kernel, or a row of a large kernel, or eight inputs of a matrix.
 
-Rows are output channels, columns the kernels (blocks) of one output channel; a block is a number of up to
-nine bits, the first weight in the lowest.
+A row is an output channel, and its columns are the blocks (kernels) of that channel. A block is a number of
+up to nine bits, with the first weight in the lowest bit.
 """
 
 from __future__ import annotations
@@ -18,10 +18,15 @@ MAX_BITS = 9
 
 
 class Blocks(NamedTuple):
-    """How a mask is cut: rows x columns blocks of `bits` weights, `width` of them side by side.
+    """How a mask is cut into rows of blocks.
 
-    A row has `length` weights, of which `run` at a time are cut into equal blocks, the last one
-    filled up with zeros.
+    Attributes:
+        rows: number of output channels.
+        columns: number of blocks per row.
+        bits: weights per block, at most MAX_BITS.
+        width: how many weights of a block lie side by side in a kernel's row.
+        length: weights per row.
+        run: weights cut into equal blocks at a time; the last block of a run is filled up with zeros.
     """
 
     rows: int
@@ -33,7 +38,7 @@ class Blocks(NamedTuple):
 
 
 def block_bits(shape: tuple[int, ...]) -> Blocks:
-    """The cut for a mask of this shape (first axis = output channels)."""
+    """Returns the cut for a mask of this shape, whose first axis is the output channels."""
     if len(shape) < 2:
         shape = (1, prod(shape))
     length = prod(shape[1:])
@@ -50,7 +55,12 @@ def block_bits(shape: tuple[int, ...]) -> Blocks:
 
 
 def blocks_of(mask: np.ndarray, cut: Blocks) -> np.ndarray:
-    """(rows, columns) uint16 block values of a mask."""
+    """Returns the blocks of a mask, (rows, columns) uint16.
+
+    Args:
+        mask: booleans of the shape that `cut` was made for.
+        cut: how the mask is cut.
+    """
     runs = mask.reshape(-1, cut.run)
     missing = -cut.run % cut.bits
     if missing:
@@ -60,7 +70,13 @@ def blocks_of(mask: np.ndarray, cut: Blocks) -> np.ndarray:
 
 
 def unblock(values: np.ndarray, cut: Blocks, shape: tuple[int, ...]) -> np.ndarray:
-    """The mask of this shape; what fills up the last blocks is dropped."""
+    """Returns the mask whose blocks these are, without what filled up the last blocks of a run.
+
+    Args:
+        values: (rows, columns) uint16 blocks.
+        cut: how the mask was cut.
+        shape: the mask's shape.
+    """
     bits = (values[:, :, None] >> np.arange(cut.bits, dtype=np.uint16) & 1).astype(bool)
     return np.ascontiguousarray(bits.reshape(-1, cut.run + -cut.run % cut.bits)[:, : cut.run]).reshape(shape)
 
@@ -69,7 +85,7 @@ _POPCOUNT = np.array([n.bit_count() for n in range(1 << MAX_BITS)], np.int64)
 
 
 def popcounts(values: np.ndarray) -> np.ndarray:
-    """Number of ones in each value below 512, int64."""
+    """Returns the number of ones in each value below 512, as int64."""
     return _POPCOUNT[values]
 
 
@@ -77,9 +93,13 @@ ArrangementRow = tuple[list[int], list[tuple[int, int, int]]]
 
 
 class Arrangements(NamedTuple):
-    """Intervals of each block value among those with as many ones.
+    """Intervals of 2**14 slots for each block value, among the values with as many ones.
 
-    By value; and by number of ones, for hot loops, the ends of the intervals and (freq, start, value).
+    Attributes:
+        start_of: (values,) int64, where the interval of each value begins.
+        freq_of: (values,) int64, how wide it is.
+        rows: the same for hot loops, by number of ones: the ends of the intervals, and (freq, start, value)
+            of each.
     """
 
     start_of: np.ndarray
@@ -89,7 +109,13 @@ class Arrangements(NamedTuple):
 
 @lru_cache(maxsize=64)
 def arrangements(bits: int, width: int, attraction: float) -> Arrangements:
-    """Intervals when each pair of neighbouring ones makes a block `attraction` times as likely."""
+    """Returns the intervals where a pair of neighbouring ones makes a block `attraction` times as likely.
+
+    Args:
+        bits: weights per block.
+        width: how many of them lie side by side.
+        attraction: factor of the likelihood for each pair, 1 for no preference.
+    """
     values = np.arange(1 << bits)
     spots = [(k, k + 1) for k in range(bits - 1) if (k + 1) % width] + [
         (k, k + width) for k in range(bits - width)

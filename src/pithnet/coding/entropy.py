@@ -1,4 +1,4 @@
-"""What a code can cost at best, and what a given code costs: the yardsticks of the labs and the tests."""
+"""Yardsticks of the labs and the tests: what a code can cost at best, and what a given code costs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import numpy as np
 
 
 def entropy_bits(frequencies: np.ndarray) -> float:
-    """Order-0 entropy in bits per symbol of a histogram (any non-negative counts; 0.0 for an empty one)."""
+    """Returns the order-0 entropy of a histogram in bits per symbol.
+
+    Args:
+        frequencies: non-negative counts of any shape; an empty histogram has entropy 0.0.
+    """
     counts = np.asarray(frequencies, np.float64).ravel()
     counts = counts[counts > 0]
     if counts.size < 2:
@@ -16,7 +20,12 @@ def entropy_bits(frequencies: np.ndarray) -> float:
 
 
 def average_length(frequencies: np.ndarray, lengths: np.ndarray) -> float:
-    """Mean code length in bits per symbol of a code with these `lengths` on a histogram of the same shape."""
+    """Returns the mean length of a code in bits per symbol, 0.0 for an empty histogram.
+
+    Args:
+        frequencies: counts of the symbols, of any shape.
+        lengths: bits of each symbol's code, of the same shape.
+    """
     counts = np.asarray(frequencies, np.float64)
     total = counts.sum()
     return float((counts * np.asarray(lengths)).sum() / total) if total else 0.0

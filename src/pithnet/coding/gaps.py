@@ -23,12 +23,20 @@ _BLOCK = 1 << 18  # of a mask or of gaps, worked on at a time
 
 
 def relative_gaps(mask: np.ndarray, bits: int) -> np.ndarray:
-    """Gap symbols 0 .. 2**bits - 1 of a mask in C order (zeros behind the last non-zero are not coded)."""
+    """Returns the gap symbols of a mask in C order; zeros behind the last non-zero are not coded.
+
+    Args:
+        mask: booleans of any shape.
+        bits: bits per gap b, 1 to 8.
+
+    Returns:
+        (gaps,) uint8, each 0 to 2**b - 1.
+    """
     return _gap_symbols(_zeros_before(mask), bits)
 
 
 def _zeros_before(mask: np.ndarray) -> np.ndarray:
-    """(non-zeros,) uint32: how many zeros there are before each non-zero, back to the last one."""
+    """Counts the zeros between each non-zero and the one before it; returns (non-zeros,) uint32."""
     flat, last, found = mask.reshape(-1), -1, [np.zeros(0, np.uint32)]
     for low in range(0, flat.size, _BLOCK):
         at = low + np.flatnonzero(flat[low : low + _BLOCK])
@@ -49,7 +57,7 @@ def _gap_symbols(zeros: np.ndarray, bits: int) -> np.ndarray:
 
 
 def encode(mask: np.ndarray) -> bytes:
-    """The smallest gap coding of a mask; an empty one if nothing is non-zero."""
+    """Returns the smallest gap coding of a boolean mask, which is empty if nothing is non-zero."""
     if not mask.any():
         return b""
     zeros = _zeros_before(mask)
@@ -60,7 +68,15 @@ def encode(mask: np.ndarray) -> bytes:
 
 
 def decode(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
-    """The mask of this shape; CodingError for a damaged stream."""
+    """Reads the mask that `encode` wrote.
+
+    Args:
+        data: the stream.
+        shape: the mask's shape.
+
+    Raises:
+        CodingError: The stream is damaged, or does not fit the shape.
+    """
     size = prod(shape)
     mask = np.zeros(size, bool)
     if not data:
@@ -87,7 +103,7 @@ def decode(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _estimate(zeros: np.ndarray, times: np.ndarray, bits: int) -> float:
-    """Bits of Huffman codes, and about those of the model, for distinct numbers of zeros and their counts."""
+    """Returns about how many bits the Huffman codes and their model take, for numbers of zeros and counts."""
     limit = (1 << bits) - 1
     fillers = int((zeros // limit) @ times)
     # Whole numbers below 2**53: the doubles in which bincount adds the weights are exact.

@@ -1,9 +1,10 @@
 """Huffman streams: canonical, length-limited codes, vectorised both ways.
 
-A stream is: varint size of the model, the model (code lengths, `smallints`), then the codes. Up to ONE_LANE
-symbols follow each other in one lane. Above, pairs of symbols are dealt to 2**k lanes, which decode in
-lock-step: byte k; the lanes' sizes in bits as varint smallest, byte width, and what each has more, in fields
-of that width; then the lanes one after the other, without gaps.
+A stream holds the varint size of the model, the model (code lengths, `smallints`), then the codes. Up to
+ONE_LANE symbols follow each other in one lane. Above that, pairs of symbols are dealt to 2**k lanes, which
+decode in lock-step, and the codes begin with their directory: byte k; the lanes' sizes in bits, as a varint
+for the smallest, a byte for a width, and fields of that width for what each lane has more. The lanes follow
+one after the other, without gaps.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _BLOCK = 1 << 17
 
 
 def encode(symbols: np.ndarray) -> bytes:
-    """Code a flat array of integers 0..65,535; its size is not stored."""
+    """Codes a flat array of integers 0..65,535; the stream does not hold their number."""
     if symbols.size == 0:
         return b""
     counts = histogram(symbols)
@@ -47,7 +48,18 @@ def encode(symbols: np.ndarray) -> bytes:
 
 
 def decode(data: bytes, count: int) -> np.ndarray:
-    """The `count` symbols of a stream, uint8 or uint16; CodingError for a damaged one."""
+    """Reads the symbols of a stream.
+
+    Args:
+        data: the stream.
+        count: how many symbols it holds.
+
+    Returns:
+        (count,) uint8 if the alphabet has at most 256 symbols, else uint16.
+
+    Raises:
+        CodingError: The stream is damaged.
+    """
     if count == 0:
         return np.zeros(0, np.uint8)
     lengths, at = _get_model(data)
@@ -65,7 +77,7 @@ def decode(data: bytes, count: int) -> np.ndarray:
 
 
 def histogram(symbols: np.ndarray) -> np.ndarray:
-    """np.bincount without its copy of everything as 64-bit integers; of a non-empty array."""
+    """Counts the symbols of a non-empty array, as np.bincount does, without copying everything as int64."""
     counts = np.zeros(int(symbols.max()) + 1, np.int64)
     for low in range(0, symbols.size, _BLOCK):
         counts += np.bincount(symbols[low : low + _BLOCK], minlength=counts.size)
@@ -73,7 +85,17 @@ def histogram(symbols: np.ndarray) -> np.ndarray:
 
 
 def choose_lengths(counts: np.ndarray, size: int) -> np.ndarray:
-    """Optimal lengths; for long streams at most FAST_LENGTH where that costs less than 0.1 %."""
+    """Chooses code lengths: the optimal ones, or shorter-limited ones that decode faster for next to nothing.
+
+    Long streams take codes of at most FAST_LENGTH bits where that costs less than 0.1 %.
+
+    Args:
+        counts: (alphabet,) how often each symbol occurs.
+        size: number of symbols in the stream.
+
+    Returns:
+        (alphabet,) uint8 lengths in bits.
+    """
     best = code_lengths(counts, MAX_LENGTH)
     if size > ONE_LANE and best.max() > FAST_LENGTH and np.count_nonzero(counts) <= 1 << FAST_LENGTH:
         fast = code_lengths(counts, FAST_LENGTH)
@@ -83,7 +105,7 @@ def choose_lengths(counts: np.ndarray, size: int) -> np.ndarray:
 
 
 def lane_bits(total_bits: int) -> int:
-    """log2 of the number of lanes that a stream of this many bits pays for."""
+    """Returns log2 of the number of lanes that a stream of this many bits pays for."""
     lanes = int(total_bits * _LANE_SHARE / _LANE_BITS)
     return min(max(lanes.bit_length() - 1, 0), MAX_LANES)
 
@@ -96,7 +118,7 @@ def _put_model(lengths: np.ndarray) -> bytes:
 
 
 def _get_model(data: bytes) -> tuple[np.ndarray, int]:
-    """Code lengths, and the byte behind the model."""
+    """Returns the code lengths, and the index of the byte behind the model."""
     size, at = get_varint(data, 0)
     if size > len(data) - at:
         raise CodingError("the Huffman model is cut off: the stream is truncated")
@@ -109,7 +131,7 @@ def _get_model(data: bytes) -> tuple[np.ndarray, int]:
 
 
 def _get_ends(body: memoryview, count: int) -> tuple[np.ndarray, int]:
-    """Where each lane ends, in bits from the start of the codes, and the byte where these start."""
+    """Returns where each lane ends, in bits from the start of the codes, and the byte where these start."""
     if not body or body[0] > MAX_LANES:
         raise CodingError("the number of lanes is missing or above 8,192: the stream is damaged")
     lanes = 1 << body[0]

@@ -20,7 +20,7 @@ ABSOLUTE, RELATIVE = 60, 24  # classes of odds, quarter octaves, on each side of
 
 
 def _grid(n: int) -> list[float]:
-    """Class borders 2**((k + 1/2) / 4) for k = -n .. n - 1, by square roots."""
+    """Returns the class borders 2**((k + 1/2) / 4) for k = -n .. n - 1, computed by square roots."""
     return [sqrt(sqrt(sqrt(2.0 ** (2 * k + 1)))) for k in range(-n, n)]
 
 
@@ -29,7 +29,7 @@ _ABSOLUTE_ARRAY, _RELATIVE_ARRAY = np.array(ABSOLUTE_GRID), np.array(RELATIVE_GR
 
 
 def _class_odds(k: int) -> float:
-    """2**(k / 4)"""
+    """Returns 2**(k / 4)."""
     return sqrt(sqrt(2.0**k))
 
 
@@ -38,7 +38,14 @@ def _density(odds: float) -> float:
 
 
 class Parameters(NamedTuple):
-    """What a stream begins with: a class of odds, then indices into SPREADS, ATTRACTIONS and STRENGTHS."""
+    """What a stream begins with.
+
+    Attributes:
+        start: the class of the odds of a weight being non-zero, before anything is coded.
+        spread: an index into SPREADS.
+        attraction: an index into ATTRACTIONS.
+        strength: an index into STRENGTHS.
+    """
 
     start: int
     spread: int = 0
@@ -46,14 +53,17 @@ class Parameters(NamedTuple):
     strength: int = 0
 
     def density(self) -> float:
+        """Returns the density, in 0..1, that the class `start` stands for."""
         return _density(_class_odds(self.start - ABSOLUTE))
 
     def put(self, out: Encoder) -> None:
+        """Appends the parameters to a stream."""
         for value, width in zip(self, _WIDTHS, strict=True):
             out.put_field(value, width)
 
     @classmethod
     def get(cls, stream: Decoder) -> Parameters:
+        """Reads the parameters from a stream."""
         return cls(*(stream.field(width) for width in _WIDTHS))
 
 
@@ -61,14 +71,18 @@ _WIDTHS = (7, 3, 3, 2)  # bits of the parameters
 
 
 def start_class(density: float) -> int:
-    """The class of a density in 0..1."""
+    """Returns the class of a density in 0..1."""
     return bisect_right(ABSOLUTE_GRID, density / (1.0 - density)) if density < 1.0 else 2 * ABSOLUTE
 
 
 class CountModel(NamedTuple):
-    """Intervals of the number of non-zeros, (contexts, numbers).
+    """Intervals of the number of non-zeros in a block, in every context.
 
-    By context, for the hot loop, the ends of the intervals and (freq, start, number).
+    Attributes:
+        starts: (contexts, numbers) where each interval begins.
+        freqs: (contexts, numbers) how wide it is.
+        rows: the same for the hot loop, by context: the ends of the intervals, and (freq, start, number) of
+            each.
     """
 
     starts: np.ndarray
@@ -78,7 +92,12 @@ class CountModel(NamedTuple):
 
 @lru_cache(maxsize=64)
 def count_model(bits: int, spread: int) -> CountModel:
-    """Beta-binomial intervals for blocks of `bits` weights in every context (ABSOLUTE + RELATIVE classes)."""
+    """Returns beta-binomial intervals in every context (ABSOLUTE + RELATIVE classes).
+
+    Args:
+        bits: weights per block.
+        spread: an index into SPREADS.
+    """
     edge = ABSOLUTE + RELATIVE
     p = np.array([_density(_class_odds(k)) for k in range(-edge, edge + 1)])
     total = SPREADS[spread]
@@ -99,17 +118,37 @@ def count_model(bits: int, spread: int) -> CountModel:
 
 
 def overall_density(ones: np.ndarray, seen: np.ndarray | int, start: float) -> np.ndarray:
-    """Density of all kernels so far."""
+    """Returns the density of all kernels so far.
+
+    Args:
+        ones: non-zero weights so far.
+        seen: weights so far.
+        start: the density assumed before the first.
+    """
     return (ones + START * start) / (seen + START)
 
 
 def column_classes(ones: np.ndarray, seen: np.ndarray | int, p: np.ndarray, strength: float) -> np.ndarray:
-    """Class of each input channel's density: `ones` of `seen` weights are non-zero so far, p of all."""
+    """Returns the class of each input channel's density.
+
+    Args:
+        ones: non-zero weights of each input channel so far.
+        seen: weights of each input channel so far.
+        p: the density of all kernels so far.
+        strength: how many weights' worth of evidence p counts for.
+    """
     return np.searchsorted(_ABSOLUTE_ARRAY, _odds(ones, seen, p, strength), side="right")
 
 
 def row_classes(ones: np.ndarray, seen: np.ndarray, p: np.ndarray, strength: float) -> np.ndarray:
-    """Class of the odds of an output channel so far, relative to those of all."""
+    """Returns the class of the odds of an output channel so far, relative to those of all.
+
+    Args:
+        ones: non-zero weights of the output channel so far.
+        seen: weights of the output channel so far.
+        p: the density of all kernels so far.
+        strength: how many weights' worth of evidence p counts for.
+    """
     ratio = _odds(ones, seen, p, strength) / (p / (1.0 - p))
     return np.searchsorted(_RELATIVE_ARRAY, ratio, side="right")
 

@@ -43,7 +43,7 @@ from pithnet.coding.rans import LOW, PROB_BITS, SLOT, Decoder, Encoder
 
 
 def encode(mask: np.ndarray) -> bytes:
-    """Code a boolean mask of any shape; nothing but four parameters and the kernels is stored."""
+    """Codes a boolean mask of any shape; the stream holds nothing but four parameters and the kernels."""
     if mask.size == 0:
         return b""
     cut = block_bits(mask.shape)
@@ -56,7 +56,7 @@ def encode(mask: np.ndarray) -> bytes:
 
 
 def _fit(values: np.ndarray, cut: Blocks) -> Parameters:
-    """The parameters that code these blocks smallest."""
+    """Returns the parameters that code these blocks smallest."""
     counts = popcounts(values)
     start = Parameters(start_class(float(counts.mean()) / cut.bits))
 
@@ -79,13 +79,13 @@ def _fit(values: np.ndarray, cut: Blocks) -> Parameters:
 
 
 def _times(contexts: np.ndarray, counts: np.ndarray, bits: int) -> np.ndarray:
-    """How often each number of non-zeros occurs in each context, in the shape of a CountModel's freqs."""
+    """Counts how often each number of non-zeros occurs in each context, (contexts, numbers)."""
     shape = count_model(bits, 0).freqs.shape
     return np.bincount((contexts * shape[1] + counts).ravel(), minlength=shape[0] * shape[1]).reshape(shape)
 
 
 def _contexts(counts: np.ndarray, bits: int, parameters: Parameters) -> np.ndarray:
-    """(rows, columns) context of every kernel from the numbers of non-zeros, as the decoder will find it."""
+    """Returns the (rows, columns) context of every kernel, as the decoder will find it."""
     rows, columns = counts.shape
     strength = STRENGTHS[parameters.strength]
     above = np.cumsum(counts, axis=0) - counts
@@ -97,7 +97,7 @@ def _contexts(counts: np.ndarray, bits: int, parameters: Parameters) -> np.ndarr
 
 
 def _put_kernels(out: Encoder, values: np.ndarray, cut: Blocks, parameters: Parameters) -> None:
-    """Two intervals per kernel, interleaved; the second is dropped where the number leaves no choice."""
+    """Appends two intervals per kernel; the second is dropped where the number leaves no choice."""
     counts = popcounts(values)
     context = _contexts(counts, cut.bits, parameters)
     model = count_model(cut.bits, parameters.spread)
@@ -110,7 +110,15 @@ def _put_kernels(out: Encoder, values: np.ndarray, cut: Blocks, parameters: Para
 
 
 def decode(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
-    """The mask of this shape; CodingError for a damaged stream."""
+    """Reads the mask that `encode` wrote.
+
+    Args:
+        data: the stream.
+        shape: the mask's shape.
+
+    Raises:
+        CodingError: The stream is damaged.
+    """
     stream = Decoder(data)
     if 0 in shape:
         stream.finish()
@@ -141,7 +149,7 @@ def _decode_row(
     model: CountModel,
     table: list[ArrangementRow],
 ) -> list[int]:
-    """One output channel: the hot loop, with the rANS decoder inlined."""
+    """Decodes one output channel: the hot loop, with the rANS decoder inlined."""
     x, at, data, end = stream.x, stream.at, stream.data, len(stream.data)
     rows, find = model.rows, bisect_right
     ones, out = 0, []

@@ -13,11 +13,22 @@ _U = np.uint64
 
 
 def decode_one_lane(body: bytes, lengths: np.ndarray, count: int) -> np.ndarray:
-    """Decode `count` symbols that follow each other.
+    """Decodes symbols that follow each other in one lane.
 
     At every bit offset the table tells the length of a code that would start there, hence the next offset.
     Composing this map with itself three times gives eight-symbol jumps; one short Python loop takes them, and
     the offsets in between come back by applying the shorter maps to whole arrays.
+
+    Args:
+        body: the codes.
+        lengths: (alphabet,) code lengths in bits.
+        count: number of symbols.
+
+    Returns:
+        (count,) symbols.
+
+    Raises:
+        CodingError: The codes do not end where the last symbol does.
     """
     symbol, length, width = decode_table(lengths)
     nbits = 8 * len(body)
@@ -44,7 +55,7 @@ def decode_one_lane(body: bytes, lengths: np.ndarray, count: int) -> np.ndarray:
 
 
 def _windows(body: bytes, width: int) -> np.ndarray:
-    """(8 * len(body),) the `width` bits from every bit offset on, int64; behind the end come zeros."""
+    """Returns the `width` bits from every bit offset on, (8 * len(body),) int64; zeros follow the end."""
     b = np.frombuffer(body + b"\0\0", np.uint8).astype(np.int32)
     three = b[:-2] << 16 | b[1:-1] << 8 | b[2:]
     shifts = 24 - width - np.arange(8, dtype=np.int32)
@@ -59,7 +70,20 @@ def _check_end(end: int, nbits: int, body: bytes | memoryview) -> None:
 
 
 def decode_lanes(body: memoryview, ends: np.ndarray, lengths: np.ndarray, count: int) -> np.ndarray:
-    """Decode `count` symbols dealt in pairs to len(ends) lanes; lane n ends at bit ends[n]."""
+    """Decodes symbols that were dealt in pairs to lanes.
+
+    Args:
+        body: the lanes, one after the other.
+        ends: (lanes,) the bit behind each lane's last.
+        lengths: (alphabet,) code lengths in bits.
+        count: number of symbols.
+
+    Returns:
+        (count,) symbols.
+
+    Raises:
+        CodingError: The codes are missing, or a lane does not end where it should.
+    """
     if not body:
         raise CodingError("the Huffman codes are missing: the stream is truncated")
     _check_end(int(ends[-1]), 8 * len(body), body)
@@ -87,7 +111,7 @@ def decode_lanes(body: memoryview, ends: np.ndarray, lengths: np.ndarray, count:
 
 
 def _interleave(pairs: np.ndarray) -> None:
-    """(rows, 2, lanes), in place: the two symbols of a pair side by side; a copy of it all could be large."""
+    """Puts the two symbols of a pair side by side in (rows, 2, lanes), in place since a copy may be large."""
     rows, _, lanes = pairs.shape
     step = max(_BLOCK // lanes, 1)
     for low in range(0, rows, step):
@@ -96,9 +120,10 @@ def _interleave(pairs: np.ndarray) -> None:
 
 
 def _lock_step(words: np.ndarray, position: np.ndarray, table: np.ndarray, out: np.ndarray) -> None:
-    """Fill `out` (rows, lanes), advancing `position` (lanes,) in place.
+    """Fills `out` (rows, lanes) and advances `position` (lanes,), both in place.
 
-    64 bits fetched at a multiple of 16 hold at least 49 from the lane's position on: three looks of 16.
+    64 bits fetched at a multiple of 16 hold at least 49 from the lane's position on, which is enough for
+    three looks of 16.
     """
     fetched, scratch, entry = (np.empty(position.size, np.uint64) for _ in range(3))
     for row in range(0, len(out), 3):
@@ -116,15 +141,16 @@ def _lock_step(words: np.ndarray, position: np.ndarray, table: np.ndarray, out: 
 
 
 def _words(body: memoryview) -> np.ndarray:
-    """uint64: the 64 bits from every 16th bit on."""
+    """Returns the 64 bits from every 16th bit on, as uint64."""
     padded = b"".join([body, bytes(8)])
     return np.ndarray(len(body) // 2 + 1, ">u8", padded, strides=(2,)).astype(np.uint64)
 
 
 def _look_up(lengths: np.ndarray) -> tuple[np.ndarray, int]:
-    """(table, symbols per look): what 16 bits begin with.
+    """Returns the table of what 16 bits begin with, and the number of symbols per look.
 
-    As bits used << 16 | first | second << 8, or bits used << 16 | symbol where two codes may not fit.
+    An entry is bits used << 16 | first | second << 8, or bits used << 16 | symbol where two codes may not
+    fit.
     """
     symbol, length, width = decode_table(lengths)
     every = np.arange(1 << 16, dtype=np.int64)

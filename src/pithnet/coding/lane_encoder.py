@@ -11,7 +11,14 @@ _BLOCK = 1 << 17  # symbols worked on at a time: the arrays stay in the cache
 
 
 def encode_one_lane(symbols: np.ndarray, codes: np.ndarray, lengths: np.ndarray, total_bits: int) -> bytes:
-    """The codes of a flat array of symbols one after the other; total_bits: what they amount to."""
+    """Returns the codes of a flat array of symbols, one after the other.
+
+    Args:
+        symbols: (n,) integers.
+        codes: (alphabet,) the code of each symbol.
+        lengths: (alphabet,) bits of each code.
+        total_bits: what the codes of all symbols amount to.
+    """
     writer = CodeWriter(total_bits)
     joins = 3 if int(lengths.max()) <= FAST_LENGTH else 2  # 8 or 4 codes in a word of 64 bits
     for low in range(0, symbols.size, _BLOCK):
@@ -27,7 +34,18 @@ def encode_one_lane(symbols: np.ndarray, codes: np.ndarray, lengths: np.ndarray,
 def encode_lanes(
     symbols: np.ndarray, codes: np.ndarray, lengths: np.ndarray, total_bits: int, lanes: int
 ) -> tuple[np.ndarray, bytes]:
-    """Deal pairs of symbols to lanes in turn; returns the bits of each lane, and the lanes one by one."""
+    """Deals pairs of symbols to lanes in turn.
+
+    Args:
+        symbols: (n,) integers.
+        codes: (alphabet,) the code of each symbol.
+        lengths: (alphabet,) bits of each code.
+        total_bits: what the codes of all symbols amount to.
+        lanes: number of lanes.
+
+    Returns:
+        The bits of each lane, (lanes,), and the lanes one after the other.
+    """
     joins = 2 if int(lengths.max()) <= FAST_LENGTH else 1  # of pairs, until a word of 64 bits is full
     size = symbols.size
     rows = -(-size // (2 * lanes << joins)) << joins
@@ -65,7 +83,7 @@ class _PairCodes:
             self.table[used, used] |= bits + bits[:, None] << np.uint64(32)
 
     def __call__(self, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """pairs (lanes, rows) -> code uint64, bits uint8, of that shape."""
+        """Maps pairs (lanes, rows) to their codes, uint64, and bits, uint8, of that shape."""
         if self.narrow:
             entry = self.table.reshape(-1)[pairs]
             return entry & np.uint64(0xFFFFFFFF), (entry >> np.uint64(32)).astype(np.uint8)
@@ -74,7 +92,7 @@ class _PairCodes:
         return code.reshape(pairs.shape), bits.reshape(pairs.shape)
 
     def cut(self, code: np.ndarray, bits: np.ndarray, pairs: np.ndarray, present: np.ndarray) -> None:
-        """In place: pairs with no symbol `present` get no bits, half a pair those of its first."""
+        """Shortens in place: pairs with no symbol `present` get no bits, half a pair its first symbol's."""
         code[present <= 0] = 0
         bits[present <= 0] = 0
         half = present == 1
@@ -83,7 +101,7 @@ class _PairCodes:
 
 
 def _join_pairs(code: np.ndarray, bits: np.ndarray, times: int) -> tuple[np.ndarray, np.ndarray]:
-    """Concatenate neighbours in flat arrays of codes (uint64) and their sizes (uint8), `times` over."""
+    """Concatenates neighbours in flat arrays of codes (uint64) and their sizes (uint8), `times` over."""
     for _ in range(times):
         code = code[0::2] << bits[1::2].astype(np.uint64) | code[1::2]
         bits = bits[0::2] + bits[1::2]

@@ -2,9 +2,9 @@
 
 Trained kernels are smooth: a weight has the sign, and about the size, of the weights to its left and above.
 Symbols are levels in ascending order, so the sum of the two neighbours' levels, counted from the middle one,
-tells much about the next. Five contexts (a sum of zero, which it is without neighbours; below; above; far
-below; far above) have a distribution each, learnt while coding and relearnt at fixed points of the stream,
-so both sides agree and the encoder is vectorised.
+tells much about the next. There are five contexts: a sum of zero (which it is without neighbours), below,
+above, far below and far above. Each has a distribution, learnt while coding and relearnt at fixed points of
+the stream, so that both sides agree and the encoder is vectorised.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ _Row = tuple[list[int], list[tuple[int, int, int]]]  # of a context: interval en
 
 
 def neighbours(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For every true position, in C order: which symbol lies left of it, and which above it in a 2-D kernel.
+    """Finds, for every True of a mask in C order, the symbols to its left and above it in a 2-D kernel.
 
-    Two int64 arrays; symbols count from 1, 0 is none.
+    Returns:
+        Two int64 arrays, (Trues,); symbols count from 1, and 0 stands for none.
     """
     at = np.flatnonzero(mask)  # memory for the symbols only: there may be few of them in a large mask
     left, above = np.zeros_like(at), np.zeros_like(at)
@@ -42,13 +43,13 @@ def neighbours(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _symbols_at(at: np.ndarray, wanted: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Which symbol stands at each of the places `wanted`; 0 for none, and where it is not `inside`."""
+    """Returns which symbol stands at each place `wanted`; 0 for none, and where it is not `inside`."""
     symbol = np.searchsorted(at, wanted)  # below at.size: each place lies before one of `at`
     return np.where(inside & (at[symbol] == wanted), symbol + 1, 0) if at.size else at
 
 
 def _stretches(count: int) -> Iterator[tuple[int, int]]:
-    """The stretches of the stream coded with the same distributions."""
+    """Yields the stretches (low, high) of the stream coded with the same distributions."""
     low, size = 0, float(FIRST)
     while low < count:
         high = min(low + int(size), count)
@@ -59,8 +60,8 @@ def _stretches(count: int) -> Iterator[tuple[int, int]]:
 class _Model:
     """Which context a symbol has, and the adaptive distribution of each context.
 
-    The score of level s is 2 s - middle; contexts tell the sum of two scores by its sign and whether
-    it is beyond `far`.
+    The score of level s is 2 s - middle; a context says which sign the sum of two scores has and whether it
+    is beyond `far`.
     """
 
     def __init__(self, levels: int, middle: int, far: int) -> None:
@@ -72,7 +73,7 @@ class _Model:
         self.context_of = np.where(sums == 0, 0, np.where(sums < 0, 1, 2) + 2 * (abs(sums) > far))
 
     def intervals(self) -> tuple[np.ndarray, np.ndarray]:
-        """(starts, freqs), both (contexts, levels)."""
+        """Returns (starts, freqs), both (contexts, levels)."""
         prior = 2 * self.counts.sum(0) + 1
         weights = self.counts * int(prior.sum()) + OWN * prior
         levels = weights.shape[1]
@@ -81,7 +82,7 @@ class _Model:
         return np.cumsum(freqs, 1) - freqs, freqs
 
     def rows(self) -> list[_Row]:
-        """What the hot loop needs, by sum of scores."""
+        """Returns what the hot loop needs, by sum of scores."""
         starts, freqs = self.intervals()
         scores = self.score_of.tolist()
         rows = [
@@ -99,7 +100,15 @@ class _Model:
 
 
 def encode(symbols: np.ndarray, mask: np.ndarray) -> bytes:
-    """Code the symbols at the true positions of a mask, in C order; CodingError above 256 levels."""
+    """Codes the symbols at the true positions of a mask.
+
+    Args:
+        symbols: (Trues of the mask,) integers 0..255, in C order.
+        mask: booleans of the tensor's shape.
+
+    Raises:
+        CodingError: There are more than 256 levels.
+    """
     if symbols.size == 0:
         return b""
     levels = int(symbols.max()) + 1
@@ -126,7 +135,19 @@ def encode(symbols: np.ndarray, mask: np.ndarray) -> bytes:
 
 
 def decode(data: bytes, count: int, mask: np.ndarray) -> np.ndarray:
-    """The `count` symbols at the true positions of `mask`, uint8; CodingError for a damaged stream."""
+    """Reads the symbols that `encode` wrote.
+
+    Args:
+        data: the stream.
+        count: number of symbols.
+        mask: the mask that was given to `encode`.
+
+    Returns:
+        (count,) uint8.
+
+    Raises:
+        CodingError: The stream is damaged.
+    """
     if count == 0:
         return np.zeros(0, np.uint8)
     stream = Decoder(data)
@@ -150,7 +171,7 @@ def decode(data: bytes, count: int, mask: np.ndarray) -> np.ndarray:
 def _decode_stretch(
     stream: Decoder, scores: list[int], near: list[tuple[int, int]], rows: list[_Row]
 ) -> None:
-    """The hot loop, with the rANS decoder inlined; appends to `scores`."""
+    """Decodes one stretch and appends to `scores`: the hot loop, with the rANS decoder inlined."""
     x, at, data, end = stream.x, stream.at, stream.data, len(stream.data)
     put, find = scores.append, bisect_right
     for left, above in near:

@@ -1,4 +1,4 @@
-"""Which weights are non-zero -> bytes: the methods by name, and the choice of the smallest."""
+"""Which weights are non-zero, as bytes: the methods by name, and the choice of the smallest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from pithnet.errors import nearest
 
 
 class PositionCoder(NamedTuple):
-    """encode(mask) -> bytes and decode(data, shape) -> mask; "auto" tries it up to `auto_limit` elements."""
+    """A way to store a mask.
+
+    Attributes:
+        encode: takes a boolean mask and gives bytes.
+        decode: takes the bytes and the mask's shape and gives the mask.
+        auto_limit: the largest mask, in elements, on which "auto" tries this coder.
+    """
 
     encode: Callable[[np.ndarray], bytes]
     decode: Callable[[bytes, tuple[int, ...]], np.ndarray]
@@ -56,10 +62,17 @@ POSITION_CODERS: dict[str, PositionCoder] = {
 
 
 def encode_positions(mask: np.ndarray, method: str = "auto") -> tuple[str, bytes]:
-    """Code a boolean mask of any shape (first axis = output channels; True = non-zero).
+    """Codes a boolean mask of any shape; the shape is not stored.
 
-    The shape is not stored. Returns the method used and the bytes; "auto" takes the smallest. CodingError for
-    other arrays or methods.
+    Args:
+        mask: booleans, True for non-zero; the first axis is the output channels.
+        method: a name out of POSITION_CODERS, or "auto" for the one with the fewest bytes.
+
+    Returns:
+        The name of the method used, and the bytes.
+
+    Raises:
+        CodingError: The array is not boolean, or no method has that name.
     """
     if mask.dtype != np.bool_:
         raise CodingError(f"a mask is boolean, not {mask.dtype}: compare with zero first")
@@ -81,7 +94,16 @@ def encode_positions(mask: np.ndarray, method: str = "auto") -> tuple[str, bytes
 
 
 def decode_positions(method: str, data: bytes, shape: tuple[int, ...]) -> np.ndarray:
-    """The boolean mask of this shape; CodingError for a damaged stream. `shape` bounds time and memory."""
+    """Reads the mask that `encode_positions` wrote.
+
+    Args:
+        method: the name that it returned.
+        data: the bytes that it returned.
+        shape: the mask's shape, which bounds time and memory whatever the bytes say.
+
+    Raises:
+        CodingError: The stream is damaged, the shape has a negative number, or no method has that name.
+    """
     if any(n < 0 for n in shape):
         raise CodingError(f"{shape} is not a shape")
     return _coder(method).decode(data, tuple(shape))

@@ -16,10 +16,18 @@ FAST_LENGTH = 8  # two codes of up to 8 bits fit one 16-bit look-up
 
 
 def code_lengths(frequencies: np.ndarray, limit: int = MAX_LENGTH) -> np.ndarray:
-    """Code lengths that minimise the coded size with no code longer than `limit` bits.
+    """Returns the code lengths that minimise the coded size with no code longer than `limit` bits.
 
-    frequencies: (alphabet,) counts. Returns (alphabet,) uint8: 0 for symbols that never occur, and for the
-    only symbol of a one-symbol alphabet, which needs no bits. CodingError if `limit` is too short.
+    Args:
+        frequencies: (alphabet,) counts.
+        limit: the longest allowed code in bits.
+
+    Returns:
+        (alphabet,) uint8: 0 for symbols that never occur, and for the only symbol of a one-symbol alphabet,
+        which needs no bits.
+
+    Raises:
+        CodingError: So many symbols occur that codes of `limit` bits are too few.
     """
     counts = np.asarray(frequencies, np.int64)
     used = np.flatnonzero(counts)
@@ -34,10 +42,10 @@ def code_lengths(frequencies: np.ndarray, limit: int = MAX_LENGTH) -> np.ndarray
 
 
 def _package_merge(weights: np.ndarray, limit: int) -> np.ndarray:
-    """Optimal lengths for ascending weights.
+    """Returns the optimal lengths for ascending weights.
 
-    Pair up, merge with the leaves, `limit - 1` times; then read back how many leaves the cheapest 2n - 2
-    items hold at each level (always a prefix of the sorted leaves).
+    Pairs are packaged and merged with the leaves `limit - 1` times; then the cheapest 2n - 2 items tell how
+    many leaves they hold at each level, always a prefix of the sorted leaves.
     """
     n = len(weights)
     items = weights
@@ -59,9 +67,17 @@ def _package_merge(weights: np.ndarray, limit: int) -> np.ndarray:
 
 
 def canonical_codes(lengths: np.ndarray) -> np.ndarray:
-    """Canonical codes, (alphabet,) uint32: shorter first, then by symbol; 0 where the length is 0.
+    """Returns canonical codes: shorter ones first, then by symbol.
 
-    CodingError unless the lengths fill the code space exactly (Kraft sum 1) or at most one symbol occurs.
+    Args:
+        lengths: (alphabet,) bits of each code.
+
+    Returns:
+        (alphabet,) uint32 codes, 0 where the length is 0.
+
+    Raises:
+        CodingError: A length is above MAX_LENGTH, or several symbols occur and the lengths do not fill the
+            code space exactly (Kraft sum 1).
     """
     codes = np.zeros(len(lengths), np.uint32)
     used = np.flatnonzero(lengths)
@@ -79,7 +95,14 @@ def canonical_codes(lengths: np.ndarray) -> np.ndarray:
 
 
 def decode_table(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """(symbol, length, bits): what the next `bits` bits, as a number, begin with; arrays of 2**bits."""
+    """Returns a table of what the next bits of a stream, read as a number, begin with.
+
+    Args:
+        lengths: (alphabet,) code lengths in bits.
+
+    Returns:
+        The symbol and its code's length for each of 2**bits numbers, and `bits`.
+    """
     canonical_codes(lengths)  # refuses an incomplete code
     bits = int(lengths.max())
     used = np.flatnonzero(lengths)

@@ -21,7 +21,12 @@ HALF = TOTAL // 2
 
 
 def encode_intervals(starts: list[int], freqs: list[int]) -> bytes:
-    """The stream of the symbols with these intervals, in order; freqs in 1 .. 2**14."""
+    """Returns the stream of the symbols with these intervals, in order.
+
+    Args:
+        starts: where each interval begins, 0 to 2**14 - 1.
+        freqs: how wide it is, 1 to 2**14.
+    """
     out = bytearray()
     put, x = out.append, 0
     for start, freq in zip(reversed(starts), reversed(freqs), strict=True):
@@ -34,31 +39,33 @@ def encode_intervals(starts: list[int], freqs: list[int]) -> bytes:
 
 
 class Encoder:
-    """Collects decisions; `bytes` codes them. Two parallel lists, open to hot loops."""
+    """Decisions collected for `bytes` to code, in two parallel lists that are open to hot loops."""
 
     def __init__(self) -> None:
         self.starts: list[int] = []
         self.freqs: list[int] = []
 
     def put(self, start: int, freq: int) -> None:
+        """Appends the symbol of the interval [start, start + freq)."""
         self.starts.append(start)
         self.freqs.append(freq)
 
     def put_bit(self, bit: int, p0: int) -> None:
-        """A yes/no decision whose 0 has probability p0 / 2**14."""
+        """Appends a yes/no decision whose 0 has probability p0 / 2**14."""
         self.put(p0 if bit else 0, TOTAL - p0 if bit else p0)
 
     def put_field(self, value: int, width: int) -> None:
-        """`width` equally likely bits."""
+        """Appends the low `width` bits of a number, each as likely 0 as 1."""
         for n in range(width - 1, -1, -1):
             self.put_bit(value >> n & 1, HALF)
 
     def bytes(self) -> bytes:
+        """Returns the stream of everything that was put."""
         return encode_intervals(self.starts, self.freqs)
 
 
 class Decoder:
-    """Reads a stream back; `x`, `at` and `data` are open so that a hot loop can keep them in locals."""
+    """A stream being read; `x`, `at` and `data` are open so that a hot loop can keep them in locals."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -67,9 +74,11 @@ class Decoder:
         self._fill()
 
     def slot(self) -> int:
+        """Returns the number in 0 .. 2**14 - 1 that lies in the next symbol's interval."""
         return self.x & SLOT
 
     def advance(self, start: int, freq: int) -> None:
+        """Moves past the symbol of the interval [start, start + freq)."""
         self.x = freq * (self.x >> PROB_BITS) + (self.x & SLOT) - start
         self._fill()
 
@@ -79,17 +88,23 @@ class Decoder:
             self.at += 1
 
     def bit(self, p0: int) -> int:
+        """Reads a yes/no decision whose 0 has probability p0 / 2**14."""
         bit = int(self.slot() >= p0)
         self.advance(p0 if bit else 0, TOTAL - p0 if bit else p0)
         return bit
 
     def field(self, width: int) -> int:
+        """Reads a number of `width` bits."""
         value = 0
         for _ in range(width):
             value = value << 1 | self.bit(HALF)
         return value
 
     def finish(self) -> None:
-        """CodingError unless the stream ends here, exactly as an encoder leaves it."""
+        """Checks that the stream ends here, exactly as an encoder leaves it.
+
+        Raises:
+            CodingError: The stream goes on, or its state is not the one that an encoder starts from.
+        """
         if self.x or self.at != len(self.data):
             raise CodingError("the arithmetic-coded stream does not end where its symbols do: it is damaged")

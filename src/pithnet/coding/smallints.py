@@ -21,7 +21,7 @@ _FIRST = 4  # stands for the entry before the first
 
 
 class _Odds:
-    """Adaptive probabilities of the yes/no questions; quick at first, slow later."""
+    """Adaptive probabilities of the yes/no questions; they move quickly at first and slowly later."""
 
     def __init__(self) -> None:
         self.p0 = [HALF] * (_MORE + _STEPS)
@@ -36,7 +36,15 @@ class _Odds:
 
 
 def put_vector(out: Encoder, values: list[int]) -> None:
-    """Append a vector of 1 .. 65,536 integers 0..255, its length included."""
+    """Appends a vector to a stream, its length included.
+
+    Args:
+        out: the stream.
+        values: 1 to 65,536 integers, each 0..255.
+
+    Raises:
+        CodingError: The vector is longer.
+    """
     width = (len(values) - 1).bit_length()
     if width > 16:
         raise CodingError(f"an alphabet has at most 65,536 symbols, not {len(values)}")
@@ -65,7 +73,11 @@ def put_vector(out: Encoder, values: list[int]) -> None:
 
 
 def get_vector(data: Decoder) -> list[int]:
-    """The vector put_vector wrote; CodingError when its entries leave 0..255."""
+    """Reads the vector that `put_vector` wrote.
+
+    Raises:
+        CodingError: The vector is too long, or its entries leave 0..255.
+    """
     width = data.field(5)
     if width > 16:
         raise CodingError("the alphabet is larger than 65,536 symbols: the stream is damaged")

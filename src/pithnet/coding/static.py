@@ -23,7 +23,13 @@ BINS = (1, 2, 4, 8)  # symbols with the same probability
 
 
 class _Model(NamedTuple):
-    """What a stream begins with: indices into FINENESS and BINS, and a level for each bin."""
+    """What a stream begins with.
+
+    Attributes:
+        fineness: an index into FINENESS.
+        bins: an index into BINS.
+        levels: a level for each bin.
+    """
 
     fineness: int
     bins: int
@@ -43,14 +49,18 @@ class _Model(NamedTuple):
         return model
 
     def frequencies(self) -> np.ndarray:
-        """Shares of 2**14 slots, one per symbol."""
+        """Returns the shares of 2**14 slots, one per symbol."""
         steps = FINENESS[self.fineness]
         weights = np.array([_weight(level, steps) for level in self.levels], np.int64)
         return apportion(np.repeat(weights, BINS[self.bins]))
 
 
 def encode(symbols: np.ndarray) -> bytes:
-    """Code a flat array of integers; CodingError above 1,024 levels (use "huffman")."""
+    """Codes a flat array of non-negative integers.
+
+    Raises:
+        CodingError: There are more than 1,024 levels, which "huffman" takes.
+    """
     if symbols.size == 0:
         return b""
     counts = np.bincount(symbols)
@@ -67,7 +77,7 @@ def encode(symbols: np.ndarray) -> bytes:
 
 
 def _fit(counts: np.ndarray) -> _Model:
-    """The model that codes symbols with these counts smallest, itself included."""
+    """Returns the model that codes symbols with these counts smallest, itself included."""
     widths = range(len(BINS) if counts.size > 4 * BINS[-1] else 1)
     models = [_quantised(counts, fineness, bins) for fineness in range(len(FINENESS)) for bins in widths]
     return min(models, key=lambda model: _bits(model, counts))
@@ -90,7 +100,18 @@ def _bits(model: _Model, counts: np.ndarray) -> float:
 
 
 def decode(data: bytes, count: int) -> np.ndarray:
-    """The `count` symbols of a stream, uint8 or uint16; CodingError for a damaged one."""
+    """Reads the symbols that `encode` wrote.
+
+    Args:
+        data: the stream.
+        count: how many symbols it holds.
+
+    Returns:
+        (count,) uint8 if the model has at most 256 symbols, else uint16.
+
+    Raises:
+        CodingError: The stream is damaged.
+    """
     if count == 0:
         return np.zeros(0, np.uint8)
     stream = Decoder(data)
@@ -119,10 +140,18 @@ def _decode_symbols(stream: Decoder, freqs: np.ndarray, count: int) -> np.ndarra
 
 
 def apportion(weights: np.ndarray) -> np.ndarray:
-    """Integer shares of 2**14 in proportion to non-negative integer weights (< 2**40).
+    """Shares 2**14 slots in proportion to weights, with at least one slot for each positive weight.
 
-    At least 1 for each positive weight; the largest takes the rounding. Integer arithmetic, so every
-    machine gets the same.
+    The largest weight takes the rounding. The arithmetic is that of integers, so every machine gets the same.
+
+    Args:
+        weights: (symbols,) non-negative int64 below 2**40.
+
+    Returns:
+        (symbols,) int64 that sum to 2**14.
+
+    Raises:
+        CodingError: Too many weights are positive for each to have a slot.
     """
     shares = weights * TOTAL // int(weights.sum())
     shares[(shares == 0) & (weights > 0)] = 1
@@ -135,7 +164,7 @@ def apportion(weights: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=4096)
 def _weight(level: int, steps: int) -> int:
-    """2**32 * 2**-((level - 1) / steps), at least 1; 0 for level 0."""
+    """Returns 2**32 * 2**-((level - 1) / steps), at least 1, and 0 for level 0."""
     if level == 0:
         return 0
     whole, part = divmod(level - 1, steps)
@@ -147,7 +176,7 @@ def _weight(level: int, steps: int) -> int:
 
 @lru_cache(maxsize=8)
 def _root_of_half(steps: int) -> int:
-    """2**64 * 2**(-1 / steps)."""
+    """Returns 2**64 * 2**(-1 / steps)."""
     value = 1 << 63
     while steps > 1:
         value = isqrt(value << 64)

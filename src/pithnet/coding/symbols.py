@@ -1,4 +1,4 @@
-"""Symbols -> bytes: the methods by name, and the choice of the smallest."""
+"""Symbols as bytes: the methods by name, and the choice of the smallest."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ MAX_ALPHABET = 1 << 16
 
 
 class SymbolCoder(NamedTuple):
-    """encode(symbols, mask) -> bytes and decode(data, count, mask) -> symbols, for flat non-empty arrays.
+    """A way to store flat, non-empty arrays of integers.
 
-    `needs_mask`: it uses where the symbols stand. "auto" tries a coder on up to `auto_limit` symbols, since
-    loops in Python take about half a second per million.
+    Attributes:
+        encode: takes the symbols, and the mask where it `needs_mask`, and gives bytes.
+        decode: takes the bytes, the number of symbols, and the mask where it `needs_mask`, and gives the
+            symbols.
+        auto_limit: the most symbols on which "auto" tries this coder; loops in Python take about half a
+            second per million.
+        needs_mask: whether the coder uses where the symbols stand.
     """
 
     encode: Callable[..., bytes]
@@ -37,12 +42,21 @@ SYMBOL_CODERS: dict[str, SymbolCoder] = {
 def encode_symbols(
     symbols: np.ndarray, method: str = "auto", mask: np.ndarray | None = None
 ) -> tuple[str, bytes]:
-    """Code integers 0 .. 65,535 of any shape, in C order; the bytes hold the model but not the count.
+    """Codes integers of any shape in C order; the bytes hold the model but not the count.
 
-    mask: where the symbols stand, a boolean array of the tensor's shape with a True for each symbol (all True
-    for a dense tensor). It lets coders use neighbouring symbols; the decoder then needs it too. This pays if
-    the levels are in ascending order of their values.
-    Returns the method used and the bytes; "auto" takes the smallest. CodingError for other values or methods.
+    Args:
+        symbols: integers 0 to 65,535.
+        method: a name out of SYMBOL_CODERS, or "auto" for the one with the fewest bytes.
+        mask: where the symbols stand, as booleans of the tensor's shape with a True for each symbol (all True
+            for a dense tensor). With it coders can use neighbouring symbols, which pays if the levels are in
+            ascending order of their values; the decoder then needs it too.
+
+    Returns:
+        The name of the method used, and the bytes.
+
+    Raises:
+        CodingError: The symbols are not integers from 0 to 65,535, the mask does not fit them, the method
+            needs a mask and there is none, or no method has that name.
     """
     flat = _checked(symbols)
     if mask is not None:
@@ -64,10 +78,20 @@ def encode_symbols(
 
 
 def decode_symbols(method: str, data: bytes, count: int, mask: np.ndarray | None = None) -> np.ndarray:
-    """The `count` symbols of a stream, flat, uint8 if the largest level fits, else uint16.
+    """Reads the symbols that `encode_symbols` wrote.
 
-    mask: the one given to the encoder. CodingError for a damaged stream; `count` and len(data) bound time and
-    memory, whatever it says.
+    Args:
+        method: the name that it returned.
+        data: the bytes that it returned.
+        count: how many symbols there are; with len(data) it bounds time and memory, whatever the bytes say.
+        mask: the mask that was given to the encoder.
+
+    Returns:
+        (count,) uint8 if the largest level fits, else uint16.
+
+    Raises:
+        CodingError: The stream is damaged, `count` is negative, the mask does not fit or is missing, or no
+            method has that name.
     """
     coder = _coder(method)
     if count < 0:

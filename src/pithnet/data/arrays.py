@@ -13,7 +13,15 @@ from pithnet.errors import DataError
 
 @dataclass(frozen=True)
 class Normalization:
-    """Per-channel affine map of an image in [0, 1]: (x - mean) / std."""
+    """A per-channel affine map of an image in [0, 1]: (x - mean) / std.
+
+    Args:
+        mean: one number per channel.
+        std: one number per channel, > 0.
+
+    Raises:
+        DataError: The numbers are not as many, not finite, or a std is not positive.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -31,9 +39,16 @@ class Normalization:
 
 @dataclass(frozen=True)
 class ArrayData:
-    """images: uint8, (N, C, H, W). labels: int64, (N,), or None where there are none.
+    """A labelled image set.
 
-    name: the data set's, a key of DATASETS; None for arrays of your own.
+    Args:
+        images: uint8 (N, C, H, W).
+        labels: int64 (N,), or None where there are none.
+        classes: names of the classes.
+        name: the data set's, a key of DATASETS; None for arrays of your own.
+
+    Raises:
+        DataError: The images or labels are of another dtype or shape.
     """
 
     images: Tensor
@@ -59,14 +74,22 @@ class ArrayData:
         return len(self.images)
 
     def take(self, index: Tensor) -> ArrayData:
-        """The images (and labels) at `index`, int64 of shape (M,), in that order."""
+        """Returns the images (and labels) at `index`, int64 (M,), in that order."""
         labels = None if self.labels is None else self.labels[index]
         return replace(self, images=self.images[index], labels=labels)
 
     def split(self, held_out: int, seed: int) -> tuple[ArrayData, ArrayData]:
-        """(the rest, `held_out` random images). The same seed gives the same split.
+        """Splits random images off; the same seed gives the same split.
 
-        Raises DataError unless 0 < held_out < N.
+        Args:
+            held_out: how many images to split off, 0 < held_out < N.
+            seed: of the random choice.
+
+        Returns:
+            The rest, and the images held out.
+
+        Raises:
+            DataError: There are not that many images, or none would be left.
         """
         if not 0 < held_out < len(self):
             raise DataError(f"cannot hold out {held_out} of {len(self)} images: choose 1 to {len(self) - 1}")

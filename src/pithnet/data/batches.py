@@ -16,7 +16,12 @@ from pithnet.errors import DataError
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random crop after reflection padding by `pad` pixels, and a horizontal flip with probability 1/2."""
+    """A random crop after reflection padding, and a horizontal flip with probability 1/2.
+
+    Args:
+        pad: pixels on each side.
+        flip: whether images are flipped.
+    """
 
     pad: int = 4
     flip: bool = True
@@ -30,16 +35,27 @@ def _generator(*seeds: int) -> torch.Generator:
 
 
 class Batches:
-    """One epoch of (x, y) or (x, y, soft) per iteration; x: float32 NCHW (channels_last memory), normalised.
+    """The batches (x, y) or (x, y, soft) of one epoch per iteration.
 
-    The order is a function of (seed, epoch) alone, so a stopped run continues with the epoch number and
-    nothing else. With `views` = V, image i in epoch e is cropped and flipped as in every epoch with the same
-    e mod V: there are V fixed views of each image, for which a teacher's logits can be computed once.
+    x is normalised float32 (B, C, H, W) in channels_last memory; y is int64 (B,), or None where the set has
+    no labels. The order is a function of (seed, epoch) alone, so a stopped run continues with the epoch
+    number and nothing else. With `views` = V, image i in epoch e is cropped and flipped as in every epoch
+    with the same e mod V: there are V fixed views of each image, for which a teacher's logits can be computed
+    once.
 
     Args:
-        data: the images; y is int64 (B,), or None where the set has no labels.
+        data: the images.
+        batch_size: images per batch; a shuffled set drops a last batch of fewer.
+        normalization: a mean and a std for each channel.
+        augmentation: crops and flips, or None for none.
+        shuffle: whether the order is random.
+        seed: of the order and the augmentation.
+        views: how many views of each image there are; None for a new one in every epoch.
         soft: teacher logits, (V, N, classes), handed out beside the labels; `views` is V then, 1 without
             augmentation.
+
+    Raises:
+        DataError: The teacher logits have another number of views, or a setting does not fit the images.
     """
 
     def __init__(
@@ -84,13 +100,13 @@ class Batches:
         return self.shuffle and len(self.data) > self.batch_size
 
     def with_soft(self, soft: Tensor) -> Batches:
-        """The same batches, handing out these teacher logits, (V, N, classes), of their V views."""
+        """Returns the same batches, handing out these teacher logits, (V, N, classes), of their V views."""
         batches = copy.copy(self)  # they share the images
         batches.views, batches.soft, batches.epoch = len(soft), soft, 0
         return batches
 
     def _draws(self, view: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Vertical and horizontal crop offsets and flips of every image, each (N,)."""
+        """Returns the vertical and horizontal crop offsets and the flips of every image, each (N,)."""
         n, aug = len(self.data), self.augmentation
         assert aug is not None
         g = _generator(self.seed, 1, view)
@@ -99,7 +115,15 @@ class Batches:
         return dy, dx, flip
 
     def images_at(self, index: Tensor, draws: tuple[Tensor, Tensor, Tensor] | None) -> Tensor:
-        """The normalised images at `index` (B,), float32 (B, C, H, W), cropped and flipped as drawn."""
+        """Returns normalised images, cropped and flipped as drawn.
+
+        Args:
+            index: (B,) int64.
+            draws: crop offsets and flips of every image, or None for none.
+
+        Returns:
+            float32 (B, C, H, W).
+        """
         h, w = self.data.images.shape[2:]
         if draws is None:
             x = self.data.images[index]
@@ -114,7 +138,7 @@ class Batches:
         return x.contiguous(memory_format=torch.channels_last)
 
     def view(self, view: int) -> Iterator[Tensor]:
-        """All images in stored order as the augmentation's view number `view` shows them, in batches."""
+        """Yields all images in stored order, in batches, as one of the augmentation's views shows them."""
         draws = self._draws(view) if self.augmentation else None
         for index in torch.arange(len(self.data)).split(self.batch_size):
             yield self.images_at(index, draws)
@@ -150,7 +174,7 @@ def _check(data: ArrayData, batch_size: int, normalization: Normalization, pad: 
 
 
 def _pad(images: Tensor, pad: int) -> Tensor:
-    """uint8 (N, C, H, W) -> (N, C, H + 2 pad, W + 2 pad) by reflection, stored channels-last."""
+    """Pads uint8 (N, C, H, W) to (N, C, H + 2 pad, W + 2 pad) by reflection, stored channels-last."""
     n, channels, height, width = images.shape
     padded = torch.empty(
         (n, channels, height + 2 * pad, width + 2 * pad),

@@ -21,14 +21,18 @@ RECORD_BYTES = 1 + PIXELS  # binary layout: the label, then the red, green and b
 
 @dataclass(frozen=True)
 class Layout:
-    """How one official archive names its folder and its files."""
+    """The names that one official archive gives its folder and its files."""
 
     folder: str
     train: tuple[str, ...]
     test: tuple[str, ...]
 
     def files(self, split: str) -> tuple[str, ...]:
-        """The file names of "train" or "test"; raises DataError for any other split."""
+        """Returns the file names of "train" or "test".
+
+        Raises:
+            DataError: The split is another.
+        """
         if split not in ("train", "test"):
             raise DataError(f"CIFAR-10 has the splits 'train' and 'test', not {split!r}")
         return self.train if split == "train" else self.test
@@ -41,16 +45,20 @@ PYTHON = Layout("cifar-10-batches-py", tuple(f"data_batch_{i}" for i in range(1,
 
 
 def load_cifar10(root: Path, split: str) -> ArrayData:
-    """The "train" (50,000) or "test" (10,000) images, uint8 (N, 3, 32, 32) in RGB, in the order of the files.
+    """Returns the "train" (50,000) or "test" (10,000) images, uint8 (N, 3, 32, 32) in RGB, in file order.
+
+    The Python layout is read without executing anything that its pickles name.
+
+    Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
 
     Args:
         root: a folder that holds cifar-10-batches-bin/ or cifar-10-batches-py/, or is one of them. The binary
             layout is taken where both are complete.
+        split: "train" or "test".
 
-    Raises DataError when files are missing (naming them), have the wrong size, or hold labels above 9. The
-    Python layout is read without executing anything that its pickles name.
-
-    Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
+    Raises:
+        DataError: Files are missing (the message names them), have the wrong size, or hold labels above 9; or
+            the split is another.
     """
     folder, layout = _locate(Path(root), split)
     names = layout.files(split)
@@ -64,7 +72,7 @@ def load_cifar10(root: Path, split: str) -> ArrayData:
 
 
 def is_complete(root: Path) -> bool:
-    """Whether one layout under `root` has every file of both splits, binary files at their full size."""
+    """Tells whether a layout under `root` has every file of both splits, binary files at their full size."""
     for folder, layout in _candidates(root):
         paths = [folder / name for name in layout.train + layout.test]
         if all(
@@ -79,7 +87,7 @@ def _candidates(root: Path) -> list[tuple[Path, Layout]]:
 
 
 def _locate(root: Path, split: str) -> tuple[Path, Layout]:
-    """The folder and layout with all files of `split`, or a DataError about the most complete one."""
+    """Returns the folder and layout with all files of `split`, or raises about the most complete one."""
     fewest: tuple[int, Path, list[str]] | None = None
     for folder, layout in _candidates(root):
         names = layout.files(split)
@@ -101,7 +109,7 @@ def _locate(root: Path, split: str) -> tuple[Path, Layout]:
 
 
 def _read_binary(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
-    """Fill images (RECORDS, 3072) and labels (RECORDS,) from one file of the binary layout."""
+    """Fills images (RECORDS, 3072) and labels (RECORDS,) from one file of the binary layout."""
     size, expected = path.stat().st_size, len(labels) * RECORD_BYTES
     if size != expected:
         raise DataError(
@@ -117,7 +125,7 @@ def _read_binary(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64
 
 
 def _read_pickled(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
-    """Fill images (RECORDS, 3072) and labels (RECORDS,) from one file of the Python layout."""
+    """Fills images (RECORDS, 3072) and labels (RECORDS,) from one file of the Python layout."""
     data, read = read_python_batch(path)
     if data.shape != images.shape or read.shape != labels.shape:
         raise DataError(

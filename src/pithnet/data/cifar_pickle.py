@@ -23,18 +23,18 @@ MAX_OPCODES = 1 << 18  # five times an official file
 
 
 class _Sealed:
-    """Refuses pickled state, so that a file cannot rewrite these classes' attributes."""
+    """A class that refuses pickled state, so that a file cannot rewrite its attributes."""
 
     def __setstate__(self, state: object) -> None:
         raise DataError("it holds state where there should be none")
 
 
 class _Marker(_Sealed):
-    """Stands for numpy.ndarray where the class itself is an argument."""
+    """A stand-in for numpy.ndarray where the class itself is an argument."""
 
 
 class _Dtype:
-    """numpy.dtype, as its type string."""
+    """A stand-in for numpy.dtype: its type string."""
 
     def __init__(self, code: object, *rest: object) -> None:
         self.code = code.decode("ascii") if isinstance(code, bytes) else code
@@ -50,14 +50,17 @@ class _Dtype:
         self.order = state[1].decode("ascii") if isinstance(state[1], bytes) else state[1]
 
     def resolve(self) -> np.dtype[Any]:
-        """The integer dtype; raises DataError for any other kind."""
+        """Returns the integer dtype, and refuses any other kind."""
         if self.code not in ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"):
             raise DataError(f"it holds an array of type {self.code!r:.20}, not of integers")
         return np.dtype(f"{self.order}{self.code}")
 
 
 class _Array:
-    """numpy's _reconstruct: an empty array, filled by its state (version, shape, dtype, fortran, bytes)."""
+    """A stand-in for numpy's _reconstruct: an empty array, filled by its state.
+
+    The state is (version, shape, dtype, fortran, bytes).
+    """
 
     def __init__(self, *ignored: object) -> None:
         self.state: tuple[Any, Any, Any, Any] | None = None
@@ -68,7 +71,7 @@ class _Array:
         self.state = state[1:]
 
     def resolve(self) -> NDArray[np.integer]:
-        """The array; raises DataError unless shape, type and number of bytes agree."""
+        """Returns the array, and refuses one whose shape, type and number of bytes do not agree."""
         shape, dtype, fortran, raw = self.state or (None, None, None, None)
         if (
             not isinstance(shape, tuple)
@@ -85,7 +88,7 @@ class _Array:
 
 
 class _Buffer(_Sealed):
-    """numpy's _frombuffer(bytes, dtype, shape, order), as pickle protocol 5 writes arrays."""
+    """A stand-in for numpy's _frombuffer(bytes, dtype, shape, order), as pickle protocol 5 writes arrays."""
 
     def __new__(cls, raw: object, dtype: object, shape: object, order: object, *rest: object) -> Any:
         array = _Array()
@@ -94,7 +97,7 @@ class _Buffer(_Sealed):
 
 
 class _Bytes(_Sealed):
-    """_codecs.encode(text, "latin1"), as Python 3 writes bytes in the protocols of Python 2."""
+    """A stand-in for _codecs.encode(text, "latin1"), as Python 3 writes bytes in old protocols."""
 
     def __new__(cls, text: object = "", encoding: object = "latin1") -> Any:
         if not isinstance(text, str) or encoding != "latin1":
@@ -127,9 +130,17 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_python_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.integer]]:
-    """(data, labels) of one file of the Python layout: uint8 as stored, and integers (N,).
+    """Reads one file of the Python layout.
 
-    Raises DataError naming the file for anything but a dictionary of integer arrays, lists, numbers and text.
+    Args:
+        path: the file.
+
+    Returns:
+        The data, uint8 as stored, and the labels, integers (N,).
+
+    Raises:
+        DataError: The file is anything but a dictionary of integer arrays, lists, numbers and text; the
+            message names it.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -145,7 +156,7 @@ def read_python_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.integer
 
 
 def _check_opcodes(content: bytes) -> None:
-    """Refuse what would fill the memory: a memo index makes the unpickler allocate a table of that length."""
+    """Refuses what would fill the memory: a memo index makes the unpickler allocate a table so long."""
     for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
         index = argument if opcode.name in ("PUT", "LONG_BINPUT") else None
         if count > MAX_OPCODES or (index is not None and index > MAX_OPCODES):

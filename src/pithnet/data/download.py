@@ -30,18 +30,21 @@ Progress = Callable[[int, int | None], None]
 def download_cifar10(
     root: Path, url: str = URL, md5: str = MD5, progress: Progress | None = None, timeout: float = 30.0
 ) -> Path:
-    """Put CIFAR-10 (binary layout) into `root`/cifar-10-batches-bin and return `root`. No-op if it is there.
+    """Puts CIFAR-10 (binary layout) into `root`/cifar-10-batches-bin and returns `root`.
 
-    A stopped download leaves a .part file in `root`, and the next call goes on from its end.
+    Nothing is done where it is there. A stopped download leaves a .part file in `root`, and the next call
+    goes on from its end.
 
     Args:
-        root: made if missing.
-        md5: of the archive, in hex.
+        root: a folder, made if missing.
+        url: the archive's address.
+        md5: the archive's checksum, in hex.
         progress: called with (bytes so far, bytes in all or None where the server does not say).
         timeout: seconds without an answer after which the server counts as gone.
 
-    Raises DataError without network, on a wrong checksum (the .part file is then removed), on a full or
-    unwritable disk, and for an archive that is not CIFAR-10's.
+    Raises:
+        DataError: There is no network, the checksum is wrong (the .part file is then removed), the disk is
+            full or not writable, or the archive is not CIFAR-10's.
     """
     root = Path(root)
     if not url.startswith(("http://", "https://")):
@@ -61,7 +64,7 @@ def download_cifar10(
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Errors of the file system as DataError."""
+    """Turns errors of the file system into DataErrors."""
     try:
         yield
     except OSError as error:
@@ -74,7 +77,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def _fetch(url: str, part: Path, progress: Progress | None, timeout: float) -> None:
-    """Complete the file `part` from `url`."""
+    """Completes the file `part` from `url`."""
     with _writing(part):
         have = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "pithnet"} | ({"Range": f"bytes={have}-"} if have else {})
@@ -101,7 +104,7 @@ def _fetch(url: str, part: Path, progress: Progress | None, timeout: float) -> N
 def _receive(
     response: http.client.HTTPResponse, url: str, part: Path, have: int, progress: Progress | None
 ) -> None:
-    """Append the body to `part`, or start it anew where the server sends the whole again."""
+    """Appends the body to `part`, or starts it anew where the server sends the whole again."""
     done = have if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
     length = response.headers.get("Content-Length", "")
     total = done + int(length) if length.isdecimal() else None
@@ -138,7 +141,7 @@ def _verify(part: Path, md5: str, url: str) -> None:
 
 
 def _unpack(archive: Path, root: Path) -> None:
-    """Move the six batch files of the archive into `root`/cifar-10-batches-bin, each at once and complete."""
+    """Moves the six batch files of the archive into `root`/cifar-10-batches-bin, each whole and at once."""
     layout, size = cifar10.BINARY, cifar10.RECORDS * cifar10.RECORD_BYTES
     target = root / layout.folder
     missing = {f"{layout.folder}/{name}" for name in layout.train + layout.test}

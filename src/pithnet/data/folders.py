@@ -21,18 +21,21 @@ LAYOUT = "Expected ROOT/train/CLASS/*.png (or .jpg, .webp) and ROOT/test/CLASS/*
 def load_folder(
     root: Path, split: str = "train", size: tuple[int, int] | None = None, mode: str = "RGB"
 ) -> ArrayData:
-    """The images of one split, uint8 (N, C, H, W), in the order of their names; classes likewise.
+    """Returns the images of one split, uint8 (N, C, H, W), in the order of their names, as the classes are.
 
     Args:
-        root: holds train/CLASS/ and test/CLASS/ (or val/CLASS/). Images directly in ROOT/train, or in
-            ROOT where it has no class folders, have no labels (labels None). Images directly in ROOT are
-            no held-out set, so they are "train" only.
+        root: a folder that holds train/CLASS/ and test/CLASS/ (or val/CLASS/). Images directly in ROOT/train,
+            or in ROOT where it has no class folders, have no labels (labels None). Images directly in ROOT
+            are no held-out set, so they are "train" only.
+        split: "train" or "test".
         size: (height, width) to which every image is resized (bilinear, antialiased); without it all images
             must have the same size.
         mode: "RGB" (C = 3) or "L" (grey, C = 1).
 
-    Raises DataError for a missing or empty folder, an image that cannot be read (naming it) or has another
-    size, and for test classes that the training set does not have.
+    Raises:
+        DataError: A folder is missing or empty, an image cannot be read (the message names it) or has another
+            size, the test set has classes that the training set does not have, or the mode is unknown or the
+            size below 1.
     """
     root = Path(root)
     require_known("split", split, SPLIT_FOLDERS, DataError)
@@ -69,7 +72,7 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _scan(folder: Path) -> tuple[tuple[str, ...], list[Path], list[int]]:
-    """(class names, image paths, a label per path); no names and labels where the images lie flat."""
+    """Returns class names, image paths and a label per path; no names and labels for a flat folder."""
     flat = _images(folder)
     members = {entry.name: _images(entry) for entry in _visible(folder) if entry.is_dir()}
     if flat and members:
@@ -88,7 +91,7 @@ def _scan(folder: Path) -> tuple[tuple[str, ...], list[Path], list[int]]:
 def _renumbered(
     root: Path, folder: Path, classes: tuple[str, ...], labels: list[int]
 ) -> tuple[tuple[str, ...], list[int]]:
-    """Classes as the training folder numbers them, where there is one."""
+    """Returns the classes and labels as the training folder numbers them, where there is one."""
     if not (root / "train").is_dir():
         return classes, labels
     known = tuple(entry.name for entry in _visible(root / "train") if entry.is_dir())
@@ -101,7 +104,7 @@ def _renumbered(
 
 
 def _read(paths: list[Path], size: tuple[int, int] | None, mode: str) -> NDArray[np.uint8]:
-    """uint8 (N, C, H, W)."""
+    """Returns uint8 (N, C, H, W)."""
     first = _decode(paths[0], size, mode)
     images = np.empty((len(paths), *first.shape), np.uint8)
     for i, path in enumerate(paths):
@@ -116,7 +119,7 @@ def _read(paths: list[Path], size: tuple[int, int] | None, mode: str) -> NDArray
 
 
 def _decode(path: Path, size: tuple[int, int] | None, mode: str) -> NDArray[np.uint8]:
-    """uint8 (C, H, W); turned upright where the camera says how it was held."""
+    """Returns uint8 (C, H, W), turned upright where the camera says how it was held."""
     try:
         with warnings.catch_warnings():
             # A small file that claims a huge picture would fill the memory.

@@ -18,16 +18,20 @@ CHANNELS = (1, 3)
 
 
 def load_npz(path: Path, split: str) -> ArrayData:
-    """The "train" or "test" images, uint8 (N, C, H, W), C = 1 or 3, and labels where the file has them.
+    """Returns one split's images, uint8 (N, C, H, W), C = 1 or 3, and labels where the file has them.
+
+    Nothing pickled is read.
 
     Args:
-        path: a file with x_train, y_train, x_test, y_test; or a file with images and labels; or a folder
-            with a train.npz and a test.npz of either kind. Images are uint8 NCHW, NHWC or NHW; labels are
-            integers (N,); an array `classes` of text names them. Nothing pickled is read. A lone file with
-            images and labels has no held-out part: with labels it is "test" (to evaluate on), without them
-            "train" (to calibrate on).
+        path: a file with x_train, y_train, x_test, y_test; or a file with images and labels; or a folder with
+            a train.npz and a test.npz of either kind. Images are uint8 NCHW, NHWC or NHW; labels are integers
+            (N,); an array `classes` of text names them. A lone file with images and labels has no held-out
+            part: with labels it is "test" (to evaluate on), without them "train" (to calibrate on).
+        split: "train" or "test".
 
-    Raises DataError for a file that is no numpy archive, for missing arrays, wrong types and wrong shapes.
+    Raises:
+        DataError: The file is missing or no numpy archive, arrays are missing, or have wrong types or shapes;
+            or the split is another.
     """
     if split not in ("train", "test"):
         raise DataError(f"npz data has the splits 'train' and 'test', not {split!r}")
@@ -49,7 +53,7 @@ def load_npz(path: Path, split: str) -> ArrayData:
 
 
 def _arrays(file: Path) -> dict[str, NDArray[Any]]:
-    """Every array of the archive."""
+    """Returns every array of the archive."""
     try:
         if not zipfile.is_zipfile(file):
             raise ValueError("not a zip file")
@@ -60,7 +64,7 @@ def _arrays(file: Path) -> dict[str, NDArray[Any]]:
 
 
 def _keys(file: Path, arrays: dict[str, NDArray[Any]], split: str, alone: bool) -> tuple[str, str]:
-    """Names of the images and of the labels of `split`."""
+    """Returns the names of the images and of the labels of `split`."""
     if f"x_{split}" in arrays:
         return f"x_{split}", f"y_{split}"
     if "images" not in arrays:
@@ -77,7 +81,7 @@ def _keys(file: Path, arrays: dict[str, NDArray[Any]], split: str, alone: bool) 
 
 
 def _nchw(images: NDArray[Any], what: str) -> NDArray[np.uint8]:
-    """Contiguous uint8 (N, C, H, W) from NCHW, NHWC or NHW."""
+    """Returns contiguous uint8 (N, C, H, W) from NCHW, NHWC or NHW."""
     if images.dtype != np.uint8:
         raise DataError(f"{what} is {images.dtype}, not uint8: store pixels as 0..255")
     if images.ndim == 3:
@@ -106,7 +110,7 @@ def _labels(labels: NDArray[Any], count: int, what: str) -> NDArray[np.int64]:
 
 
 def _names(file: Path, arrays: dict[str, NDArray[Any]], count: int) -> tuple[str, ...]:
-    """The array `classes`, or numbers."""
+    """Returns the array `classes`, or numbers."""
     if "classes" not in arrays:
         return tuple(str(i) for i in range(count))
     names = arrays["classes"]

@@ -18,8 +18,10 @@ from pithnet.errors import DataError, lookup, require_known
 class Source:
     """A kind of data set.
 
-    load: (root, split) -> data. normalization: the default, a key of NORMALIZATIONS. root: what a root is for
-    this source, or None where it takes none.
+    Attributes:
+        load: takes a root and a split and gives the images.
+        normalization: the default, a key of NORMALIZATIONS.
+        root: what a root is for this source, or None where it takes none.
     """
 
     load: Callable[[Path, str], ArrayData]
@@ -47,9 +49,16 @@ DATASETS = {
 
 
 def load(name: str, root: Path | None, split: str) -> ArrayData:
-    """The "train" or "test" part of the data set `name` (a key of DATASETS) at `root`.
+    """Returns the "train" or "test" part of a data set.
 
-    Raises DataError for an unknown name or split, and where `root` is missing (None) or not usable.
+    Args:
+        name: a key of DATASETS.
+        root: where it lies; None for a bundled one.
+        split: "train" or "test".
+
+    Raises:
+        DataError: The name or the split is unknown, or the root is missing, not usable, or given for a
+            bundled set.
     """
     source = lookup("data set", name, DATASETS, DataError)
     require_known("split", split, ("train", "test"), DataError)

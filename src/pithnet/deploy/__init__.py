@@ -1,4 +1,4 @@
-"""From a model to a file that other runtimes run fast: ONNX in float32 and int8, checked and timed."""
+"""Files that other runtimes run fast: ONNX in float32 and int8, made from a model, checked and timed."""
 
 from pithnet.deploy.biases import with_stored_biases
 from pithnet.deploy.calibration_images import CalibrationImages

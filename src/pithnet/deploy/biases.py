@@ -22,11 +22,11 @@ _LARGEST = 2.0**30  # half of int32: the sum of products needs room too
 
 
 def store_int32_biases(proto: onnx.ModelProto) -> None:
-    """Replaces the float bias of every layer with a uint8 input, in place; with float weights, unchanged.
+    """Replaces the float bias of every layer with a uint8 input, in place.
 
-    Its step is input step * weight step of the channel (Jacob et al. 2018, section 2.4). Where that is too
-    small for the bias to fit, as in a channel whose weights training has driven to almost nothing, the
-    channel's weight step is made larger.
+    A bias's step is input step * weight step of the channel (Jacob et al. 2018, section 2.4). Where that is
+    too small for the bias to fit, as in a channel whose weights training has driven to almost nothing, the
+    channel's weight step is made larger. A layer with float weights computes what it did.
     """
     graph = _Graph(proto.graph)
     for node in list(proto.graph.node):
@@ -42,9 +42,11 @@ def store_int32_biases(proto: onnx.ModelProto) -> None:
 
 
 def with_stored_biases(model: nn.Module, path: str | Path) -> nn.Module:
-    """A copy of a fake-quantized model with the biases of its ONNX file: what that computes, in PyTorch.
+    """Returns a copy of a fake-quantized model with the biases of its ONNX file, so that both agree.
 
-    A layer that is called several times gets those of its first call.
+    Args:
+        model: the fake-quantized model.
+        path: its ONNX file. A layer that is called several times gets the biases of its first call.
     """
     graph, simulated = _Graph(read_proto(path).graph), copy.deepcopy(model)
     layers = dict(simulated.named_modules())
@@ -82,13 +84,13 @@ class _Graph:
         self.proto.initializer.extend(kept)
 
     def dequantized(self, value: str) -> onnx.NodeProto | None:
-        """The DequantizeLinear of a stored tensor that makes a value, None where something else does."""
+        """Returns the DequantizeLinear of a stored tensor that makes a value; else None."""
         node = self.made_by.get(value)
         stored = node is not None and node.op_type == "DequantizeLinear" and node.input[0] in self.stored
         return node if stored else None
 
     def step_of(self, value: str) -> float | None:
-        """The step of the quantizer whose grid a value lies on."""
+        """Returns the step of the quantizer whose grid a value lies on."""
         node = self.made_by.get(value)
         while node is not None and node.op_type in _PASSES_ON:
             node = self.made_by.get(node.input[0])

@@ -23,10 +23,15 @@ _BATCH = 100
 
 @dataclass(frozen=True, eq=False)
 class CalibrationImages:
-    """calibrate: batches on the CPU. check: (N, ...), others where `unseen`. name: the input's.
+    """A network and the images that its ranges are found on and its file is checked on.
 
-    model: a float32 copy of the network whose forward takes that one tensor; cast: the dtype of the weights
-    where it was not float32.
+    Attributes:
+        model: a float32 copy of the network whose forward takes one tensor.
+        calibrate: batches (B, ...) on the CPU.
+        check: (N, ...), other images where `unseen`.
+        unseen: whether `check` is of other images than `calibrate`.
+        name: the input's name.
+        cast: the dtype of the weights where it was not float32.
     """
 
     model: nn.Module
@@ -38,10 +43,16 @@ class CalibrationImages:
 
 
 def calibration_images(model: nn.Module, images: Any, example: Any = None) -> CalibrationImages:
-    """Reads at most 640 images, and every fifth of them for the check alone where there are 32 or more.
+    """Reads at most 640 images, and keeps every fifth of them for the check alone where there are 32 or more.
 
-    Raises DataError, naming the batch, for what cannot be used, and ModelError where the model cannot take
-    it: see `export_int8`.
+    Args:
+        model: the network.
+        images: a tensor (N, ...) or any loader that pithnet takes.
+        example: an input (B, ...) that says the lengths of the axes after the first; the first batch without.
+
+    Raises:
+        DataError: There are no images, or they cannot be used; the message names the batch.
+        ModelError: The model cannot take the images.
     """
     model = unwrapped(model)
     batches: list[Tensor] = []
@@ -66,7 +77,7 @@ def calibration_images(model: nn.Module, images: Any, example: Any = None) -> Ca
 
 
 def _one_input(model: nn.Module, call: Call) -> tuple[nn.Module, str | None]:
-    """A float32 copy of the model whose forward takes the call's only tensor; and the dtype it was cast from.
+    """Returns a float32 copy of the model whose forward takes the call's only tensor, and the dtype before.
 
     What follows a forward reads it from the class, so the copy has a class of its own.
     """
@@ -82,7 +93,7 @@ def _one_input(model: nn.Module, call: Call) -> tuple[nn.Module, str | None]:
 
 
 def _inputs(images: Any) -> Iterator[Any]:
-    """What the model is called with, batch by batch."""
+    """Yields what the model is called with, batch by batch."""
     if images is None:
         return
     batches = images.split(_BATCH) if isinstance(images, Tensor) and len(images) else images
@@ -121,7 +132,7 @@ def _check(x: Tensor, lengths: torch.Size, where: str) -> None:
 
 @torch.no_grad()
 def _try(model: nn.Module, narrow: nn.Module, x: Tensor) -> None:
-    """Whether the model takes the images at all, and answers in numbers."""
+    """Checks that the model takes the images at all, and answers in numbers."""
     try:
         answer = narrow(x[:2])
     except Exception as e:  # whatever a user's module raises
@@ -136,7 +147,7 @@ def _try(model: nn.Module, narrow: nn.Module, x: Tensor) -> None:
 
 
 def _divided(batches: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-    """Batches without every fifth image, and these, 128 at most."""
+    """Returns the batches without every fifth image, and these, 128 at most."""
     calibrate, check, seen = [], [], 0
     for x in batches:
         kept = torch.arange(seen, seen + len(x)) % _EVERY == 0

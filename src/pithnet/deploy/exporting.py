@@ -30,8 +30,13 @@ OPSET = 20
 class OnnxFile:
     """An ONNX file that was written; `print` says what it takes and gives.
 
-    inputs, outputs: their names. batch: how many samples a batch has, None where it may have any number.
-    cast: the dtype of the model's weights where it is not the file's float32, such as "float16".
+    Attributes:
+        path: where it is.
+        bytes: its size.
+        inputs: the names of the inputs.
+        outputs: the names of the outputs.
+        batch: how many samples a batch has, None where it may have any number.
+        cast: the dtype of the model's weights where it is not the file's float32, such as "float16".
     """
 
     path: Path
@@ -42,7 +47,7 @@ class OnnxFile:
     cast: str | None = None
 
     def lines(self) -> list[str]:
-        """What someone who runs the file has to know beside its size."""
+        """Returns what someone who runs the file has to know beside its size, line by line."""
         said = []
         if self.cast:
             said.append(f"the model's {self.cast} weights were cast to float32, and so are its inputs")
@@ -60,21 +65,24 @@ def export_onnx(
 ) -> OnnxFile:
     """Writes `model` in eval mode as an ONNX file with float32 numbers, and leaves the model as it is.
 
-    The batch may have any size where forward allows it; BatchNorm after a convolution is folded into it. What
-    compresses the weights is made plain first. Weights and inputs of float16, bfloat16 and float64 are cast
-    to float32, and the result says so. Integer inputs, such as tokens, keep their dtype.
+    The batch may have any size where forward allows it; BatchNorm after a convolution is folded into it.
+    Parametrized weights are made plain first. Weights and inputs of float16, bfloat16 and float64 are cast to
+    float32, and the result says so. Integer inputs, such as tokens, keep their dtype. A single tensor is the
+    input "input" and the output "logits"; several inputs are named as forward's arguments or the dict's keys,
+    several outputs by their keys or attributes, or output_0, output_1.
 
     Args:
+        model: the network.
         example: inputs as the model is called with them: a tensor (B, ...), a tuple of arguments or a dict of
             them; what is no tensor, such as None, is a constant of the file. All other axes than the first
             have the example's lengths. A tuple of lengths, (C, H, W) say, stands for one float32 tensor.
+        path: the file to write.
         facts: names and values for the file's metadata.
 
-    A single tensor is the input "input" and the output "logits"; several inputs are named as forward's
-    arguments or the dict's keys, several outputs by their keys or attributes, or output_0, output_1.
-
-    Raises ModelError with the cause where the model is not exportable, DataError for an example without a
-    tensor, PithError where the file cannot be written.
+    Raises:
+        ModelError: The model is not exportable; the message says the cause.
+        DataError: The example has no tensor.
+        PithError: The file cannot be written.
     """
     plain, was = float32_copy(model)
     proto, batch = to_proto(plain, example)
@@ -86,7 +94,10 @@ def export_onnx(
 
 
 def float32_copy(model: nn.Module) -> tuple[nn.Module, str | None]:
-    """A copy of plain float32 tensors in eval mode on the CPU, and the dtypes that were cast, if any."""
+    """Returns a copy of plain float32 tensors in eval mode on the CPU, and the dtypes that were cast.
+
+    The second is None where none was.
+    """
     plain = copy.deepcopy(unwrapped(model)).eval().cpu()
     release_all(plain)
     held = {t.dtype for t in (*plain.parameters(), *plain.buffers()) if t.is_floating_point()}
@@ -95,9 +106,14 @@ def float32_copy(model: nn.Module) -> tuple[nn.Module, str | None]:
 
 
 def to_proto(model: nn.Module, example: Any) -> tuple[onnx.ModelProto, int | None]:
-    """The ONNX graph of a model of plain float32 tensors, and its batch size, None where it may be any.
+    """Returns the ONNX graph of a model, and its batch size, None where it may be any.
 
-    Raises ModelError as `export_onnx`. The model's `forward` gives a flat tuple of tensors afterwards.
+    Args:
+        model: plain float32 tensors; its `forward` gives a flat tuple of tensors afterwards.
+        example: inputs as the model is called with them.
+
+    Raises:
+        ModelError: The model is not exportable; the message says the cause.
     """
     is_shape = isinstance(example, tuple) and bool(example) and all(isinstance(n, int) for n in example)
     # A batch of one would be taken for a constant.
@@ -146,7 +162,7 @@ def _flatten_(model: nn.Module, call: Call) -> list[str]:
 
 
 def _of_two(call: Call) -> Call:
-    """A call of one sample doubled, because the exporter takes a length of one for a constant."""
+    """Returns a call of one sample doubled, because the exporter takes a length of one for a constant."""
     if call.batch != 1:
         return call
     return call.map(lambda t: torch.cat([t, t]) if t.ndim and len(t) == 1 else t)
@@ -175,7 +191,10 @@ def _converted(model: nn.Module, call: Call, outputs: list[str], dynamic: bool) 
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """The exporter speaks of its own dependencies and draws graphs on stderr; our error names the cause."""
+    """Keeps the exporter quiet: it speaks of its own dependencies and draws graphs on stderr.
+
+    Our error names the cause.
+    """
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -187,7 +206,7 @@ def _silent() -> Iterator[None]:
 
 
 def _cause(error: BaseException) -> str:
-    """The first sentence of what lies at the bottom of a chain of errors."""
+    """Returns the first sentence of the error at the bottom of a chain of errors."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

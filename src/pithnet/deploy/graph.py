@@ -1,4 +1,4 @@
-"""What ONNX Runtime makes of a file: which operators run in int8, and which are left in float."""
+"""The graph that ONNX Runtime makes of a file: which operators run in int8, and which are left in float."""
 
 from __future__ import annotations
 
@@ -41,10 +41,13 @@ _MOVES = (
 
 @dataclass(frozen=True)
 class Operators:
-    """counts: operators of the optimised graph by ONNX name. float_names: the work left in float, by name.
+    """The operators of an optimised graph.
 
-    in_float: all that computes with floating-point numbers, softmax and normalisations too, operator ->
-    names.
+    Attributes:
+        counts: how many there are of each ONNX name.
+        float_names: the layers and additions left in float, by kind of work.
+        in_float: everything that computes with floating-point numbers, softmax and normalisations too, as
+            operator -> names.
     """
 
     counts: dict[str, int]
@@ -52,11 +55,11 @@ class Operators:
     in_float: dict[str, tuple[str, ...]]
 
     def int8(self, kind: str) -> int:
-        """How many operators of a kind ("convolution", "addition", "linear layer") run in int8."""
+        """Returns how many operators of a kind ("convolution", "addition", "linear layer") run in int8."""
         return sum(self.counts.get(name, 0) for name in INT8[kind])
 
     def lines(self) -> list[str]:
-        """For people: a line per kind of work."""
+        """Returns a line for people about each kind of work."""
         said = []
         for kind, left in self.float_names.items():
             count = self.int8(kind)
@@ -68,9 +71,10 @@ class Operators:
 
 
 def operators(path: str | Path) -> Operators:
-    """The operators of an ONNX file after ONNX Runtime's optimisations, except those of memory layout.
+    """Returns an ONNX file's operators after ONNX Runtime's optimisations, but for those of memory layout.
 
-    Raises ModelError where the file cannot be read or run.
+    Raises:
+        ModelError: The file cannot be read or run.
     """
     with tempfile.TemporaryDirectory() as folder:
         optimised = Path(folder) / "optimised.onnx"
@@ -92,17 +96,17 @@ def _in_float(graph: onnx.GraphProto) -> dict[str, tuple[str, ...]]:
 
 
 def _of_stored(graph: onnx.GraphProto, node: onnx.NodeProto) -> bool:
-    """Whether a node computes with stored tensors alone, as a bias's dequantization does."""
+    """Tells whether a node computes with stored tensors alone, as a bias's dequantization does."""
     stored = {i.name for i in graph.initializer}
     return bool(node.input) and all(value in stored for value in node.input if value)
 
 
 def _name(node: onnx.NodeProto) -> str:
-    """The layer's, to which ONNX Runtime adds what it fused it with."""
+    """Returns the layer's name, to which ONNX Runtime adds what it fused it with."""
     return re.sub(r"/\w+Fusion/$", "", node.name.removeprefix("fused "))
 
 
 def _of_bias(graph: onnx.GraphProto, node: onnx.NodeProto) -> bool:
-    """Whether one of the summands is stored in the file: a linear layer's bias, not a joint of branches."""
+    """Tells whether a summand is stored in the file: a linear layer's bias, not a joint of branches."""
     stored = {i.name for i in graph.initializer}
     return any(value in stored for value in node.input)

@@ -25,10 +25,13 @@ from pithnet.tensor import integer_grid
 
 @dataclass(frozen=True, eq=False)
 class Int8Model:
-    """model: for `export_onnx` alone. in_float: layers left as they are.
+    """A model for `export_onnx` alone.
 
-    Their weights are not exact in int8, or another module computes with them, as attention does with its
-    output layer's. cast: the dtype of the weights where it was not float32, such as "float16".
+    Attributes:
+        model: the model.
+        in_float: names of the layers left as they are. Their weights are not exact in int8, or another module
+            computes with them, as attention does with its output layer's.
+        cast: the dtype of the weights where it was not float32, such as "float16".
     """
 
     model: nn.Module
@@ -38,13 +41,16 @@ class Int8Model:
 
 @torch.no_grad()
 def static_int8(model: nn.Module) -> Int8Model:
-    """A copy of a fake-quantized model in which quantizers are QuantizeLinear and DequantizeLinear operators.
+    """Returns a copy of a fake-quantized model whose quantizers are ONNX operators.
 
-    Activation quantizers become uint8 pairs with their scale and zero point. Weights that lie on a grid of at
-    most 255 symmetric levels in every output channel, as those of symmetric quantizers of up to 8 bits do,
-    become int8 tensors with a scale per channel, those of embeddings with a scale per row; others stay in
-    float, as do layers inside attention. float16, bfloat16 and float64 are cast to float32.
-    Raises ModelError where there is no activation quantizer, or one of other than 8 bits or not calibrated.
+    Activation quantizers become uint8 pairs of QuantizeLinear and DequantizeLinear with their scale and zero
+    point. Weights that lie on a grid of at most 255 symmetric levels in every output channel, as those of
+    symmetric quantizers of up to 8 bits do, become int8 tensors with a scale per channel, those of embeddings
+    with a scale per row; others stay in float, as do layers inside attention. float16, bfloat16 and float64
+    are cast to float32.
+
+    Raises:
+        ModelError: The model has no activation quantizer, or one of other than 8 bits or not calibrated.
     """
     found, was = float32_copy(model)
     quantizers = [(names, m) for m, names in module_paths(found) if isinstance(m, Quantizer)]
@@ -73,12 +79,15 @@ def static_int8(model: nn.Module) -> Int8Model:
 
 @torch.no_grad()
 def dynamic_int8(model: nn.Module) -> Int8Model:
-    """A copy in which linear layers quantize their input anew for every batch; nothing is calibrated.
+    """Returns a copy in which linear layers quantize their input anew for every batch; nothing is calibrated.
 
     Their weights become int8, symmetric per output channel: exactly where they lie on such a grid already,
     else rounded to the nearest of 255 levels; so do those of embeddings, per row. Convolutions, layers inside
     attention, and layers with a forward of their own or with hooks stay in float, and so does what they cost.
-    float16, bfloat16 and float64 are cast to float32. Raises ModelError where there is no linear layer.
+    float16, bfloat16 and float64 are cast to float32.
+
+    Raises:
+        ModelError: The model has no linear layer.
     """
     found, was = float32_copy(model)
     inside = _inside(found)
@@ -94,30 +103,30 @@ def dynamic_int8(model: nn.Module) -> Int8Model:
 
 
 def _layers(model: nn.Module) -> list[tuple[tuple[str, ...], Layer]]:
-    """Every layer once, with all its names."""
+    """Returns every layer once, with all its names."""
     return [(names, m) for m, names in module_paths(model) if isinstance(m, Layer)]
 
 
 def _tables(model: nn.Module) -> list[tuple[tuple[str, ...], nn.Embedding]]:
-    """Every embedding once that only looks rows up, with all its names."""
+    """Returns every embedding once that only looks rows up, with all its names."""
     found = [(names, m) for m, names in module_paths(model) if isinstance(m, nn.Embedding)]
     return [(names, table) for names, table in found if table.max_norm is None and _plain(table)]
 
 
 def _plain(layer: nn.Linear | nn.Embedding) -> bool:
-    """Whether a layer computes as torch's own does: no forward of its own, no hooks."""
+    """Tells whether a layer computes as torch's own does: no forward of its own, no hooks."""
     own = nn.Linear.forward if isinstance(layer, nn.Linear) else nn.Embedding.forward
     hooks = (layer._forward_hooks, layer._forward_pre_hooks)
     return type(layer).forward is own and "forward" not in vars(layer) and not any(hooks)
 
 
 def _inside(model: nn.Module) -> set[nn.Module]:
-    """Layers that are not called: attention reads its output layer's weight and bias itself."""
+    """Returns the layers that are not called: attention reads its output layer's weight and bias itself."""
     return {m.out_proj for m in model.modules() if isinstance(m, nn.MultiheadAttention)}
 
 
 def _replaced(model: nn.Module, names: Iterable[str], part: nn.Module) -> nn.Module:
-    """The model with another part under those names, in place; the part itself where one is empty."""
+    """Returns the model with another part under those names, in place; the part itself where one is empty."""
     for name in names:
         if not name:
             return part

@@ -1,4 +1,4 @@
-"""One call from a trained network to a checked int8 file."""
+"""An int8 file from a trained network in one call, checked."""
 
 from __future__ import annotations
 
@@ -35,13 +35,22 @@ _CODEBOOK = 256
 class Int8Export:
     """An int8 ONNX file and what was found out about it; `print` shows it.
 
-    path: the file. bytes: its size. float32_bytes: that of the model's parameters in float32. agreement: with
-    the float model, in ONNX Runtime. simulation: with the quantized model in PyTorch, whose only differences
-    are those of rounding in the middle. float_operators: what computes with floating-point numbers in ONNX
-    Runtime, names by ONNX operator. layers_in_float: layers whose weights int8 does not hold exactly, or that
-    another module computes with. norms_in_float: BatchNorms that were not folded. calibrated_on, checked_on:
-    how many images; unseen: whether the check was on others. batch: how many samples a batch has, None for
-    any. cast: the dtype of the weights where it was not float32.
+    Attributes:
+        path: the file.
+        bytes: its size.
+        float32_bytes: the size of the model's parameters in float32.
+        agreement: how near the file's answers are to the float model's, in ONNX Runtime.
+        simulation: how near they are to the quantized model's in PyTorch; these differ only where a number
+            falls in the middle between two integers.
+        operators: what ONNX Runtime runs in int8 and in float.
+        layers_in_float: layers whose weights int8 does not hold exactly, or that another module computes
+            with.
+        norms_in_float: BatchNorms that were not folded.
+        calibrated_on: number of images that the ranges were found on.
+        checked_on: number of images that the file was checked on.
+        unseen: whether the check was on other images.
+        batch: how many samples a batch has, None for any.
+        cast: the dtype of the weights where it was not float32.
     """
 
     path: Path
@@ -60,10 +69,11 @@ class Int8Export:
 
     @property
     def float_operators(self) -> dict[str, tuple[str, ...]]:
+        """The names of what computes with floating-point numbers in ONNX Runtime, by ONNX operator."""
         return self.operators.in_float
 
     def lines(self) -> list[str]:
-        """What `print` shows, line by line."""
+        """Returns what `print` shows, line by line."""
         smaller = f"{self.float32_bytes / self.bytes:.2f}x smaller than the float32 weights"
         checked = f"{self.checked_on:,} {'others' if self.unseen else 'of them'}"
         said = [
@@ -95,23 +105,27 @@ def export_int8(model: nn.Module, images: Any, path: str | Path, example: Any = 
 
     It folds BatchNorm into the layers before it, finds the ranges of the activations on the images, rounds
     weights to 8 bits per channel, exports, and compares the file's answers in ONNX Runtime with the float
-    model's. Weights that int8 holds exactly already, and codebooks, are not rounded again. `model` stays as
-    it is.
+    model's. Weights that int8 holds exactly already, and codebooks, are not rounded again.
 
         found = pn.export_int8(model, train_loader, "model.onnx")
         print(found)
 
+    What cannot be done is refused before anything is computed.
+
     Args:
+        model: the network, which stays as it is.
         images: a tensor (N, ...) or any loader that pithnet takes; labels are never read. About 500 are
             enough, and of more than 640 the first 640 are taken. A fifth of them, 128 at most, is kept for
             the check alone, unless there are fewer than 32.
         path: the file to write; it is written when all is checked.
         example: an input (B, ...) that says the lengths of the axes after the first; the first batch without.
 
-    Raises, before anything is computed: DataError where there are no images, for one of another shape than
-    the example, for NaN or inf, and where the model takes more than one tensor; ModelError for weights of NaN
-    or inf, for a model that cannot take the images or is quantized already, and for a forward that cannot be
-    followed, with what can be done; PithError where the file cannot be written.
+    Raises:
+        DataError: There are no images, one has another shape than the example, they hold NaN or inf, or the
+            model takes more than one tensor.
+        ModelError: The weights hold NaN or inf, the model cannot take the images or is quantized already, or
+            its forward cannot be followed; the message says what can be done.
+        PithError: The file cannot be written.
     """
     to = Path(path)
     if not to.parent.is_dir():
@@ -121,7 +135,13 @@ def export_int8(model: nn.Module, images: Any, path: str | Path, example: Any = 
 
 
 def write_int8(images: CalibrationImages, path: Path, facts: Mapping[str, str] | None = None) -> Int8Export:
-    """`export_int8` with images that were read and checked; facts: for the file's metadata."""
+    """Does what `export_int8` does, with images that were read and checked.
+
+    Args:
+        images: the network and its images.
+        path: the file to write.
+        facts: names and values for the file's metadata.
+    """
     plain, _ = float32_copy(images.model)
     simulated, _ = float32_copy(images.model)
     _quantize_(simulated, images.calibrate)
@@ -169,7 +189,7 @@ def _check_model(model: nn.Module) -> None:
 
 
 def _quantize_(model: nn.Module, batches: Sequence[Tensor]) -> None:
-    """8 bits for weights and activations, in place; what cannot be rounded is left as it is."""
+    """Rounds weights and activations to 8 bits, in place; what cannot be rounded is left as it is."""
     skip = [refusal.names[0] for refusal in refusals(model) if refusal.names[0]]
     kept = dict.fromkeys(_as_they_are(model))
     model.requires_grad_(False)  # what forward does in train mode does not matter here
@@ -185,7 +205,10 @@ def _quantize_(model: nn.Module, batches: Sequence[Tensor]) -> None:
 
 
 def _as_they_are(model: nn.Module) -> list[str]:
-    """Layers that int8 holds exactly already, and layers of few levels on no grid: none is rounded."""
+    """Returns the layers that int8 holds exactly already, or that have few levels on no grid.
+
+    None of them is rounded.
+    """
     kept = []
     for name, layer in weighted_layers(model):
         weight = layer.weight.detach()
@@ -196,7 +219,7 @@ def _as_they_are(model: nn.Module) -> list[str]:
 
 
 def _batches(images: Tensor, batch: int | None) -> Sequence[Tensor]:
-    """The images in batches of 64, or of exactly `batch`."""
+    """Returns the images in batches of 64, or of exactly `batch`."""
     if batch is None:
         return images.split(64)
     whole = len(images) - len(images) % batch

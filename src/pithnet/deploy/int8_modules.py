@@ -18,7 +18,14 @@ Quantizer = ActivationQuantizer | LearnedClip
 
 
 class QuantizeDequantize(nn.Module):
-    """float32 -> uint8 -> float32, as ONNX operators."""
+    """A rounding of float32 to uint8 and back to float32, as ONNX operators.
+
+    Args:
+        quantizer: the activation quantizer whose scale and zero point it takes.
+
+    Raises:
+        ModelError: The quantizer is not of 8 bits, or not calibrated.
+    """
 
     scale: Tensor
     zero_point: Tensor
@@ -115,7 +122,7 @@ class Int8Embedding(nn.Module):
 
 
 def rounded(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """int8 codes and float32 steps (C,): symmetric, the largest weight of a channel becomes 127."""
+    """Returns int8 codes and float32 steps (C,): symmetric, the largest weight of a channel becomes 127."""
     step = weight.detach().abs().amax(1) / 127
     step = torch.where(step > 0, step, 1.0)
     return (weight.detach() / step[:, None]).round().to(torch.int8), step

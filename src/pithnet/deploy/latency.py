@@ -1,4 +1,4 @@
-"""How long a batch takes, measured for all contenders in turn: what slows the machine slows them alike."""
+"""The time that a batch takes, for all contenders in turn: what slows the machine slows them alike."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ _CALM_SECONDS = 0.01
 
 @dataclass(frozen=True)
 class Contender:
-    """What is timed: a runner for a number of threads, made when it is needed, and what it takes.
+    """Something to be timed.
 
-    shape: (C, H, W) of float32 images, or the inputs one by one, as `OnnxSession.inputs` says them.
+    Attributes:
+        name: what tables call it.
+        shape: (C, H, W) of float32 images, or the inputs one by one, as `OnnxSession.inputs` says them.
+        runner: makes a runner for a number of threads, when it is needed.
     """
 
     name: str
@@ -31,7 +34,7 @@ class Contender:
 
     @property
     def taken(self) -> tuple[Taken, ...]:
-        """What it takes, input by input."""
+        """Returns what it takes, input by input."""
         inputs = tuple(i for i in self.shape if isinstance(i, Taken))
         lengths = tuple(n for n in self.shape if isinstance(n, int))
         return inputs or (Taken("input", np.dtype(np.float32), lengths),)
@@ -39,7 +42,14 @@ class Contender:
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds a batch takes: the median over the rounds, and the middle half of them."""
+    """The milliseconds that a batch takes.
+
+    Attributes:
+        median: the median over the rounds.
+        low: the lower end of the middle half of the rounds.
+        high: its upper end.
+        rounds: number of rounds.
+    """
 
     median: float
     low: float
@@ -48,12 +58,23 @@ class Timing:
 
 
 def time_in_turn(contenders: Sequence[Contender], batch: int, threads: int, seconds: float) -> list[Timing]:
-    """Times every contender in every round, for about `seconds` in all but at least MIN_ROUNDS rounds.
+    """Times every contender in every round.
 
     A round takes them in random order; it calls each once untimed (caches and threads wake), then often
     enough to fill a slice of 20 ms. The numbers of a batch are normal, seeded; integers are 0 or 1, which any
-    vocabulary has. Afterwards the process has as many threads of PyTorch as before. Raises ModelError for an
-    input with an axis of any length.
+    vocabulary has. Afterwards the process has as many threads of PyTorch as before.
+
+    Args:
+        contenders: what to time.
+        batch: samples per batch.
+        threads: threads of each runner.
+        seconds: about how long to measure in all; there are at least MIN_ROUNDS rounds.
+
+    Returns:
+        A timing for each contender, in their order.
+
+    Raises:
+        ModelError: An input has an axis of any length.
     """
     own_threads = torch.get_num_threads()
     try:
@@ -80,7 +101,7 @@ def _in_turn(contenders: Sequence[Contender], batch: int, threads: int, seconds:
 
 
 def _drawn(contender: Contender, batch: int, rng: np.random.Generator) -> list[Array]:
-    """A batch of what a contender takes."""
+    """Returns a batch of what a contender takes."""
     drawn: list[Array] = []
     for taken in contender.taken:
         if -1 in taken.shape:
@@ -98,7 +119,7 @@ def _calls(run: Runner, x: Sequence[Array]) -> int:
 
 
 def _timed(run: Runner, x: Sequence[Array], calls: int) -> float:
-    """Seconds per call."""
+    """Returns the seconds per call."""
     if calls > 1:
         run(*x)
     start = time.perf_counter()

@@ -53,7 +53,7 @@ def _name_layers(graph: onnx.GraphProto) -> None:
 
 
 def _name_by_scope(graph: onnx.GraphProto) -> None:
-    """After the module whose forward computes it, where the exporter noted it."""
+    """Names nodes after the module whose forward computes them, where the exporter noted it."""
     seen: Counter[str] = Counter()
     stored = {i.name for i in graph.initializer}
     for node in graph.node:

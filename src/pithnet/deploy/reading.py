@@ -1,4 +1,4 @@
-"""Reading ONNX files."""
+"""ONNX files, read back."""
 
 from __future__ import annotations
 
@@ -10,12 +10,24 @@ from pithnet.errors import ModelError
 
 
 def facts_of(path: str | Path) -> dict[str, str]:
-    """The metadata of an ONNX file. Raises ModelError where it is missing or not ONNX."""
+    """Returns the metadata of an ONNX file.
+
+    Raises:
+        ModelError: The file is missing or not ONNX.
+    """
     return {p.key: p.value for p in read_proto(path, weights=False).metadata_props}
 
 
 def read_proto(path: str | Path, weights: bool = True) -> onnx.ModelProto:
-    """An ONNX file's content. Raises ModelError where it is missing or not ONNX."""
+    """Returns an ONNX file's content.
+
+    Args:
+        path: the file.
+        weights: whether tensors that lie in files beside it are read, too.
+
+    Raises:
+        ModelError: The file is missing or not ONNX.
+    """
     try:
         proto = onnx.load(str(path), load_external_data=weights)
     except OSError as e:

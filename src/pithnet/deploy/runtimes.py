@@ -27,7 +27,13 @@ _DTYPES = {"float": "float32", "int64": "int64", "int32": "int32", "bool": "bool
 
 @dataclass(frozen=True)
 class Taken:
-    """An input of a network: shape without the batch's axis, -1 for an axis of any length."""
+    """An input of a network.
+
+    Attributes:
+        name: its name.
+        dtype: its dtype.
+        shape: its shape without the batch's axis, -1 for an axis of any length.
+    """
 
     name: str
     dtype: np.dtype[Any]
@@ -41,9 +47,18 @@ class Taken:
 class OnnxSession:
     """An ONNX file in ONNX Runtime on the CPU; calling it runs a batch: arrays (B, ...) -> (B, ...).
 
-    Its answer is the output "logits", or the first where none is called so. inputs: what it takes, in order.
-    batch: how many samples a batch has to have, None for any. Raises ModelError where the file is missing or
-    cannot be run.
+    Its answer is the output "logits", or the first where none is called so.
+
+    Attributes:
+        inputs: what it takes, in order.
+        batch: how many samples a batch has to have, None for any.
+
+    Args:
+        path: the file.
+        threads: threads of one operator.
+
+    Raises:
+        ModelError: The file is missing or cannot be run.
     """
 
     def __init__(self, path: str | Path, threads: int, save_optimised: Path | None = None) -> None:
@@ -71,14 +86,25 @@ class OnnxSession:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """That of the only input, float32 images say. Raises ModelError where the file takes another."""
+        """The shape (C, H, W) of the only input, of float32 images.
+
+        Raises:
+            ModelError: The file takes something else.
+        """
         if len(self.inputs) != 1 or self.inputs[0].dtype != np.float32:
             takes = "; ".join(map(str, self.inputs)) or "nothing"
             raise ModelError(f"{self.path} takes {takes}; one input of float32 images is needed")
         return self.inputs[0].shape
 
     def answers(self, *arrays: Array) -> list[Array]:
-        """All outputs. Raises ModelError, saying what the file takes, for other arrays than it takes."""
+        """Returns all outputs.
+
+        Args:
+            *arrays: the inputs in order.
+
+        Raises:
+            ModelError: The file takes other arrays; the message says which.
+        """
         feed = {i.name: a for i, a in zip(self.inputs, arrays, strict=False)}
         try:
             found: list[Array] = self._session.run(None, feed)
@@ -87,9 +113,14 @@ class OnnxSession:
         return found
 
     def arrays(self, tensors: Iterable[Tensor], named: Mapping[str, Tensor]) -> list[Array]:
-        """Tensors by name, the others by position, as arrays in the file's order and its dtypes.
+        """Returns tensors as arrays in the file's order and its dtypes.
 
-        Raises ModelError where one is missing.
+        Args:
+            tensors: by position, for the inputs that are not named.
+            named: by the inputs' names.
+
+        Raises:
+            ModelError: An input is missing.
         """
         given, found = iter(tensors), []
         for taken in self.inputs:
@@ -128,7 +159,10 @@ class OnnxNetwork(nn.Module):
     """An ONNX file as a module in eval mode on the CPU, for whatever measures modules; it cannot be trained.
 
     It takes tensors by position or by the inputs' names, and gives a tensor, or a dict of several by their
-    names. Raises ModelError as OnnxSession.
+    names.
+
+    Raises:
+        ModelError: The file is missing or cannot be run.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -145,9 +179,13 @@ class OnnxNetwork(nn.Module):
 
 
 def torch_runner(model: nn.Module, threads: int) -> Runner:
-    """The model in PyTorch eager mode, as it is, in eval mode; sets the process's threads at every call.
+    """Returns a runner of a model in PyTorch eager mode, as it is, in eval mode.
 
     It gives the answer's array, whatever else the model returns.
+
+    Args:
+        model: the model.
+        threads: set for the whole process at every call.
     """
     model = model.eval()
 
@@ -163,9 +201,14 @@ def torch_runner(model: nn.Module, threads: int) -> Runner:
 
 
 def openvino_runner(path: str | Path, threads: int) -> Runner:
-    """An ONNX file in OpenVINO on the CPU, in float32 where the file is not quantized.
+    """Returns a runner of an ONNX file in OpenVINO on the CPU, in float32 where the file is not quantized.
 
-    Raises ModelError where OpenVINO is not installed, or cannot run the file.
+    Args:
+        path: the file.
+        threads: threads of the runner.
+
+    Raises:
+        ModelError: OpenVINO is not installed, or cannot run the file.
     """
     try:
         import openvino
@@ -189,7 +232,7 @@ def openvino_runner(path: str | Path, threads: int) -> Runner:
 
 
 def has_int8_instructions() -> bool | None:
-    """Whether the processor multiplies int8 by itself (VNNI, or ARM's dot product); None where unknown.
+    """Tells whether the processor multiplies int8 by itself (VNNI, or ARM's dot product); None if unknown.
 
     Without them int8 convolutions gain little, and sums of products may saturate in 16 bits.
     """

@@ -1,4 +1,4 @@
-"""What a network is called with and what it gives, as tensors with names: what an ONNX file can say."""
+"""The tensors that a network is called with and gives, with names: what an ONNX file can say."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ class Call:
     """One call of a network, `model(*args, **kwargs)`, whose tensors are known by name.
 
     What is no tensor, None or a number say, is a constant of the call.
+
+    Attributes:
+        args: the arguments by position.
+        kwargs: the arguments by keyword.
+        names: the names of the tensors, in order.
     """
 
     args: tuple[Any, ...]
@@ -34,24 +39,30 @@ class Call:
 
     @property
     def batch(self) -> int:
-        """How many samples the call is about: the length of its first tensor that has axes."""
+        """The number of samples the call is about: the length of its first tensor that has axes."""
         return next(len(t) for t in self.tensors if t.ndim)
 
     def with_tensors(self, tensors: Iterator[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """(args, kwargs) of the same call with other tensors."""
+        """Returns (args, kwargs) of the same call with other tensors."""
         args = tuple(_filled(value, tensors) for value in self.args)
         return args, {key: _filled(value, tensors) for key, value in self.kwargs.items()}
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Call:
-        """The call with every tensor changed."""
+        """Returns the call with every tensor changed."""
         return Call(*self.with_tensors(map(change, self.tensors)), self.names)
 
 
 def call_of(model: nn.Module, inputs: Any) -> Call:
-    """The call that gives the model `inputs`: a tensor, a tuple or list of arguments, or a dict of them.
+    """Returns the call that gives the model `inputs`; a call is returned as it is.
 
-    A call is returned as it is. A single tensor is called "input", others as the arguments of `forward` or
-    the keys of the dict. Raises DataError where there is no tensor (B, ...) among them.
+    A single tensor is called "input", others as the arguments of `forward` or the keys of the dict.
+
+    Args:
+        model: the network.
+        inputs: a tensor, a tuple or list of arguments, or a dict of them.
+
+    Raises:
+        DataError: There is no tensor (B, ...) among them.
     """
     if isinstance(inputs, Call):
         return inputs
@@ -70,14 +81,14 @@ def call_of(model: nn.Module, inputs: Any) -> Call:
 
 
 def _arguments(model: nn.Module, count: int) -> list[str]:
-    """Names for that many arguments by position."""
+    """Returns names for that many arguments by position."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     known = [p.name for p in inspect.signature(model.forward).parameters.values() if p.kind in kinds]
     return [*known[:count], *(f"{INPUT}_{i}" for i in range(len(known), count))]
 
 
 def named_tensors(value: Any) -> dict[str, Tensor]:
-    """Every tensor of a network's output, or of its arguments, by name; what is no tensor is left out.
+    """Returns every tensor of a network's output, or of its arguments, by name, without what is no tensor.
 
     A tensor alone is "logits". In mappings, dataclasses, named tuples and other objects the keys and the
     names of attributes are the names, in tuples and lists "output_0", "output_1" and so on; parts of parts
@@ -97,7 +108,7 @@ def _named(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """What an output holds, with names."""
+    """Yields what an output holds, with names."""
     if isinstance(value, Mapping):
         yield from ((str(key), part) for key, part in value.items())
     elif isinstance(value, tuple | list):
@@ -110,7 +121,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _filled(value: Any, tensors: Iterator[Tensor]) -> Any:
-    """The value with its tensors replaced by the next ones; containers become plain ones."""
+    """Returns the value with its tensors replaced by the next ones; containers become plain ones."""
     if isinstance(value, Tensor):
         return next(tensors)
     if isinstance(value, Mapping):
@@ -126,9 +137,10 @@ def _filled(value: Any, tensors: Iterator[Tensor]) -> Any:
 
 
 def main_output(output: Any) -> str:
-    """The name of the output that holds the answer: "logits" where there is one, else the first.
+    """Returns the name of the output that holds the answer: "logits" where there is one, else the first.
 
-    Raises ModelError where there is no tensor at all.
+    Raises:
+        ModelError: There is no tensor at all.
     """
     names = list(named_tensors(output))
     if not names:
@@ -137,5 +149,5 @@ def main_output(output: Any) -> str:
 
 
 def cast(call: Call, dtype: torch.dtype) -> Call:
-    """The call with its floating-point tensors in another dtype, on the CPU."""
+    """Returns the call with its floating-point tensors in another dtype, on the CPU."""
     return call.map(lambda t: t.cpu().to(dtype) if t.is_floating_point() else t.cpu())

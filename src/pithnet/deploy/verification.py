@@ -1,4 +1,4 @@
-"""Whether an exported file answers as the model it was made from."""
+"""The check whether an exported file answers as the model it was made from."""
 
 from __future__ import annotations
 
@@ -27,18 +27,23 @@ _PLACES = {3: "positions", 4: "pixels", 5: "voxels"}
 class Agreement:
     """How near an output of a file is to the model's; `print` says it in a line.
 
-    output: its name. max_difference: the largest difference of a number. relative_error: the difference's
-    Euclidean norm over that of the model's numbers. step: of the file's quantized numbers; where they are
-    float, a 255th of the range of the model's. within_a_step: the share of numbers that differ by no more.
-
-    same, n: `what`, n of them, were compared by their largest number, and `same` have it in the same place:
-    the class of images, or of "samples" (B, C); of the pixels of (B, C, H, W), of voxels or positions, class
-    on the second axis; of tokens (B, L, C), class on the last axis. Integers are compared one by one, as
-    "numbers". same is None where nothing is a class: for (B,) and (B, 1), and for all outputs but the answer.
-    others: the other outputs.
-
     Where a sum falls in the middle between two integers, the last bit of a float decides which way it is
     rounded: about one activation in a million differs in each layer, and later layers carry it on.
+
+    Attributes:
+        output: its name.
+        max_difference: the largest difference of a number.
+        relative_error: the difference's Euclidean norm over that of the model's numbers.
+        step: the step of the file's quantized numbers; where they are float, a 255th of the range of the
+            model's.
+        within_a_step: the share of numbers that differ by no more than a step.
+        what: what was compared: the "images" or "samples" of (B, C); the pixels of (B, C, H, W), voxels or
+            positions, with the class on the second axis; the tokens of (B, L, C), with the class on the last
+            axis. Integers are compared one by one, as "numbers".
+        same: how many of them have their largest number in the same place; None where nothing is a class, for
+            (B,) and (B, 1), and for all outputs but the answer.
+        n: how many of them there are.
+        others: the other outputs.
     """
 
     output: str
@@ -61,14 +66,20 @@ class Agreement:
 
 @torch.no_grad()
 def agreement(path: str | Path, model: nn.Module, batches: Iterable[Any]) -> Agreement:
-    """Runs an ONNX file and `model` (eval mode) on the same batches and compares all their outputs.
+    """Runs an ONNX file and a model in eval mode on the same batches and compares all their outputs.
 
     Args:
+        path: the file.
+        model: the model.
         batches: inputs as the model is called with them: tensors (B, ...), tuples of arguments or dicts.
             Floating-point tensors are cast to the model's dtype for the model and to float32 for the file.
 
-    Returns the agreement of the answer, the output "logits" or else the first one, with the `others` in it.
-    Raises DataError where there is no batch, ModelError where the file does not run or has other outputs.
+    Returns:
+        The agreement of the answer, the output "logits" or else the first one, with the `others` in it.
+
+    Raises:
+        DataError: There is no batch.
+        ModelError: The file does not run or has other outputs.
     """
     session, model = OnnxSession(path, threads=torch.get_num_threads()), unwrapped(model)
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
@@ -96,7 +107,7 @@ def agreement(path: str | Path, model: nn.Module, batches: Iterable[Any]) -> Agr
 
 
 def _arrays(session: OnnxSession, call: Call) -> list[NDArray[Any]]:
-    """The call's tensors as the file takes them: by name, or in order where the names are others."""
+    """Returns the call's tensors as the file takes them: by name, or in order where the names are others."""
     named = dict(zip(call.names, call.tensors, strict=True))
     by_name = {i.name for i in session.inputs} <= named.keys()
     return session.arrays((), named) if by_name else session.arrays(call.tensors, {})
@@ -114,7 +125,7 @@ class _Seen:
     n: int = 0
 
     def add(self, ours: Tensor, theirs: NDArray[Any], call: Call | None) -> None:
-        """Takes in a batch. call: what was asked, where the output is the answer, which may hold classes."""
+        """Takes in a batch; `call` is what was asked, where the output is the answer and may hold classes."""
         if tuple(ours.shape) != theirs.shape:
             raise ModelError(
                 f"{self.name}: the model gives {tuple(ours.shape)} and the file {theirs.shape}; export the "
@@ -156,7 +167,7 @@ class _Seen:
 
 
 def _classes(shape: tuple[int, ...], call: Call) -> tuple[str, int | None]:
-    """What an output of this shape has classes of, and their axis; None where it has none."""
+    """Returns what an output of this shape has classes of, and their axis, None where it has none."""
     asked = next(t for t in call.tensors if t.ndim)
     if len(shape) < 2 or shape[0] != call.batch or len(shape) > 5:
         return "numbers", None
@@ -169,7 +180,7 @@ def _classes(shape: tuple[int, ...], call: Call) -> tuple[str, int | None]:
 
 
 def _output_steps(path: str | Path) -> list[float | None]:
-    """The scale of the quantizer that makes each output of a file; None where nothing quantizes it."""
+    """Returns the scale of the quantizer that makes each output of a file; None where none does."""
     graph = read_proto(path).graph
     made_by = {out: node for node in graph.node for out in node.output}
     stored = {i.name: i for i in graph.initializer}

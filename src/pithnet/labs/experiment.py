@@ -21,7 +21,7 @@ class Table:
 
     Attributes:
         columns: A heading for each key of the rows that is shown, in the order of the columns.
-        caption: The sentence above the table.
+        caption: The sentence above the table, unless the template gives one.
         rows: What picks or makes the rows; all rows of the item where it is None.
         file: The name of the CSV file without its ending; "item" and the item's number where it is None.
     """

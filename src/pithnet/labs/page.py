@@ -4,27 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pithnet.labs.columns import percent_rows
 from pithnet.labs.notebook import Notebook, Row, flat
 from pithnet.labs.phrases import SETTINGS, Answer
 from pithnet.report import Page, write_csv
-
-ACCURACY = {"accuracy": "accuracy %", "low": "from %", "high": "to %"}
-_SHARES = (
-    "accuracy",
-    "sparsity",
-    "own_sparsity",
-    "low",
-    "high",
-    "accuracy_before",
-    "best_over_test_epochs",
-    "agreement",
-    "share_of_eager",
-    "share_of_float32",
-    "within_a_step",
-    "zero_share",
-    "source_accuracy",
-    "source_time",
-)
 
 
 def open_page(book: Notebook, title: str) -> Page:
@@ -36,18 +19,6 @@ def open_page(book: Notebook, title: str) -> Page:
         "epoch, "
         f"seed {f['seeds'][0]}" + (", quick settings" if f["quick"] else ""),
     )
-
-
-def percent_rows(rows: Sequence[Row], columns: Mapping[str, str]) -> list[Row]:
-    """Rows as a table shows them: of `columns`, renamed; shares (0 to 1) in percent."""
-    return [
-        {
-            title: round(100 * row[key], 2) if key in _SHARES and row[key] is not None else row[key]
-            for key, title in columns.items()
-            if key in row
-        }
-        for row in rows
-    ]
 
 
 def write_tables(

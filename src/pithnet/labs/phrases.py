@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pithnet.labs.notebook import Notebook, Row
+from pithnet.labs.notebook import Row
 
 SETTINGS = "settings"  # the item of what is no item's own
 
@@ -48,9 +48,14 @@ def score(rows: Sequence[Row]) -> str:
     return f"Ahead in {len(ahead)} of {len(rows)} ({sure} beyond the interval), behind beyond it in {behind}."
 
 
-def taught_by(book: Notebook) -> str:
-    """Whose answers the lab's trainings learn from, as results.json says: 'from the labels alone', ..."""
-    teacher = book.facts["teacher"]
+def listed(values: Sequence[object], form: str = "") -> str:
+    """'1, 3, 3 and 3': the values in a sentence, each in the given format."""
+    texts = [format(v, form) for v in values]
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def taught_by(teacher: Row) -> str:
+    """Whose answers the lab's trainings learn from, by results.json's "teacher": 'from the labels alone'."""
     match teacher["kind"]:
         case "none":
             return "from the labels alone, without a teacher"

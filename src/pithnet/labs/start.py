@@ -69,30 +69,42 @@ def open_bench(
 
 
 def open_book(
-    name: str, out: Path, options: LabOptions, bench: Bench, facts: Row, progress: Quiet | None = None
+    name: str,
+    out: Path,
+    options: LabOptions,
+    bench: Bench | None,
+    facts: Row,
+    progress: Quiet | None = None,
 ) -> Notebook:
     """The notebook of a lab, which is from then on in `out`. Raises PithError as `Notebook`.
 
-    facts: what results.json says beside the bench's own facts; every training is said in its precision.
+    bench: None in a lab that makes its own data. facts: what results.json says beside the bench's own facts;
+    every training is said in the bench's precision.
     """
     o = options
-    data, data_root = _data(o)
-    done = replace(o, data=None if o.quick else data, data_root=data_root, precision=bench.precision)
+    if bench is None:
+        done = replace(o, data=None, data_root=None, weights=None)
+        unused = done != o, f"lab {name} makes its own data; --data, --data-root and --weights are not used"
+    else:
+        data, data_root = _data(o)
+        done = replace(o, data=None if o.quick else data, data_root=data_root, precision=bench.precision)
+        given = o.quick and o.data not in (None, "digits")
+        unused = given, "--quick runs on the bundled digits; --data and --data-root are not used"
     book = Notebook(
         out,
         {
             "lab": name,
             "quick": o.quick,
-            **bench.facts(),
-            **_in_precision(facts, bench.precision),
+            **(bench.facts() if bench else {}),
+            **_in_precision(facts, done.precision),
             "hardware": hardware(),
             "command": command(name, out, done),
         },
         resume=o.resume,
         progress=progress,
     )
-    if o.quick and o.data not in (None, "digits"):
-        book.progress.note("--quick runs on the bundled digits; --data and --data-root are not used")
+    if unused[0]:
+        book.progress.note(unused[1])
     return book
 
 

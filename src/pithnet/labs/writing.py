@@ -10,10 +10,10 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from pithnet.labs.columns import percent_rows
 from pithnet.labs.experiment import Experiment
 from pithnet.labs.notebook import Notebook, Row, flat
-from pithnet.labs.page import percent_rows
-from pithnet.labs.phrases import brief, difference, percent, rivalry
+from pithnet.labs.phrases import brief, difference, listed, percent, rivalry, score, taught_by
 from pithnet.report import Page, write_csv
 from pithnet.report.figures import save_png
 
@@ -34,11 +34,14 @@ def write_page(experiment: Experiment[Any], book: Notebook) -> None:
     f = book.facts
     page = Page(experiment.title, _subtitle(f))
     writer = _Writer(experiment, book, page)
-    for number, heading, text in _sections(_template(experiment)):
+    for number, heading, text in sections(experiment):
         if heading:
             page.section(f"{number}. {heading}" if number else heading)
         if number and not book.of(number):
-            page.text(f"This run has not measured item {number}; `--items {number}` does.")
+            page.text(
+                f"This run has not measured item {number}. The same command with `--resume --items {number}` "
+                "adds it to this page."
+            )
         else:
             writer.write(text, number, lead=not heading)
     _write_facts(page, book)
@@ -53,8 +56,9 @@ def _subtitle(f: Row) -> str:
     return f"{f['architecture']} on {f['dataset']}, {images}, seed {f['seeds'][0]}{quick}"
 
 
-def _sections(source: str) -> Iterator[tuple[str | None, str, str]]:
-    """(item's number or None, heading, text) of each section; the first has no heading."""
+def sections(experiment: Experiment[Any]) -> Iterator[tuple[str | None, str, str]]:
+    """(item's number or None, heading, text) of each of the template's sections; the first has no heading."""
+    source = (resources.files(experiment.package) / "page.md").read_text(encoding="utf-8")
     marks = list(_HEADING.finditer(source))
     yield None, "", source[: marks[0].start()] if marks else source
     for mark, after in zip(marks, [*marks[1:], None], strict=True):
@@ -63,27 +67,39 @@ def _sections(source: str) -> Iterator[tuple[str | None, str, str]]:
 
 def paragraph(experiment: Experiment[Any], number: str, names: Mapping[str, Any]) -> str:
     """The words of an item's section without tables and figures, filled in with `names`, as plain text."""
-    sections = {n: text for n, _, text in _sections(_template(experiment)) if n}
-    words = re.sub(r"\{\{ *(?:figure|table)\(.*?\) *\}\}", "", sections[number])
-    return re.sub(r"\*\*.*?\*\* *|`", "", _environment().from_string(words).render(names)).strip()
+    texts = {n: text for n, _, text in sections(experiment) if n}
+    words = re.sub(r"\{\{ *(?:figure|table)\(.*?\) *\}\}", "", texts[number])
+    return re.sub(r"\*\*.*?\*\* *|`", "", environment().from_string(words).render(names)).strip()
 
 
-def _template(experiment: Experiment[Any]) -> str:
-    return (resources.files(experiment.package) / "page.md").read_text(encoding="utf-8")
+def names_of(experiment: Experiment[Any], book: Notebook) -> dict[str, Any]:
+    """What a template can use, tables and figures aside: the notebook's rows and facts, and the numbers."""
+    return {
+        "facts": book.facts,
+        "rows": book.of,
+        "row": book.find,
+        "all_rows": book.rows,
+        "measured": lambda item: bool(book.of(item)),
+        **experiment.numbers(book),
+    }
 
 
-def _environment() -> Environment:
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
+def environment() -> Environment:
+    """Jinja with the filters that say numbers; a name that is not there is an error."""
+    found = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    found.filters |= {
         "percent": percent,
         "difference": difference,
         "rivalry": rivalry,
+        "taught_by": taught_by,
         "brief": brief,
+        "score": score,
+        "listed": listed,
         "count": "{:,}".format,
         "signed": "{:+.2f}".format,
         "round": lambda value, digits=2: f"{value:.{digits}f}",
     }
-    return environment
+    return found
 
 
 class _Writer:
@@ -92,16 +108,11 @@ class _Writer:
     def __init__(self, experiment: Experiment[Any], book: Notebook, page: Page) -> None:
         self.experiment, self.book, self.page = experiment, book, page
         self.blocks: list[Callable[[], None]] = []
-        self.environment = _environment()
+        self.environment = environment()
         self.names = {
-            "facts": book.facts,
-            "rows": book.of,
-            "row": book.find,
-            "all_rows": book.rows,
-            "measured": lambda item: bool(book.of(item)),
+            **names_of(experiment, book),
             "table": partial(self._later, self._table),
             "figure": partial(self._later, self._figure),
-            **experiment.numbers(book),
         }
 
     def write(self, source: str, number: str | None, lead: bool) -> None:
@@ -123,10 +134,13 @@ class _Writer:
         self.blocks.append(partial(make, *arguments))
         return f"\n\n\x02{len(self.blocks) - 1}\x03\n\n"
 
-    def _table(self, name: str) -> None:
+    def _table(self, name: str, caption: str = "") -> None:
         item, table = self.experiment.table(name)
         rows = self.book.of(item.number) if table.rows is None else table.rows(self.book)
-        self.page.table(percent_rows(rows, table.columns), caption=table.caption)
+        shown = percent_rows(rows, table.columns)
+        present = {title for row in shown for title in row}
+        titles = [title for title in table.columns.values() if title in present]
+        self.page.table(shown, titles, caption or table.caption)
         file = table.file or f"item{item.number}"
         write_csv(
             self.book.out / f"{file}.csv", [{k: v for k, v in r.items() if k not in _NESTED} for r in rows]
@@ -146,5 +160,7 @@ def _write_facts(page: Page, book: Notebook) -> None:
     f = book.facts
     page.section("How it was measured")
     for what in ("settings", "hardware"):
-        page.table([{what: k, "value": str(v)} for k, v in flat(f[what]).items()])
-    page.text(f"Measured by `{f['command']}` with seed {f['seeds'][0]}; all numbers are in `results.json`.")
+        values = {k: f"{v:g}" if isinstance(v, float) else str(v) for k, v in flat(f[what]).items()}
+        page.table([{what: k, "value": v} for k, v in values.items()])
+    seeds = f"seed{'s' * (len(f['seeds']) > 1)} {', '.join(map(str, f['seeds']))}"
+    page.text(f"Measured by `{f['command']}` with {seeds}; all numbers are in `results.json`.")

@@ -13,21 +13,28 @@ from pithnet.learn.regularization import Regularized, Slot, Term
 
 
 def require_rho(rho: tuple[float, float]) -> None:
-    """Raise RecipeError unless both are finite and above 0, and the second is not below the first."""
+    """Checks a first and a last rho.
+
+    Raises:
+        RecipeError: They are not finite and above 0, or the second is below the first.
+    """
     if not 0 < rho[0] <= rho[1] < float("inf"):
         raise RecipeError(f"rho goes from {rho[0]} to {rho[1]}: use finite numbers > 0 that do not fall")
 
 
 class ADMM(Regularized):
-    """Splits loss(W) + r(Z), W = Z, with the scaled dual U.
+    """ADMM on a loss: it splits loss(W) + r(Z), W = Z, with the scaled dual U.
 
-    Zhang et al. 2018; Boyd et al. 2011, section 3.1.1.
+    Every step adds rho (W - Z + U) to the gradient; every `update` sets Z = prox(W + U, 1 / rho) and then U =
+    U + W - Z. W comes close to Z but is not sparse itself: cut it off afterwards, and fine-tune. Z and U are
+    a copy of the weights each, and part of the state_dict.
 
-    Every step adds rho (W - Z + U) to the gradient; every `update` sets Z = prox(W + U, 1 / rho) and then
-    U = U + W - Z. W comes close to Z but is not sparse itself: cut it off afterwards, and fine-tune. Z and U
-    are a copy of the weights each, and part of the state_dict.
+    Source: Zhang et al. 2018; Boyd et al. 2011, section 3.1.1.
 
-    rho: at the start and the end of the training, rising by the same factor at each update; > 0.
+    Args:
+        terms: the regularizers and their tensors.
+        rho: the values > 0 at the start and the end of the training, rising by the same factor at each
+            update.
     """
 
     def __init__(self, terms: Sequence[Term], rho: tuple[float, float] = (1e-3, 1e-1)) -> None:

@@ -16,10 +16,13 @@ LABELS = ("labels", "label", "y")
 
 @dataclass(frozen=True)
 class Batch:
-    """inputs: a tensor, a tuple of arguments or a dict of them, see `call`. size: B.
+    """The parts of a batch.
 
-    targets: labels or whatever the loss compares with, None where there are none. soft: teacher logits
-    (B, classes) or None.
+    Attributes:
+        inputs: a tensor, a tuple of arguments or a dict of them, see `call`.
+        targets: labels or whatever the loss compares with, None where there are none.
+        soft: teacher logits (B, classes), or None.
+        size: B.
     """
 
     inputs: Any
@@ -29,13 +32,17 @@ class Batch:
 
 
 def read_batch(batch: Any, device: torch.device | None = None) -> Batch:
-    """What stands in a loader's batch, its tensors on `device`.
+    """Returns what stands in a loader's batch.
 
-    A tuple or list is (x,), (x, y) or (x, y, teacher logits), where y may be None; a mapping holds the labels
-    under "labels", "label" or "y", if any, and inputs under its other keys; a tensor is x alone. x itself may
-    be a tensor, a tuple or list of the model's arguments, or a mapping of them.
+    Args:
+        batch: a tuple or list (x,), (x, y) or (x, y, teacher logits), where y may be None; a mapping that
+            holds the labels under "labels", "label" or "y", if any, and inputs under its other keys; or a
+            tensor, which is x alone. x itself may be a tensor, a tuple or list of the model's arguments, or a
+            mapping of them.
+        device: where its tensors go; None leaves them.
 
-    Raises DataError for anything else, and for x without a tensor.
+    Raises:
+        DataError: The batch is anything else, or x has no tensor.
     """
     if isinstance(batch, Mapping):
         inputs = {k: v for k, v in batch.items() if k not in LABELS}
@@ -59,16 +66,24 @@ def read_batch(batch: Any, device: torch.device | None = None) -> Batch:
 
 
 def call(model: nn.Module, inputs: Any) -> Any:
-    """The model's output: model(x) for a tensor, model(*x) for a tuple or list, model(**x) for a mapping."""
+    """Returns the model's output.
+
+    Args:
+        model: the network.
+        inputs: a tensor x, for model(x); a tuple or list, for model(*x); or a mapping, for model(**x).
+    """
     if isinstance(inputs, Mapping):
         return model(**inputs)
     return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
 
 
 def logits_of(output: Any) -> Tensor:
-    """The logits in a model's output: the output itself, its `.logits` or ["logits"], a tuple's first part.
+    """Returns the logits in a model's output.
 
-    Raises ModelError where none of these is a tensor.
+    They are the output itself, its `.logits` or ["logits"], or a tuple's first part.
+
+    Raises:
+        ModelError: None of these is a tensor.
     """
     found = output
     if isinstance(output, Mapping):
@@ -86,7 +101,11 @@ def logits_of(output: Any) -> Tensor:
 
 
 def check_logits(output: Any) -> Tensor:
-    """The class logits in a model's output, float (B, C >= 2). Raises ModelError where there are none."""
+    """Returns the class logits in a model's output, float (B, C >= 2).
+
+    Raises:
+        ModelError: There are none.
+    """
     logits = logits_of(output)
     if logits.ndim != 2 or logits.shape[1] < 2 or not logits.is_floating_point():
         raise ModelError(
@@ -97,7 +116,16 @@ def check_logits(output: Any) -> Tensor:
 
 
 def check_labels(targets: Any, size: int, classes: int) -> None:
-    """Raises DataError unless targets are class indexes, int64 (size,), from 0 to classes - 1."""
+    """Checks that targets are class indexes.
+
+    Args:
+        targets: what a loader gave.
+        size: B.
+        classes: how many classes the model has.
+
+    Raises:
+        DataError: They are not int64 (size,), or not from 0 to classes - 1.
+    """
     if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.shape != (size,):
         raise DataError(
             f"labels are class indexes, int64 ({size},), and these are {describe(targets)}; convert them "
@@ -112,7 +140,12 @@ def check_labels(targets: Any, size: int, classes: int) -> None:
 
 
 def has_class_labels(output: Any, targets: Any) -> bool:
-    """Whether the output holds class logits and the targets are their labels."""
+    """Tells whether the output holds class logits and the targets are their labels.
+
+    Args:
+        output: what the model returned.
+        targets: what the loader gave.
+    """
     try:
         check_labels(targets, *check_logits(output).shape)
     except PithError:
@@ -121,14 +154,22 @@ def has_class_labels(output: Any, targets: Any) -> bool:
 
 
 def check_finite(batch: Batch, where: str) -> None:
-    """Raises DataError where an input or a target is NaN or inf."""
+    """Checks that inputs and targets are finite.
+
+    Args:
+        batch: the batch.
+        where: what the message calls it.
+
+    Raises:
+        DataError: An input or a target is NaN or inf.
+    """
     for what, value in (("inputs", batch.inputs), ("targets", batch.targets)):
         if any(t.is_floating_point() and not bool(torch.isfinite(t).all()) for t in tensors(value)):
             raise DataError(f"the {what} of {where} hold NaN or inf; repair the data")
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
-    """Every tensor in nested tuples, lists and mappings, in order."""
+    """Yields every tensor in nested tuples, lists and mappings, in order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
@@ -140,7 +181,7 @@ def tensors(value: Any) -> Iterator[Tensor]:
 
 
 def describe(value: Any) -> str:
-    """Kind, dtypes and shapes in a few words, for messages."""
+    """Returns kind, dtypes and shapes in a few words, for messages."""
     if isinstance(value, Tensor):
         return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
     if isinstance(value, Mapping):

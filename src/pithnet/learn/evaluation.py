@@ -44,16 +44,23 @@ def evaluate(
     loss: Loss | None = None,
     metric: Metric | None = None,
 ) -> Evaluation | Scores:
-    """Runs `model` in eval mode over the batches; the modes of its modules are put back afterwards.
+    """Runs a model in eval mode over batches; the modes of its modules are put back afterwards.
 
     Args:
+        model: the network.
         batches: (x, y), dicts with labels, or whatever else `pn.compress` takes.
+        precision: "float32" or "bf16".
         loss: (outputs, targets) -> scalar, the batch's mean; cross-entropy without one.
         metric: (outputs, targets) -> (B,), a score per sample; accuracy without one. outputs are what the
             model returned, targets what the loader gave; both on the model's device.
 
-    Raises DataError where the batches have no labels for the accuracy or there are none, and for a metric
-    that does not give a finite number per sample or a loss that gives no scalar.
+    Returns:
+        The accuracy, or the scores of the metric.
+
+    Raises:
+        DataError: The batches have no labels for the accuracy or there are none, the metric does not give a
+            finite number per sample, or the loss gives no scalar.
+        ModelError: The outputs are no class logits, where there is no `metric`.
     """
     return evaluate_together([model], batches, precision, loss=loss, metric=metric)[0]
 
@@ -66,9 +73,25 @@ def evaluate_together(
     loss: Loss | None = None,
     metric: Metric | None = None,
 ) -> list[Evaluation | Scores]:
-    """`evaluate` of several models, all of them on each batch.
+    """Runs several models in eval mode, all of them on each batch.
 
-    The same samples also where the loader shuffles or augments, so their scores can be compared in pairs.
+    The samples are the same also where the loader shuffles or augments, so the scores can be compared in
+    pairs.
+
+    Args:
+        models: networks.
+        batches: (x, y), dicts with labels, or whatever else `pn.compress` takes.
+        precision: "float32" or "bf16".
+        loss: (outputs, targets) -> scalar, the batch's mean; cross-entropy without one.
+        metric: (outputs, targets) -> (B,), a score per sample; accuracy without one.
+
+    Returns:
+        The result of each model, in their order.
+
+    Raises:
+        DataError: The batches have no labels for the accuracy or there are none, the metric does not give a
+            finite number per sample, or the loss gives no scalar.
+        ModelError: The outputs are no class logits, where there is no `metric`.
     """
     device = next((p.device for p in models[0].parameters()), torch.device("cpu"))
     tallies = [_Tally(loss, metric) for _ in models]
@@ -94,7 +117,7 @@ def _length(batches: Iterable[Any]) -> int | None:
 
 
 class _Tally:
-    """Scores and losses of one model, batch by batch."""
+    """The scores and losses of one model, batch by batch."""
 
     def __init__(self, loss: Loss | None, metric: Metric | None) -> None:
         self.loss, self.metric = loss, metric

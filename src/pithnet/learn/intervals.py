@@ -1,4 +1,4 @@
-"""How far a mean measured on n samples may lie from the truth: 95 % intervals."""
+"""95 % intervals: how far a mean measured on n samples may lie from the truth."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ Z95 = 1.959964
 
 
 def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:
-    """Score interval of a share (Wilson 1927); z = 1.96 gives 95 %."""
+    """Returns the score interval of a share (Wilson 1927).
+
+    Args:
+        successes: how many of n.
+        n: how many in all.
+        z: the normal quantile; 1.96 gives 95 %.
+    """
     p, z2 = successes / n, z * z
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
@@ -19,19 +25,29 @@ def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:
 
 
 def mean_interval(values: Tensor, z: float = Z95) -> tuple[float, float]:
-    """Normal interval of the mean of values (n,): mean -+ z s / sqrt(n), s with n - 1; n >= 2."""
+    """Returns the normal interval of a mean: mean -+ z s / sqrt(n), where s divides by n - 1.
+
+    Args:
+        values: (n,), n >= 2.
+        z: the normal quantile; 1.96 gives 95 %.
+    """
     mean = float(values.double().mean())
     half = z * float(values.double().std()) / math.sqrt(len(values))
     return mean - half, mean + half
 
 
 def paired_difference(a: Tensor, b: Tensor, z: float = Z95) -> tuple[float, float, float]:
-    """(difference, low, high) of mean b - mean a on the same samples, with the 95 % interval of pairs.
+    """Returns (difference, low, high) of mean b - mean a on the same samples, with the interval of pairs.
 
-    a, b: (n,), the score each model gets on each sample. bool (right or wrong): the adjusted Wald interval
-    for paired shares (Bonett and Price 2012), which counts one more sample gained and one more lost, so that
-    it has a width even where the two never disagree; the difference itself is the one measured. Any other
-    numbers: the normal interval of the mean of b - a.
+    For bool scores (right or wrong) it is the adjusted Wald interval for paired shares (Bonett and Price
+    2012), which counts one more sample gained and one more lost, so that it has a width even where the two
+    never disagree; the difference itself is the one measured. For any other numbers it is the normal interval
+    of the mean of b - a.
+
+    Args:
+        a: (n,), the score of one model on each sample.
+        b: (n,), that of the other.
+        z: the normal quantile; 1.96 gives 95 %.
     """
     if a.dtype != torch.bool or b.dtype != torch.bool:
         differences = b.double() - a.double()

@@ -1,4 +1,4 @@
-"""What a loader must be: it has a length, is not empty, and starts anew for every epoch."""
+"""The rules for a loader: it has a length, is not empty, and starts anew for every epoch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from pithnet.learn.randomness import seeded
 
 
 def batches_per_epoch(loader: Iterable[Any], what: str) -> int:
-    """The loader's length. Raises DataError, which calls it `what`: no length, empty, or one-shot."""
+    """Returns the loader's length.
+
+    Args:
+        loader: yields batches.
+        what: what messages call it.
+
+    Raises:
+        DataError: The loader has no length, is empty, or can be read only once.
+    """
     if isinstance(loader, Iterator) or not isinstance(loader, Iterable):
         raise DataError(
             f"{what} must have a length and start anew every epoch, as a DataLoader or a list of batches "
@@ -32,7 +40,16 @@ def batches_per_epoch(loader: Iterable[Any], what: str) -> int:
 
 
 def first_batch(loader: Iterable[Any], what: str, device: Any = None) -> Batch:
-    """The loader's first batch. Raises DataError as `batches_per_epoch` and `read_batch`."""
+    """Returns the loader's first batch.
+
+    Args:
+        loader: yields batches.
+        what: what messages call it.
+        device: where its tensors go; None leaves them.
+
+    Raises:
+        DataError: The loader has no length, is empty or can be read only once, or its batch cannot be read.
+    """
     batches_per_epoch(loader, what)
     with seeded(0, batches=loader):
         content = next(iter(loader), None)
@@ -45,7 +62,7 @@ def first_batch(loader: Iterable[Any], what: str, device: Any = None) -> Batch:
 
 
 def smallest_batch(loader: Iterable[Any]) -> int | None:
-    """The least number of samples in a batch where that is known without loading, else None."""
+    """Returns the least number of samples in a batch where that is known without loading, else None."""
     if isinstance(loader, Sequence):
         return min(len(next(tensors(read_batch(b).inputs))) for b in loader)
     size, data = getattr(loader, "batch_size", None), getattr(loader, "dataset", None)

@@ -1,4 +1,4 @@
-"""What a training minimises: labels, a teacher's logits, both, or a loss of the user's."""
+"""The losses that a training minimises: labels, a teacher's logits, both, or a loss of the user's."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ Loss = Callable[[Any, Any], Tensor]
 
 
 def distillation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T^2 KL(softmax(teacher / T) || softmax(logits / T)), mean of the batch (Hinton et al. 2015, section 2).
+    """Returns T^2 KL(softmax(teacher / T) || softmax(logits / T)), the batch's mean.
 
-    Both logits are (B, classes); the factor T^2 keeps the gradient's size independent of T.
+    The factor T^2 keeps the gradient's size independent of T (Hinton et al. 2015, section 2).
+
+    Args:
+        logits: (B, classes).
+        teacher: (B, classes).
+        temperature: T > 0.
     """
     # In float16, as a teacher's logits are often kept, the probabilities sum to less than 1: a KL below 0.
     target = F.log_softmax(teacher.float() / temperature, dim=1)
@@ -27,7 +32,11 @@ def distillation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
 
 def check_loss(value: Any) -> Tensor:
-    """What a loss of the user's gave, a float tensor of one number. Raises DataError where it is none."""
+    """Returns what a loss of the user's gave, a float tensor of one number.
+
+    Raises:
+        DataError: It is none.
+    """
     if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point():
         raise DataError(f"loss(outputs, targets) must give a scalar tensor, and gave {describe(value)}")
     return value
@@ -35,11 +44,17 @@ def check_loss(value: Any) -> Tensor:
 
 @dataclass(frozen=True)
 class Objective:
-    """(1 - distill) hard + distill * distillation.
+    """What a training minimises: (1 - distill) hard + distill * distillation.
 
-    hard is the cross-entropy of the labels, or `loss(outputs, targets)` where one is given: outputs as the
-    model returned them, targets as the loader gave them (None where it gave none), a scalar tensor back.
-    Without a teacher only the hard loss is left, without labels and without `loss` only the distillation.
+    hard is the cross-entropy of the labels, or `loss(outputs, targets)` where one is given. Without a teacher
+    only the hard loss is left, without labels and without `loss` only the distillation.
+
+    Args:
+        label_smoothing: of the cross-entropy, in [0, 1).
+        distill: the share of the distillation, in [0, 1].
+        temperature: of the distillation.
+        loss: outputs as the model returned them, targets as the loader gave them (None where it gave none) ->
+            a scalar tensor.
     """
 
     label_smoothing: float = 0.0
@@ -48,12 +63,17 @@ class Objective:
     loss: Loss | None = None
 
     def __call__(self, outputs: Any, targets: Any, teacher: Tensor | None) -> Tensor:
-        """outputs with logits (B, classes), targets int64 (B,) or None -> scalar.
+        """Returns the loss, a scalar.
 
-        teacher: logits (B, classes) or None.
+        Args:
+            outputs: what the model returned, with logits (B, classes) where there is no `loss`.
+            targets: int64 (B,) where there is no `loss`, or None.
+            teacher: logits (B, classes), or None.
 
-        Raises RecipeError where there is nothing to learn from;
-        without `loss`, as `check_logits` and `check_labels`.
+        Raises:
+            RecipeError: There is nothing to learn from.
+            ModelError: The outputs are no class logits, where there is no `loss`.
+            DataError: The targets are no labels, where there is no `loss`.
         """
         if self.loss is not None:
             return self._with(self.loss(outputs, targets), lambda: logits_of(outputs).float(), teacher)
@@ -71,7 +91,7 @@ class Objective:
         return self._with(hard, lambda: logits, teacher)
 
     def _with(self, hard: Tensor, logits: Callable[[], Tensor], teacher: Tensor | None) -> Tensor:
-        """`hard` mixed with the distillation, where there is a teacher to learn from."""
+        """Returns `hard` mixed with the distillation, where there is a teacher to learn from."""
         if teacher is None or self.distill == 0:
             return hard
         return (1 - self.distill) * hard + self.distill * distillation(logits(), teacher, self.temperature)

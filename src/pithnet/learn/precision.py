@@ -1,4 +1,4 @@
-"""Which number format to train in: bfloat16 is twice as fast on some processors and slower on others."""
+"""The number format to train in: bfloat16 is twice as fast on some processors and slower on others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ PRECISIONS = ("auto", "bf16", "float32")
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """bfloat16 autocast for precision "bf16", nothing for "float32"."""
+    """Returns a context in which a model computes in a precision.
+
+    Args:
+        device: where it computes.
+        precision: "bf16" for bfloat16 autocast, "float32" for a context that does nothing.
+    """
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
@@ -34,10 +39,18 @@ def channels_last_(model: nn.Module) -> None:
 
 
 def resolve_precision(name: str, model: nn.Module, x: Any) -> str:
-    """ "bf16" or "float32": `name` itself, or for "auto" the one in which training on inputs `x` is faster.
+    """Returns "bf16" or "float32": the name itself, or for "auto" the one in which training is faster.
 
     Instructions for bfloat16 alone say little: AVX512-BF16 without AMX runs ResNet-20 slower than float32 on
-    one make of processor and twice as fast on another. Raises RecipeError for an unknown name.
+    one make of processor and twice as fast on another.
+
+    Args:
+        name: "auto", "bf16" or "float32".
+        model: the network.
+        x: inputs to measure on.
+
+    Raises:
+        RecipeError: The name is unknown.
     """
     require_known("precision", name, PRECISIONS, RecipeError)
     if name != "auto":
@@ -49,7 +62,7 @@ def resolve_precision(name: str, model: nn.Module, x: Any) -> str:
 
 
 def _step_seconds(model: nn.Module, x: Any, precision: str, steps: int = 4) -> float:
-    """Least wall time of a forward and backward pass, of a copy: the model's BN statistics stay."""
+    """Returns the least wall time of a forward and backward pass, of a copy: the model's statistics stay."""
     model = copy.deepcopy(model)
     train_(model, frozen_modules(model))
     channels_last_(model)

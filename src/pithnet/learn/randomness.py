@@ -12,11 +12,15 @@ import torch
 
 @contextmanager
 def seeded(seed: int, number: int = 0, batches: object = None) -> Iterator[None]:
-    """Global random numbers are a function of (seed, number) within, and afterwards as if nothing had been.
+    """Makes global random numbers a function of (seed, number) within, and restores them afterwards.
 
     So the order of a shuffled DataLoader, augmentation in its data set and dropout repeat, and the caller's
-    own random numbers are not disturbed: torch (CPU and CUDA), numpy and `random`. The same holds for the
-    generators of `batches` and its sampler, if it has any.
+    own random numbers are not disturbed: torch (CPU and CUDA), numpy and `random`.
+
+    Args:
+        seed: any integer.
+        number: tells blocks of one seed apart, such as the epoch's.
+        batches: a loader whose own generator, and its sampler's, are seeded too, if it has any.
     """
     mixed = (seed * 1_000_003 + number + 1) % (2**63 - 1)
     sampler = getattr(batches, "sampler", None)

@@ -21,11 +21,15 @@ from pithnet.tensor import Regularizer
 
 
 def step_size(group: Mapping[str, Any]) -> float:
-    """How far an optimizer's group moves a weight for a gradient of 1 that stays: the proximal step's size.
+    """Returns how far an optimizer's group moves a weight for a gradient of 1 that stays.
 
-    lr (1 - dampening) / (1 - momentum) where there is momentum: with it the points where a proximal training
-    comes to rest are those of loss + r, as without. lr alone for Adam and its kin, whose averages are
-    normalised: like AdamW's weight decay the step is apart from the gradient's scaling.
+    That is the proximal step's size: lr (1 - dampening) / (1 - momentum) where there is momentum, with which
+    the points where a proximal training comes to rest are those of loss + r, as without. It is lr alone for
+    Adam and its kin, whose averages are normalised: like AdamW's weight decay the step is apart from the
+    gradient's scaling.
+
+    Args:
+        group: one of the optimizer's param_groups.
     """
     momentum = float(group.get("momentum", 0.0))
     return float(group["lr"]) * (1 - float(group.get("dampening", 0.0)) * (momentum > 0)) / (1 - momentum)
@@ -35,7 +39,12 @@ def step_size(group: Mapping[str, Any]) -> float:
 class Slot:
     """A trainable tensor of any shape, and the mask it is seen through, if any.
 
-    A masked number is zero to the regularizer, and it is not written to. name: the weight's, for messages.
+    A masked number is zero to the regularizer, and it is not written to.
+
+    Attributes:
+        parameter: the tensor.
+        mask: the mask, or None.
+        name: the weight's, for messages.
     """
 
     parameter: Tensor
@@ -43,10 +52,12 @@ class Slot:
     name: str = "a regularized weight"
 
     def read(self) -> Tensor:
+        """Returns the tensor's values as the regularizer sees them."""
         value = self.parameter.detach()
         return value if self.mask is None else torch.where(self.mask.mask, value, 0.0)
 
     def write(self, value: Tensor) -> None:
+        """Puts new values in place, but for the masked ones."""
         old = self.parameter.detach()
         self.parameter.copy_(value if self.mask is None else torch.where(self.mask.mask, value, old))
 
@@ -64,30 +75,42 @@ class Term:
         self.regularizer, self.slots = regularizer, tuple(slots)
 
     def read(self) -> Tensor:
-        """The tensor, or all of them flat, one after another: (n,)."""
+        """Returns the tensor, or all of them flat, one after another: (n,)."""
         if len(self.slots) == 1:
             return self.slots[0].read()
         return torch.cat([slot.read().flatten() for slot in self.slots])
 
     def parts(self, values: Tensor) -> list[tuple[Slot, Tensor]]:
-        """What `read` gives, taken apart again."""
+        """Takes apart again what `read` gives."""
         shapes = [slot.parameter.shape for slot in self.slots]
         split = values.flatten().split([shape.numel() for shape in shapes])
         return [(slot, v.view(shape)) for slot, shape, v in zip(self.slots, shapes, split, strict=True)]
 
     def subgradient(self) -> list[tuple[Slot, Tensor]]:
-        """The regularizer's at the tensor, in parts. Raises ModelError naming a weight with NaN or inf."""
+        """Returns the regularizer's subgradient at the tensor, in parts.
+
+        Raises:
+            ModelError: A weight holds NaN or inf; the message names it.
+        """
         with self._named():
             return self.parts(self.regularizer.subgradient(self.read()))
 
     def prox(self, values: Tensor, step: float) -> Tensor:
-        """The regularizer's of values like those of `read`. Raises ModelError as `subgradient`."""
+        """Returns the regularizer's prox.
+
+        Args:
+            values: values like those of `read`.
+            step: the proximal step's size.
+
+        Raises:
+            ModelError: A weight holds NaN or inf; the message names it.
+        """
         with self._named():
             return self.regularizer.prox(values, step)
 
     @contextmanager
     def _named(self) -> Iterator[None]:
-        """The regularizer knows neither the weight it refuses nor that a training made it so."""
+        """Names the weight in errors: the regularizer knows neither it nor that a training made it so."""
         try:
             yield
         except ModelError:
@@ -110,23 +133,24 @@ class Regularized:
     def attach(self, optimizer: Optimizer) -> None:
         """Acts on every step of `optimizer` from now on.
 
-        Raises RecipeError where a regularized tensor is not among the optimizer's, or where those of one term
-        have learning rates of their own.
+        Raises:
+            RecipeError: A regularized tensor is not among the optimizer's, or those of one term have learning
+                rates of their own.
         """
         self._step_sizes(optimizer)
         optimizer.register_step_pre_hook(self._before)
         optimizer.register_step_post_hook(self._after)
 
     def gradients(self) -> Iterable[tuple[Slot, Tensor]]:
-        """What is added to the gradients when they are ready and the step is not taken."""
+        """Returns what is added to the gradients when they are ready and the step is not taken."""
         return ()
 
     def after_step(self, step_sizes: Sequence[float]) -> None:
-        """The step is taken; `step_sizes`: one per term."""
+        """Acts when the step is taken; `step_sizes` has one number per term."""
 
     @property
     def zeros(self) -> float:
-        """Share of zeros among the numbers of all the terms, in [0, 1]."""
+        """Returns the share of zeros among the numbers of all the terms, in [0, 1]."""
         values = [term.read() for term in self.terms]
         return sum(int((v == 0).sum()) for v in values) / max(sum(v.numel() for v in values), 1)
 
@@ -136,9 +160,10 @@ class Regularized:
             term.regularizer = replace(term.regularizer, strength=strength)
 
     def update(self, done: float) -> None:
-        """Now and then; done: share of the regularized training, in [0, 1]."""
+        """Acts now and then; `done` is the share of the regularized training, in [0, 1]."""
 
     def state_dict(self) -> dict[str, Any]:
+        """Returns what a later process needs to go on."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -147,7 +172,7 @@ class Regularized:
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         """Adds the gradients now, or, where the step is given a closure, whenever that has computed its own.
 
-        args, kwargs: of step(self, closure). Returns what takes their place, if anything.
+        The args and kwargs are those of step(self, closure); it returns what takes their place, if anything.
         """
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
@@ -193,7 +218,7 @@ class Regularized:
 
 
 class LossTerm(Regularized):
-    """Adds r(w) to the loss: its subgradient to the gradient, before every step.
+    """A regularizer r(w) added to the loss: its subgradient is added to the gradient, before every step.
 
     Stochastic steps on it lead to small numbers, hardly ever to exact zeros.
     """
@@ -204,9 +229,10 @@ class LossTerm(Regularized):
 
 
 class ProximalStep(Regularized):
-    """Replaces w by prox(w) after every step, with the step size of `step_size`: exact zeros.
+    """A proximal step after every step of the optimizer, with the size of `step_size`: zeros are exact.
 
-    Stochastic proximal gradient (Duchi & Singer 2009, FOBOS); with momentum as in Yun, Lozano & Yang 2021.
+    This is stochastic proximal gradient (Duchi & Singer 2009, FOBOS); with momentum it is as in Yun, Lozano &
+    Yang 2021.
     """
 
     def after_step(self, step_sizes: Sequence[float]) -> None:

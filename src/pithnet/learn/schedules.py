@@ -9,12 +9,12 @@ from pithnet.errors import RecipeError, lookup
 
 
 def one_cycle(done: float, warmup: float) -> float:
-    """Linear rise over the first `warmup` of the training, then linear fall to 0 (Smith & Topin 2018)."""
+    """Rises linearly over the first `warmup` of the training, then falls to 0 (Smith & Topin 2018)."""
     return done / warmup if done < warmup else (1 - done) / (1 - warmup)
 
 
 def cosine(done: float, warmup: float) -> float:
-    """Linear rise over `warmup`, then half a cosine to 0 (Loshchilov & Hutter 2017).
+    """Rises linearly over `warmup`, then falls along half a cosine to 0 (Loshchilov & Hutter 2017).
 
     With warmup 0 this is learning-rate rewinding: the rate jumps back up and the fall is trained again
     (Renda, Frankle & Carbin 2020).
@@ -23,7 +23,7 @@ def cosine(done: float, warmup: float) -> float:
 
 
 def constant(done: float, warmup: float) -> float:
-    """Linear rise over `warmup`, then the maximum."""
+    """Rises linearly over `warmup`, then stays at the maximum."""
     return min(1.0, done / warmup) if warmup else 1.0
 
 
@@ -35,5 +35,9 @@ SCHEDULES: dict[str, Callable[[float, float], float]] = {
 
 
 def get_schedule(name: str) -> Callable[[float, float], float]:
-    """The schedule of that name: (share of training done in [0, 1], warmup in [0, 1)) -> factor in [0, 1]."""
+    """Returns a schedule: (share of training done in [0, 1], warmup in [0, 1)) -> factor in [0, 1].
+
+    Raises:
+        RecipeError: The name is unknown.
+    """
     return lookup("learning-rate schedule", name, SCHEDULES, RecipeError)

@@ -18,9 +18,13 @@ Metric = Callable[[Any, Any], Tensor]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """accuracy in [0, 1] of n images, mean cross-entropy `loss` in nats, which were right: bool (n,).
+    """The accuracy of a model on n images.
 
-    With a loss of the user's, `loss` is its mean.
+    Attributes:
+        accuracy: in [0, 1].
+        n: number of images.
+        loss: the mean cross-entropy in nats, or the mean of a loss of the user's.
+        correct: bool (n,), which images were right.
     """
 
     accuracy: float
@@ -30,15 +34,17 @@ class Evaluation:
 
     @property
     def metric(self) -> str:
+        """The metric's name, "accuracy"."""
         return "accuracy"
 
     @property
     def mean(self) -> float:
+        """The accuracy."""
         return self.accuracy
 
     @property
     def scores(self) -> Tensor:
-        """bool (n,): the score of every image."""
+        """The score of every image, bool (n,)."""
         return self.correct
 
     @property
@@ -53,9 +59,14 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Scores:
-    """The mean of a user's metric over n samples; scores (n,): bool where all are 0 or 1, else float64.
+    """The mean of a user's metric over n samples.
 
-    loss: mean of the loss, None where no loss applies.
+    Attributes:
+        metric: the metric's name.
+        mean: the mean of the scores.
+        n: number of samples.
+        loss: the mean of the loss, None where no loss applies.
+        scores: (n,), bool where all are 0 or 1, else float64.
     """
 
     metric: str
@@ -66,7 +77,7 @@ class Scores:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 %: the Wilson interval of a share, the normal interval of any other mean."""
+        """The 95 % interval: Wilson's for a share, the normal one for any other mean."""
         if self.scores.dtype == torch.bool:
             return wilson(int(self.scores.sum()), self.n)
         return mean_interval(self.scores)
@@ -77,9 +88,15 @@ class Scores:
 
 
 def accuracy(outputs: Any, targets: Tensor) -> Tensor:
-    """bool (B,): whether the largest logit (B, classes) is the label's, int64 (B,).
+    """Tells of each sample whether the largest logit is the label's: bool (B,).
 
-    Raises ModelError where there are no class logits, DataError for what are no labels.
+    Args:
+        outputs: what the model returned, with logits (B, classes).
+        targets: int64 (B,).
+
+    Raises:
+        ModelError: There are no class logits.
+        DataError: The targets are no labels.
     """
     logits = check_logits(outputs)
     check_labels(targets, *logits.shape)
@@ -87,14 +104,24 @@ def accuracy(outputs: Any, targets: Tensor) -> Tensor:
 
 
 def metric_name(metric: Metric) -> str:
-    """What a metric is called in results: its function's name, "metric" where it has none."""
+    """Returns what a metric is called in results: its function's name, "metric" where it has none."""
     function = getattr(metric, "func", metric)
     name = getattr(function, "__name__", type(function).__name__)
     return "metric" if name == "<lambda>" else str(name)
 
 
 def check_scores(scores: Any, size: int, name: str, number: int) -> Tensor:
-    """The scores on the CPU. Raises DataError where they are not one finite number per sample, (B,)."""
+    """Returns the scores on the CPU.
+
+    Args:
+        scores: what the metric gave.
+        size: B.
+        name: the metric's name.
+        number: the batch's number.
+
+    Raises:
+        DataError: They are not one finite number per sample, (B,).
+    """
     if not isinstance(scores, Tensor) or scores.shape != (size,):
         got = tuple(scores.shape) if isinstance(scores, Tensor) else f"a {type(scores).__name__}"
         raise DataError(

@@ -24,10 +24,17 @@ def teacher_logits(
     precision: str = "float32",
     on_batch: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """float16 (views, N, classes): the teacher's logits for every image of `batches` in each of its views.
+    """Returns the teacher's logits for every image in each of its views, float16 (views, N, classes).
 
     A teacher larger than the student costs more than the student's own training step; looking its answers up
     makes every epoch after the first `views` free of it. The teacher is left in eval mode.
+
+    Args:
+        teacher: a network that gives class logits.
+        batches: the images.
+        views: how many views of each.
+        precision: "float32" or "bf16".
+        on_batch: called with (batches done, batches) for progress bars.
     """
     channels_last_(teacher.eval())
     device = next(teacher.parameters()).device
@@ -52,7 +59,15 @@ def cached_teacher_logits(
     folder: Path | None,
     on_batch: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """`teacher_logits`, kept in `folder` (if any) under a name that depends on everything they depend on."""
+    """Does what `teacher_logits` does, and keeps the result under a name of everything it depends on.
+
+    Args:
+        teacher: a network that gives class logits.
+        batches: the images.
+        views: how many views of each.
+        folder: where to keep it, or None for nowhere.
+        on_batch: called with (batches done, batches) for progress bars.
+    """
     if folder is None:
         return teacher_logits(teacher, batches, views, on_batch=on_batch)
     path = folder / f"teacher-{_fingerprint(teacher, batches, views)}.pt"

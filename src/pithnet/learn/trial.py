@@ -1,4 +1,4 @@
-"""The first batch tried before anything is trained: what would fail later is said now, and by name."""
+"""The first batch, tried before anything is trained: what would fail later is said now, and by name."""
 
 from __future__ import annotations
 
@@ -34,14 +34,25 @@ from pithnet.surgery import evaluating, frozen_modules, train_
 def try_training(
     model: nn.Module, loader: Iterable[Any], loss: Loss | None = None, teacher: nn.Module | None = None
 ) -> Batch:
-    """Whether `model` can be trained on `loader`, from a forward pass in eval mode; returns the first batch.
+    """Checks by a forward pass in eval mode that a model can be trained on a loader.
 
     A loss that fails on what the model gives in eval mode is tried once more in train mode, in which a
     detection network returns its losses, say; a copy of the model runs then.
 
-    Raises DataError for a loader that is empty or one-shot, NaN inputs, labels that are none, a batch that
-    the model or the loss cannot take, a single sample where BatchNorm needs two; ModelError for outputs that
-    are no class logits where there is no `loss`, and for a teacher whose logits have another shape.
+    Args:
+        model: the network.
+        loader: yields batches.
+        loss: (outputs, targets) -> scalar; cross-entropy without one.
+        teacher: a network whose logits are compared with, or None.
+
+    Returns:
+        The first batch.
+
+    Raises:
+        DataError: The loader is empty or can be read only once, inputs are NaN, labels are none, the model or
+            the loss cannot take the batch, or there is a single sample where BatchNorm needs two.
+        ModelError: No weight can be trained, outputs are no class logits where there is no `loss`, or the
+            teacher's logits have another shape.
     """
     if not any(p.requires_grad for p in model.parameters()):
         raise ModelError("no weight of the model can be trained: every one has requires_grad=False")
@@ -71,12 +82,22 @@ def try_training(
 def try_measuring(
     model: nn.Module, loader: Iterable[Any], loss: Loss | None = None, metric: Metric | None = None
 ) -> bool:
-    """Whether `metric` (accuracy without one) can be measured; reads the whole loader, runs the first batch.
+    """Checks that a metric can be measured: reads the whole loader, and runs the first batch.
 
-    Returns whether the loss can be measured too: not where only train mode gives what it needs.
+    A bad batch at the end would else be found when the training is over.
 
-    A bad batch at the end would else be found when the training is over. Raises as `try_training`, and
-    DataError where the accuracy finds no labels.
+    Args:
+        model: the network.
+        loader: yields batches.
+        loss: (outputs, targets) -> scalar; cross-entropy without one.
+        metric: (outputs, targets) -> (B,); accuracy without one.
+
+    Returns:
+        Whether the loss can be measured too: it cannot where only train mode gives what it needs.
+
+    Raises:
+        DataError: The loader or a batch cannot be used, or the accuracy finds no labels.
+        ModelError: The outputs are no class logits, where there is no `metric`.
     """
     batch = first_batch(loader, "val", _device(model))
     with _named("val"):
@@ -107,7 +128,7 @@ def _device(model: nn.Module) -> torch.device:
 
 
 def _outputs(model: nn.Module, batch: Batch, who: str = "the model") -> Any:
-    """With gradients, because a loss is tried on them."""
+    """Returns the model's outputs with gradients, because a loss is tried on them."""
     with evaluating(model):
         return _called(model, batch, who)
 
@@ -142,7 +163,7 @@ def _tried(name: str, function: Callable[[Any, Any], Any], outputs: Any, batch: 
 
 
 def _try_loss(model: nn.Module, loss: Loss, outputs: Any, batch: Batch) -> None:
-    """On the outputs of eval mode, else on those of train mode, where they are of another kind."""
+    """Tries a loss on the outputs of eval mode, else of train mode, where they are of another kind."""
     try:
         _check_gradient(loss, outputs, batch)
     except DataError:
@@ -153,7 +174,7 @@ def _try_loss(model: nn.Module, loss: Loss, outputs: Any, batch: Batch) -> None:
 
 
 def _in_eval_mode(model: nn.Module, loss: Loss, outputs: Any, batch: Batch) -> bool:
-    """Whether the loss takes the outputs of eval mode. Raises DataError where it takes no others either."""
+    """Tells whether the loss takes the outputs of eval mode, and raises where it takes no others either."""
     try:
         check_loss(_tried("loss(outputs, targets)", loss, outputs, batch))
     except DataError:
@@ -166,7 +187,7 @@ def _in_eval_mode(model: nn.Module, loss: Loss, outputs: Any, batch: Batch) -> b
 
 
 def _outputs_in_training(model: nn.Module, batch: Batch) -> Any:
-    """Of a copy: statistics of BatchNorm, say, are moved by every batch in train mode."""
+    """Returns a copy's outputs in train mode, in which every batch moves the statistics of BatchNorm, say."""
     copied = copy.deepcopy(model)
     train_(copied, frozen_modules(copied))
     return _called(copied, batch, "the model")
@@ -205,7 +226,7 @@ def _one_sample(inputs: Any) -> Any:
 
 @contextmanager
 def _named(what: str) -> Iterator[None]:
-    """Errors within say which data they are about."""
+    """Lets errors within say which data they are about."""
     try:
         yield
     except PithError as e:

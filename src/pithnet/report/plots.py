@@ -17,6 +17,7 @@ from pithnet.report.vector import describe
 Points = tuple[Sequence[float], Sequence[float]]
 _TICKS = 12  # whole places on the x-axis that are all named
 _LEGEND = 60  # characters of labels that fit under a figure
+_LINES = 4  # with more the legend stands below, where it hides none
 
 
 class FrontierPoint(NamedTuple):
@@ -60,7 +61,7 @@ def grouped_bars(
 
 def lines(series: Mapping[str, Points], title: str = "", x: str = "", y: str = "") -> Figure:
     """Lines: name -> (xs, ys), with a marker at each point and a legend where there are several."""
-    many = len(series) > len(COLOURS)
+    many = len(series) > _LINES
     fig, ax = axes(title, x, y, (7.0, 4.2 + 0.12 * len(series)) if many else (7.0, 4.2))
     for i, (name, (xs, ys)) in enumerate(series.items()):
         (line,) = ax.plot(xs, ys, marker="o", label=name, color=COLOURS[i % len(COLOURS)], linestyle=dash(i))
@@ -69,7 +70,7 @@ def lines(series: Mapping[str, Points], title: str = "", x: str = "", y: str = "
     places = {place for xs, _ in series.values() for place in xs}
     if len(places) <= _TICKS and all(float(place).is_integer() for place in places):
         ax.set_xticks(sorted(places))
-    if many:  # over the lines it would hide them
+    if many:
         fig.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     elif len(series) > 1:
         ax.legend(frameon=False)

@@ -16,11 +16,19 @@ from pithnet.tensor import Regularizer
 
 @dataclass(frozen=True)
 class Admm(Solver):
-    """x <- argmin loss(x) + rho/2 ||x - z + u||^2;  z <- prox_(r/rho)(x + u);  u <- u + x - z.
+    """ADMM: x <- argmin loss(x) + rho/2 ||x - z + u||^2; z <- prox_(r/rho)(x + u); u <- u + x - z.
 
-    Boyd, Parikh, Chu, Peleato & Eckstein 2011, section 6.4, in the scaled form. The path is that of z, which
-    has the exact zeros. There is no step size; rho > 0 weighs the agreement of x and z, and any value
-    converges for a convex r; None takes the loss's mean curvature. The extra variables z and u have w's size.
+    This is the scaled form of Boyd, Parikh, Chu, Peleato & Eckstein 2011, section 6.4. The path is that of z,
+    which has the exact zeros. There is no step size. The extra variables z and u have w's size.
+
+    Args:
+        steps: the most steps to take.
+        tolerance: see `Solver`.
+        rho: weighs the agreement of x and z, > 0; any value converges for a convex r. None takes the loss's
+            mean curvature.
+
+    Raises:
+        RecipeError: A setting is out of range.
     """
 
     name: ClassVar[str] = "admm"

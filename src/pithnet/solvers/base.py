@@ -35,6 +35,7 @@ class Need(Enum):
     CONSTRAINT = "a constraint"
 
     def met_by(self, regularizer: Regularizer | None) -> bool:
+        """Tells whether a regularizer, or None for the lack of one, is what the solver asks for."""
         if regularizer is None:
             return self is Need.NOTHING
         met = {
@@ -48,10 +49,15 @@ class Need(Enum):
 
 @dataclass(frozen=True)
 class Solver:
-    """Minimises loss(w) + r(w) in at most `steps` steps.
+    """A method that minimises loss(w) + r(w) in at most `steps` steps.
 
-    tolerance: stop once a step moves w by no more than tolerance * max(1, ||w||); 0 takes all steps.
-    Raises RecipeError for settings out of range.
+    Args:
+        steps: the most steps to take, at least 1.
+        tolerance: the solver stops once a step moves w by no more than tolerance * max(1, ||w||); 0 takes all
+            steps.
+
+    Raises:
+        RecipeError: A setting is out of range.
     """
 
     name: ClassVar[str]
@@ -69,11 +75,20 @@ class Solver:
     def solve(
         self, problem: LeastSquares, regularizer: Regularizer | None = None, start: Tensor | None = None
     ) -> Path:
-        """The whole path from `start` (of the problem's `weights_shape`; zeros where None).
+        """Walks the whole path from a start.
 
-        Raises RecipeError, before the first step, for a regularizer that the solver cannot use or that does
-        not fit the weights; DataError for such a start; RecipeError where the steps diverge. Warns
-        (StepSizeWarning) about a step size over the bound.
+        Args:
+            problem: the loss.
+            regularizer: r, or None for the loss alone.
+            start: float64 of the problem's `weights_shape`; zeros where None.
+
+        Returns:
+            The weights after every step.
+
+        Raises:
+            RecipeError: The solver cannot use the regularizer, or it does not fit the weights (both are found
+                before the first step); or the steps diverge.
+            DataError: The start is not finite float64 of the problem's shape.
         """
         self._require_fit(regularizer)
         first = problem.zeros() if start is None else _checked(start, problem)
@@ -94,11 +109,11 @@ class Solver:
     def _iterates(
         self, problem: LeastSquares, regularizer: Regularizer | None, w: Tensor
     ) -> Iterator[tuple[Tensor, float]]:
-        """Without end: the next weights, and how far they are from a fixed point of the step."""
+        """Yields without end the next weights, and how far they are from a fixed point of the step."""
         raise NotImplementedError
 
     def _warn(self, problem: LeastSquares) -> None:
-        """Says which settings do not suit the problem."""
+        """Warns about settings that do not suit the problem."""
 
     def _remedy(self, problem: LeastSquares) -> str:
         return "use a convex regularizer."
@@ -114,7 +129,16 @@ class Solver:
 
 @dataclass(frozen=True)
 class StepSolver(Solver):
-    """A solver that follows the gradient. step_size: mu > 0; 1 / L where None, L = `problem.lipschitz`."""
+    """A solver that follows the gradient; it warns (StepSizeWarning) about a step size over its bound.
+
+    Args:
+        steps: the most steps to take.
+        tolerance: see `Solver`.
+        step_size: mu > 0; None takes 1 / L, where L is `problem.lipschitz`.
+
+    Raises:
+        RecipeError: A setting is out of range.
+    """
 
     bound: ClassVar[float] = 2.0  # in units of 1 / L
 
@@ -126,13 +150,13 @@ class StepSolver(Solver):
             require_positive(self.step_size, "step_size")
 
     def step(self, problem: LeastSquares) -> float:
-        """The step size on that problem."""
+        """Returns the step size on that problem."""
         if self.step_size is not None:
             return self.step_size
         return 1.0 / problem.lipschitz if problem.lipschitz else 1.0
 
     def step_bound(self, problem: LeastSquares) -> float:
-        """The largest step size known to converge for a convex regularizer, inf where X is zero."""
+        """Returns the largest step size known to converge for a convex regularizer, inf where X is zero."""
         return self.bound / problem.lipschitz if problem.lipschitz else math.inf
 
     def _warn(self, problem: LeastSquares) -> None:
@@ -150,12 +174,20 @@ class StepSolver(Solver):
 
 
 def moved(after: Tensor, before: Tensor) -> float:
-    """||after - before||."""
+    """Returns ||after - before||."""
     return float(torch.linalg.vector_norm(after - before))
 
 
 def require_positive(value: float, name: str) -> None:
-    """Raise RecipeError unless value is finite and > 0."""
+    """Checks that a setting is finite and > 0.
+
+    Args:
+        value: the setting.
+        name: what the message calls it.
+
+    Raises:
+        RecipeError: The setting is not finite, or not positive.
+    """
     if not (math.isfinite(value) and value > 0):
         raise RecipeError(f"{name} is {value}: use a finite number > 0.")
 

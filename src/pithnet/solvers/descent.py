@@ -15,9 +15,9 @@ from pithnet.tensor import Regularizer
 
 @dataclass(frozen=True)
 class GradientDescent(StepSolver):
-    """w <- w - mu grad loss(w): minimises the loss alone.
+    """Gradient descent: w <- w - mu grad loss(w), which minimises the loss alone.
 
-    From w = 0 it ends, where many w have the least loss, at the one of smallest norm.
+    Where many w have the least loss, it ends from w = 0 at the one of smallest norm.
     """
 
     name: ClassVar[str] = "gradient"
@@ -34,7 +34,7 @@ class GradientDescent(StepSolver):
 
 @dataclass(frozen=True)
 class Subgradient(StepSolver):
-    """w <- w - mu (grad loss(w) + a subgradient of r at w), with a constant step (Shor 1985).
+    """Subgradient descent: w <- w - mu (grad loss(w) + a subgradient of r at w), mu constant (Shor 1985).
 
     Where r has a kink it does not converge: it ends up hopping around the minimum, about mu * strength off.
     """

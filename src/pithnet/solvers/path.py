@@ -1,4 +1,4 @@
-"""All that a solver went through, step by step."""
+"""The record of everything that a solver went through, step by step."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from pithnet.tensor import Regularizer
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """The weights after every step, the start first: (steps + 1, *shape) float64; the rest follows from them.
+    """The weights after every step; the rest follows from them.
 
-    converged: whether the solver's tolerance was met, so that it stopped before its last step.
+    Attributes:
+        problem: the loss.
+        regularizer: r, or None for the loss alone.
+        weights: (steps + 1, *shape) float64, the start first.
+        converged: whether the solver's tolerance was met, so that it stopped before its last step.
     """
 
     problem: LeastSquares
@@ -39,19 +43,19 @@ class Path:
 
     @cached_property
     def objectives(self) -> Tensor:
-        """Loss plus regularizer, (steps + 1,); inf where a constraint does not hold."""
+        """The loss plus the regularizer, (steps + 1,); inf where a constraint does not hold."""
         if self.regularizer is None:
             return self.losses
         return self.losses + torch.stack([self.regularizer.value(w) for w in self.weights])
 
     @cached_property
     def supports(self) -> Tensor:
-        """True where a weight is not exactly zero, of the shape of `weights`."""
+        """Booleans of the shape of `weights`: True where a weight is not exactly zero."""
         return self.weights != 0
 
     @property
     def exact_zeros(self) -> Tensor:
-        """How many weights are exactly zero, (steps + 1,) int64."""
+        """The number of weights that are exactly zero, (steps + 1,) int64."""
         return (~self.supports).flatten(1).sum(1)
 
     @property

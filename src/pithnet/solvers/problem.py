@@ -14,19 +14,20 @@ from pithnet.errors import DataError, RecipeError
 
 @dataclass(frozen=True, eq=False)
 class LeastSquares:
-    """loss(w) = scale * ||X w - y||^2, with gradient 2 scale X^T (X w - y).
-
-    scale is 1 where the loss is a plain sum of squares, 1/2 in most papers, 1 / (2 m) in scikit-learn.
+    """A loss: loss(w) = scale * ||X w - y||^2, with gradient 2 scale X^T (X w - y).
 
     Args:
-        X: (m, n) float64, a point a row.
+        X: (m, n) float64, with a point in each row.
         y: (m,) float64.
-        scale: > 0.
-        shape: of w, with n numbers in all, such as (groups, size); (n,) where None. Its rows run through
-            the columns of X in order.
+        scale: > 0; it is 1 where the loss is a plain sum of squares, 1/2 in most papers, 1 / (2 m) in
+            scikit-learn.
+        shape: the shape of w, with n numbers in all, such as (groups, size); (n,) where None. Its rows run
+            through the columns of X in order.
 
-    Raises DataError for X and y that are not finite, not float64 or do not fit each other, RecipeError for
-    scale and shape.
+    Raises:
+        DataError: X or y is not finite, not float64 or of the wrong number of axes, or they do not fit each
+            other.
+        RecipeError: The scale is not positive, or the shape does not hold n numbers.
     """
 
     X: Tensor
@@ -47,37 +48,42 @@ class LeastSquares:
 
     @property
     def weights_shape(self) -> tuple[int, ...]:
+        """The shape of w."""
         return (self.X.shape[1],) if self.shape is None else self.shape
 
     def zeros(self) -> Tensor:
-        """w = 0."""
+        """Returns w = 0."""
         return self.X.new_zeros(self.weights_shape)
 
     def loss(self, w: Tensor) -> Tensor:
-        """Of one w of `weights_shape` (a scalar), or of a batch of them along leading dimensions."""
+        """Returns the loss of one w of `weights_shape` (a scalar), or of each w along leading dimensions."""
         batch = w.shape[: w.ndim - len(self.weights_shape)]
         residuals = w.reshape(*batch, -1) @ self.X.T - self.y
         return self.scale * residuals.square().sum(-1)
 
     def gradient(self, w: Tensor) -> Tensor:
-        """Of `weights_shape`, at w."""
+        """Returns the gradient at w, of `weights_shape`."""
         residual = self.X @ w.flatten() - self.y
         return (2 * self.scale * (self.X.T @ residual)).reshape(self.weights_shape)
 
     @cached_property
     def lipschitz(self) -> float:
-        """L = 2 scale ||X||^2: the gradient's Lipschitz constant, from X's largest singular value."""
+        """The gradient's Lipschitz constant L = 2 scale ||X||^2, from X's largest singular value."""
         return 2 * self.scale * float(self._svd[1].max()) ** 2
 
     @cached_property
     def mean_curvature(self) -> float:
-        """Mean eigenvalue of the Hessian 2 scale X^T X; 1 for normalised columns and scale 1 / (2 m)."""
+        """The mean eigenvalue of the Hessian 2 scale X^T X; 1 for normalised columns and scale 1 / (2 m)."""
         return 2 * self.scale * float(self.X.square().sum()) / self.X.shape[1]
 
     def prox(self, v: Tensor, rho: float) -> Tensor:
-        """The w that minimises loss(w) + rho / 2 ||w - v||^2, rho > 0: ridge regression towards v.
+        """Returns the w that minimises loss(w) + rho / 2 ||w - v||^2: ridge regression towards v.
 
         In the basis of X's singular vectors the system is diagonal, so that any rho is as cheap as a product.
+
+        Args:
+            v: float64 of `weights_shape`.
+            rho: > 0.
         """
         _, values, vectors = self._svd
         b = 2 * self.scale * (self.X.T @ self.y) + rho * v.flatten()

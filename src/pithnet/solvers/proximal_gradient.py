@@ -16,7 +16,7 @@ from pithnet.tensor import Regularizer
 
 @dataclass(frozen=True)
 class Ista(StepSolver):
-    """w <- prox_(mu r)(w - mu grad loss(w)): proximal gradient (Daubechies, Defrise & De Mol 2004 for L1).
+    """Proximal gradient: w <- prox_(mu r)(w - mu grad loss(w)) (Daubechies, Defrise & De Mol 2004 for L1).
 
     The objective falls as O(1/t) for a convex r. For others a step under 1 / L never raises it, and the path
     ends where the step changes nothing, which need not be the global minimum.
@@ -50,7 +50,7 @@ class ProjectedGradient(Ista):
 class Fista(StepSolver):
     """Proximal gradient from a point extrapolated along the last move (Beck & Teboulle 2009, eq. 4.1-4.3).
 
-    For a convex r the objective falls as O(1/t^2), not at every step. For others use "ista".
+    For a convex r the objective falls as O(1/t^2), though not at every step. For others use "ista".
     """
 
     name: ClassVar[str] = "fista"

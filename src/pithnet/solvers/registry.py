@@ -1,4 +1,4 @@
-"""Solvers by name. A new one: a class, a line in the list; the law test finds it."""
+"""Solvers by name. A new solver is a class and a line in the list; the law test finds it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,17 @@ SOLVERS: dict[str, type[Solver]] = {kind.name: kind for kind in _FAMILY}
 
 
 def get_solver(name: str, **settings: Any) -> Solver:
-    """The solver called `name`, such as get_solver("fista", steps=500, tolerance=1e-8).
+    """Returns a solver by its name.
 
-    Raises RecipeError for an unknown name or setting, with the nearest ones, and for a value out of range.
+    An example is get_solver("fista", steps=500, tolerance=1e-8).
+
+    Args:
+        name: a key of SOLVERS.
+        **settings: the fields of that solver.
+
+    Raises:
+        RecipeError: The name or a setting is unknown (the message says the nearest ones), or a value is out
+            of range.
     """
     kind = lookup("solver", name, SOLVERS, RecipeError)
     known = {field.name for field in fields(kind)}

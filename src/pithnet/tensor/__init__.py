@@ -1,4 +1,4 @@
-"""Tensor -> Tensor maths, apart from modules, training and files."""
+"""Mathematics from tensors to tensors, apart from modules, training and files."""
 
 from pithnet.tensor.clustering.entropy_constrained import ecsq_1d
 from pithnet.tensor.clustering.kmeans import Clustering, kmeans_1d

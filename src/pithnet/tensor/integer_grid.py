@@ -1,4 +1,4 @@
-"""Whether weights are whole multiples of a step: then int8 holds them exactly."""
+"""Weights that are whole multiples of a step: int8 holds them exactly."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ _CHUNK = 1 << 20  # weights looked at together: bounds the memory for float64 co
 
 
 def integer_grid(weight: Tensor, limit: int = 127) -> tuple[Tensor, Tensor] | None:
-    """(codes, steps) with weight = codes * steps in every output channel, or None where there are none.
+    """Finds codes and steps with weight = codes * steps in every output channel.
 
-    weight: float32 (C, ...). codes: int8 of the same shape, in -limit..limit; steps: float32 (C,), the
-    largest that will do, 1 for a channel of zeros. Equality is that of float32 products, up to the last
-    bit. A symmetric quantizer of 8 bits or fewer lies on such a grid, a codebook in general does not.
+    Equality is that of float32 products, up to the last bit. A symmetric quantizer of 8 bits or fewer lies on
+    such a grid, a codebook in general does not.
+
+    Args:
+        weight: float32 (C, ...).
+        limit: the largest magnitude of a code.
+
+    Returns:
+        None where there is no such grid; else codes, int8 of the weight's shape in -limit..limit, and steps,
+        float32 (C,): the largest that will do, 1 for a channel of zeros.
     """
     channels = max(1, _CHUNK // max(weight[:1].numel(), 1))
     parts = []
@@ -30,7 +37,7 @@ def integer_grid(weight: Tensor, limit: int = 127) -> tuple[Tensor, Tensor] | No
 
 
 def _on_grid(rows: Tensor, limit: int) -> tuple[Tensor, Tensor] | None:
-    """As `integer_grid`, for float64 (C, M)."""
+    """Does what `integer_grid` does, for float64 (C, M)."""
     top = rows.abs().amax(1)
     codes, steps = torch.zeros_like(rows), torch.ones_like(top)
     fits = _candidates(rows, top, limit)
@@ -50,7 +57,7 @@ def _on_grid(rows: Tensor, limit: int) -> tuple[Tensor, Tensor] | None:
 
 
 def _candidates(rows: Tensor, top: Tensor, limit: int) -> Tensor:
-    """bool (limit, C): whether channel c's largest weights are multiples of the largest one over n."""
+    """Returns bool (limit, C): whether channel c's largest weights are multiples of the largest over n."""
     largest = rows.abs().topk(min(_SAMPLE, rows.shape[1]), dim=1).values
     largest /= top.clamp(min=torch.finfo(torch.float64).tiny)[:, None]
     fits = torch.empty(limit, len(rows), dtype=torch.bool, device=rows.device)
@@ -62,7 +69,7 @@ def _candidates(rows: Tensor, top: Tensor, limit: int) -> Tensor:
 
 
 def _nearest_float32(rows: Tensor, codes: Tensor, steps: Tensor) -> Tensor:
-    """The steps as float32: of the nearest values the one whose products come closest to the weights."""
+    """Returns the steps as those float32 whose products with the codes come closest to the weights."""
     middle, weights = steps.float(), rows.float()
     up, down = torch.full_like(middle, torch.inf), torch.full_like(middle, -torch.inf)
     candidates = torch.stack([middle, middle.nextafter(up), middle.nextafter(down)])

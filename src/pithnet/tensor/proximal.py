@@ -1,9 +1,8 @@
 """Proximal operators: prox(x) minimises 1/2 ||z - x||^2 + r(z) over z, for penalties r that have a formula.
 
 Every function takes a floating-point tensor of any shape and returns one of the same shape, dtype and device;
-what is cut off is +0.0. `dim`: the dimensions that are ranked or normed together; all others are a batch.
-They raise ModelError for NaN and inf in `x`, RecipeError for a parameter out of range. In `regularizers`
-each of them belongs to its penalty (Parikh & Boyd 2014 for the family).
+what is cut off is +0.0. An argument `dim` names the dimensions that are ranked or normed together; all others
+are a batch. In `regularizers` each operator belongs to its penalty (Parikh & Boyd 2014 for the family).
 """
 
 from __future__ import annotations
@@ -18,7 +17,16 @@ from pithnet.tensor.pruning.largest import Dim, largest
 
 
 def soft_threshold(x: Tensor, t: float) -> Tensor:
-    """sign(x) max(|x| - t, 0): prox of t ||x||_1."""
+    """Returns sign(x) max(|x| - t, 0), the prox of t ||x||_1.
+
+    Args:
+        x: any shape.
+        t: >= 0.
+
+    Raises:
+        ModelError: x is not floating point, or holds NaN or inf.
+        RecipeError: t is negative or not finite.
+    """
     _require(x, t)
     return torch.where(x.abs() > t, x - t * x.sign(), 0.0)
 
@@ -26,25 +34,53 @@ def soft_threshold(x: Tensor, t: float) -> Tensor:
 def hard_threshold(x: Tensor, k: int, dim: Dim = None) -> Tensor:
     """Keeps the k largest magnitudes and zeros the rest: the nearest tensor with at most k non-zeros.
 
-    Between equal magnitudes the lower flat index is kept. RecipeError unless k is from 0 to the slice's size.
+    Between equal magnitudes the lower flat index is kept.
+
+    Args:
+        x: any shape.
+        k: from 0 to the size of a slice.
+        dim: the dimensions of a slice; None takes all.
+
+    Raises:
+        ModelError: x is not floating point, or holds NaN or inf.
+        RecipeError: k is not a whole number from 0 to the size of a slice.
     """
     require_finite(x, "x")
     return _kept(largest(x, k, dim), x)
 
 
 def trimmed_soft_threshold(x: Tensor, t: float, k: int, dim: Dim = None) -> Tensor:
-    """Soft threshold of all but the k largest magnitudes: prox of t times the sum of the others.
+    """Takes the soft threshold of all but the k largest magnitudes: the prox of t times the others' sum.
 
-    Trimmed L1 (Yun, Zheng, Yang, Lozano & Aravkin 2019): unlike L1 it does not shrink what it keeps.
-    Ties and errors as in `hard_threshold`.
+    This is that of trimmed L1 (Yun, Zheng, Yang, Lozano & Aravkin 2019): unlike L1 it does not shrink what it
+    keeps. Between equal magnitudes the lower flat index is kept.
+
+    Args:
+        x: any shape.
+        t: >= 0.
+        k: from 0 to the size of a slice.
+        dim: the dimensions of a slice; None takes all.
+
+    Raises:
+        ModelError: x is not floating point, or holds NaN or inf.
+        RecipeError: t is negative or not finite, or k is not a whole number from 0 to the size of a slice.
     """
     return torch.where(largest(x, k, dim) & (x != 0), x, soft_threshold(x, t))
 
 
 def group_soft_threshold(x: Tensor, t: float, dim: int | tuple[int, ...]) -> Tensor:
-    """x max(1 - t / ||x||_2, 0), the norm over `dim`: prox of t times the sum of the groups' norms.
+    """Returns x max(1 - t / ||x||_2, 0), the prox of t times the sum of the groups' norms over `dim`.
 
-    Yuan & Lin 2006, eq. 2.4. A group spans `dim`: filters of a (O, I, h, w) convolution are (1, 2, 3).
+    Source: Yuan & Lin 2006, eq. 2.4.
+
+    Args:
+        x: any shape.
+        t: >= 0.
+        dim: what a group spans; for the filters of an (O, I, h, w) convolution it is (1, 2, 3).
+
+    Raises:
+        ModelError: x is not floating point, or holds NaN or inf.
+        RecipeError: t is negative or not finite.
     """
     _require(x, t)
     norms = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
@@ -55,9 +91,16 @@ def group_soft_threshold(x: Tensor, t: float, dim: int | tuple[int, ...]) -> Ten
 
 
 def group_hard_threshold(x: Tensor, k: int, dim: int | tuple[int, ...]) -> Tensor:
-    """Keeps the k groups of largest norm, each spanning `dim`, and zeros the rest.
+    """Keeps the k groups of largest norm and zeros the rest; between equal norms the lower index is kept.
 
-    Between equal norms the lower index is kept. RecipeError unless 0 <= k <= the number of groups.
+    Args:
+        x: any shape.
+        k: from 0 to the number of groups.
+        dim: what a group spans.
+
+    Raises:
+        ModelError: x is not floating point, or holds NaN or inf.
+        RecipeError: k is not a whole number from 0 to the number of groups.
     """
     require_finite(x, "x")
     norms = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
@@ -65,21 +108,51 @@ def group_hard_threshold(x: Tensor, k: int, dim: int | tuple[int, ...]) -> Tenso
 
 
 def elastic_net_prox(x: Tensor, t: float, l1_ratio: float) -> Tensor:
-    """Prox of t (l1_ratio |x| + (1 - l1_ratio) x^2 / 2) (Zou & Hastie 2005)."""
+    """Returns the prox of t (l1_ratio |x| + (1 - l1_ratio) x^2 / 2) (Zou & Hastie 2005).
+
+    Args:
+        x: any shape.
+        t: >= 0.
+        l1_ratio: from 0 to 1.
+
+    Raises:
+        ModelError: x is not floating point, or holds NaN or inf.
+        RecipeError: t or l1_ratio is out of range.
+    """
     return soft_threshold(x, t * l1_ratio) / (1 + t * (1 - l1_ratio))
 
 
 def l0_prox(x: Tensor, t: float) -> Tensor:
-    """Prox of t ||x||_0: zeros |x| <= sqrt(2 t) and leaves the rest as it is."""
+    """Zeros |x| <= sqrt(2 t) and leaves the rest as it is: the prox of t ||x||_0.
+
+    Args:
+        x: any shape.
+        t: >= 0.
+
+    Raises:
+        ModelError: x is not floating point, or holds NaN or inf.
+        RecipeError: t is negative or not finite.
+    """
     _require(x, t)
     return torch.where(x.abs() > math.sqrt(2 * t), x, 0.0)
 
 
 def mcp_prox(x: Tensor, strength: float, gamma: float, step: float = 1.0) -> Tensor:
-    """Prox of step * MCP, the minimax concave penalty (Zhang 2010).
+    """Returns the prox of step * MCP, the minimax concave penalty (Zhang 2010).
 
-    MCP(x) = strength |x| - x^2 / (2 gamma) up to |x| = gamma strength, constant beyond, so nothing shrinks.
-    With step < gamma it is the firm threshold; from there on it keeps or zeros, and nothing lies between.
+    MCP(x) = strength |x| - x^2 / (2 gamma) up to |x| = gamma strength, and it is constant beyond, so nothing
+    large shrinks. With step < gamma the prox is the firm threshold; from there on it keeps or zeros, and
+    nothing lies between.
+
+    Args:
+        x: any shape.
+        strength: >= 0.
+        gamma: > 0.
+        step: >= 0.
+
+    Raises:
+        ModelError: x is not floating point, or holds NaN or inf.
+        RecipeError: A parameter is out of range.
     """
     _require(x, strength)
     require_nonnegative(step, "step")
@@ -91,9 +164,19 @@ def mcp_prox(x: Tensor, strength: float, gamma: float, step: float = 1.0) -> Ten
 
 
 def scad_prox(x: Tensor, strength: float, a: float, step: float = 1.0) -> Tensor:
-    """Prox of step * SCAD, the smoothly clipped absolute deviation, a > 2 (Fan & Li 2001, eq. 2.7-2.8).
+    """Returns the prox of step * SCAD, the smoothly clipped absolute deviation (Fan & Li 2001, eq. 2.7-2.8).
 
     Each of SCAD's three pieces has its own minimiser; the best of them is taken, so any step is right.
+
+    Args:
+        x: any shape.
+        strength: >= 0.
+        a: > 2.
+        step: >= 0.
+
+    Raises:
+        ModelError: x is not floating point, or holds NaN or inf.
+        RecipeError: The strength or the step is negative or not finite.
     """
     _require(x, strength)
     require_nonnegative(step, "step")
@@ -109,7 +192,13 @@ def scad_prox(x: Tensor, strength: float, a: float, step: float = 1.0) -> Tensor
 
 
 def scad(x: Tensor, strength: float, a: float) -> Tensor:
-    """SCAD of every number: L1 up to |x| = strength, flat from a * strength on (Fan & Li 2001)."""
+    """Returns SCAD of every number: L1 up to |x| = strength, flat from a * strength on (Fan & Li 2001).
+
+    Args:
+        x: any shape.
+        strength: >= 0.
+        a: > 2.
+    """
     size = x.abs()
     middle = (2 * a * strength * size - size.square() - strength**2) / (2 * (a - 1))
     outer = torch.full_like(size, strength**2 * (a + 1) / 2)
@@ -117,9 +206,18 @@ def scad(x: Tensor, strength: float, a: float) -> Tensor:
 
 
 def transformed_l1_prox(x: Tensor, t: float, a: float) -> Tensor:
-    """Prox of t (a + 1) |x| / (a + |x|), a > 0 (Zhang & Xin 2017, who give this closed form).
+    """Returns the prox of t (a + 1) |x| / (a + |x|) (Zhang & Xin 2017, who give this closed form).
 
     Towards a = 0 the penalty counts non-zeros, towards infinity it is L1.
+
+    Args:
+        x: any shape.
+        t: >= 0.
+        a: > 0.
+
+    Raises:
+        ModelError: x is not floating point, or holds NaN or inf.
+        RecipeError: t or a is out of range.
     """
     _require(x, t)
     require_positive(a, "a")
@@ -132,7 +230,7 @@ def transformed_l1_prox(x: Tensor, t: float, a: float) -> Tensor:
 
 
 def _kept(mask: Tensor, x: Tensor) -> Tensor:
-    """x where the mask is True, +0.0 elsewhere and for -0.0."""
+    """Returns x where the mask is True, +0.0 elsewhere and for -0.0."""
     return torch.where(mask & (x != 0), x, 0.0)
 
 

@@ -13,17 +13,23 @@ _DAMPING = 0.01  # of the mean diagonal
 
 
 def round_by_hessian(weight: Tensor, hessian: Tensor, quantizer: Quantizer, levels: Levels) -> Tensor:
-    """The weights (C, M) on their levels so that weight @ x changes least (GPTQ, Frantar et al. 2022).
+    """Rounds weights to their levels so that weight @ x changes least (GPTQ, Frantar et al. 2022).
 
     Columns are rounded one after the other, those with the largest inputs first, and the error of each is
     taken back by the later ones: the update of Optimal Brain Surgeon (Hassibi & Stork 1993). Zeros are pruned
     weights and stay.
 
     Args:
-        hessian: (M, M), the mean of x x^T over the inputs x of the layer, symmetric.
+        weight: (C, M), floating point.
+        hessian: (M, M), symmetric: the mean of x x^T over the inputs x of the layer.
+        quantizer: what rounds.
         levels: scale and offset of every weight, (C, M) each.
 
-    Raises ModelError where the inputs are not finite.
+    Returns:
+        (C, M), the weights rounded.
+
+    Raises:
+        ModelError: The inputs, and so the hessian, are not finite.
     """
     if not bool(torch.isfinite(hessian).all()):
         raise ModelError("the inputs of the layer are NaN or inf; check the images and the layers before")
@@ -46,7 +52,7 @@ def round_by_hessian(weight: Tensor, hessian: Tensor, quantizer: Quantizer, leve
 
 
 def _feedback(hessian: Tensor) -> Tensor:
-    """The upper Cholesky factor of the damped inverse."""
+    """Returns the upper Cholesky factor of the damped inverse."""
     diagonal = hessian.diagonal()
     damping = _DAMPING * float(diagonal.mean()) or 1.0  # no input at all: every rounding is as good
     damped = hessian + damping * torch.eye(len(hessian), dtype=hessian.dtype, device=hessian.device)

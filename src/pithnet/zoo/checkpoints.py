@@ -1,4 +1,4 @@
-"""Reading checkpoints that anyone may have written: tensors only, never executed."""
+"""Checkpoints that anyone may have written: they are read as tensors only, never executed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,18 @@ _NESTED = ("state_dict", "model_state_dict", "model", "net")
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name, float16/bfloat16 widened to float32, a `module.` prefix removed.
+    """Returns the tensors of a checkpoint by name.
 
-    Reads what torch.save wrote, with weights_only=True: a pickle that holds anything but tensors and plain
+    float16 and bfloat16 are widened to float32, and a `module.` prefix is removed. The file is one that
+    torch.save wrote, read with weights_only=True: a pickle that holds anything but tensors and plain
     containers is refused before any of it runs.
-    Raises ModelError naming the file where it is missing or not a checkpoint, holds no tensors, NaN or inf.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ModelError: The file is missing or not a checkpoint, or holds no tensors, NaN or inf; the message
+            names it.
     """
     state = _strip(_tensors(_read(Path(path)), path))
     for key, value in state.items():
@@ -78,14 +85,20 @@ def _strip(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def has_module_prefix(path: str | Path) -> bool:
-    """Whether the keys carry DataParallel's `module.` prefix, as those of public ResNet checkpoints do."""
+    """Tells whether the keys carry DataParallel's `module.` prefix, as public ResNet checkpoints' do."""
     return all(k.startswith("module.") for k in _tensors(_read(Path(path)), path))
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Copies `state` into `model` in place. `num_batches_tracked` may be missing.
+    """Copies a state into a model, in place; `num_batches_tracked` may be missing.
 
-    Raises ModelError naming the first key that is missing, unexpected or of another shape.
+    Args:
+        model: the network to be filled.
+        state: its tensors by name.
+        source: what messages call the state.
+
+    Raises:
+        ModelError: A key is missing, unexpected or of another shape; the message names the first.
     """
     own = model.state_dict()
     for key, value in own.items():
@@ -110,10 +123,16 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> No
 
 
 def load(name: str, weights: str | Path | None = None, **arguments: Any) -> nn.Module:
-    """A network of the zoo in eval mode, with the weights of a checkpoint where one is given.
+    """Returns a network of the zoo in eval mode.
 
-    Where `arguments` do not say how many `classes`, there are as many as the checkpoint has outputs.
-    Raises ModelError for an unknown name, or a checkpoint that cannot be read or does not fit.
+    Args:
+        name: the architecture.
+        weights: a checkpoint, or None for fresh weights.
+        **arguments: arguments of the architecture. Where they do not say how many `classes`, there are as
+            many as the checkpoint has outputs.
+
+    Raises:
+        ModelError: The name is unknown, or the checkpoint cannot be read or does not fit.
     """
     model = build(name, **arguments)
     if weights is not None:
@@ -126,12 +145,12 @@ def load(name: str, weights: str | Path | None = None, **arguments: Any) -> nn.M
 
 
 def outputs(model: nn.Module) -> int:
-    """How many numbers a network of the zoo gives for an image: the classes it tells apart."""
+    """Returns how many numbers a network of the zoo gives for an image: the classes it tells apart."""
     return _last_linear(model)[1].out_features
 
 
 def _outputs_of(model: nn.Module, state: Mapping[str, Tensor]) -> int | None:
-    """Rows of the last linear layer in `state`; None where it has no such matrix."""
+    """Returns the rows of the last linear layer in `state`; None where it has no such matrix."""
     weight = state.get(f"{_last_linear(model)[0]}.weight")
     return len(weight) if weight is not None and weight.dim() == 2 else None
 

@@ -50,8 +50,12 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(nn.Module):
     """17 inverted residuals between two convolutions; x: float32 (N, 3, H, W) -> logits (N, classes).
 
-    `width`: channels of the first convolution, a multiple of 4; the others keep their ratio to it.
-    Raises ValueError for another width.
+    Args:
+        classes: number of outputs.
+        width: channels of the first convolution, a multiple of 4; the others keep their ratio to it.
+
+    Raises:
+        ValueError: The width is another number.
     """
 
     def __init__(self, width: int = _STEM, classes: int = 10) -> None:

@@ -30,21 +30,27 @@ _INPUT_SHAPES = {"digits-cnn": (1, 8, 8), "vgg16-imagenet": (3, 224, 224)}
 
 
 def input_shape(name: str) -> tuple[int, int, int]:
-    """(channels, height, width) of the images that an architecture of the zoo is made for."""
+    """Returns (channels, height, width) of the images that an architecture of the zoo is made for."""
     return _INPUT_SHAPES.get(name, (3, 32, 32))
 
 
 def default_classes(name: str) -> int:
-    """How many classes an architecture of the zoo tells apart where `build` is not told."""
+    """Returns how many classes an architecture of the zoo tells apart where `build` is not told."""
     default: int = inspect.signature(ARCHITECTURES[name]).parameters["classes"].default
     return default
 
 
 def build(name: str, **arguments: Any) -> nn.Module:
-    """A freshly initialised network of the zoo, in training mode.
+    """Returns a freshly initialised network of the zoo, in training mode.
 
-    `model.architecture` holds (name, arguments): what a .pith file needs to build it again.
-    Raises ModelError for an unknown name or argument.
+    Its attribute `architecture` holds (name, arguments), which a .pith file needs to build it again.
+
+    Args:
+        name: the architecture.
+        **arguments: arguments of its constructor.
+
+    Raises:
+        ModelError: The name is unknown, or the architecture does not take the arguments.
     """
     network = lookup("architecture", name, ARCHITECTURES, ModelError)
     try:

@@ -15,7 +15,9 @@ from pithnet.zoo.resnet_cifar import BasicBlock
 class ResNet18(nn.Module):
     """Four stages of two blocks, shortcuts by projection; x: float32 (N, 3, H, W) -> logits (N, classes).
 
-    `width`: channels of the first stage; each later stage doubles them.
+    Args:
+        classes: number of outputs.
+        width: channels of the first stage; each later stage doubles them.
     """
 
     def __init__(self, width: int = 64, classes: int = 10) -> None:

@@ -47,7 +47,13 @@ class BasicBlock(nn.Module):
 
 
 class ResNetCifar(nn.Module):
-    """depth = 6n + 2 layers; x: float32 (N, 3, H, W) -> logits (N, classes)."""
+    """A ResNet of 6n + 2 layers; x: float32 (N, 3, H, W) -> logits (N, classes).
+
+    Args:
+        depth: number of layers, 6n + 2.
+        shortcut: "A" without parameters, "B" by projection.
+        classes: number of outputs.
+    """
 
     def __init__(self, depth: int, shortcut: str = "A", classes: int = 10) -> None:
         super().__init__()

@@ -18,8 +18,10 @@ _LAYERS = {
 class VggCifar(nn.Module):
     """depth - 3 convolutions with BN and one linear layer; x: float32 (N, 3, 32, 32) -> logits (N, classes).
 
-    `depth`: 16 or 19, as the paper counts, which has three linear layers. `width`: channels of the first
-    convolution.
+    Args:
+        depth: 16 or 19, as the paper counts, whose network has three linear layers.
+        classes: number of outputs.
+        width: channels of the first convolution.
     """
 
     def __init__(self, depth: int, width: int = 64, classes: int = 10) -> None:
@@ -34,7 +36,10 @@ class VggCifar(nn.Module):
 class Vgg16(nn.Module):
     """13 convolutions and three linear layers; x: float32 (N, 3, 224, 224) -> logits (N, classes).
 
-    `width`: channels of the first convolution. `hidden`: neurons of the two hidden linear layers.
+    Args:
+        classes: number of outputs.
+        width: channels of the first convolution.
+        hidden: neurons of the two hidden linear layers.
     """
 
     def __init__(self, width: int = 64, hidden: int = 4096, classes: int = 1000) -> None:

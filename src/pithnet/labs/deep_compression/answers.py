@@ -143,8 +143,9 @@ def _pipeline(book: Notebook) -> str:
 def _settings(book: Notebook) -> str:
     s: Row = book.facts["settings"]
     tune, recipe = s["tune"], s["recipe"]
+    taught = taught_by(book.facts["teacher"])
     return (
-        f"The recipe `{recipe['name']}` as results.json has it, {taught_by(book)}. Codebooks (item 2), from "
+        f"The recipe `{recipe['name']}` as results.json has it, {taught}. Codebooks (item 2), from "
         f"the labels alone: SGD for {tune['epochs']} epoch(s), learning rate {tune['lr']} falling by a "
         f"cosine, momentum {tune['momentum']}, no weight decay on codebooks, batches of "
         f"{recipe['batch_size']}."

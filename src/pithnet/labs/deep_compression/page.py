@@ -6,18 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
+from pithnet.labs.columns import ACCURACY, percent_rows
 from pithnet.labs.deep_compression.answers import answers
 from pithnet.labs.deep_compression.settings import BY_RECIPE, FROM_FILE
 from pithnet.labs.notebook import Notebook, Row
-from pithnet.labs.page import (
-    ACCURACY,
-    open_page,
-    percent_rows,
-    write_answers,
-    write_facts,
-    write_tables,
-    write_unmeasured,
-)
+from pithnet.labs.page import open_page, write_answers, write_facts, write_tables, write_unmeasured
 from pithnet.labs.phrases import percent
 from pithnet.labs.pictures import Album
 from pithnet.report import Page, write_csv

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from pithnet.labs.columns import ACCURACY
 from pithnet.labs.fixed_point import curves
 from pithnet.labs.fixed_point.answers import answers
 from pithnet.labs.notebook import Notebook
-from pithnet.labs.page import ACCURACY, open_page, write_answers, write_facts, write_left_out, write_tables
+from pithnet.labs.page import open_page, write_answers, write_facts, write_left_out, write_tables
 from pithnet.labs.pictures import Album
 
 _TITLES = {

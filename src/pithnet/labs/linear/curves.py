@@ -15,6 +15,7 @@ from pithnet.tensor import get_regularizer
 STEPS = 300
 WITHIN = 1e-6  # of the objective at w = 0: the band in which a solver counts as there, once it stays
 STRENGTHS = 16  # along a path
+SOLVERS = ("subgradient", "ista", "fista", "admm")
 PENALTIES = {"lasso": "l1", "trimmed": "trimmed-l1", "mcp": "mcp"}
 _PARAMETERS: dict[str, Row] = {"trimmed": {"k": NONZEROS}, "mcp": {"gamma": GAMMA}}
 

@@ -92,10 +92,14 @@ class Walk:
     def take(cls, data: str, method: Method) -> Walk:
         return cls(data, method, method.follow(points(data)))
 
-    def row(self) -> Row:
-        """Indices of a support count from 1; logarithms are natural, None of 0."""
+    def row(self, mirrored: Walk | None = None) -> Row:
+        """Indices of a support count from 1; logarithms are natural, None of 0.
+
+        mirrored: the walk with y negated, where the row says how far the two are from being opposite.
+        """
         path, final = self.path, self.path.final
         late = path.weights[-(LATE + 1) :].sign()
+        gap = None if mirrored is None else float((path.weights + mirrored.path.weights).abs().max())
         return {
             "data": self.data,
             "method": self.method.name,
@@ -114,6 +118,7 @@ class Walk:
             "early_zeros": path.exact_zeros[: EARLY + 1].tolist(),
             "early_losses": path.losses[: EARLY + 1].tolist(),
             **self._distances(),
+            **({} if gap is None else {"mirror_gap": gap}),
         }
 
     def _distances(self) -> Row:
@@ -135,6 +140,12 @@ class Walk:
             {**what, "step": step, "log_loss": log, **{f"w{i}": v for i, v in enumerate(w, 1)}}
             for step, (log, w) in enumerate(zip(logs, weights, strict=True))
         ]
+
+
+@cache
+def walks(data: str) -> tuple[Walk, ...]:
+    """The paths of all methods on one of the data sets."""
+    return tuple(Walk.take(data, method) for method in METHODS)
 
 
 def support(w: Tensor) -> list[int]:

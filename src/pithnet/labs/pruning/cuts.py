@@ -1,18 +1,19 @@
-"""The one-shot prunings of `lab pruning`: a percentile of each layer, or a number of standard deviations."""
+"""Items 2 and 3: one-shot prunings by a percentile of each layer or by its standard deviation."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
 from pithnet.labs.notebook import Row
-from pithnet.labs.pruning.sparsity import layer_rows, structure
-from pithnet.labs.training import accuracy_columns, rival_columns, zeros
-from pithnet.labs.workbench import Bench
-from pithnet.learn import Evaluation, evaluate
+from pithnet.labs.pruning.lab import PruningLab
+from pithnet.labs.pruning.settings import Settings
+from pithnet.labs.pruning.sparsity import sparsity_columns
+from pithnet.labs.training import Trained, accuracy_columns, rival_columns, zeros
+from pithnet.learn import evaluate
 from pithnet.passes import prune, prune_by_std
 from pithnet.surgery import weighted_layers
 
@@ -21,7 +22,7 @@ from pithnet.surgery import weighted_layers
 class Cut:
     """One pruning: `method` "percentile" with the share of zeros, or "std" with the deviations.
 
-    equal_to: the name of the cut whose zeros, all layers together, a percentile has as many of.
+    A percentile with `equal_to` has as many zeros in all as the cut of that name.
     """
 
     method: str
@@ -44,45 +45,57 @@ class Cut:
         return model
 
 
+def cuts(settings: Settings) -> list[Cut]:
+    """The percentiles and standard deviations of the settings."""
+    percentiles = [Cut("percentile", q) for q in settings.quantiles]
+    return [*percentiles, *(Cut("std", s) for s in settings.deviations)]
+
+
 def equal_percentile(start: nn.Module, cut: Cut) -> Cut:
     """The percentile that makes as many zeros of `start`, all layers together, as `cut` does."""
     total = sum(layer.weight.numel() for _, layer in weighted_layers(start))
     return Cut("percentile", zeros(cut.of(start)) / total, cut.what)
 
 
-class OneShot:
-    """The rows of item 2: `start` pruned by each cut, without retraining."""
-
-    def __init__(self, bench: Bench, start: nn.Module, float_evaluation: Evaluation, cuts: list[Cut]) -> None:
-        self.bench, self.start, self.float_evaluation = bench, start, float_evaluation
-        self.cuts = [*cuts, *self._equals(cuts)]
-
-    def _equals(self, cuts: list[Cut]) -> Iterator[Cut]:
-        for cut in cuts:
-            if cut.method == "std" and cut.value > 0:
-                yield equal_percentile(self.start, cut)
-
-    def row(self, cut: Cut) -> Row:
-        """Accuracy and sparsity; of a percentile with another cut's zeros also its gain over that cut."""
-        model = cut.of(self.start)
-        found = evaluate(model, self.bench.test_batches())
-        row: Row = {"method": cut.method, "value": cut.value}
-        row |= accuracy_columns(found, self.float_evaluation.correct)
-        if cut.equal_to is not None:
-            rival = next(c for c in self.cuts if c.what == cut.equal_to)
-            theirs = evaluate(rival.of(self.start), self.bench.test_batches())
-            row |= rival_columns(rival.what, theirs.correct, found.correct)
-        return row | sparsity_columns(model, self.start)
+def one_shot(lab: PruningLab) -> None:
+    """Item 2: every cut without retraining, and the percentile with the zeros of each deviation."""
+    tried = cuts(lab.settings)
+    tried += [equal_percentile(lab.start, cut) for cut in tried if cut.method == "std" and cut.value > 0]
+    named = {cut.what: cut for cut in tried}
+    for cut in tried:
+        rival = named[cut.equal_to] if cut.equal_to else None
+        lab.book.row("2", cut.what, partial(_untrained, lab, cut, rival))
 
 
-def sparsity_columns(model: nn.Module, start: nn.Module) -> Row:
-    """Zeros of all layers, of each of them, and how many kernels and filters are zero as a whole."""
-    layers = layer_rows(model, start)
-    total, found = sum(r["size"] for r in layers), zeros(model)
-    return {
-        "sparsity": found / total,
-        "zeros": found,
-        "weights": total,
-        "structure": structure(model),
-        "layers": layers,
-    }
+def _untrained(lab: PruningLab, cut: Cut, rival: Cut | None) -> Row:
+    model = cut.of(lab.start)
+    found = evaluate(model, lab.bench.test_batches())
+    row: Row = {"method": cut.method, "value": cut.value} | accuracy_columns(found, lab.correct)
+    if rival is not None:
+        theirs = evaluate(rival.of(lab.start), lab.bench.test_batches())
+        row |= rival_columns(rival.what, theirs.correct, found.correct)
+    return row | sparsity_columns(model, lab.start)
+
+
+def retrained(lab: PruningLab) -> None:
+    """Item 3: every cut retrained. It needs the rows of item 2."""
+    one_shot(lab)
+    for cut in cuts(lab.settings):
+        lab.book.row("3", cut.what, partial(_retrained, lab, cut))
+
+
+def retrain(lab: PruningLab, cut: Cut) -> Trained:
+    """The start pruned by `cut` and trained with its zeros kept."""
+    return lab.train(f"retrained {cut.what}", cut.of(lab.start), lab.settings.retrain)
+
+
+def _retrained(lab: PruningLab, cut: Cut) -> Row:
+    before, trained = lab.book.find("2", cut.what), retrain(lab, cut)
+    assert before is not None
+    row: Row = {"method": cut.method, "value": cut.value, "accuracy_before": before["accuracy"]}
+    if cut.method == "std" and cut.value > 0:
+        percentiles = [c for c in cuts(lab.settings) if c.method == "percentile"]
+        nearest = min(percentiles, key=lambda c: abs(c.value - before["sparsity"]))
+        theirs = retrain(lab, nearest).evaluation.correct
+        row |= rival_columns(nearest.what, theirs, trained.evaluation.correct)
+    return row | lab.columns(trained)

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pithnet.labs.pruning.regularized import Penalties
 from pithnet.labs.workbench import Bench
 from pithnet.learn import Training, from_scratch
 
 
 @dataclass(frozen=True)
-class Settings:
-    """prunings: before each of the first epochs of an iterative training; target: the last sparsity.
+class Penalties:
+    """How item 6 trains: the regularizers act over the share `until` of the epochs, then the mask is drawn.
 
-    views: of each image that a teacher, where there is one, is asked about.
+    The proximal methods of single weights find their strengths by counting zeros; `l1` (in the loss), `hoyer`
+    and `group` are the strengths of the others, and `rho` is ADMM's. None is chosen on what the lab shows.
+    """
+
+    training: Training
+    until: float
+    l1: float
+    hoyer: float
+    group: float
+    rho: tuple[float, float] = (1e-3, 1e-1)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The trainings and prunings of the lab.
+
+    `prunings` is how often an iterative training prunes, before each of its first epochs; `target` is the
+    share of zeros it ends at; `views` of each image are shown to a teacher, where there is one.
     """
 
     baseline: Training
@@ -30,12 +46,9 @@ class Settings:
         """The same with that many epochs of every training but the baseline's, None for as many as it has."""
         if epochs is None:
             return self
-        return replace(
-            self,
-            retrain=replace(self.retrain, epochs=epochs),
-            prunings=min(self.prunings, max(1, epochs // 2)),
-            penalties=replace(self.penalties, training=replace(self.penalties.training, epochs=epochs)),
-        )
+        penalties = replace(self.penalties, training=replace(self.penalties.training, epochs=epochs))
+        retrain, prunings = replace(self.retrain, epochs=epochs), min(self.prunings, max(1, epochs // 2))
+        return replace(self, retrain=retrain, prunings=prunings, penalties=penalties)
 
     def taught(self, bench: Bench) -> Settings:
         """The same with every training but the baseline's as the bench's teacher has it."""

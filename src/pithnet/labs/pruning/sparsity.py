@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pithnet.labs.notebook import Row
+from pithnet.labs.training import zeros
 from pithnet.surgery import weighted_layers
 
 
@@ -20,6 +21,14 @@ def layer_rows(model: nn.Module, reference: nn.Module) -> list[Row]:
         start = starts[name]
         rows.append(row | {"start_std": float(start.std(correction=0)), "start_kurtosis": kurtosis(start)})
     return rows
+
+
+def sparsity_columns(model: nn.Module, start: nn.Module) -> Row:
+    """Zeros of all layers, of each of them, and how many kernels and filters are zero as a whole."""
+    layers, found = layer_rows(model, start), zeros(model)
+    total = sum(r["size"] for r in layers)
+    row: Row = {"sparsity": found / total, "zeros": found, "weights": total}
+    return row | {"structure": structure(model), "layers": layers}
 
 
 def kurtosis(values: Tensor) -> float:

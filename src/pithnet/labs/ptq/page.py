@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pithnet.labs.columns import ACCURACY, percent_rows
 from pithnet.labs.notebook import Notebook, Row
-from pithnet.labs.page import ACCURACY, open_page, percent_rows, write_answers, write_facts, write_tables
+from pithnet.labs.page import open_page, write_answers, write_facts, write_tables
 from pithnet.labs.phrases import Answer
 from pithnet.labs.pictures import Album
 from pithnet.labs.ptq.answers import answers

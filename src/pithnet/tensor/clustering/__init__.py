@@ -1,1 +1,1 @@
-"""Few values for many numbers on a line."""
+"""Weight sharing: few values for many numbers on a line."""

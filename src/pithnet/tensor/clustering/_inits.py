@@ -1,4 +1,4 @@
-"""Where k-means starts: (line, k, generator) -> ascending centroids. A new one is a line in INITS."""
+"""Where k-means starts: (line, k, generator) -> ascending centroids. A new start is a line in INITS."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ Init = Callable[[SortedLine, int, torch.Generator | None], Floats]
 
 
 def linear(line: SortedLine, k: int, generator: torch.Generator | None) -> Floats:
-    """Equally spaced from the smallest to the largest value (Han et al. 2016, section 3.2)."""
+    """Spaces the centroids equally from the smallest to the largest value (Han et al. 2016, section 3.2)."""
     return np.linspace(line.values[0], line.values[-1], k)
 
 
 def random(line: SortedLine, k: int, generator: torch.Generator | None) -> Floats:
-    """k of the values, drawn without replacement (Forgy)."""
+    """Draws k of the values without replacement (Forgy)."""
     chosen = torch.randperm(len(line), generator=generator)[:k].numpy()
     return line.values[np.sort(chosen)]
 
 
 def density(line: SortedLine, k: int, generator: torch.Generator | None) -> Floats:
-    """The middle of each of k runs of equal mass."""
+    """Takes the middle of each of k runs of equal mass."""
     return line.values[((np.arange(k) + 0.5) * len(line) / k).astype(np.int64)]
 
 
 def plus_plus(line: SortedLine, k: int, generator: torch.Generator | None) -> Floats:
-    """Each next one drawn in proportion to the squared distance to the nearest so far.
+    """Draws each next centroid in proportion to the squared distance to the nearest one so far.
 
-    Arthur and Vassilvitskii 2007, k-means++. O(n) for each, less as the cells shrink.
+    This is k-means++ (Arthur and Vassilvitskii 2007). A draw takes O(n), and less as the cells shrink.
     """
     draws = torch.rand(k, generator=generator, dtype=torch.float64).numpy()
     centroids = line.values[[int(draws[0] * len(line))]]
@@ -58,7 +58,7 @@ def plus_plus(line: SortedLine, k: int, generator: torch.Generator | None) -> Fl
 
 
 def optimal(line: SortedLine, k: int, generator: torch.Generator | None) -> Floats:
-    """Dynamic programming: the means of the best cut (see `_partition.optimal_cuts`)."""
+    """Takes the means of the best cut, found by dynamic programming (see `_partition.optimal_cuts`)."""
     return line.means(optimal_cuts(line, k))
 
 

@@ -1,7 +1,7 @@
 """The best cut of a sorted line into at most k runs, by dynamic programming, coarse to fine.
 
-Any cost that adds over runs will do (Bellman 1973; Wang and Song 2011 for k-means), the code length of
-entropy-constrained quantization too: a run's share of the values is known from its ends.
+Any cost that adds over runs will do (Bellman 1973; Wang and Song 2011 for k-means), and so will the code
+length of entropy-constrained quantization, since a run's share of the values is known from its ends.
 """
 
 from __future__ import annotations
@@ -21,11 +21,20 @@ REFINED_LEVELS = 512
 
 
 def optimal_cuts(line: SortedLine, k: int, rate_weight: float = 0.0) -> Cuts:
-    """Cut the line into 1..k runs at the least sum of squared error + rate_weight * code length.
+    """Cuts the line into 1..k runs at the least sum of squared error + rate_weight * code length.
 
-    Code length of a run of m out of n values: m * log2(n / m) bits. Without a rate it is exactly k runs, of
-    at least k distinct values. The global optimum up to GRID distinct values (and GRID_LEVELS runs); else the
-    optimum on a grid, its cuts then moved jointly within windows that narrow down to single values.
+    A run of m out of n values has a code length of m * log2(n / m) bits. The result is the global optimum up
+    to GRID distinct values (and GRID_LEVELS runs); else it is the optimum on a grid, whose cuts are then
+    moved jointly within windows that narrow down to single values.
+
+    Args:
+        line: the values.
+        k: the most runs. Without a rate there are exactly k, and the line must have at least k distinct
+            values.
+        rate_weight: >= 0, in squared value per bit.
+
+    Returns:
+        The cuts, positions 0 = cuts[0] < ... < cuts[-1] = n.
     """
     changes = line.changes()
     if k > GRID_LEVELS:
@@ -42,7 +51,7 @@ def optimal_cuts(line: SortedLine, k: int, rate_weight: float = 0.0) -> Cuts:
 
 
 def _grid(line: SortedLine, changes: Cuts, k: int) -> Cuts:
-    """Half as dense as the best levels, for the bulk, and half equal in width, for the tails.
+    """Returns a grid half as dense as the best levels, for the bulk, and half equal in width, for the tails.
 
     Another k + 1 changes of value make sure that k runs can be cut however the values are tied.
     """
@@ -53,7 +62,10 @@ def _grid(line: SortedLine, changes: Cuts, k: int) -> Cuts:
 
 
 def _asymptotic_cuts(line: SortedLine, k: int) -> Cuts:
-    """Levels as dense as the cube root of the values' density, best as k grows (Panter and Dite 1951)."""
+    """Returns levels as dense as the cube root of the values' density, which is best as k grows.
+
+    Source: Panter and Dite 1951.
+    """
     edges = line.values[np.linspace(0, len(line) - 1, 2 * k + 1).astype(np.int64)]
     # A run of equal mass and width d has density ~ 1/d and so wants d * d^(-1/3) of the levels.
     share = np.concatenate(([0.0], np.cumsum(np.diff(edges) ** (2 / 3))))
@@ -61,7 +73,7 @@ def _asymptotic_cuts(line: SortedLine, k: int) -> Cuts:
 
 
 def _grid_optimum(line: SortedLine, grid: Cuts, k: int, rate_weight: float) -> Cuts:
-    """The global optimum among cuts at `grid`: O(k g^2) time, O(g^2 + k g) memory for g places."""
+    """Returns the global optimum among cuts at `grid`: O(k g^2) time, O(g^2 + k g) memory for g places."""
     cost = _run_costs(line, grid[None, :], grid[:, None], rate_weight)
     best = cost[:, 0].copy()
     choices = [np.zeros(len(grid), dtype=np.int64)]
@@ -81,7 +93,7 @@ def _grid_optimum(line: SortedLine, grid: Cuts, k: int, rate_weight: float) -> C
 
 
 def _refined(line: SortedLine, changes: Cuts, cuts: Cuts, steps: Cuts, rate_weight: float) -> Cuts:
-    """Move all inner cuts jointly within their windows while that helps, then zoom in, to single changes."""
+    """Moves all inner cuts jointly within their windows while that helps, then zooms in to single changes."""
     place = np.searchsorted(changes, cuts)
     steps = np.searchsorted(changes, cuts[1:-1] + steps) - place[1:-1]
     total = np.inf
@@ -99,7 +111,7 @@ def _refined(line: SortedLine, changes: Cuts, cuts: Cuts, steps: Cuts, rate_weig
 def _window_optimum(
     line: SortedLine, changes: Cuts, place: Cuts, steps: Cuts, rate_weight: float
 ) -> tuple[Cuts, float]:
-    """The best places (indices into `changes`) for the inner cuts within REACH steps each, and their cost."""
+    """Returns the best places (indices into `changes`) for inner cuts within REACH steps, and their cost."""
     offsets = np.arange(-REACH, REACH + 1)
     windows = np.repeat(place[:, None], len(offsets), axis=1)
     windows[1:-1] = np.clip(windows[1:-1] + steps[:, None] * offsets, 1, len(changes) - 2)
@@ -119,7 +131,7 @@ def _window_optimum(
 
 
 def _run_costs(line: SortedLine, starts: Cuts, ends: Cuts, rate_weight: float) -> Floats:
-    """Cost of the runs values[start:end], broadcast; inf where empty."""
+    """Returns the cost of the runs values[start:end], broadcast; inf where a run is empty."""
     counts = (ends - starts).astype(np.float64)
     empty = counts <= 0
     counts[empty] = 1.0

@@ -28,7 +28,13 @@ from pithnet.tensor.clustering.kmeans import (
 
 @dataclass(frozen=True)
 class Levels:
-    """Levels in any order with their code lengths in bits; `pinned` is the index of the one held at zero."""
+    """Levels in any order.
+
+    Attributes:
+        centroids: (K,) the levels.
+        bits: (K,) their code lengths in bits.
+        pinned: the index of the level held at zero, None where none is.
+    """
 
     centroids: Floats
     bits: Floats
@@ -37,12 +43,18 @@ class Levels:
 
 @dataclass(frozen=True)
 class Clusters:
-    """Runs of the sorted values, none empty; `pinned` is the index of the one whose level is held at zero."""
+    """Runs of the sorted values, none of them empty.
+
+    Attributes:
+        cuts: where the runs begin, with the end.
+        pinned: the index of the run whose level is held at zero, None where none is.
+    """
 
     cuts: Cuts
     pinned: int | None = None
 
     def same_as(self, other: Clusters) -> bool:
+        """Tells whether another clustering has the same cuts and the same pinned run."""
         return self.pinned == other.pinned and np.array_equal(self.cuts, other.cuts)
 
 
@@ -55,20 +67,27 @@ def ecsq_1d(
     generator: torch.Generator | None = None,
     max_iter: int = 1000,
 ) -> Clustering:
-    """Minimise sum (v - c)^2 + rate_weight * code length over at most k shared values, to a fixed point.
+    """Minimises sum (v - c)^2 + rate_weight * code length over at most k shared values, to a fixed point.
 
-    The other arguments as in `kmeans_1d`, whose result is the start, except that init "optimal" starts from
-    the best cut for this very rate. A cluster that does not pay for its bits is removed. Pass the non-zero
-    values alone where zeros are coded elsewhere: code lengths then are those among the non-zeros.
+    The start is the result of `kmeans_1d`, or, with init "optimal", the best cut for this very rate. A
+    cluster that does not pay for its bits is removed. Pass the non-zero values alone where zeros are coded
+    elsewhere: code lengths then are those among the non-zeros.
 
     Args:
+        values: any shape, float32 or float64, any device.
+        k: the most shared values, besides zero.
         rate_weight: >= 0, in squared value per bit; 0 gives `kmeans_1d`. With enough clusters levels lie
             about sqrt(6 * rate_weight / ln(2)) apart, as those of the best uniform quantizer do.
+        init: where the iterations start, as in `kmeans_1d`.
         zero_code_length: None, or the bits a value costs when it is set to zero (negative where its missing
             position saves more). A level at exactly 0.0 then comes on top of the k, and the others' shares
             are taken among the values not at zero. It is absent from the result if nothing chooses it.
+        generator: for the starts that draw.
+        max_iter: the most iterations.
 
-    Raises: as `kmeans_1d`, and RecipeError for a rate_weight or zero_code_length out of range.
+    Raises:
+        ModelError: The values are empty, hold NaN or inf, are too large to square, or are of another dtype.
+        RecipeError: A setting is out of range, or the init is unknown.
     """
     require_nonnegative(rate_weight, "rate_weight")
     if zero_code_length is not None and not math.isfinite(zero_code_length):
@@ -92,7 +111,13 @@ def ecsq_1d(
 
 
 def best_levels(line: SortedLine, clusters: Clusters, zero_bits: float = 0.0) -> Levels:
-    """The update step: means, and code lengths from the shares among what is not pinned to zero."""
+    """Makes the update step: means, and code lengths from the shares among what is not pinned to zero.
+
+    Args:
+        line: the values.
+        clusters: the runs.
+        zero_bits: the code length of the level held at zero.
+    """
     counts, pinned = np.diff(clusters.cuts), clusters.pinned
     centroids = line.means(clusters.cuts)
     if pinned is None:
@@ -108,7 +133,13 @@ def _with_zero(levels: Levels, zero_bits: float) -> Levels:
 
 
 def cheapest_clusters(line: SortedLine, levels: Levels, rate_weight: float) -> Clusters:
-    """The assignment step: every value to the level that costs it least; levels without members drop out."""
+    """Makes the assignment step: every value goes to its cheapest level; levels without members drop out.
+
+    Args:
+        line: the values.
+        levels: the levels and their code lengths.
+        rate_weight: the price of a bit, in squared value.
+    """
     order = np.argsort(levels.centroids, kind="stable")
     used, boundaries = _lower_envelope(levels.centroids[order], rate_weight * levels.bits[order])
     cuts = line.cut_at(boundaries)
@@ -119,9 +150,10 @@ def cheapest_clusters(line: SortedLine, levels: Levels, rate_weight: float) -> C
 
 
 def _lower_envelope(centroids: Floats, prices: Floats) -> tuple[Cuts, Floats]:
-    """The j that minimise (v - centroids[j])^2 + prices[j] for some v, ascending, and where each takes over.
+    """Returns the j that minimise (v - centroids[j])^2 + prices[j] for some v, and where each takes over.
 
-    All parabolas have the same curvature, so two of them cross once, and a stack finds the envelope in O(k).
+    They come in ascending order. All parabolas have the same curvature, so two of them cross once, and a
+    stack finds the envelope in O(k).
     """
     used: list[int] = []
     starts: list[float] = []
@@ -141,7 +173,7 @@ def _lower_envelope(centroids: Floats, prices: Floats) -> tuple[Cuts, Floats]:
 
 
 def _takeover(centroids: Floats, prices: Floats, left: int, right: int) -> float:
-    """The v above which level `right` is cheaper than `left`; -inf for always, inf for never."""
+    """Returns the v above which level `right` is cheaper than `left`; -inf for always, inf for never."""
     gap = centroids[right] - centroids[left]
     if gap > 0.0:
         return float(centroids[left] + gap / 2 + (prices[right] - prices[left]) / (2 * gap))

@@ -34,11 +34,11 @@ class Clustering:
     iterations: int
 
     def values(self) -> Tensor:
-        """The clustered values: `centroids[assignment]`."""
+        """Returns the clustered values: `centroids[assignment]`."""
         return self.centroids[self.assignment]
 
     def entropy(self) -> float:
-        """Shannon entropy of the assignment, in bits per value."""
+        """Returns the Shannon entropy of the assignment, in bits per value."""
         counts = torch.bincount(self.assignment.flatten(), minlength=len(self.centroids)).double()
         shares = counts[counts > 0] / counts.sum()
         return float(-(shares * shares.log2()).sum())
@@ -52,21 +52,27 @@ def kmeans_1d(
     max_iter: int = 1000,
     empty: str = "refill",
 ) -> Clustering:
-    """Cluster `values` (any shape, float32 or float64, any device; computed on the CPU) into k shared ones.
+    """Clusters values into k shared ones by Lloyd's algorithm.
 
-    Lloyd's algorithm until nothing changes or `max_iter`: one sort, then O(k log n) an iteration. Fewer than
-    k distinct values give as many clusters.
+    It runs until nothing changes or `max_iter`, on the CPU: one sort, then O(k log n) an iteration. Fewer
+    than k distinct values give as many clusters.
 
-    empty: what becomes of a cluster that loses all its members: "refill" halves the cluster with the largest
-    error in its place, so that k values are used; "keep" leaves its centroid where it is (plain Lloyd), where
-    members may come back to it, and fewer than k values may be used in the end.
-    init: "linear", "random" (Forgy), "density" (equal mass), "kmeans++", or "optimal": dynamic programming,
-    exact up to 512 distinct values and 256 clusters; for more values within 1.0005 of the optimal inertia in
-    every measurement up to 32 clusters, and within a few per mille above (benchmarks/bench_kmeans.py).
+    Args:
+        values: any shape, float32 or float64, any device.
+        k: number of clusters, >= 1.
+        init: "linear", "random" (Forgy), "density" (equal mass), "kmeans++", or "optimal": dynamic
+            programming, exact up to 512 distinct values and 256 clusters; for more values within 1.0005 of
+            the optimal inertia in every measurement up to 32 clusters, and within a few per mille above
+            (benchmarks/bench_kmeans.py).
+        generator: for the starts that draw.
+        max_iter: the most iterations, >= 1.
+        empty: what becomes of a cluster that loses all its members: "refill" halves the cluster with the
+            largest error in its place, so that k values are used; "keep" leaves its centroid where it is
+            (plain Lloyd), where members may come back to it, and fewer than k values may be used in the end.
 
     Raises:
-        ModelError: empty, NaN or inf, or another dtype.
-        RecipeError: k < 1, max_iter < 1, unknown init or empty.
+        ModelError: The values are empty, hold NaN or inf, are too large to square, or are of another dtype.
+        RecipeError: k or max_iter is below 1, or init or empty is unknown.
     """
     require_settings(k, init, max_iter)
     require_known("treatment of empty clusters", empty, EMPTY, RecipeError)
@@ -105,7 +111,12 @@ def _midpoints(centroids: Floats) -> Floats:
 
 
 def sorted_line(values: Tensor) -> SortedLine:
-    """Check `values` and sort them."""
+    """Checks values and sorts them.
+
+    Raises:
+        ModelError: The values are empty, hold NaN or inf, are too large to square, or are not float32 or
+            float64.
+    """
     require_nonempty(values, "values")
     require_finite(values, "values")
     if values.dtype not in (torch.float32, torch.float64):
@@ -119,7 +130,16 @@ def sorted_line(values: Tensor) -> SortedLine:
 
 
 def require_settings(k: int, init: str, max_iter: int) -> None:
-    """Raise RecipeError unless a clustering can be run with these."""
+    """Checks that a clustering can be run with these settings.
+
+    Args:
+        k: number of clusters.
+        init: a key of INITS.
+        max_iter: the most iterations.
+
+    Raises:
+        RecipeError: k or max_iter is below 1, or the init is unknown.
+    """
     if k < 1:
         raise RecipeError(f"k is {k}: a clustering needs at least one cluster; b bits are k = 2**b.")
     if max_iter < 1:
@@ -135,7 +155,19 @@ def kmeans_cuts(
     max_iter: int,
     empty: str = "refill",
 ) -> tuple[Cuts, int]:
-    """Run k-means with checked settings: the cuts and the number of iterations."""
+    """Runs k-means with checked settings.
+
+    Args:
+        line: the values.
+        k: number of clusters.
+        init: a key of INITS.
+        generator: for the starts that draw.
+        max_iter: the most iterations.
+        empty: what becomes of a cluster that loses all its members: "refill" or "keep".
+
+    Returns:
+        The cuts, and the number of iterations.
+    """
     changes = line.changes()
     if k >= len(changes) - 1:
         return changes, 0
@@ -145,7 +177,15 @@ def kmeans_cuts(
 def clustering_from_cuts(
     values: Tensor, line: SortedLine, cuts: Cuts, iterations: int, pinned: int | None = None
 ) -> Clustering:
-    """The Clustering of `values` cut so, every centroid its members' mean; centroid `pinned` is 0 instead."""
+    """Returns the Clustering of values that are cut so; every centroid is its members' mean.
+
+    Args:
+        values: the values, in their shape.
+        line: the same values, sorted.
+        cuts: where the clusters begin, with the end.
+        iterations: how many it took.
+        pinned: the cluster whose centroid is 0 instead.
+    """
     centroids = line.exact_means(cuts)
     if pinned is not None:
         centroids[pinned] = 0.0

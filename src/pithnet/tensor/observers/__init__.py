@@ -1,4 +1,4 @@
-"""Observers: which range of activations to tell apart, from batches seen one after the other."""
+"""Observers: they see batches of activations one after the other and say which range to tell apart."""
 
 from pithnet.tensor.observers.base import Observer
 from pithnet.tensor.observers.extremes import MinMax, MovingAverage

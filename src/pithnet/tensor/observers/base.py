@@ -11,10 +11,13 @@ from pithnet.errors import ModelError
 
 
 class Observer:
-    """Watches values of any shape, batch by batch; keeps numbers of a fixed size, none of the values.
+    """A watcher of values of any shape: it sees batches, and keeps numbers of a fixed size, no values.
 
-    name: in `OBSERVERS`. lowest, highest: of all values so far. bits: what the range is for; only observers
-    that weigh errors look at it.
+    Attributes:
+        name: its key in `OBSERVERS`.
+        lowest: the smallest value so far.
+        highest: the largest value so far.
+        bits: what the range is for; only observers that weigh errors look at it.
     """
 
     name: ClassVar[str]
@@ -24,7 +27,11 @@ class Observer:
         self.lowest, self.highest = float("inf"), -float("inf")
 
     def observe(self, x: Tensor) -> None:
-        """Sees a batch, floating point. Raises ModelError for NaN and inf."""
+        """Sees a batch of floating-point values.
+
+        Raises:
+            ModelError: The batch holds NaN or inf.
+        """
         if not x.numel():
             return
         low, high = (float(v) for v in torch.aminmax(x.detach()))
@@ -38,18 +45,19 @@ class Observer:
         self.seen += x.numel()
 
     def update(self, x: Tensor, low: float, high: float) -> None:
-        """Takes in a batch of finite values and its extremes."""
+        """Takes in a batch of finite values and its extremes; for subclasses."""
         raise NotImplementedError
 
     def range(self) -> tuple[float, float]:
-        """(low, high) of the values to tell apart; what lies beyond is clipped.
+        """Returns (low, high) of the values to tell apart; what lies beyond is clipped.
 
-        Raises ModelError where nothing has been seen.
+        Raises:
+            ModelError: Nothing has been seen.
         """
         if not self.seen:
             raise ModelError("no activations have been seen; calibrate with at least one batch")
         return self.found()
 
     def found(self) -> tuple[float, float]:
-        """The range, once something has been seen."""
+        """Returns the range, once something has been seen; for subclasses."""
         raise NotImplementedError

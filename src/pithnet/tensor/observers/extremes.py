@@ -12,7 +12,7 @@ _MOMENTUM = 0.9
 
 
 class MinMax(Observer):
-    """The smallest and largest value of all: nothing is clipped, one outlier widens every step."""
+    """The smallest and largest value of all: nothing is clipped, and one outlier widens every step."""
 
     name: ClassVar[str] = "min-max"
 
@@ -24,9 +24,9 @@ class MinMax(Observer):
 
 
 class MovingAverage(Observer):
-    """Means of the batches' extremes, the last ones weighing most: x <- 0.9 x + 0.1 new.
+    """The means of the batches' extremes, the last ones weighing most: x <- 0.9 x + 0.1 new.
 
-    Jacob et al. 2018, section 3.1.
+    Source: Jacob et al. 2018, section 3.1.
     """
 
     name: ClassVar[str] = "moving-average"

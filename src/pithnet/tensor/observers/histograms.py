@@ -17,7 +17,10 @@ _KEPT = 0.9999
 
 
 class Histogram(Observer):
-    """Counts in 2048 equal bins each side of zero; bins widen by powers of two when values outgrow them."""
+    """An observer that counts in 2048 equal bins each side of zero.
+
+    The bins widen by powers of two when values outgrow them.
+    """
 
     def __init__(self, bits: int = 8) -> None:
         super().__init__(bits)
@@ -52,16 +55,16 @@ class Histogram(Observer):
 
     @abstractmethod
     def chosen(self) -> tuple[float, float]:
-        """The range, where there are values other than zero."""
+        """Returns the range, where there are values other than zero; for subclasses."""
 
     @property
     def centers(self) -> Tensor:
-        """The middles of the bins of either side, (2048,), as distances from zero."""
+        """Returns the middles of the bins of either side, (2048,), as distances from zero."""
         return (torch.arange(BINS, dtype=torch.float64) + 0.5) * (self.reach / BINS)
 
 
 class Percentile(Histogram):
-    """Clips the outermost values, one in 10,000, half of them on each side where both have any."""
+    """A range that clips the outermost values, one in 10,000, half on each side where both have any."""
 
     name: ClassVar[str] = "percentile"
 
@@ -72,7 +75,7 @@ class Percentile(Histogram):
         return max(self.low, -below), min(self.high, above)
 
     def _edge(self, side: Tensor, cut: float) -> float:
-        """The outer edge of the innermost bin beyond which at most `cut` values lie."""
+        """Returns the outer edge of the innermost bin beyond which at most `cut` values lie."""
         beyond = side.sum() - side.cumsum(0)
         bins = int((beyond > cut).sum()) + 1
         return bins * self.reach / BINS if float(side.sum()) > cut else 0.0
@@ -106,10 +109,10 @@ class HistogramMSE(Histogram):
 
 
 class Entropy(Histogram):
-    """The threshold that loses least information (Migacz 2017); one on magnitudes, for both signs.
+    """The threshold on magnitudes, one for both signs, that loses least information (Migacz 2017).
 
-    The loss is the Kullback-Leibler divergence of the clipped histogram from the same one seen
-    through the quantizer's levels.
+    The loss is the Kullback-Leibler divergence of the clipped histogram from the same one seen through the
+    quantizer's levels.
     """
 
     name: ClassVar[str] = "entropy"
@@ -126,9 +129,9 @@ class Entropy(Histogram):
 
 
 def _divergence(counts: Tensor, end: int, levels: int) -> float:
-    """KL divergence, in nats, of the first `end` bins from their means over `levels` equal intervals.
+    """Returns the KL divergence, in nats, of the first `end` bins from their means over `levels` intervals.
 
-    What lies beyond is in the last of them.
+    The intervals are equal; what lies beyond `end` is counted in the last bin.
     """
     clipped = counts[:end].clone()
     clipped[-1] += counts[end:].sum()

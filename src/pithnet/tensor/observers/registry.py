@@ -1,4 +1,4 @@
-"""Observers by name. A new one: a class, a line in the list; the law test finds it."""
+"""Observers by name. A new observer is a class and a line in the list; the law test finds it."""
 
 from __future__ import annotations
 
@@ -12,5 +12,13 @@ OBSERVERS: dict[str, type[Observer]] = {kind.name: kind for kind in _FAMILY}
 
 
 def get_observer(name: str, bits: int = 8) -> Observer:
-    """A new observer of that name; RecipeError with the nearest names if there is none."""
+    """Returns a new observer.
+
+    Args:
+        name: a key of OBSERVERS.
+        bits: what the range is for.
+
+    Raises:
+        RecipeError: The name is unknown; the message says the nearest ones.
+    """
     return lookup("observer", name, OBSERVERS, RecipeError)(bits)

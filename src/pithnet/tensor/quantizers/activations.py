@@ -7,10 +7,17 @@ from torch import Tensor
 
 
 def activation_grid(low: float, high: float, bits: int) -> tuple[float, int]:
-    """(scale, zero point) of the codes 0..2^bits - 1 over a range, widened to hold zero, which is a level.
+    """Returns the grid of the codes 0..2^bits - 1 over a range, widened to hold zero, which is a level.
 
-    Unsigned, because runtimes fuse unsigned activations with signed weights.
-    The scale is 1 for a range of zero.
+    The codes are unsigned, because runtimes fuse unsigned activations with signed weights.
+
+    Args:
+        low: the lower end of the range.
+        high: the upper end.
+        bits: bits per activation.
+
+    Returns:
+        The scale, 1 for a range of zero, and the zero point.
     """
     low, high = min(low, 0.0), max(high, 0.0)
     steps = 2**bits - 1
@@ -22,20 +29,31 @@ def activation_grid(low: float, high: float, bits: int) -> tuple[float, int]:
 
 
 def on_grid(x: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
-    """x rounded to (q - zero_point) * scale, q in 0..2^bits - 1; any shape and floating dtype, both kept.
+    """Rounds x to (q - zero_point) * scale, q in 0..2^bits - 1.
 
-    scale: (), any floating dtype; zero_point: int32 (). The gradient passes straight inside the range and is
-    none beyond it. Computed in float32, which is all that torch's quantizer takes.
+    The gradient passes straight inside the range and is none beyond it. The work is done in float32, which is
+    all that torch's quantizer takes.
+
+    Args:
+        x: any shape and floating dtype, both of which are kept.
+        scale: (), any floating dtype.
+        zero_point: (), int32.
+        bits: bits per activation.
     """
     rounded = torch.fake_quantize_per_tensor_affine(x.float(), scale.float(), zero_point, 0, 2**bits - 1)
     return rounded.to(x.dtype)
 
 
 def pact(x: Tensor, alpha: Tensor, bits: int) -> Tensor:
-    """x clipped to [0, alpha] and rounded to 2^bits levels; any shape, scalar alpha > 0 (Choi et al. 2018).
+    """Clips x to [0, alpha] and rounds it to 2^bits levels (PACT, Choi et al. 2018).
 
-    The gradient reaches x straight inside the range, and alpha wherever x is clipped to it (eq. 3). x and
-    alpha may be of any floating dtype; that of x is kept, computed is in float32.
+    The gradient reaches x straight inside the range, and alpha wherever x is clipped to it (eq. 3). The work
+    is done in float32.
+
+    Args:
+        x: any shape and floating dtype, both of which are kept.
+        alpha: a scalar > 0, any floating dtype.
+        bits: bits per activation.
     """
     top = alpha.float()
     clipped = torch.minimum(x.float().clamp(min=0), top)

@@ -1,4 +1,4 @@
-"""What a quantizer is: whole codes 0..n-1 for the weights of a row, and a scale and an offset for it."""
+"""The base of all quantizers: codes 0..n-1 for the weights of a row, and a scale and an offset for it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,23 @@ MAX_BITS = 8
 
 
 class Levels(NamedTuple):
-    """The levels of R rows: level k of row r is (k + offset[r]) * scale[r]; both float (R,), scale >= 0."""
+    """The levels of R rows: level k of row r is (k + offset[r]) * scale[r].
+
+    Attributes:
+        scale: (R,) floating point, >= 0.
+        offset: (R,) floating point.
+    """
 
     scale: Tensor
     offset: Tensor
 
 
 def require_bits(bits: int) -> None:
-    """Raises RecipeError unless bits is a whole number from 0 (all zeros) to 8."""
+    """Checks that bits is a whole number from 0 (all zeros) to 8.
+
+    Raises:
+        RecipeError: The bits are not a whole number from 0 to 8.
+    """
     if isinstance(bits, bool) or not isinstance(bits, int) or not 0 <= bits <= MAX_BITS:
         raise RecipeError(
             f"bits must be from 1 to {MAX_BITS}, 0 for zeros or None to leave a layer as it is, not {bits}"
@@ -30,15 +39,21 @@ def require_bits(bits: int) -> None:
 
 @dataclass(frozen=True)
 class Quantizer:
-    """Rounds each row (R, M) to its levels.
+    """A rule that rounds each row (R, M) to its levels.
 
     A zero is a pruned weight: it stays exactly zero, whatever the levels.
 
-    bits: 1 to 8, or 0, which gives zeros. symmetric: whether levels come in pairs of opposite sign.
+    Attributes:
+        name: its key in `QUANTIZERS`.
+        symmetric_by_default: what `symmetric` is where nothing is said.
+        learned: whether the scale gets a gradient.
 
-    name: in `QUANTIZERS`. symmetric_by_default: what it is where nothing is said. learned: the scale gets a
-    gradient. free_offset: offsets need not be whole, levels may lie anywhere. Errors: RecipeError for bits
-    out of range.
+    Args:
+        bits: 1 to 8, or 0, which gives zeros.
+        symmetric: whether levels come in pairs of opposite sign.
+
+    Raises:
+        RecipeError: The bits are out of range.
     """
 
     name: ClassVar[str]
@@ -53,53 +68,74 @@ class Quantizer:
 
     @property
     def free_offset(self) -> bool:
+        """Whether offsets need not be whole, so that levels may lie anywhere."""
         return False
 
     @property
     def count(self) -> int:
-        """How many levels there are, n; codes are 0..n-1."""
+        """The number of levels, n; codes are 0..n-1."""
         return 2**self.bits
 
     def fit(self, rows: Tensor) -> Levels:
-        """Levels that span the rows (R, M), floating point."""
+        """Returns levels that span the rows.
+
+        Args:
+            rows: (R, M), floating point.
+        """
         raise NotImplementedError
 
     def codes(self, rows: Tensor, levels: Levels) -> Tensor:
-        """The nearest level of each weight, (R, M), whole numbers 0..n-1 in the rows' dtype; no gradient."""
+        """Returns the nearest level of each weight, without a gradient.
+
+        Args:
+            rows: (R, M), floating point.
+            levels: the levels of the rows.
+
+        Returns:
+            (R, M), whole numbers 0..n-1 in the rows' dtype.
+        """
         steps = rows.detach() / positive(levels.scale)[:, None] - levels.offset[:, None]
         return steps.round().clamp(0, self.count - 1)
 
     def values(self, codes: Tensor, levels: Levels) -> Tensor:
-        """The weights that codes stand for, (R, M)."""
+        """Returns the weights (R, M) that codes stand for.
+
+        Args:
+            codes: (R, M), whole numbers 0..n-1 in a floating dtype.
+            levels: the levels of the rows.
+        """
         return (codes + levels.offset[:, None]) * levels.scale[:, None]
 
     def nearest(self, rows: Tensor, levels: Levels) -> Tensor:
-        """The rows rounded to their levels, zeros kept, (R, M); no gradient."""
+        """Returns the rows (R, M) rounded to their levels, zeros kept, without a gradient."""
         if not self.bits:
             return torch.zeros_like(rows)
         return torch.where(rows == 0, 0.0, self.values(self.codes(rows, levels), levels)).detach()
 
     def __call__(self, rows: Tensor, levels: Levels) -> Tensor:
-        """The rows rounded to their levels, zeros kept; the gradient passes straight (Bengio et al. 2013)."""
+        """Returns the rows rounded to their levels, zeros kept; gradients pass straight through.
+
+        Source of the straight-through gradient: Bengio et al. 2013.
+        """
         # rows - rows.detach() is exactly zero: the value is the level, the gradient is the identity.
         return self.nearest(rows, levels) + (rows - rows.detach())
 
     def stored(self, levels: Levels) -> Levels:
-        """The levels with scales of 12 significant bits: what a file keeps in two bytes a row."""
+        """Returns the levels with scales of 12 significant bits: a file keeps them in two bytes a row."""
         return Levels(short(levels.scale), levels.offset)
 
 
 def positive(scale: Tensor) -> Tensor:
-    """The scale, 1 where it is 0: there is nothing to divide in a row of zeros."""
+    """Returns the scale with 1 in place of 0: there is nothing to divide in a row of zeros."""
     return torch.where(scale > 0, scale, torch.ones_like(scale))
 
 
 def mean_magnitude(rows: Tensor) -> Tensor:
-    """The mean |w| of each row's non-zeros, (R,); 0 for a row of zeros."""
+    """Returns the mean |w| of each row's non-zeros, (R,); 0 for a row of zeros."""
     return rows.abs().sum(1) / (rows != 0).sum(1).clamp(min=1)
 
 
 def short(values: Tensor, bits: int = 12) -> Tensor:
-    """The nearest numbers with a mantissa of `bits` significant bits."""
+    """Returns the nearest numbers with a mantissa of `bits` significant bits."""
     mantissa, exponent = torch.frexp(values.detach())
     return torch.ldexp((mantissa * 2**bits).round(), exponent - bits)

@@ -15,18 +15,24 @@ FITS = ("range", "mse")
 
 
 def fit_levels(quantizer: Quantizer, rows: Tensor, fit: str = "range") -> Levels:
-    """Levels for rows (R, M): the quantizer's own ("range") or narrower ones of least squared error ("mse").
+    """Fits levels to rows.
 
-    Raises RecipeError for an unknown fit.
+    Args:
+        quantizer: what rounds.
+        rows: (R, M), floating point.
+        fit: "range" for the quantizer's own levels, "mse" for narrower ones of least squared error.
+
+    Raises:
+        RecipeError: The fit is unknown.
     """
     require_known("fit", fit, FITS, RecipeError)
     return quantizer.fit(rows) if fit == "range" else _least_squares(quantizer, rows.detach())
 
 
 def _least_squares(quantizer: Quantizer, rows: Tensor) -> Levels:
-    """The best of 48 widths for each row, from a quarter of the range to all of it.
+    """Returns the best of 48 widths for each row, from a quarter of the range to all of it.
 
-    Then, where levels may lie anywhere, the nearest place of least error.
+    Where levels may lie anywhere, they then move to the nearest place of least error.
     """
     widest = quantizer.fit(rows)
     if quantizer.learned:
@@ -42,7 +48,7 @@ def _least_squares(quantizer: Quantizer, rows: Tensor) -> Levels:
 
 
 def _settled(quantizer: Quantizer, rows: Tensor, levels: Levels) -> Levels:
-    """Levels and codes in turns, each the best for the other (Lloyd 1982, with evenly spaced levels)."""
+    """Improves levels and codes in turns, each the best for the other (Lloyd 1982, with even levels)."""
     kept = rows != 0
     least = _errors(quantizer, rows, levels)
     for _ in range(_TURNS):
@@ -57,7 +63,7 @@ def _settled(quantizer: Quantizer, rows: Tensor, levels: Levels) -> Levels:
 
 
 def _regressed(rows: Tensor, codes: Tensor, kept: Tensor, levels: Levels) -> Levels:
-    """The line through codes and weights (R, M) of least squares; as before where all codes are alike."""
+    """Fits the line of least squares through codes and weights (R, M); it stays where all codes are alike."""
     count = kept.sum(1).clamp(min=1)
     mean_code, mean = ((v * kept).sum(1) / count for v in (codes, rows))
     far = (codes - mean_code[:, None]) * kept
@@ -68,7 +74,7 @@ def _regressed(rows: Tensor, codes: Tensor, kept: Tensor, levels: Levels) -> Lev
 
 
 def _span(quantizer: Quantizer, rows: Tensor, levels: Levels) -> Tensor:
-    """The scales (R,) with which the highest level is the largest magnitude."""
+    """Returns the scales (R,) with which the highest level is the largest magnitude."""
     top = quantizer.values(torch.full_like(rows[:, :1], quantizer.count - 1), levels)[:, 0]
     return torch.where(top > 0, levels.scale * rows.abs().amax(1) / top, levels.scale)
 

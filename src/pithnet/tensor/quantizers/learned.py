@@ -18,9 +18,9 @@ from pithnet.tensor.quantizers.base import Levels, Quantizer, mean_magnitude, po
 class LearnedStep(Quantizer):
     """LSQ: a step that learns, its gradient times 1 / sqrt(weights * top code) (Esser et al. 2020, eq. 3).
 
-    Codes -2^(b-1)..2^(b-1) - 1 times the step as in the paper, or without the lowest where symmetric
-    (then int8 runtimes hold it). Fitted to 2 mean |w| / sqrt(top code), section 2.1. With 1 bit: the
-    levels +-step / 2.
+    Codes are -2^(b-1)..2^(b-1) - 1 times the step as in the paper, or without the lowest where symmetric
+    (then int8 runtimes hold them). The step starts at 2 mean |w| / sqrt(top code), as in section 2.1. With 1
+    bit the levels are +-step / 2.
     """
 
     name: ClassVar[str] = "lsq"
@@ -48,9 +48,9 @@ class LearnedStep(Quantizer):
 class AdditivePowers(Quantizer):
     """APoT: magnitudes that are sums of powers of two, dense near zero, with a clipping range that learns.
 
-    Li, Dong & Wang 2020, eq. 5 and 8. b - 1 bits of magnitude make terms of two bits each, and one of one bit
-    if that is odd; the terms take the powers 1, 1/2, 1/4, ... in turn. The scale is the smallest power, so
-    that levels are whole multiples of it.
+    The b - 1 bits of magnitude make terms of two bits each, and one of one bit if b - 1 is odd; the terms
+    take the powers 1, 1/2, 1/4, ... in turn (Li, Dong & Wang 2020, eq. 5 and 8). The scale is the smallest
+    power, so that levels are whole multiples of it.
     """
 
     name: ClassVar[str] = "apot"
@@ -65,7 +65,12 @@ class AdditivePowers(Quantizer):
         return Levels(scale, torch.zeros_like(scale))
 
     def codes(self, rows: Tensor, levels: Levels) -> Tensor:
-        """As the base's: the number of the level in ascending order."""
+        """Returns the number of the nearest level in ascending order, (R, M).
+
+        Args:
+            rows: (R, M), floating point.
+            levels: the levels of the rows.
+        """
         table = self._table(rows)
         steps = rows.detach() / positive(levels.scale)[:, None]
         return torch.bucketize(steps, (table[1:] + table[:-1]) / 2).to(rows.dtype)
@@ -83,9 +88,10 @@ class AdditivePowers(Quantizer):
 
 
 def _learned(quantizer: Quantizer, rows: Tensor, levels: Levels, slowdown: float) -> Tensor:
-    """The rows rounded; straight through in the levels' range, none beyond; scale's gradient * `slowdown`.
+    """Rounds the rows; gradients pass straight inside the levels' range, and the scale's is times `slowdown`.
 
-    d value / d scale is code - w / scale inside the range and the outermost code beyond it.
+    Beyond the range the rows get none. d value / d scale is code - w / scale inside the range and the
+    outermost code beyond it.
     """
     if not quantizer.bits:
         return Quantizer.__call__(quantizer, rows, levels)
@@ -103,7 +109,7 @@ def _learned(quantizer: Quantizer, rows: Tensor, levels: Levels, slowdown: float
 
 @cache
 def _magnitudes(bits: int) -> tuple[int, ...]:
-    """The magnitudes of `bits`-bit levels, ascending from 0, in units of the smallest power."""
+    """Returns the magnitudes of `bits`-bit levels, ascending from 0, in units of the smallest power."""
     if bits < 2:
         return (1,)
     sizes = [3] * ((bits - 1) // 2) + [1] * ((bits - 1) % 2)

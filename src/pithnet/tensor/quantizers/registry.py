@@ -1,4 +1,4 @@
-"""Quantizers by name. A new one: a class, a line in the list; the law test finds it."""
+"""Quantizers by name. A new quantizer is a class and a line in the list; the law test finds it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ QUANTIZERS: dict[str, type[Quantizer]] = {kind.name: kind for kind in FAMILY}
 
 
 def get_quantizer(name: str, bits: int, symmetric: bool | None = None) -> Quantizer:
-    """The quantizer called `name`; `symmetric` where None is what that one is by default.
+    """Returns a quantizer.
 
-    Raises RecipeError for an unknown name, bits outside 0..8, and for asymmetric levels where there are none.
+    Args:
+        name: a key of QUANTIZERS.
+        bits: bits per weight, 0 to 8.
+        symmetric: whether levels come in pairs of opposite sign; None takes what that quantizer does by
+            default.
+
+    Raises:
+        RecipeError: The name is unknown, the bits are out of range, or asymmetric levels are asked of a
+            quantizer that has none.
     """
     kind = lookup("quantizer", name, QUANTIZERS, RecipeError)
     if symmetric is False and kind is AdditivePowers:

@@ -15,7 +15,15 @@ GROUP_SIZE = 64
 
 
 def require_granularity(granularity: str, group_size: int = GROUP_SIZE) -> None:
-    """Raises RecipeError for an unknown granularity, and for groups of fewer than two weights."""
+    """Checks which weights are to share a step.
+
+    Args:
+        granularity: "tensor", "channel" or "group".
+        group_size: weights per group.
+
+    Raises:
+        RecipeError: The granularity is unknown, or a group has fewer than two weights.
+    """
     require_known("granularity", granularity, GRANULARITIES, RecipeError)
     if group_size < 2:
         raise RecipeError(f"group_size is {group_size}: a group shares a step, so it has two weights or more")
@@ -24,12 +32,17 @@ def require_granularity(granularity: str, group_size: int = GROUP_SIZE) -> None:
 def to_rows(
     weight: Tensor, granularity: str, group_size: int = GROUP_SIZE, axes: Sequence[int] = (0,)
 ) -> Tensor:
-    """(R, M): a row for the whole "tensor", for each "channel", or for each "group" of a channel.
+    """Returns a weight as rows (R, M), one for each step.
 
-    A channel is an entry of the first axis, or of all of `axes`, in their order; a group is `group_size`
-    neighbouring weights of a channel; the last group of a channel is filled up with zeros.
+    Args:
+        weight: any shape.
+        granularity: a row for the whole "tensor", for each "channel", or for each "group" of a channel.
+        group_size: neighbouring weights of a channel in a group; a channel's last group is filled up with
+            zeros.
+        axes: a channel is an entry of these axes, in their order.
 
-    Raises RecipeError as `require_granularity`.
+    Raises:
+        RecipeError: The granularity is unknown, or a group has fewer than two weights.
     """
     require_granularity(granularity, group_size)
     if granularity == "tensor" or weight.ndim < 2:
@@ -41,7 +54,13 @@ def to_rows(
 
 
 def from_rows(rows: Tensor, like: Tensor, axes: Sequence[int] = (0,)) -> Tensor:
-    """The weight, of the shape of `like`, whose rows these are: `to_rows` backwards, with the same axes."""
+    """Returns the weight whose rows these are, as `to_rows` made them.
+
+    Args:
+        rows: (R, M).
+        like: a tensor of the weight's shape.
+        axes: the axes of the channels, as given to `to_rows`.
+    """
     whole = len(rows) == 1 or _lead(axes)
     if like.ndim < 2 or (whole and rows.numel() == like.numel()):
         return rows.reshape(like.shape)
@@ -52,10 +71,10 @@ def from_rows(rows: Tensor, like: Tensor, axes: Sequence[int] = (0,)) -> Tensor:
 
 
 def _channels_first(weight: Tensor, axes: Sequence[int]) -> Tensor:
-    """The weight with the axes of the channels before the others."""
+    """Returns the weight with the axes of the channels before the others."""
     return weight if _lead(axes) else weight.movedim(tuple(axes), tuple(range(len(axes)))).contiguous()
 
 
 def _lead(axes: Sequence[int]) -> bool:
-    """Whether these axes are the first, in order: such rows are a reshape."""
+    """Tells whether these axes are the first, in order: such rows are a reshape."""
     return tuple(axes) == tuple(range(len(axes)))

@@ -15,9 +15,9 @@ from pithnet.tensor.quantizers.base import Levels, Quantizer, mean_magnitude, po
 class Linear(Quantizer):
     """Whole multiples of a step, zero too: what integer arithmetic computes with (Jacob et al. 2018, eq. 1).
 
-    Symmetric: -(2^(b-1) - 1)..2^(b-1) - 1 times the step, 127 for 8 bits; with 1 bit the two levels +-mean
-    |w| (Rastegari et al. 2016, eq. 6). Asymmetric: 2^b levels from the smallest to the largest weight, with
-    a whole zero point. A weight beyond the levels gets no gradient.
+    Symmetric levels are -(2^(b-1) - 1)..2^(b-1) - 1 times the step, 127 for 8 bits; with 1 bit they are the
+    two levels +-mean |w| (Rastegari et al. 2016, eq. 6). Asymmetric ones are 2^b levels from the smallest to
+    the largest weight, with a whole zero point. A weight beyond the levels gets no gradient.
     """
 
     name: ClassVar[str] = "linear"
@@ -39,7 +39,17 @@ class Linear(Quantizer):
         return Levels(scale, (low / positive(scale)).round().clamp(1 - self.count, 0))
 
     def codes(self, rows: Tensor, levels: Levels) -> Tensor:
-        """As the base's; ties go where torch's fake quantizer and ONNX's QuantizeLinear put them."""
+        """Returns the nearest level of each weight.
+
+        Ties go where torch's fake quantizer and ONNX's QuantizeLinear put them.
+
+        Args:
+            rows: (R, M), floating point.
+            levels: the levels of the rows.
+
+        Returns:
+            (R, M), whole numbers in the rows' dtype.
+        """
         if not self._has_zero:
             return super().codes(rows, levels)
         # At least in float32: half precision has too few digits for the ties, float16 no 1 / scale.
@@ -49,7 +59,7 @@ class Linear(Quantizer):
 
     @property
     def _has_zero(self) -> bool:
-        """Whether zero is a level: so it is but for one symmetric bit, and for none."""
+        """Tells whether zero is a level: it is, but for one symmetric bit and for no bits."""
         return self.bits > 1 or (self.bits == 1 and not self.symmetric)
 
     def __call__(self, rows: Tensor, levels: Levels) -> Tensor:
@@ -67,8 +77,8 @@ class Linear(Quantizer):
 class Dynamic(Quantizer):
     """2^b levels evenly spaced from the smallest to the largest of the non-zero weights.
 
-    alpha = max - min, beta = min, ws = (w - beta) / alpha, round((2^b - 1) ws) / (2^b - 1), scaled back: zero
-    need not be a level. Symmetric: from -max |w| to max |w|.
+    With alpha = max - min, beta = min and ws = (w - beta) / alpha, a weight becomes round((2^b - 1) ws) /
+    (2^b - 1), scaled back, so zero need not be a level. Symmetric levels go from -max |w| to max |w|.
     """
 
     name: ClassVar[str] = "dynamic"
@@ -93,11 +103,11 @@ class Dynamic(Quantizer):
 
     @property
     def parts(self) -> int:
-        """Into how many parts a step is divided for the offsets that a file keeps."""
+        """The number of parts into which a step is divided for the offsets that a file keeps."""
         return int(min(16, 2 ** (8 - self.bits)))
 
     def stored(self, levels: Levels) -> Levels:
-        """As the base's, with offsets in whole parts of a step, so that all is on one grid."""
+        """Returns short scales, and offsets in whole parts of a step, so that all is on one grid."""
         parts = self.parts
         scale = short(levels.scale)
         beta = levels.offset * levels.scale

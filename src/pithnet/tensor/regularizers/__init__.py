@@ -1,4 +1,4 @@
-"""Regularizers: what is added to a loss so that its minimum is sparse."""
+"""Regularizers: terms that are added to a loss so that its minimum is sparse."""
 
 from pithnet.tensor.regularizers.base import Regularizer
 from pithnet.tensor.regularizers.cardinality import KeepK, KeepKGroups, TrimmedL1

@@ -1,4 +1,4 @@
-"""What a regularizer is: a value, and a subgradient or a prox or both; it says which it lacks."""
+"""The base of all regularizers: a value, and a subgradient or a prox or both; each says which it lacks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,20 @@ from pithnet.tensor._checks import require_nonnegative
 
 @dataclass(frozen=True)
 class Regularizer:
-    """r(x) >= 0 of a floating-point tensor x, to be minimised with a loss; `strength` (lambda) is part of r.
+    """A penalty r(x) >= 0 of a floating-point tensor x, to be minimised with a loss.
 
-    name: in `REGULARIZERS`. is_constraint: r is 0 where it holds and inf elsewhere, and the prox is the
-    projection for any step. Errors: RecipeError for parameters out of range, ModelError for NaN and inf in x.
+    Attributes:
+        name: its key in `REGULARIZERS`.
+        has_subgradient: whether `subgradient` can be asked for.
+        has_prox: whether `prox` can be asked for.
+        is_constraint: whether r is 0 where something holds and inf elsewhere; the prox is then the projection
+            for any step.
+
+    Args:
+        strength: a factor (lambda) that is part of r, >= 0.
+
+    Raises:
+        RecipeError: A parameter is out of range.
     """
 
     name: ClassVar[str]
@@ -30,20 +40,41 @@ class Regularizer:
         require_nonnegative(self.strength, "strength")
 
     def value(self, x: Tensor) -> Tensor:
-        """r(x), a scalar of x's dtype."""
+        """Returns r(x), a scalar of x's dtype.
+
+        Raises:
+            ModelError: x is not floating point, or holds NaN or inf.
+        """
         raise NotImplementedError
 
     def subgradient(self, x: Tensor) -> Tensor:
-        """The gradient where there is one, else the subgradient that leaves a zero where it is; x's shape.
+        """Returns the gradient where there is one, else the subgradient that leaves a zero where it is.
 
-        Raises RecipeError where the regularizer has none.
+        Args:
+            x: floating point, any shape.
+
+        Returns:
+            A tensor of x's shape.
+
+        Raises:
+            RecipeError: The regularizer has no subgradient.
+            ModelError: x is not floating point, or holds NaN or inf.
         """
         raise self._lacks("subgradient", "take its proximal step instead")
 
     def prox(self, x: Tensor, step: float) -> Tensor:
-        """The z that minimises 1/2 ||z - x||^2 + step * r(z), of x's shape; 0 where two are equally good.
+        """Returns the z that minimises 1/2 ||z - x||^2 + step * r(z); 0 where two are equally good.
 
-        Raises RecipeError where the regularizer has none, or for a step that is negative or not finite.
+        Args:
+            x: floating point, any shape.
+            step: >= 0.
+
+        Returns:
+            A tensor of x's shape.
+
+        Raises:
+            RecipeError: The regularizer has no prox, or the step is negative or not finite.
+            ModelError: x is not floating point, or holds NaN or inf.
         """
         raise self._lacks("prox", "use it as a loss term instead")
 

@@ -17,10 +17,18 @@ from pithnet.tensor.regularizers.base import Regularizer
 
 @dataclass(frozen=True)
 class KeepK(Regularizer):
-    """At most k non-zeros in every slice along `dim` (the whole tensor where None); no strength matters.
+    """The constraint that every slice has at most k non-zeros; no strength matters.
 
-    The prox is the hard threshold: projected gradient with it is iterative hard thresholding
-    (Blumensath & Davies 2009).
+    The prox is the hard threshold: projected gradient with it is iterative hard thresholding (Blumensath &
+    Davies 2009).
+
+    Args:
+        strength: ignored.
+        k: non-zeros per slice, >= 0.
+        dim: the dimensions of a slice; None takes the whole tensor.
+
+    Raises:
+        RecipeError: k is not a whole number from 0 on.
     """
 
     name: ClassVar[str] = "keep-k"
@@ -35,20 +43,29 @@ class KeepK(Regularizer):
         require_count(self.k)
 
     def value(self, x: Tensor) -> Tensor:
-        """0 where the constraint holds, else inf."""
+        """Returns 0 where the constraint holds, else inf."""
         require_finite(x, "x")
         require_count(self.k, slice_size(x.shape, self.dim))
         return _indicator(torch.equal(torch.where(largest(x, self.k, self.dim), x, 0.0), x), x)
 
     def prox(self, x: Tensor, step: float) -> Tensor:
-        """The nearest tensor with at most k non-zeros a slice, whatever the step."""
+        """Returns the nearest tensor with at most k non-zeros a slice, whatever the step."""
         require_nonnegative(step, "step")
         return hard_threshold(x, self.k, self.dim)
 
 
 @dataclass(frozen=True)
 class KeepKGroups(Regularizer):
-    """At most k non-zero groups, each spanning `dim`; no strength matters."""
+    """The constraint that at most k groups are not zero; no strength matters.
+
+    Args:
+        strength: ignored.
+        k: groups that may stay, >= 0.
+        dim: the dimensions that a group spans.
+
+    Raises:
+        RecipeError: k is not a whole number from 0 on.
+    """
 
     name: ClassVar[str] = "keep-k-groups"
     has_subgradient: ClassVar[bool] = False
@@ -62,20 +79,28 @@ class KeepKGroups(Regularizer):
         require_count(self.k)
 
     def value(self, x: Tensor) -> Tensor:
-        """0 where the constraint holds, else inf."""
+        """Returns 0 where the constraint holds, else inf."""
         return _indicator(torch.equal(group_hard_threshold(x, self.k, self.dim), x), x)
 
     def prox(self, x: Tensor, step: float) -> Tensor:
-        """The nearest tensor with at most k non-zero groups, whatever the step."""
+        """Returns the nearest tensor with at most k non-zero groups, whatever the step."""
         require_nonnegative(step, "step")
         return group_hard_threshold(x, self.k, self.dim)
 
 
 @dataclass(frozen=True)
 class TrimmedL1(Regularizer):
-    """strength * sum of all but the k largest |x| of every slice along `dim` (the whole tensor where None).
+    """The trimmed L1 penalty: strength * sum of all but the k largest |x| of every slice.
 
-    Yun, Zheng, Yang, Lozano & Aravkin 2019: what is among the k largest is free, so nothing kept is biased.
+    What is among the k largest is free, so nothing kept is biased (Yun, Zheng, Yang, Lozano & Aravkin 2019).
+
+    Args:
+        strength: lambda, >= 0.
+        k: numbers per slice that are free.
+        dim: the dimensions of a slice; None takes the whole tensor.
+
+    Raises:
+        RecipeError: A parameter is out of range.
     """
 
     name: ClassVar[str] = "trimmed-l1"

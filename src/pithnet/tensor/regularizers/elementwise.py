@@ -24,7 +24,7 @@ from pithnet.tensor.regularizers.base import Regularizer
 
 @dataclass(frozen=True)
 class L1(Regularizer):
-    """strength * sum |x| (Tibshirani 1996): convex, and shrinks what it keeps."""
+    """The L1 penalty strength * sum |x| (Tibshirani 1996): it is convex, and shrinks what it keeps."""
 
     name: ClassVar[str] = "l1"
 
@@ -43,7 +43,7 @@ class L1(Regularizer):
 
 @dataclass(frozen=True)
 class L0(Regularizer):
-    """strength * number of non-zeros."""
+    """The L0 penalty: strength * number of non-zeros."""
 
     name: ClassVar[str] = "l0"
     has_subgradient: ClassVar[bool] = False
@@ -59,7 +59,15 @@ class L0(Regularizer):
 
 @dataclass(frozen=True)
 class ElasticNet(Regularizer):
-    """strength * sum (l1_ratio |x| + (1 - l1_ratio) x^2 / 2), l1_ratio in [0, 1] (Zou & Hastie 2005)."""
+    """The elastic net: strength * sum (l1_ratio |x| + (1 - l1_ratio) x^2 / 2) (Zou & Hastie 2005).
+
+    Args:
+        strength: lambda, >= 0.
+        l1_ratio: the share of L1, from 0 to 1.
+
+    Raises:
+        RecipeError: A parameter is out of range.
+    """
 
     name: ClassVar[str] = "elastic-net"
 
@@ -84,9 +92,16 @@ class ElasticNet(Regularizer):
 
 @dataclass(frozen=True)
 class MCP(Regularizer):
-    """Minimax concave penalty: sum of strength |x| - x^2 / (2 gamma), constant from |x| = gamma strength on.
+    """The minimax concave penalty: sum of strength |x| - x^2 / (2 gamma), constant from gamma strength on.
 
-    Zhang 2010; gamma > 0. Large numbers are not shrunk.
+    Large numbers are not shrunk (Zhang 2010).
+
+    Args:
+        strength: lambda, >= 0.
+        gamma: > 0.
+
+    Raises:
+        RecipeError: A parameter is out of range.
     """
 
     name: ClassVar[str] = "mcp"
@@ -112,9 +127,16 @@ class MCP(Regularizer):
 
 @dataclass(frozen=True)
 class SCAD(Regularizer):
-    """Smoothly clipped absolute deviation, a > 2: L1 up to |x| = strength, constant from a strength on.
+    """The smoothly clipped absolute deviation: L1 up to |x| = strength, constant from a strength on.
 
-    Fan & Li 2001, eq. 2.7; a = 3.7 is theirs.
+    Source: Fan & Li 2001, eq. 2.7; a = 3.7 is theirs.
+
+    Args:
+        strength: lambda, >= 0.
+        a: > 2.
+
+    Raises:
+        RecipeError: A parameter is out of range.
     """
 
     name: ClassVar[str] = "scad"
@@ -142,7 +164,17 @@ class SCAD(Regularizer):
 
 @dataclass(frozen=True)
 class TransformedL1(Regularizer):
-    """strength * sum (a + 1) |x| / (a + |x|), a > 0: from L0 (a -> 0) to L1 (a -> inf) (Zhang & Xin 2018)."""
+    """The transformed L1 penalty: strength * sum (a + 1) |x| / (a + |x|) (Zhang & Xin 2018).
+
+    It goes from L0 (a -> 0) to L1 (a -> inf).
+
+    Args:
+        strength: lambda, >= 0.
+        a: > 0.
+
+    Raises:
+        RecipeError: A parameter is out of range.
+    """
 
     name: ClassVar[str] = "transformed-l1"
 

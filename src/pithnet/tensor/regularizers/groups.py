@@ -17,21 +17,30 @@ from pithnet.tensor.regularizers.hoyer import squared_ratio, squared_ratio_gradi
 
 
 def group_norms(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
-    """Euclidean norm of every group; `dim` stays, with size 1."""
+    """Returns the Euclidean norm of every group.
+
+    Args:
+        x: floating point, any shape.
+        dim: the dimensions that a group spans; they stay, with size 1.
+    """
     return torch.linalg.vector_norm(x, dim=dim, keepdim=True)
 
 
 def _directions(x: Tensor, norms: Tensor) -> Tensor:
-    """x / ||x||, the gradient of the norms; 0 for a group of zeros."""
+    """Returns x / ||x||, the gradient of the norms; 0 for a group of zeros."""
     return x / torch.where(norms > 0, norms, 1.0)
 
 
 @dataclass(frozen=True)
 class GroupLasso(Regularizer):
-    """strength * sum over groups of sqrt(group size) ||x_g||_2, a group spanning `dim`.
+    """The group lasso: strength * sum over groups of sqrt(group size) ||x_g||_2 (Yuan & Lin 2006, eq. 2.1).
 
-    Yuan & Lin 2006, eq. 2.1. The filters of a convolution (O, I, h, w) are the groups over (1, 2, 3), its
-    input channels those over (0, 2, 3). The root of the size makes one strength fit groups of any size.
+    The root of the size makes one strength fit groups of any size.
+
+    Args:
+        strength: lambda, >= 0.
+        dim: the dimensions that a group spans; (1, 2, 3) gives the filters of a convolution (O, I, h, w), (0,
+            2, 3) its input channels.
     """
 
     name: ClassVar[str] = "group-lasso"
@@ -56,9 +65,13 @@ class GroupLasso(Regularizer):
 
 @dataclass(frozen=True)
 class GroupHoyerSquare(Regularizer):
-    """strength * (sum_g ||x_g||)^2 / sum_g ||x_g||^2, a group spanning `dim`: DeepHoyer's Group-HS.
+    """DeepHoyer's Group-HS: strength * (sum_g ||x_g||)^2 / sum_g ||x_g||^2 (Yang, Wen & Li 2020).
 
-    Yang, Wen & Li 2020. It counts groups and does not depend on their scale; 0 for a tensor of zeros.
+    It counts groups and does not depend on their scale; it is 0 for a tensor of zeros.
+
+    Args:
+        strength: lambda, >= 0.
+        dim: the dimensions that a group spans.
     """
 
     name: ClassVar[str] = "group-hoyer-square"

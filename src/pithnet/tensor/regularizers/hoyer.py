@@ -14,30 +14,34 @@ from pithnet.tensor.regularizers.base import Regularizer
 
 
 def _sums(x: Tensor, dim: Dim) -> tuple[Tensor, Tensor]:
-    """sum |x| and sum x^2 of every slice; the latter 1 where all are zero, so that 0 / 0 becomes 0."""
+    """Returns sum |x| and sum x^2 of every slice; the latter is 1 for zeros, so that 0 / 0 becomes 0."""
     axes = tuple(range(x.ndim)) if dim is None else dim
     squares = x.square().sum(axes, keepdim=True)
     return x.abs().sum(axes, keepdim=True), torch.where(squares > 0, squares, 1.0)
 
 
 def squared_ratio(x: Tensor, dim: Dim) -> Tensor:
-    """Sum over the slices along `dim` of (sum |x|)^2 / sum x^2; scalar."""
+    """Returns the sum over the slices along `dim` of (sum |x|)^2 / sum x^2, a scalar."""
     total, squares = _sums(x, dim)
     return (total.square() / squares).sum()
 
 
 def squared_ratio_gradient(x: Tensor, dim: Dim) -> Tensor:
-    """Gradient of `squared_ratio` (Yang, Wen & Li 2020), 0 where x is."""
+    """Returns the gradient of `squared_ratio` (Yang, Wen & Li 2020), 0 where x is."""
     total, squares = _sums(x, dim)
     return 2 * x.sign() * total / squares * (1 - x.abs() * total / squares)
 
 
 @dataclass(frozen=True)
 class HoyerSquare(Regularizer):
-    """strength * (sum |x|)^2 / sum x^2 of every slice along `dim`: DeepHoyer's Hoyer-square.
+    """DeepHoyer's Hoyer-square: strength * (sum |x|)^2 / sum x^2 of every slice (Yang, Wen & Li 2020).
 
-    Yang, Wen & Li 2020. From 1 (one non-zero) to n (all equal): near its minima it counts non-zeros, and its
-    gradient pushes small numbers down and large ones up. 0 for a slice of zeros.
+    The ratio goes from 1 (one non-zero) to n (all equal): near its minima it counts non-zeros, and its
+    gradient pushes small numbers down and large ones up. It is 0 for a slice of zeros.
+
+    Args:
+        strength: lambda, >= 0.
+        dim: the dimensions of a slice; None takes the whole tensor.
     """
 
     name: ClassVar[str] = "hoyer-square"
@@ -56,7 +60,12 @@ class HoyerSquare(Regularizer):
 
 @dataclass(frozen=True)
 class Hoyer(Regularizer):
-    """strength * ||x||_1 / ||x||_2 of every slice along `dim` (Yang, Wen & Li 2020); 0 for zeros."""
+    """The Hoyer penalty: strength * ||x||_1 / ||x||_2 of every slice, 0 for zeros (Yang, Wen & Li 2020).
+
+    Args:
+        strength: lambda, >= 0.
+        dim: the dimensions of a slice; None takes the whole tensor.
+    """
 
     name: ClassVar[str] = "hoyer"
     has_prox: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""Regularizers by name. A new one: a class, a line in the list; the law test finds it."""
+"""Regularizers by name. A new regularizer is a class and a line in the list; the law test finds it."""
 
 from __future__ import annotations
 
@@ -31,15 +31,29 @@ REGULARIZERS: dict[str, type[Regularizer]] = {kind.name: kind for kind in _FAMIL
 
 
 def regularizer_class(name: str) -> type[Regularizer]:
-    """The class called `name`; RecipeError with the nearest names if there is none."""
+    """Returns the class of a regularizer.
+
+    Args:
+        name: a key of REGULARIZERS.
+
+    Raises:
+        RecipeError: The name is unknown; the message says the nearest ones.
+    """
     return lookup("regularizer", name, REGULARIZERS, RecipeError)
 
 
 def get_regularizer(name: str, **parameters: Any) -> Regularizer:
-    """The regularizer called `name`, such as get_regularizer("trimmed-l1", strength=0.1, k=2).
+    """Returns a regularizer.
 
-    Raises RecipeError for an unknown name or parameter, with the nearest ones, for one that is missing, and
-    for a value out of range.
+    An example is get_regularizer("trimmed-l1", strength=0.1, k=2).
+
+    Args:
+        name: a key of REGULARIZERS.
+        **parameters: the fields of that regularizer.
+
+    Raises:
+        RecipeError: The name or a parameter is unknown (the message says the nearest ones), a parameter is
+            missing, or a value is out of range.
     """
     kind = regularizer_class(name)
     known = {field.name: field for field in fields(kind)}

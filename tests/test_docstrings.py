@@ -1,0 +1,182 @@
+"""Public docstrings: what ruff's pydocstyle rules cannot see, read from the source without importing it."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src"
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+# A function does something, so its summary begins with a verb ("Returns ..."); a property's is a noun.
+_NO_VERB = re.compile(
+    r"(A|An|All|As|Each|Every|False|For|How|Of|The|To|True|What|Where|Whether|Which|Yes|\W*\d\S*|\(.*)\b",
+    re.S,
+)
+_PROSE = re.compile(r"\bRaises? [A-Z`]|\b[A-Z]\w+Error (above|for|if|naming|unless|when|where|with)\b")
+_INHERITED = {
+    "extra_repr",
+    "forward",
+    "find_class",
+    "persistent_load",
+    "run",
+}  # from torch, pickle, threading
+
+
+class Entry(NamedTuple):
+    """A public class, or a public function or method with the class it belongs to."""
+
+    where: str
+    node: Function | ast.ClassDef
+    owner: ast.ClassDef | None
+
+
+def _trees() -> dict[str, ast.Module]:
+    ignores = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]["per-file-ignores"]
+    files = {path.relative_to(ROOT): path for path in sorted(SOURCE.rglob("*.py"))}
+    left_out = {path for pattern in ignores for path in ROOT.glob(pattern.replace("/**", "/**/*"))}
+    return {str(name): ast.parse(path.read_text()) for name, path in files.items() if path not in left_out}
+
+
+TREES = _trees()
+EVERYTHING = [ast.parse(path.read_text()) for path in SOURCE.rglob("*.py")]
+CLASSES = {
+    node.name: node for tree in EVERYTHING for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
+}
+
+
+def _bases(node: ast.ClassDef) -> Iterator[ast.ClassDef]:
+    for base in node.bases:
+        known = CLASSES.get(ast.unparse(base).split("[")[0].split(".")[-1])
+        if known is not None and known is not node:
+            yield known
+            yield from _bases(known)
+
+
+ERRORS = {name for name, node in CLASSES.items() if any(base.name == "PithError" for base in _bases(node))}
+
+
+def _decorators(node: ast.AST) -> set[str]:
+    return {ast.unparse(found).split(".")[-1] for found in getattr(node, "decorator_list", [])}
+
+
+def _is_hidden(node: Function | ast.ClassDef) -> bool:
+    return node.name.startswith("_") or "overload" in _decorators(node)
+
+
+def _public(body: list[ast.stmt], where: str, owner: ast.ClassDef | None = None) -> Iterator[Entry]:
+    for node in body:
+        if isinstance(node, ast.ClassDef | Function) and not _is_hidden(node):
+            name = f"{where}:{node.lineno} {node.name}"
+            yield Entry(name, node, owner)
+            if isinstance(node, ast.ClassDef):
+                yield from _public(node.body, where, node)
+
+
+PUBLIC = [entry for where, tree in TREES.items() for entry in _public(tree.body, where)]
+FUNCTIONS = [entry for entry in PUBLIC if isinstance(entry.node, Function)]
+
+
+def _doc(node: Function | ast.ClassDef) -> str:
+    return ast.get_docstring(node) or ""
+
+
+def _section(doc: str, name: str) -> str:
+    found = re.search(rf"^{name}:\n((?:    .*\n?|\n)*)", doc, re.M)
+    return found[1] if found else ""
+
+
+def _methods(node: ast.ClassDef) -> dict[str, Function]:
+    return {part.name: part for part in node.body if isinstance(part, Function)}
+
+
+def _raised(node: ast.AST) -> set[str]:
+    """The classes of our errors that the function itself raises, not those of functions inside it."""
+    found = set()
+    for part in ast.iter_child_nodes(node):
+        if isinstance(part, ast.Raise) and isinstance(part.exc, ast.Call):
+            found |= {ast.unparse(part.exc.func)} & ERRORS
+        elif not isinstance(part, Function | ast.ClassDef | ast.Lambda):
+            found |= _raised(part)
+    return found
+
+
+def undocumented_methods() -> Iterator[str]:
+    for where, node, owner in FUNCTIONS:
+        if owner is None or _doc(node) or node.name in _INHERITED or "setter" in _decorators(node):
+            continue
+        if not any(_doc(_methods(base)[node.name]) for base in _bases(owner) if node.name in _methods(base)):
+            yield where
+
+
+def unnamed_errors() -> Iterator[str]:
+    for where, node, _ in PUBLIC:
+        parts = (
+            [node]
+            if isinstance(node, Function)
+            else [part for name, part in _methods(node).items() if name in ("__init__", "__post_init__")]
+        )
+        named = _section(_doc(node), "Raises")
+        for error in set().union(*map(_raised, parts)):
+            if error not in named and _doc(node):
+                yield f"{where}: {error}"
+
+
+def errors_in_prose() -> Iterator[str]:
+    for where, node, _ in PUBLIC:
+        doc = _doc(node)
+        if _PROSE.search(doc.replace(_section(doc, "Raises"), "")):
+            yield where
+
+
+def summaries_without_a_verb() -> Iterator[str]:
+    for where, node, _ in FUNCTIONS:
+        nouns = {"property", "cached_property"} & _decorators(node)
+        if not nouns and _NO_VERB.match(_doc(node)):
+            yield f"{where}: {_doc(node).splitlines()[0]}"
+
+
+def exported_without_args() -> Iterator[str]:
+    exported = {
+        (f"src/{(node.module or '').replace('.', '/')}.py", alias.name)
+        for where, tree in TREES.items()
+        if where.endswith("__init__.py")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    for where, node, owner in FUNCTIONS:
+        of_a_room = (where.split(":")[0], node.name) in exported
+        count = len(node.args.args) + len(node.args.kwonlyargs)
+        if owner is None and of_a_room and count > 1 and not _section(_doc(node), "Args"):
+            yield where
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        undocumented_methods,
+        unnamed_errors,
+        errors_in_prose,
+        summaries_without_a_verb,
+        exported_without_args,
+    ],
+)
+def test_public_docstrings(rule):
+    assert len(FUNCTIONS) > 50
+    assert list(rule()) == []
+
+
+def test_the_rules_see_what_they_forbid():
+    tree = ast.parse('def of(x):\n    """Of x; DataError for none."""\n    raise DataError("no")\n')
+    function = tree.body[0]
+    assert _raised(function) == {"DataError"}
+    assert _NO_VERB.match(_doc(function))
+    assert _PROSE.search(_doc(function))
+    assert not _NO_VERB.match("Returns the sum.")
