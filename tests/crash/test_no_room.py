@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from pithnet.run.folder import RunFolder
 
 from pithnet.cli.app import main
-from pithnet.run.folder import RunFolder
 
 TRAIN = ["train", "--model", "digits-cnn", "--data", "digits", "--epochs", "2", "--batch-size", "512"]
 

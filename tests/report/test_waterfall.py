@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pithnet.results.run_record import Results
 from pithnet.report.waterfall import PARTS, Stage, stages
+from pithnet.results.run_record import Results
 
 from .runs import RESULTS
 

@@ -18,8 +18,8 @@ from pithnet.errors import DataError, ModelError, RecipeError
 from pithnet.learn import evaluate
 from pithnet.passes import share
 from pithnet.recipe import Recipe, parse
-from pithnet.run.compression import Compression, Problem
-from pithnet.run.folder import RunFolder
+from pithnet.results import Store
+from tests.run.running import Crash, Parts, Shown, crash_after, run
 
 NORMALIZATION = Normalization((0.4,), (0.3,))
 
@@ -59,9 +59,9 @@ def training(labelled: bool = True, **options: Any) -> Batches:
     return Batches(images(50, labelled), 16, NORMALIZATION, **arguments)
 
 
-def problem(**changes: Any) -> Problem:
+def problem(**changes: Any) -> Parts:
     test = Batches(images(40), 20, NORMALIZATION)
-    return Problem(**{"model": network(), "train": training(), "test": test, **changes})
+    return {"model": network(), "train": training(), "test": test, **changes}
 
 
 def recipe(content: dict[str, Any], **changes: Any) -> Recipe:
@@ -85,24 +85,7 @@ def equal_models_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(artifact, "encode", remembered)
 
 
-class Crash(Exception):
-    """The machine went away."""
-
-
-def crash_after(count: int) -> Any:
-    """A callback that raises at its `count`-th call."""
-    calls = 0
-
-    def callback(*_: object) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == count:
-            raise Crash
-
-    return callback
-
-
-def logged(folder: RunFolder) -> list[dict[str, Any]]:
+def logged(folder: Store) -> list[dict[str, Any]]:
     """The run's events, without wall times."""
     lines = (folder.path / "events.jsonl").read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
@@ -113,56 +96,51 @@ def test_a_crash_after_any_epoch_or_step_ends_in_the_same_bytes(
     content: dict[str, Any], tmp_path: Path
 ) -> None:
     what = recipe(content)
-    whole_folder = RunFolder.create(tmp_path / "whole", {})
-    whole = Compression(problem(test=None), what, whole_folder).run()
-    crashes = [("on_epoch", at) for at in range(1, what.epochs + 1)] + [("on_step_end", 2)]
-    for callback, at in crashes:
-        path = tmp_path / f"{callback}-{at}"
-        with RunFolder.create(path, {}) as folder:
-            first = Compression(problem(test=None), what, folder)
-            setattr(first, callback, crash_after(at))
-            with pytest.raises(Crash):
-                first.run()
-        folder = RunFolder.open(path)
-        second = Compression(problem(test=None), what, folder)
-        epochs: list[int] = []
-        second.on_epoch = lambda title, record, of, seen=epochs: seen.append(record.epoch)
-        result = second.run()
+    whole_folder = Store.create(tmp_path / "whole", {})
+    whole = run(problem(test=None), what, whole_folder)
+    crashes = [("epoch", at) for at in range(1, what.epochs + 1)] + [("step", 2)]
+    for after, at in crashes:
+        path = tmp_path / f"{after}-{at}"
+        show = Shown(crash_at=at if after == "epoch" else 0)
+        crash = crash_after(at) if after == "step" else None
+        with Store.create(path, {}) as folder, pytest.raises(Crash):
+            run(problem(test=None), what, folder, show, after_step=crash)
+        folder, seen = Store.open(path), Shown()
+        result = run(problem(test=None), what, folder, seen)
         assert result.data == whole.data
         assert logged(folder) == logged(whole_folder)
-        if callback == "on_epoch":
-            assert len(epochs) == what.epochs - at, "epochs were trained again"
+        if after == "epoch":
+            assert len(seen.epochs) == what.epochs - at, "epochs were trained again"
 
 
 def test_a_finished_run_gives_its_result_again_without_training(tmp_path: Path) -> None:
     what = recipe(LEVELS)
-    with RunFolder.create(tmp_path / "run", {}) as folder:
-        first = Compression(problem(), what, folder).run()
-    again = Compression(problem(), what, RunFolder.open(tmp_path / "run"))
-    again.on_epoch = crash_after(1)
-    assert again.run().data == first.data
+    with Store.create(tmp_path / "run", {}) as folder:
+        first = run(problem(), what, folder)
+    again = run(problem(), what, Store.open(tmp_path / "run"), Shown(crash_at=1))
+    assert again.data == first.data
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not() -> None:
-    results = [Compression(problem(), recipe(CODEBOOKS, seed=seed)).run().data for seed in (1, 1, 2)]
+    results = [run(problem(), recipe(CODEBOOKS, seed=seed)).data for seed in (1, 1, 2)]
     assert results[0] == results[1] != results[2]
 
 
 def test_the_result_is_the_file_and_the_file_the_result(tmp_path: Path) -> None:
     given = problem()
-    result = Compression(given, recipe(LEVELS)).run()
+    result = run(given, recipe(LEVELS))
     result.save(tmp_path / "m.pith")
     loaded = artifact.load(tmp_path / "m.pith")
-    x = next(iter(given.test))[0]
+    x = next(iter(given["test"]))[0]
     result.model.eval()
     assert torch.equal(loaded(x), result.model(x))
     assert result.bytes == (tmp_path / "m.pith").stat().st_size == len(result.data)
     assert result.after is not None
-    assert result.after.accuracy == evaluate(loaded, given.test).accuracy
+    assert result.after.accuracy == evaluate(loaded, given["test"]).accuracy
     assert result.before is not None
-    assert result.before.accuracy == evaluate(given.model, given.test).accuracy
+    assert result.before.accuracy == evaluate(given["model"], given["test"]).accuracy
     assert result.inspection.claimed == (40, int(result.after.correct.sum()))
-    floats = sum(v.numel() for v in given.model.state_dict().values() if v.is_floating_point())
+    floats = sum(v.numel() for v in given["model"].state_dict().values() if v.is_floating_point())
     assert result.ratio == 4 * floats / result.bytes
     weights = [m.weight for m in result.model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     assert sum(int((w == 0).sum()) for w in weights) == round(0.6 * sum(w.numel() for w in weights))
@@ -177,9 +155,9 @@ def test_the_result_is_the_file_and_the_file_the_result(tmp_path: Path) -> None:
 def test_model_and_teacher_are_left_as_they_were() -> None:
     teacher = network(seed=5, width=6).train()
     given = problem(teacher=teacher)
-    before = copy.deepcopy((given.model.state_dict(), teacher.state_dict()))
-    Compression(given, recipe(LEVELS)).run()
-    for state, module in zip(before, (given.model, teacher), strict=True):
+    before = copy.deepcopy((given["model"].state_dict(), teacher.state_dict()))
+    run(given, recipe(LEVELS))
+    for state, module in zip(before, (given["model"], teacher), strict=True):
         assert all(torch.equal(v, state[k]) for k, v in module.state_dict().items())
         assert module.training
     assert teacher.conv2.weight.is_contiguous()
@@ -188,44 +166,40 @@ def test_model_and_teacher_are_left_as_they_were() -> None:
 def test_distillation_works_without_labels_from_batches_and_from_any_loader() -> None:
     what = recipe(LEVELS)
     teacher = network(seed=5)
-    cached = Compression(problem(train=training(labelled=False), teacher=teacher), what).run()
+    cached = run(problem(train=training(labelled=False), teacher=teacher), what)
     loader = [(x, None) for x, _ in training(labelled=False)]
-    live = Compression(problem(train=loader, teacher=teacher), what).run()
+    live = run(problem(train=loader, teacher=teacher), what)
     assert cached.data != live.data, "fixed views and one epoch of images are not the same training"
-    other = Compression(problem(train=training(labelled=False), teacher=network(seed=6)), what).run()
+    other = run(problem(train=training(labelled=False), teacher=network(seed=6)), what)
     assert other.data != cached.data, "the teacher made no difference"
 
 
 def test_logits_in_the_batches_are_learnt_from_unless_a_teacher_is_given() -> None:
     what = recipe({"name": "x", "steps": [{"train": {"epochs": 3, "lr": 0.05}}], "distill": {"weight": 1.0}})
     mine = torch.randn(2, 50, 10, generator=torch.Generator().manual_seed(7))
-    plain = Compression(problem(), what).run().data
-    first = Compression(problem(train=training(soft=mine)), what).run().data
+    plain = run(problem(), what).data
+    first = run(problem(train=training(soft=mine)), what).data
     assert first != plain, "the float model's logits came in their place"
-    assert first != Compression(problem(train=training(soft=-mine)), what).run().data
+    assert first != run(problem(train=training(soft=-mine)), what).data
     taught = [
-        Compression(problem(train=t, teacher=network(seed=5)), what).run().data
-        for t in (training(soft=mine), training())
+        run(problem(train=t, teacher=network(seed=5)), what).data for t in (training(soft=mine), training())
     ]
     assert taught[0] == taught[1]
 
 
 def test_the_teachers_answers_are_kept_between_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     what = recipe(LEVELS)
-    first = Compression(problem(cache=tmp_path), what).run()
+    first = run(problem(cache=tmp_path), what)
     monkeypatch.setattr("pithnet.learn.teacher.teacher_logits", None)
-    assert Compression(problem(cache=tmp_path), what).run().data == first.data
+    assert run(problem(cache=tmp_path), what).data == first.data
 
 
 def test_progress_and_epochs_are_told() -> None:
-    seen: list[tuple[str, int, int]] = []
-    epochs: list[tuple[str, int, int]] = []
-    work = Compression(problem(), recipe(LEVELS), progress=lambda *at: seen.append(at))
-    work.on_epoch = lambda title, record, of: epochs.append((title, record.epoch, of))
-    work.run()
-    assert seen[0] == ("teacher", 1, 8)
-    assert ("prune 0.6", 3, 3) in seen
-    assert epochs == [
+    seen = Shown()
+    run(problem(), recipe(LEVELS), show=seen)
+    assert seen.batches[0] == ("teacher", 1, 8)
+    assert ("prune 0.6", 3, 3) in seen.batches
+    assert seen.epochs == [
         ("prune 0.6", 1, 2),
         ("prune 0.6", 2, 2),
         ("share 4 levels", 1, 2),
@@ -236,7 +210,7 @@ def test_progress_and_epochs_are_told() -> None:
 
 def test_a_recipe_without_training_needs_no_data() -> None:
     what = recipe({"name": "x", "steps": [{"prune": {"sparsity": 0.5}}, {"share": {"bits": 2}}]})
-    result = Compression(problem(train=None, test=None), what).run()
+    result = run(problem(train=None, test=None), what)
     assert result.before is None
     assert result.to_json()["difference"] is None
     assert result.ratio > 1
@@ -246,7 +220,7 @@ def test_a_model_that_is_compressed_already_can_be_compressed_further() -> None:
     model = network()
     share(model, 4)
     what = recipe({"name": "x", "steps": [{"share": {"bits": 2}, "train": {"epochs": 1}}]})
-    result = Compression(problem(model=model), what).run()
+    result = run(problem(model=model), what)
     assert max(t.levels for t in result.inspection.tensors if len(t.shape) > 1) <= 4
     assert result.float_bytes == artifact.float32_bytes(network().state_dict())
 
@@ -286,4 +260,4 @@ def test_what_would_fail_later_is_refused_at_once(
     changes: dict[str, Any], content: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        Compression(problem(**changes), recipe(content))
+        run(problem(**changes), recipe(content))

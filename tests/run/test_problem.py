@@ -9,13 +9,24 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from pithnet.learn import first_batch
 from pithnet.recipe import Recipe, parse
 from pithnet.run import problem
-from pithnet.run.problem import remark, resolved
+from pithnet.run.problem import remark
+from pithnet.run.problem import resolved as decided
 
 X = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
 Y = torch.tensor([0, 1, 2, 0, 1, 2])
 MODEL = nn.Linear(4, 3)
+
+
+def resolved(recipe: Recipe, model: nn.Module, train: Any, loss: Any = None) -> Recipe:
+    """`resolved` with the first of these batches."""
+    return decided(recipe, model, first(train), loss)
+
+
+def first(train: Any) -> Any:
+    return None if train is None else first_batch(train, "train")
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -45,7 +56,7 @@ def test_how_much_is_distilled(
     assert taken.distill.weight == expected
     assert taken.distill.temperature == 3
     assert resolved(taken, MODEL, train, loss) == taken, "a resumed run decides as the first did"
-    text = remark(given, train, loss, taken)
+    text = remark(given, first(train), loss, taken)
     assert text is None if said is None else said in str(text)
 
 
@@ -70,4 +81,4 @@ def test_automatic_precision(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nothing_is_said_where_nothing_is_trained() -> None:
     untrained = parse({"name": "x", "steps": [{"share": {"bits": 2}}]}, "test")
-    assert remark(untrained, [X], None, resolved(untrained, MODEL, [X])) is None
+    assert remark(untrained, first([X]), None, resolved(untrained, MODEL, [X])) is None

@@ -14,25 +14,25 @@ from pithnet import artifact, zoo
 from pithnet.data import ArrayData, Batches, Normalization
 from pithnet.errors import RecipeError
 from pithnet.recipe import Recipe, parse
-from pithnet.run.compression import Compression, Problem
-from pithnet.run.folder import RunFolder
+from pithnet.results import Store
 from pithnet.run.plan import make_plan
 from pithnet.surgery import weighted_layers
+from tests.run.running import Crash, Parts, Shown, run
 
 
-def problem() -> Problem:
+def problem() -> Parts:
     torch.manual_seed(0)
     g = torch.Generator().manual_seed(1)
     pixels = torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8, generator=g)
     data = ArrayData(pixels, torch.randint(0, 10, (50,), generator=g))
     batches = Batches(data, 16, Normalization((0.4,), (0.3,)), shuffle=True, seed=2)
-    return Problem(model=zoo.build("digits-cnn", width=4), train=batches)
+    return {"model": zoo.build("digits-cnn", width=4), "train": batches}
 
 
 def recipe(**options: Any) -> Recipe:
     steps = [
         {"prune": {"sparsity": 0.5}},
-        {"quantize": {"bits": 3, **options}, "train": {"epochs": 2, "lr": 0.05}},
+        {"quantize": {"bits": 3, "quantizer": "lsq", **options}, "train": {"epochs": 2, "lr": 0.05}},
         {"train": {"epochs": 1, "lr": 0.01}},
     ]
     return parse({"name": "fixed point", "steps": steps}, "test")
@@ -44,15 +44,15 @@ def most_levels(model: nn.Module) -> int:
     return max(row[row != 0].unique().numel() for row in rows)
 
 
-def events(folder: RunFolder) -> list[dict[str, Any]]:
+def events(folder: Store) -> list[dict[str, Any]]:
     lines = (folder.path / "events.jsonl").read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
 
 
 @pytest.mark.parametrize("quantizer", ["linear", "dynamic", "lsq", "apot"])
 def test_zeros_and_levels_hold_through_training_and_in_the_file(quantizer: str, tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path / "run", {})
-    result = Compression(problem(), recipe(quantizer=quantizer), folder).run()
+    folder = Store.create(tmp_path / "run", {})
+    result = run(problem(), recipe(quantizer=quantizer), folder)
     weights = torch.cat([layer.weight.flatten() for _, layer in weighted_layers(result.model)])
     assert int((weights == 0).sum()) >= round(0.5 * len(weights))  # masked, and rounded to zero
     assert 2 <= most_levels(result.model) <= 8
@@ -64,46 +64,33 @@ def test_zeros_and_levels_hold_through_training_and_in_the_file(quantizer: str, 
     assert passes[1] == f"quantize {quantizer} 3 bits"
 
 
-class Crash(Exception):
-    """The machine went away."""
-
-
 @pytest.mark.parametrize("at", [1, 2, 3])
 def test_a_crash_after_any_epoch_ends_in_the_same_bytes(at: int, tmp_path: Path) -> None:
-    whole = Compression(problem(), recipe(), RunFolder.create(tmp_path / "whole", {})).run()
-    folder = RunFolder.create(tmp_path / "run", {})
-    first = Compression(problem(), recipe(), folder)
-    seen: list[int] = []
-
-    def crash(*_: object) -> None:
-        seen.append(1)
-        if len(seen) == at:
-            raise Crash
-
-    first.on_epoch = crash
+    whole = run(problem(), recipe(), Store.create(tmp_path / "whole", {}))
+    folder = Store.create(tmp_path / "run", {})
     with pytest.raises(Crash):
-        first.run()
+        run(problem(), recipe(), folder, Shown(crash_at=at))
     folder.close()
-    assert Compression(problem(), recipe(), RunFolder.open(tmp_path / "run")).run().data == whole.data
+    assert run(problem(), recipe(), Store.open(tmp_path / "run")).data == whole.data
 
 
 def test_the_plan_expects_about_the_bytes_of_the_file() -> None:
-    what = parse({"name": "x", "steps": [{"quantize": {"bits": 4, "skip": ["linear"]}}]}, "x")
+    what = parse(
+        {"name": "x", "steps": [{"quantize": {"bits": 4, "quantizer": "lsq", "skip": ["linear"]}}]}, "x"
+    )
     torch.manual_seed(0)
-    given = Problem(model=zoo.build("digits-cnn"))
-    plan = make_plan(given.model, what)
+    given = {"model": zoo.build("digits-cnn")}
+    plan = make_plan(given["model"], what)
     assert [row.passes for row in plan.layers] == ["quantize"] * 3 + ["as it is"]
     assert [row.levels for row in plan.layers[:3]] == [15] * 3  # and zero
     assert plan.layers[3].levels is None
-    tensors = {
-        t.name: sum(t.bytes.values()) for t in artifact.inspect(Compression(given, what).run().data).tensors
-    }
+    tensors = {t.name: sum(t.bytes.values()) for t in artifact.inspect(run(given, what).data).tensors}
     found = sum(tensors[f"{row.name}.weight"] for row in plan.layers[:3])
     assert found == pytest.approx(sum(row.bytes for row in plan.layers[:3]), rel=0.02)
 
 
 def test_bits_by_pattern_are_those_of_the_layers() -> None:
-    plan = make_plan(problem().model, recipe(overrides={"conv*": 1, "linear": None}))
+    plan = make_plan(problem()["model"], recipe(overrides={"conv*": 1, "linear": None}))
     assert plan.layers[0].levels == 2
     assert plan.layers[-1].levels is None
 
@@ -119,4 +106,4 @@ def test_bits_by_pattern_are_those_of_the_layers() -> None:
 )
 def test_a_fault_is_named_before_anything_is_trained(options: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        make_plan(problem().model, recipe(**options))
+        make_plan(problem()["model"], recipe(**options))

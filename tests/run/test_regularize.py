@@ -14,19 +14,19 @@ from pithnet import zoo
 from pithnet.data import ArrayData, Batches, Normalization
 from pithnet.errors import RecipeError
 from pithnet.recipe import Recipe, load_recipe, parse, to_yaml
-from pithnet.run.compression import Compression, Problem
-from pithnet.run.folder import RunFolder
+from pithnet.results import Store
 from pithnet.run.plan import make_plan
 from pithnet.surgery import weighted_layers
+from tests.run.running import Crash, Parts, Shown, run
 
 
-def problem(**changes: Any) -> Problem:
+def problem(**changes: Any) -> Parts:
     torch.manual_seed(0)
     g = torch.Generator().manual_seed(1)
     pixels = torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8, generator=g)
     data = ArrayData(pixels, torch.randint(0, 10, (50,), generator=g))
     batches = Batches(data, 16, Normalization((0.4,), (0.3,)), shuffle=True, seed=2)
-    return Problem(**{"model": zoo.build("digits-cnn", width=4), "train": batches, **changes})
+    return {"model": zoo.build("digits-cnn", width=4), "train": batches, **changes}
 
 
 def recipe(**regularize: Any) -> Recipe:
@@ -42,14 +42,14 @@ def zeros(model: nn.Module) -> list[int]:
     return [int((layer.weight == 0).sum()) for _, layer in weighted_layers(model)]
 
 
-def events(folder: RunFolder) -> list[dict[str, Any]]:
+def events(folder: Store) -> list[dict[str, Any]]:
     lines = (folder.path / "events.jsonl").read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
 
 
 def test_zeros_are_exact_stay_through_debiasing_and_are_recorded(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path / "run", {})
-    result = Compression(problem(), recipe(kind="trimmed-l1", until=0.5), folder).run()
+    folder = Store.create(tmp_path / "run", {})
+    result = run(problem(), recipe(kind="trimmed-l1", until=0.5), folder)
     assert sum(zeros(result.model)) == round(0.6 * 980)
     (masked, shared) = [e for e in events(folder) if e["event"] == "pass"]
     assert masked["what"] == "regularize trimmed-l1 0.6"
@@ -59,18 +59,14 @@ def test_zeros_are_exact_stay_through_debiasing_and_are_recorded(tmp_path: Path)
 
 
 def test_group_lasso_records_its_zero_filters(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path / "run", {})
+    folder = Store.create(tmp_path / "run", {})
     what = recipe(kind="group-lasso", strength=0.01, skip=["linear"])
-    result = Compression(problem(), what, folder).run()
+    result = run(problem(), what, folder)
     masked = next(e for e in events(folder) if e["event"] == "pass")
     for row in masked["layers"]:
         filters = result.model.get_submodule(row["name"]).weight.flatten(1)
         assert row["zero_groups"] == (~filters.any(1)).nonzero().flatten().tolist()
     assert sum(len(row["zero_groups"]) for row in masked["layers"]) > 5
-
-
-class Crash(Exception):
-    """The machine went away."""
 
 
 @pytest.mark.parametrize(
@@ -82,29 +78,19 @@ class Crash(Exception):
 def test_a_run_stopped_after_any_epoch_ends_in_the_same_bytes(
     options: dict[str, Any], stop: int, tmp_path: Path
 ) -> None:
-    what, folder = recipe(**options), RunFolder.create(tmp_path / "whole", {})
-    whole = Compression(problem(), what, folder).run()
-    begun = RunFolder.create(tmp_path / "cut", {})
-    cut = Compression(problem(), what, begun)
-    seen = 0
-
-    def crash(*_: object) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == stop:
-            raise Crash
-
-    cut.on_epoch = crash
+    what, folder = recipe(**options), Store.create(tmp_path / "whole", {})
+    whole = run(problem(), what, folder)
+    begun = Store.create(tmp_path / "cut", {})
     with pytest.raises(Crash):
-        cut.run()
+        run(problem(), what, begun, Shown(crash_at=stop))
     begun.close()
-    again = RunFolder.open(tmp_path / "cut")
-    assert Compression(problem(), what, again).run().data == whole.data
+    again = Store.open(tmp_path / "cut")
+    assert run(problem(), what, again).data == whole.data
     assert events(again) == events(folder)
 
 
 def test_the_plan_counts_the_zeros_to_come() -> None:
-    model = problem().model
+    model = problem()["model"]
     plan = make_plan(model, recipe(kind="l1"))
     assert sum(row.zeros for row in plan.layers) == round(0.6 * 980)
     assert {row.passes for row in plan.layers} == {"regularize, share"}
@@ -117,7 +103,7 @@ def test_a_recipe_is_written_and_read_again(tmp_path: Path) -> None:
     path.write_text(to_yaml(what))
     assert load_recipe(path) == what
     assert what.steps[0].title == "regularize mcp"
-    assert sum(zeros(Compression(problem(), what).run().model)) == round(0.6 * 980)
+    assert sum(zeros(run(problem(), what).model)) == round(0.6 * 980)
 
 
 @pytest.mark.parametrize(
@@ -132,16 +118,11 @@ def test_a_recipe_is_written_and_read_again(tmp_path: Path) -> None:
     ],
 )
 def test_what_would_fail_later_is_refused_at_once(options: dict[str, Any], message: str) -> None:
-    given = problem()
-    for refuse in (
-        lambda: Compression(given, recipe(**options)),
-        lambda: make_plan(given.model, recipe(**options)),
-    ):
-        with pytest.raises(RecipeError, match=message):
-            refuse()
+    with pytest.raises(RecipeError, match=message):
+        make_plan(problem()["model"], recipe(**options))
 
 
 def test_shared_weights_cannot_be_regularized() -> None:
     steps = [{"share": {"bits": 2}}, {"regularize": {"sparsity": 0.5}, "train": {"epochs": 1}}]
     with pytest.raises(RecipeError, match=r"'regularize trimmed-l1' comes after sharing"):
-        Compression(problem(), parse({"name": "x", "steps": steps}, "test"))
+        make_plan(problem()["model"], parse({"name": "x", "steps": steps}, "test"))

@@ -113,7 +113,8 @@ class Notebook(Store):
 
     def state_file(self, key: str) -> str:
         """The name, in the store, of the file that holds the state of that key."""
-        return f"{STATES}/{re.sub(r'[^\w.-]+', '-', key)}.pt"
+        plain = re.sub(r"[^\w.-]+", "-", key)
+        return f"{STATES}/{plain}.pt"
 
     def load(self, key: str) -> Row | None:
         """The state saved under that key, on the CPU; None where there is none."""

@@ -29,7 +29,9 @@ _WHAT = {
 
 
 @contextmanager
-def begun(folder: Path, problem: Problem, asked: Recipe, resume: bool) -> Iterator[tuple[Store, Problem]]:
+def begun(
+    folder: Path, problem: Problem, asked: Recipe, *, resume: bool, kept: bool
+) -> Iterator[tuple[Store, Problem]]:
     """The store of a run of `problem`, for the block's time, and the problem as the run began with it.
 
     A run that goes on keeps the recipe as it was resolved when it began: another machine might decide

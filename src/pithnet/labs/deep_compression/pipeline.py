@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,13 +14,15 @@ from pithnet.coding.prefix import code_lengths
 from pithnet.commands.inputs import Teacher
 from pithnet.commands.source_files import shared_layers, write_source_files
 from pithnet.data import Batches
-from pithnet.labs.notebook import Notebook, Row
+from pithnet.labs.notebook import STATES, Notebook, Row
 from pithnet.labs.training import accuracy_columns
 from pithnet.labs.workbench import Bench
 from pithnet.learn import Evaluation, evaluate
 from pithnet.recipe import Recipe, Step
-from pithnet.run.compression import Compression, Problem
-from pithnet.run.folder import RunFolder
+from pithnet.results import Store
+from pithnet.results.store import SETTINGS
+from pithnet.run.compression import carry_out
+from pithnet.run.problem import prepare
 from pithnet.run.result import Result
 from pithnet.surgery import weighted_layers
 
@@ -32,7 +35,7 @@ def shortened(recipe: Recipe, factor: int) -> Recipe:
     steps = []
     for step in recipe.steps:
         if step.train is not None:
-            train = step.train.model_copy(update={"epochs": max(1, step.train.epochs // factor)})
+            train = replace(step.train, epochs=max(1, step.train.epochs // factor))
             step = step.model_copy(update={"train": train})
         steps.append(step)
     distill = recipe.distill.model_copy(update={"views": min(2, recipe.distill.views)})
@@ -47,31 +50,29 @@ def compress(book: Notebook, bench: Bench, recipe: Recipe, model: nn.Module) -> 
 
     Goes on where an earlier process stopped. The network after pruning is the notebook's state PRUNED.
     """
-    path = book.out / "state" / "pipeline"
+    path = book.path / STATES / "pipeline"
     asked = None if bench.teacher is None else bench.teacher.trained
-    seen = None if asked is None else _as_seen_by(asked, bench, recipe)
-    problem = Problem(
+    problem = prepare(
         model,
-        bench.training_batches(recipe.augment),
-        bench.test_batches(),
-        _metadata(bench, recipe),
+        recipe,
+        train=bench.training_batches(recipe.augment),
+        test=bench.test_batches(),
+        metadata=_metadata(bench, recipe),
         teacher=None if asked is None else asked.model,
-        teacher_batches=seen,
+        teacher_batches=None if asked is None else _as_seen_by(asked, bench, recipe),
         cache=path / "cache",
     )
 
     def keep_pruned(number: int, step: Step, now: nn.Module) -> None:
-        if step.prune or step.regularize:
+        if step.kind in ("prune", "regularize"):
             book.save(PRUNED, {"model": now.state_dict()})
 
     torch.manual_seed(recipe.seed)
-    begun = (path / "settings.json").exists()
-    with RunFolder.open(path) if begun else RunFolder.create(path, book.facts) as folder:
-        compression = Compression(problem, recipe, folder, book.progress.batch)
-        compression.on_epoch, compression.on_step_end = book.progress.epoch, keep_pruned
-        book.progress.begin(recipe.epochs)
-        result = compression.run()
-    return result, compression.model
+    begun = (path / SETTINGS).exists()
+    with Store.open(path) if begun else Store.create(path, book.facts) as store:
+        result = carry_out(problem, store, book.progress, after_step=keep_pruned)
+    assert result.compressed is not None
+    return result, result.compressed
 
 
 def _as_seen_by(teacher: Teacher, bench: Bench, recipe: Recipe) -> Batches:

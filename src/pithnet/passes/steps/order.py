@@ -9,7 +9,7 @@ from pithnet.passes.layers import refuse_coded
 from pithnet.passes.sketch import LayerSketch
 from pithnet.surgery import Mask, parametrization
 
-_CODED = {"share": "shared", "quantize": "quantized"}
+_CODED = {"share": ("sharing", "shared"), "quantize": ("quantizing", "quantized")}
 
 
 def refuse_after_coding(layers: Iterable[LayerSketch], title: str) -> None:
@@ -26,7 +26,7 @@ def refuse_after_coding(layers: Iterable[LayerSketch], title: str) -> None:
         masked = parametrization(layer.layer, Mask) is not None or {"prune", "regularize"} & set(before)
         coded = [name for name in before if name == "share" or (name == "quantize" and not masked)]
         if coded:
+            coding, how = _CODED[coded[0]]
             raise RecipeError(
-                f"{title!r} comes after {coded[0]!r}, and {_CODED[coded[0]]} weights cannot be pruned "
-                f"({layer.name}); prune before {coded[0]!r}"
+                f"{title!r} comes after {coding}, but {how} weights cannot be pruned; prune before {coding}"
             )

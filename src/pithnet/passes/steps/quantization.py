@@ -51,9 +51,9 @@ def _quantize(layer: LayerSketch, bits: int, scheme: WeightScheme) -> None:
         layer.counts, layer.rows = rows.new_zeros(0), layer.rows * 0
         return
     levels = fit_levels(quantizer, rows, scheme.fit)
-    codes = quantizer.codes(rows, levels)[rows != 0]
-    layer.counts = codes.unique(return_counts=True)[1]
-    layer.rows = quantizer.nearest(rows, levels).reshape(-1)[: layer.rows.numel()].view(layer.rows.shape)
+    rounded = quantizer.nearest(rows, levels)
+    layer.counts = quantizer.codes(rows, levels)[rounded != 0].unique(return_counts=True)[1]
+    layer.rows = rounded
 
 
 def _rows(layer: LayerSketch, scheme: WeightScheme) -> tuple[Tensor, int]:

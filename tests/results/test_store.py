@@ -12,32 +12,34 @@ from pathlib import Path
 import pytest
 import torch
 
+from pithnet.atomic import write_atomic
 from pithnet.errors import PithError
-from pithnet.run.folder import RunFolder, write_atomic
+from pithnet.results import Store
+from pithnet.run.states import load_state, save_state
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[RunFolder]:
-    with RunFolder.create(tmp_path / "runs" / "one", {"seed": 1}) as made:
+def folder(tmp_path: Path) -> Iterator[Store]:
+    with Store.create(tmp_path / "runs" / "one", {"seed": 1}) as made:
         yield made
 
 
-def again(folder: RunFolder) -> RunFolder:
+def again(folder: Store) -> Store:
     """As another process opens it when this one has died."""
     folder.close()
-    return RunFolder.open(folder.path)
+    return Store.open(folder.path)
 
 
-def test_a_new_folder_keeps_its_settings_and_is_not_overwritten(folder: RunFolder) -> None:
+def test_a_new_folder_keeps_its_settings_and_is_not_overwritten(folder: Store) -> None:
     assert again(folder).read_json("settings.json") == {"seed": 1}
     with pytest.raises(PithError, match="holds a run already; continue it with --resume"):
-        RunFolder.create(folder.path, {})
+        Store.create(folder.path, {})
     assert folder.read_json("settings.json") == {"seed": 1}
 
 
 def test_there_must_be_a_run_to_continue(tmp_path: Path) -> None:
     with pytest.raises(PithError, match="holds no run to continue"):
-        RunFolder.open(tmp_path)
+        Store.open(tmp_path)
 
 
 HOLD = """\
@@ -49,7 +51,7 @@ time.sleep(99)
 """
 
 
-def test_another_process_is_kept_out_until_it_is_killed(folder: RunFolder) -> None:
+def test_another_process_is_kept_out_until_it_is_killed(folder: Store) -> None:
     pytest.importorskip("fcntl")
     in_flight = folder.path / ".state.pt-abc.part"
     in_flight.mkdir()
@@ -59,31 +61,34 @@ def test_another_process_is_kept_out_until_it_is_killed(folder: RunFolder) -> No
         assert other.stdout is not None
         other.stdout.readline()
         with pytest.raises(PithError, match=f"{folder.path} is in use by another process"):
-            RunFolder.open(folder.path)
+            Store.open(folder.path)
         assert in_flight.exists(), "what the other process was writing"
         (folder.path / "settings.json").rename(folder.path / "hidden")
         with pytest.raises(PithError, match="is in use by another process"):
-            RunFolder.create(folder.path, {})
+            Store.create(folder.path, {})
         (folder.path / "hidden").rename(folder.path / "settings.json")
         other.kill()
-    with RunFolder.open(folder.path):
+    with Store.open(folder.path):
         assert not in_flight.exists()
 
 
-def test_a_folder_is_left_at_the_end_of_its_block_and_of_its_object(folder: RunFolder) -> None:
+def test_a_folder_is_left_at_the_end_of_its_block_and_of_its_object(folder: Store) -> None:
     pytest.importorskip("fcntl")
     with pytest.raises(PithError, match="in use"):
-        RunFolder.open(folder.path)
+        Store.open(folder.path)
     folder.close()
-    with RunFolder.open(folder.path), pytest.raises(PithError, match="in use"):
-        RunFolder.open(folder.path)
-    RunFolder.open(folder.path)  # nobody keeps it
-    RunFolder.open(folder.path)
+    with Store.open(folder.path), pytest.raises(PithError, match="in use"):
+        Store.open(folder.path)
+    Store.open(folder.path)  # nobody keeps it
+    Store.open(folder.path)
 
 
-def test_a_system_without_locks_keeps_nobody_out(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pithnet.run.lock.fcntl", None)
-    assert RunFolder.open(folder.path).read_json("settings.json") == {"seed": 1}
+def test_a_system_without_locks_keeps_nobody_out(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr("pithnet.results.store.FileLock.acquire", refuse)
+    assert Store.open(folder.path).read_json("settings.json") == {"seed": 1}
 
 
 def test_settings_come_last_because_they_make_the_folder_a_run(
@@ -99,15 +104,15 @@ def test_settings_come_last_because_they_make_the_folder_a_run(
     with monkeypatch.context() as patch:
         patch.setattr("os.replace", stop_at_settings)
         with pytest.raises(KeyboardInterrupt):
-            RunFolder.create(path, {"seed": 1}, {"recipe.yaml": b"first"})
+            Store.create(path, {"seed": 1}, {"recipe.yaml": b"first"})
     assert {p.name for p in path.iterdir()} == {".lock", "recipe.yaml"}
     with pytest.raises(PithError, match=r"holds no run to continue.*; start one with --out"):
-        RunFolder.open(path)
-    RunFolder.create(path, {"seed": 1}, {"recipe.yaml": b"second"})
+        Store.open(path)
+    Store.create(path, {"seed": 1}, {"recipe.yaml": b"second"})
     assert (path / "recipe.yaml").read_bytes() == b"second"
 
 
-def test_opening_removes_what_a_killed_process_was_writing(folder: RunFolder) -> None:
+def test_opening_removes_what_a_killed_process_was_writing(folder: Store) -> None:
     for left in (folder.path / ".state.pt-abc.part", folder.path / "cache" / ".teacher.pt-xyz.part"):
         left.mkdir(parents=True)
         (left / "half").write_text("")
@@ -123,11 +128,11 @@ def test_starting_anew_removes_what_a_killed_start_was_writing_and_nothing_else(
     for left in (".settings.json-ab.part", ".other.json-ab.part"):
         (tmp_path / left).mkdir()
         (tmp_path / left / "half").write_bytes(b"x")
-    RunFolder.create(tmp_path, {"seed": 1})
+    Store.create(tmp_path, {"seed": 1})
     assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", ".other.json-ab.part", "settings.json"]
 
 
-def test_what_cannot_be_written_says_how_to_go_on(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_written_says_how_to_go_on(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def closed(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
@@ -137,9 +142,9 @@ def test_what_cannot_be_written_says_how_to_go_on(folder: RunFolder, monkeypatch
     advice = rf"Read-only file system; make the folder writable and continue with --resume {folder.path}"
     for write in (
         lambda: folder.event("epoch", n=2),
-        lambda: folder.save_state({"step": 0}),
+        lambda: save_state(folder, {"step": 0}),
         lambda: folder.write("model.pith", b"x"),
-        folder.load_state,
+        lambda: load_state(folder),
     ):
         with pytest.raises(PithError, match=rf" cannot be written: {advice}$"):
             write()
@@ -148,15 +153,15 @@ def test_what_cannot_be_written_says_how_to_go_on(folder: RunFolder, monkeypatch
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PithError, match=r"file/run cannot be created: Not a directory; choose another --out"):
-        RunFolder.create(tmp_path / "file" / "run", {})
+        Store.create(tmp_path / "file" / "run", {})
     with pytest.raises(PithError, match="cannot be created: File exists"):
-        RunFolder.create(tmp_path / "file", {})
+        Store.create(tmp_path / "file", {})
     for path in (tmp_path / "none" / "a.json", tmp_path / "file" / "a.json"):
         with pytest.raises(PithError, match=r"a\.json cannot be written: "):
             write_atomic(path, b"x")
 
 
-def test_a_write_that_fails_leaves_what_was_there(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_fails_leaves_what_was_there(folder: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.write_json("results.json", [1])
 
     def full(*_: object) -> None:
@@ -169,14 +174,14 @@ def test_a_write_that_fails_leaves_what_was_there(folder: RunFolder, monkeypatch
     assert not [p for p in folder.path.iterdir() if "part" in p.name or "tmp" in p.name]
 
 
-def test_json_that_is_missing_or_damaged_is_named(folder: RunFolder) -> None:
+def test_json_that_is_missing_or_damaged_is_named(folder: Store) -> None:
     (folder.path / "bad.json").write_text("{")
     for name in ("none.json", "bad.json"):
         with pytest.raises(PithError, match=f"{name} cannot be read"):
             folder.read_json(name)
 
 
-def test_events_are_lines_in_order(folder: RunFolder) -> None:
+def test_events_are_lines_in_order(folder: Store) -> None:
     folder.event("epoch", loss=0.5)
     folder.event("pass", what="prune")
     folder.event("epoch", loss=0.25)
@@ -186,36 +191,36 @@ def test_events_are_lines_in_order(folder: RunFolder) -> None:
     assert folder.events("nothing") == []
 
 
-def test_a_state_comes_back_to_the_bit(folder: RunFolder) -> None:
-    assert folder.load_state() is None
+def test_a_state_comes_back_to_the_bit(folder: Store) -> None:
+    assert load_state(folder) is None
     content = {
         "step": 2,
         "trainer": {"epoch": 1},
         "model": {"w": torch.randn(3, 2), "m": torch.tensor([True])},
     }
-    folder.save_state(content)
-    state = again(folder).load_state()
+    save_state(folder, content)
+    state = load_state(again(folder))
     assert state is not None
     assert (state["step"], state["trainer"]) == (2, {"epoch": 1})
     assert torch.equal(state["model"]["w"], content["model"]["w"])
     assert torch.equal(state["model"]["m"], content["model"]["m"])
 
 
-def test_loading_a_state_forgets_the_events_after_it_and_half_a_line(folder: RunFolder) -> None:
+def test_loading_a_state_forgets_the_events_after_it_and_half_a_line(folder: Store) -> None:
     folder.event("epoch", n=1)
-    folder.save_state({"step": 0})
+    save_state(folder, {"step": 0})
     folder.event("epoch", n=2)
     with open(folder.path / "events.jsonl", "a") as log:
         log.write('{"event": "ep')
     opened = again(folder)
-    opened.load_state()
+    load_state(opened)
     opened.event("epoch", n=2)
     assert [e["n"] for e in opened.events("epoch")] == [1, 2]
 
 
-def test_a_damaged_state_is_named(folder: RunFolder) -> None:
-    folder.save_state({"step": 0, "model": {"w": torch.zeros(500)}})
+def test_a_damaged_state_is_named(folder: Store) -> None:
+    save_state(folder, {"step": 0, "model": {"w": torch.zeros(500)}})
     path = folder.path / "state.pt"
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(PithError, match=r"state\.pt"):
-        folder.load_state()
+        load_state(folder)
