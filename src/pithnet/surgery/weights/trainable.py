@@ -1,4 +1,4 @@
-"""From plain weights, as a file holds them, back to the form they train in."""
+"""Plain weights, as a file holds them, back in the form they train in."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def parametrize_(model: nn.Module) -> None:
 
 
 def _are_few(levels: Tensor, weights: int) -> bool:
-    """Whether so many weights share these levels, rather than having them by chance."""
+    """Tells whether so many weights share these levels, rather than having them by chance."""
     if len(levels) <= _FEW:
         return len(levels) < weights
     return 2 * len(levels) <= weights and not _is_rounding(levels)
 
 
 def _is_rounding(levels: Tensor) -> bool:
-    """Whether most levels are neighbours among the 16-bit floats: what rounding leaves, and no clustering."""
+    """Tells whether most levels are neighbours among the 16-bit floats, which is a mark of rounding."""
     short = levels if levels.element_size() == 2 else levels.half()
     codes = short.view(torch.int16).int().sort().values
     return torch.equal(short.to(levels.dtype), levels) and int((codes.diff() == 1).sum()) > len(levels) / 2
