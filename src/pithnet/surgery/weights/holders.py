@@ -77,7 +77,8 @@ class Weighted:
     def channel_axes(self) -> tuple[int, ...]:
         """The axes of the weight along which its output channels lie: one, and for experts two.
 
-        Of a parameter whose module is of no known kind it is the first, of three dimensions the first two.
+        Where the parameter's module is of no known kind, it is the first axis, and of three dimensions the
+        first two.
         """
         first = self.holders[0]
         known = kind_tensors(first.module).get(first.tensor)

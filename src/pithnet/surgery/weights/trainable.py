@@ -19,9 +19,9 @@ def parametrize_(model: nn.Module) -> None:
 
     A weight of few values gets a `Codebook`: at most 256 distinct non-zeros that some weights share, or more
     with two weights each on average, unless they are what rounding to 16-bit floats leaves. Any other with
-    zeros gets a `Mask`; the rest, and what `refusals` names, stays plain. So it is with matrices of no known
-    kind, but for those with fewer than two weights a level, or none but zeros. Values do not change by a bit:
-    -0.0 is a value, not a zero.
+    zeros gets a `Mask`; the rest, and what `refusals` names, stays plain. Matrices of no
+    known kind are treated so, too, but for those with fewer than two weights a level, or none but zeros.
+    Values do not change by a bit: -0.0 is a value, not a zero.
     """
     other = {key for layer in other_matrices(model) for key in layer.keys}
     refused = {name for refusal in refusals(model, ("*",)) for name in refusal.names}
