@@ -35,6 +35,9 @@ class ADMM(Regularized):
         terms: the regularizers and their tensors.
         rho: the values > 0 at the start and the end of the training, rising by the same factor at each
             update.
+
+    Raises:
+        RecipeError: rho is not positive and finite, or falls.
     """
 
     def __init__(self, terms: Sequence[Term], rho: tuple[float, float] = (1e-3, 1e-1)) -> None:
