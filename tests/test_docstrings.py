@@ -12,7 +12,6 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCE = ROOT / "src"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 # A function does something, so its summary begins with a verb ("Returns ..."); a property's is a noun.
 _NO_VERB = re.compile(
@@ -20,13 +19,8 @@ _NO_VERB = re.compile(
     re.S,
 )
 _PROSE = re.compile(r"\bRaises? [A-Z`]|\b[A-Z]\w+Error (above|for|if|naming|unless|when|where|with)\b")
-_INHERITED = {
-    "extra_repr",
-    "forward",
-    "find_class",
-    "persistent_load",
-    "run",
-}  # from torch, pickle, threading
+# Methods of torch's, pickle's and threading's classes, which say what they are for.
+_INHERITED = {"extra_repr", "forward", "find_class", "persistent_load", "run"}
 
 
 class Entry(NamedTuple):
@@ -37,17 +31,18 @@ class Entry(NamedTuple):
     owner: ast.ClassDef | None
 
 
-def _trees() -> dict[str, ast.Module]:
-    ignores = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]["per-file-ignores"]
-    files = {path.relative_to(ROOT): path for path in sorted(SOURCE.rglob("*.py"))}
-    left_out = {path for pattern in ignores for path in ROOT.glob(pattern.replace("/**", "/**/*"))}
-    return {str(name): ast.parse(path.read_text()) for name, path in files.items() if path not in left_out}
+def _left_out() -> set[Path]:
+    lint = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+    return {path for pattern in lint["per-file-ignores"] for path in ROOT.glob(pattern.replace("**", "**/*"))}
 
 
-TREES = _trees()
-EVERYTHING = [ast.parse(path.read_text()) for path in SOURCE.rglob("*.py")]
+EVERYTHING = {path: ast.parse(path.read_text()) for path in sorted((ROOT / "src").rglob("*.py"))}
+TREES = {str(path.relative_to(ROOT)): EVERYTHING[path] for path in EVERYTHING.keys() - _left_out()}
 CLASSES = {
-    node.name: node for tree in EVERYTHING for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
+    node.name: node
+    for tree in EVERYTHING.values()
+    for node in ast.walk(tree)
+    if isinstance(node, ast.ClassDef)
 }
 
 
