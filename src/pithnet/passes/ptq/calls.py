@@ -24,7 +24,7 @@ class Calls(Generic[T]):
         """Returns what the layer's next call gave.
 
         Raises:
-            ModelError: There was no such call; the message names the layer.
+            ModelError: The layer was called less often; the message names it.
         """
         if not self._found[name]:
             raise ModelError(

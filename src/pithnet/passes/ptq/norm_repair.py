@@ -58,7 +58,7 @@ def require_same_norms(model: nn.Module, reference: nn.Module) -> None:
         reference: the network before compression.
 
     Raises:
-        ModelError: They differ in their BNs; the message names one.
+        ModelError: The networks differ in their BNs; the message names one.
     """
     odd = sorted(_norms(model).keys() ^ _norms(reference).keys())
     if odd:

@@ -74,7 +74,7 @@ def outputs_of(
         Its floating-point tensors.
 
     Raises:
-        ModelError: The part gives none.
+        ModelError: The part gives no floating-point tensor.
     """
 
     def watch(part: nn.Module, found: list[Any]) -> RemovableHandle:
@@ -132,7 +132,7 @@ def float_outputs(name: str, part: nn.Module, output: Any) -> list[Tensor]:
         output: a tensor, a tuple, a dict or an object with fields.
 
     Raises:
-        ModelError: There is none; the message names the part.
+        ModelError: The output holds no floating-point tensor; the message names the part.
     """
     nest = output if isinstance(output, Tensor | Mapping | tuple | list) else getattr(output, "__dict__", ())
     found = [t for t in tensors(nest) if t.is_floating_point()]
