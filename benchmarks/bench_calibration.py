@@ -29,7 +29,7 @@ BATCH = 250
 
 
 class RandomImages:
-    """`count` images of CIFAR-10's shape in batches; the same in every pass."""
+    """Random images of CIFAR-10's shape in batches, `count` of them; they are the same in every pass."""
 
     def __init__(self, count: int) -> None:
         self.count = count

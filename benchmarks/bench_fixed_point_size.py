@@ -3,8 +3,8 @@
     python benchmarks/bench_fixed_point_size.py [CHECKPOINT] [--bits 4] [--json]
 
 Bit packing spends `bits` on every weight, a float32 scale and offset per row, and float16 on the two numbers
-a channel that a folded BatchNorm leaves; no header. The entropy is that of each layer's codes alone (order
-0), with the same float16 numbers. `source` is the quantizer with dynamic scaling per tensor.
+a channel that a folded BatchNorm leaves; it has no header. The entropy is that of each layer's codes alone
+(order 0), with the same float16 numbers. `source` is the quantizer with dynamic scaling per tensor.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 def order_0_bytes(model: nn.Module) -> float:
-    """What the codes of all layers take by how often each, and zero, occurs in its layer."""
+    """Returns the bytes that the codes of all layers take at the entropy of their layer, zeros among them."""
     bits = 0.0
     for _, layer in weighted_layers(model):
         part, size = fake_quantizer(layer), layer.weight.numel()

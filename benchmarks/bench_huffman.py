@@ -23,7 +23,7 @@ from pithnet.coding.prefix import code_lengths
 
 
 def skewed_symbols(size: int, levels: int = 16) -> np.ndarray:
-    """Geometric levels: each three quarters as likely as the one before (3.2 bits of entropy)."""
+    """Draws geometric levels: each is three quarters as likely as the one before (3.2 bits of entropy)."""
     p = 0.75 ** np.arange(levels)
     return np.random.default_rng(0).choice(levels, size, p=p / p.sum()).astype(np.uint8)
 

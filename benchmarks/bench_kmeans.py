@@ -30,14 +30,14 @@ from pithnet.tensor.clustering._inits import INITS
 
 
 def weight_like(n: int, seed: int) -> torch.Tensor:
-    """(n,) float32: 70 % N(0, 0.02), 28 % N(0, 0.06), 2 % N(0, 0.2)."""
+    """Draws values (n,), float32: 70 % N(0, 0.02), 28 % N(0, 0.06), 2 % N(0, 0.2)."""
     rng = np.random.default_rng(seed)
     scale = rng.choice([0.02, 0.06, 0.2], size=n, p=[0.70, 0.28, 0.02])
     return torch.from_numpy((rng.standard_normal(n) * scale).astype(np.float32))
 
 
 def timed(work: Callable[[], Any], repeats: int) -> tuple[Any, float]:
-    """The last result and the median of the wall times in seconds."""
+    """Returns the last result and the median of the wall times in seconds."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -47,7 +47,7 @@ def timed(work: Callable[[], Any], repeats: int) -> tuple[Any, float]:
 
 
 def rows(values: torch.Tensor, k: int, seed: int, repeats: int) -> list[dict[str, Any]]:
-    """One row per method: name, seconds, inertia, iterations, ratio to the exact optimum, speed-up."""
+    """Returns a row per method: name, seconds, inertia, iterations, ratio to the exact optimum, speed-up."""
     table: list[dict[str, Any]] = []
     array = values.numpy()
     for init in INITS:

@@ -2,7 +2,7 @@
 
     python benchmarks/bench_large.py [--runs 5] [--layers 12] [--vocabulary 30000] [--json]
 
-No training. Every run is a process of its own: one for the passes, the file and loading it, one for
+Nothing is trained. Every run is a process of its own: one for the passes, the file and loading it, one for
 `pn.compress` with the same recipe and without data. It prints the medians of the runs, by clock and by
 processor, and the highest memory of a run. `compress` should take at most 1.2 times prune + share + save.
 """

@@ -1,11 +1,11 @@
-"""From a file on disk to a network ready to run: a .pith beside the float checkpoint, taking turns.
+"""Time from a file on disk to a network ready to run: a .pith beside the float checkpoint, taking turns.
 
     python benchmarks/bench_load.py [FILE.pith] [--repeats 20] [--model resnet20] [--json]
 
 Without FILE a fresh network of the zoo is pruned to 80 % zeros, shared to 6 levels and encoded: as many
-numbers and as many bits as a trained one. The checkpoint is what torch.save writes of the float
-state_dict; reading it is torch.load(weights_only=True) into a network of the zoo. `first` is the first
-call of the process.
+numbers and as many bits as a trained one. The checkpoint is what torch.save writes of the float state_dict;
+reading it is torch.load(weights_only=True) into a network of the zoo. `first` is the first call of the
+process.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def milliseconds(work: Callable[[], Any]) -> float:
 
 
 def measure(ways: dict[str, Callable[[], Any]], repeats: int) -> dict[str, dict[str, float]]:
-    """Milliseconds of each way: first call, then median and minimum of `repeats` turns."""
+    """Returns milliseconds of each way: the first call, then median and minimum of `repeats` turns."""
     first = {name: milliseconds(way) for name, way in ways.items()}
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):

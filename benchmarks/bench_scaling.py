@@ -36,7 +36,7 @@ STEPS = ("prune", "share", "encode", "decode", "dense encode", "dense decode")
 
 
 def network(weights: int, most: int) -> nn.Module:
-    """Linear layers without biases, of about equal size, none above `most` weights, `weights` in all."""
+    """Returns linear layers without biases, about equal in size, at most `most` each, `weights` in all."""
     layers = -(-weights // most)
     rows = 10 ** (int(math.log10(weights // layers)) // 2)
     linears = [
@@ -50,7 +50,7 @@ def load(model: nn.Module, path: Path) -> None:
 
 
 def run_step(step: str, weights: int, most: int, folder: Path) -> dict[str, Any]:
-    """One step, in this process, from the files of the step before; leaves its own."""
+    """Carries out one step, in this process, from the files of the step before; it leaves its own."""
     torch.manual_seed(0)
     model = network(weights, most)
     if step == "prune":

@@ -40,13 +40,13 @@ def image_set(n: int) -> ArrayData:
 
 
 def normalised(pixels: Tensor) -> Tensor:
-    """uint8 (..., 3, H, W) -> float32."""
+    """Normalises uint8 (..., 3, H, W) to float32."""
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (NORMALIZATION.mean, NORMALIZATION.std))
     return (pixels.float() / 255 - mean) / std
 
 
 class PerSample(Dataset[tuple[Tensor, Tensor]]):
-    """What a tutorial's transforms do, image by image."""
+    """A data set that does what a tutorial's transforms do, image by image."""
 
     def __init__(self, data: ArrayData) -> None:
         self.data = data
@@ -87,7 +87,7 @@ def plain(model: nn.Module, batches: Callable[[], Any]) -> Callable[[], None]:
 
 
 def contestants(name: str, data: ArrayData) -> dict[str, Callable[[], None]]:
-    """One epoch of each, on its own copy of the network."""
+    """Returns one epoch of each contestant, on its own copy of the network."""
     loader = DataLoader(PerSample(data), BATCH, shuffle=True, drop_last=True)
     x, y = normalised(data.images), data.labels
     assert y is not None
@@ -104,7 +104,7 @@ def contestants(name: str, data: ArrayData) -> dict[str, Callable[[], None]]:
 
 
 def measure(epochs: dict[str, Callable[[], None]], images: int, rounds: int) -> dict[str, float]:
-    """Images per second, the median of rounds in which each has a turn; the first round does not count."""
+    """Returns images per second, the median of rounds in which each has a turn; the first does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in epochs}
     for number in range(rounds + 1):
         for name, epoch in epochs.items():

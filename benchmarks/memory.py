@@ -10,13 +10,13 @@ from typing import Any
 
 
 def status(key: str) -> int:
-    """Bytes of a line of /proc/self/status."""
+    """Returns the bytes of a line of /proc/self/status."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * int(next(line for line in lines if line.startswith(key)).split()[1])
 
 
 def measured(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
-    """What `work` gives, its seconds by clock and by processor, and the bytes memory grew by at its peak."""
+    """Returns what `work` gives, its seconds by clock and by processor, and by how many bytes memory grew."""
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     before, cpu, start = status("VmRSS"), time.process_time(), time.perf_counter()

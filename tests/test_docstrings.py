@@ -12,7 +12,6 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCE = ROOT / "src"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 # A function does something, so its summary begins with a verb ("Returns ..."); a property's is a noun.
 _NO_VERB = re.compile(
@@ -20,13 +19,8 @@ _NO_VERB = re.compile(
     re.S,
 )
 _PROSE = re.compile(r"\bRaises? [A-Z`]|\b[A-Z]\w+Error (above|for|if|naming|unless|when|where|with)\b")
-_INHERITED = {
-    "extra_repr",
-    "forward",
-    "find_class",
-    "persistent_load",
-    "run",
-}  # from torch, pickle, threading
+# Methods of torch's, pickle's and threading's classes, which say what they are for.
+_INHERITED = {"extra_repr", "forward", "find_class", "persistent_load", "run"}
 
 
 class Entry(NamedTuple):
@@ -37,17 +31,18 @@ class Entry(NamedTuple):
     owner: ast.ClassDef | None
 
 
-def _trees() -> dict[str, ast.Module]:
-    ignores = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]["per-file-ignores"]
-    files = {path.relative_to(ROOT): path for path in sorted(SOURCE.rglob("*.py"))}
-    left_out = {path for pattern in ignores for path in ROOT.glob(pattern.replace("/**", "/**/*"))}
-    return {str(name): ast.parse(path.read_text()) for name, path in files.items() if path not in left_out}
+def _left_out() -> set[Path]:
+    lint = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+    return {path for pattern in lint["per-file-ignores"] for path in ROOT.glob(pattern.replace("**", "**/*"))}
 
 
-TREES = _trees()
-EVERYTHING = [ast.parse(path.read_text()) for path in SOURCE.rglob("*.py")]
+EVERYTHING = {path: ast.parse(path.read_text()) for path in sorted((ROOT / "src").rglob("*.py"))}
+TREES = {str(path.relative_to(ROOT)): EVERYTHING[path] for path in EVERYTHING.keys() - _left_out()}
 CLASSES = {
-    node.name: node for tree in EVERYTHING for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
+    node.name: node
+    for tree in EVERYTHING.values()
+    for node in ast.walk(tree)
+    if isinstance(node, ast.ClassDef)
 }
 
 
@@ -96,6 +91,12 @@ def _methods(node: ast.ClassDef) -> dict[str, Function]:
     return {part.name: part for part in node.body if isinstance(part, Function)}
 
 
+def _arguments(node: Function) -> set[str]:
+    found = node.args
+    every = [*found.posonlyargs, *found.args, *found.kwonlyargs, found.vararg, found.kwarg]
+    return {argument.arg for argument in every if argument is not None}
+
+
 def _raised(node: ast.AST) -> set[str]:
     """The classes of our errors that the function itself raises, not those of functions inside it."""
     found = set()
@@ -142,6 +143,21 @@ def summaries_without_a_verb() -> Iterator[str]:
             yield f"{where}: {_doc(node).splitlines()[0]}"
 
 
+def arguments_that_are_none() -> Iterator[str]:
+    for where, node, _ in PUBLIC:
+        if isinstance(node, ast.ClassDef):
+            kinds = [node, *_bases(node)]
+            known = {
+                part.target.id for kind in kinds for part in kind.body if isinstance(part, ast.AnnAssign)
+            }
+            made = next((_methods(kind)["__init__"] for kind in kinds if "__init__" in _methods(kind)), None)
+            known |= _arguments(made) if made else set()
+        else:
+            known = _arguments(node)
+        named = re.findall(r"^    \**(\w+):", _section(_doc(node), "Args"), re.M)
+        yield from (f"{where}: {name}" for name in named if name not in known)
+
+
 def exported_without_args() -> Iterator[str]:
     exported = {
         (f"src/{(node.module or '').replace('.', '/')}.py", alias.name)
@@ -158,25 +174,30 @@ def exported_without_args() -> Iterator[str]:
             yield where
 
 
-@pytest.mark.parametrize(
-    "rule",
-    [
-        undocumented_methods,
-        unnamed_errors,
-        errors_in_prose,
-        summaries_without_a_verb,
-        exported_without_args,
-    ],
-)
+# For each rule a source that breaks it.
+RULES = {
+    undocumented_methods: "class A:\n    def f(self): ...",
+    unnamed_errors: 'def f():\n    """Fails."""\n    raise DataError("no")',
+    errors_in_prose: 'def f():\n    """Returns one; DataError for none."""',
+    summaries_without_a_verb: 'def f():\n    """The first one."""',
+    exported_without_args: 'def f(a, b):\n    """Returns a."""',
+    arguments_that_are_none: 'def f(a):\n    """Returns a.\n\n    Args:\n        b: a number.\n    """',
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
 def test_public_docstrings(rule):
     assert len(FUNCTIONS) > 50
     assert list(rule()) == []
 
 
-def test_the_rules_see_what_they_forbid():
-    tree = ast.parse('def of(x):\n    """Of x; DataError for none."""\n    raise DataError("no")\n')
-    function = tree.body[0]
-    assert _raised(function) == {"DataError"}
-    assert _NO_VERB.match(_doc(function))
-    assert _PROSE.search(_doc(function))
-    assert not _NO_VERB.match("Returns the sum.")
+@pytest.mark.parametrize("rule", RULES)
+def test_each_rule_sees_what_it_forbids(rule, monkeypatch):
+    room, module = ast.parse("from pithnet.room.module import f"), ast.parse(RULES[rule])
+    public = list(_public(module.body, "src/pithnet/room/module.py"))
+    monkeypatch.setitem(globals(), "TREES", {"src/pithnet/room/__init__.py": room})
+    monkeypatch.setitem(globals(), "PUBLIC", public)
+    monkeypatch.setitem(globals(), "FUNCTIONS", [e for e in public if isinstance(e.node, Function)])
+    found = list(rule())
+    assert len(found) == 1
+    assert found[0].startswith("src/pithnet/room/module.py:")

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         share,
     )
     from pithnet.recipe import Recipe, load_recipe
-    from pithnet.surgery import Storage, finalize, restore
+    from pithnet.surgery import Cost, Costs, Storage, costs, finalize, restore
 
 _ROOMS = (
     "artifact",
@@ -75,13 +75,15 @@ _HOMES = {
         "share",
     ),
     "recipe": ("Recipe", "load_recipe"),
-    "surgery": ("Storage", "finalize", "restore"),
+    "surgery": ("Cost", "Costs", "Storage", "costs", "finalize", "restore"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ArtifactError",
     "CompressionResult",
+    "Cost",
+    "Costs",
     "DataError",
     "GradualPruning",
     "Inspection",
@@ -98,6 +100,7 @@ __all__ = [
     "artifact",
     "coding",
     "compress",
+    "costs",
     "data",
     "decode",
     "deploy",

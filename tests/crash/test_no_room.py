@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from pithnet.run.folder import RunFolder
 
 from pithnet.cli.app import main
+from pithnet.results import Store
 
 TRAIN = ["train", "--model", "digits-cnn", "--data", "digits", "--epochs", "2", "--batch-size", "512"]
 
@@ -79,7 +79,7 @@ def test_whichever_write_fails_the_run_can_be_continued(
     assert not list(run.glob("**/.*.part"))
     assert main(["train", "--resume", str(run)] if begun else [*TRAIN, "--out", str(run)]) == 0
     assert (run / "model.pt").read_bytes() == (whole / "model.pt").read_bytes()
-    assert RunFolder(run).events("epoch")[-1]["loss"] == RunFolder(whole).events("epoch")[-1]["loss"]
+    assert Store(run).events("epoch")[-1]["loss"] == Store(whole).events("epoch")[-1]["loss"]
 
 
 def test_a_limit_on_the_size_of_files_is_one_line(tmp_path: Path, whole: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_real_disk_that_is_full_and_then_read_only(
     try:
         assert "No space left on device; free some space" in _fails(capsys, *TRAIN, "--out", str(run))
         state = torch.load(run / "state.pt", weights_only=True)
-        assert state["trainer"]["epoch"] == len(RunFolder(run).events("epoch")[:1]) == 1
+        assert state["trainer"]["epoch"] == len(Store(run).events("epoch")[:1]) == 1
         _mount("-o", "remount,ro,size=700k", str(disk))
         line = _fails(capsys, "train", "--resume", str(run))
         assert "Read-only file system; make the folder writable and continue with --resume" in line

@@ -12,11 +12,11 @@ import torch
 import pithnet.artifact as artifact
 from pithnet.labs import LabOptions
 from pithnet.labs.deep_compression import experiment as deep_compression
-from pithnet.labs.deep_compression.answers import answers
+from pithnet.labs.deep_compression.experiment import EXPERIMENT
 from pithnet.labs.notebook import Notebook
 from pithnet.run.progress import Quiet
 
-from .files import check_page, check_png, items, read_csv, read_results, rows
+from .files import answers, check_page, check_png, items, read_csv, read_results, rows
 
 SIZES = {"conv1": 288, "conv2": 18_432, "conv3": 36_864, "linear": 640}
 INITS = ["linear", "random", "density", "kmeans++", "optimal"]
@@ -174,7 +174,7 @@ def test_tables_plots_and_page_are_there(out: Path, results: dict[str, Any]) -> 
     for path in out.glob("*.png"):
         check_png(path)
     facts = {k: v for k, v in results.items() if k != "rows"}
-    said = answers(Notebook(out, facts, resume=True))
+    said = answers(EXPERIMENT, Notebook(out, facts, resume=True))
     check_page(out / "index.html", said)
     whole = rows(results, "4")[0]
     assert f"by the bytes of the file {whole['ratio']:.1f} times" in next(

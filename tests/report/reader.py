@@ -8,7 +8,7 @@ _VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
 class Reader(HTMLParser):
-    """Texts by element, tables as rows of cells, addresses that the page would fetch, what tips say."""
+    """Texts by element, tables as rows of cells, addresses that the page would fetch, what marks say."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -17,7 +17,6 @@ class Reader(HTMLParser):
         self.addresses: list[str] = []
         self.classes: list[str] = []
         self.tips: list[str] = []
-        self.bins: list[dict[str, str]] = []
         self.open: list[str] = []
         self.feed(html)
         self.close()
@@ -28,8 +27,6 @@ class Reader(HTMLParser):
         given = dict(attrs)
         self.addresses += [given[k] or "" for k in ("src", "href", "srcset", "data") if k in given]
         self.classes.append(given.get("class") or "")
-        self.tips += [given["data-tip"] or ""] if "data-tip" in given else []
-        self.bins += [{k: v or "" for k, v in given.items()}] if "data-bins" in given else []
         if tag == "table":
             self.tables.append([])
         elif tag == "tr":
@@ -52,6 +49,8 @@ class Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         if "td" in self.open or "th" in self.open:
             self.tables[-1][-1][-1] += data
+        if self.open[-1:] == ["title"] and "svg" in self.open:
+            self.tips.append(data)
         if data.strip() and self.open:
             self.texts.append((self.open[-1], data.strip()))
 

@@ -24,6 +24,7 @@ RUN = "resnet20-public-smallest"
 # 95 % intervals, a limit of one point, bytes and bits of a float32.
 SAID = (95, 1, -1, 0, 4, 32)
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?=x?(?!\.?\w))")
+AMOUNT = re.compile(r"([\d,]{4,})(?: \([+-][\d,]+\))?")
 PARTS = ("positions", "symbols", "codebook", "other")
 
 
@@ -106,6 +107,29 @@ def _stage_sizes(r: dict[str, Any]) -> list[int]:
     return [r["float_bytes"], pruned, indices + bitmaps + rest, coded + rest, r["bytes"] - frame, r["bytes"]]
 
 
+def _stage_parts(r: dict[str, Any]) -> Iterator[int]:
+    """What the stages consist of, from the same definitions: values, places, levels, vectors, frame."""
+    weights = _weights(r)
+    sizes = [(math.prod(t["shape"]), t["zeros"], t["levels"]) for t in weights]
+    rest = r["float_bytes"] - 4 * sum(n for n, _, _ in sizes)
+    yield from (4 * sum(n for n, _, _ in sizes), rest, 4 * sum(n - z for n, z, _ in sizes))
+    yield sum(math.ceil(n / 8) for n, _, _ in sizes)
+    yield sum(math.ceil((n - z) * math.ceil(math.log2(k)) / 8) for n, z, k in sizes)
+    yield 4 * sum(k for _, _, k in sizes)
+    sums = {part: sum(t["bytes"][part] for t in weights) for part in PARTS}
+    frame = r["parts"]["header"] + r["parts"]["checksums"]
+    yield from (*sums.values(), frame, sums["other"] + frame)
+    yield r["bytes"] - frame - sum(map(_spent, weights))
+    yield from (t["bytes"][part] for t in weights for part in PARTS)
+
+
+def _of_epochs(epochs: list[dict[str, Any]]) -> Iterator[float]:
+    """What the points of the curves say."""
+    yield from range(1, len(epochs) + 1)
+    for e in epochs:
+        yield from (e["loss"], 100 * e["accuracy"], e["lr"], 100 * e["sparsity"])
+
+
 def _known(run: Path) -> list[float]:
     """All numbers that may stand outside the tables."""
     r, epochs = _json(run, "results.json"), _events(run, "epoch")
@@ -117,8 +141,14 @@ def _known(run: Path) -> list[float]:
     known += [len(epochs), seconds, sum(e["images"] for e in epochs) / seconds, *_sizes(r)]
     known += [e["number"] + 1 for e in epochs] + [*_from_measurements(run)]
     stages = _stage_sizes(r)
-    known += [*stages, *(b - a for a, b in pairwise(stages)), stages[0] / stages[2], len(stages[2:])]
-    return [*known, *SAID]
+    changes = [b - a for a, b in pairwise(stages)]
+    known += [*stages, *changes, *map(abs, changes), stages[0] / stages[2], len(stages[2:])]
+    passes = _events(run, "pass")
+    shares = [[sum(x[k] for x in e["layers"]) for k in ("zeros", "size")] for e in passes]
+    seconds = [sum(e["seconds"] for e in epochs if e["number"] == n) for n in {e["number"] for e in epochs}]
+    counts = [sum(e["number"] == n for e in epochs) for n in {e["number"] for e in epochs}]
+    known += [*(100 * zeros / size for zeros, size in shares if size), *seconds, *counts]
+    return [*known, *_stage_parts(r), *_of_epochs(epochs), *SAID]
 
 
 def _from_measurements(run: Path) -> Iterator[float]:
@@ -127,6 +157,13 @@ def _from_measurements(run: Path) -> Iterator[float]:
         yield from (size, kept, 100 * (size - kept) / size, len(layer["levels"]))
         yield from (layer["low"], layer["high"], *layer["empty"].values())
         yield from (*layer["shape"][:2], math.prod(layer["shape"][:2]))
+        yield from (*layer["before"], *layer["after"], *_leaves(layer["levels"]), *_edges(layer))
+
+
+def _edges(layer: dict[str, Any]) -> list[float]:
+    """Where the bins of a layer's histogram begin and end."""
+    bins, wide = len(layer["before"]), layer["high"] - layer["low"]
+    return [layer["low"] + wide * i / bins for i in range(bins + 1)]
 
 
 def _words(run: Path) -> str:
@@ -218,20 +255,34 @@ def _int(text: str) -> int:
 
 def test_bars_of_the_stages_add_up_to_the_file(run: Path) -> None:
     html = (run / "report.html").read_text("utf-8")
-    chart = html[html.index("stage by stage") : html.index("stages again")]
-    amounts = [int(n.replace(",", "")) for n in re.findall(r'class="amount">([\d,]+)', chart)]
-    assert amounts == _stage_sizes(_json(run, "results.json"))
-    for row, amount in zip(chart.split("<li>")[1:], amounts, strict=True):
-        parts = [int(n.replace(",", "")) for n in re.findall(r'data-tip="[^"]*: ([\d,]+)"', row)]
-        assert sum(parts) == amount
+    start = html.index('<svg aria-label="From float32 to the file"')
+    read = Reader(html[start : html.index("</svg>", start) + 6])
+    stages = _stage_sizes(_json(run, "results.json"))
+    amounts = [int(m[1].replace(",", "")) for t in read.all_of("text") if (m := AMOUNT.fullmatch(t))]
+    assert amounts == [*stages, *stages[2:]], "all of them, and the late ones enlarged"
+    parts = [int(m[1].replace(",", "")) for t in read.tips if (m := re.fullmatch(r".*: ([\d,]+)", t))]
+    assert sum(parts) == sum(amounts)
 
 
-def test_histograms_are_the_measurements(run: Path, page: Reader) -> None:
+def test_histograms_are_the_measurements(run: Path) -> None:
+    html = (run / "report.html").read_text("utf-8")
+    start = html.index('<svg aria-label="How the weights of each layer are spread"')
+    tips = iter(Reader(html[start : html.index("</svg>", start) + 6]).tips)
     layers = _json(run, "measurements.json")["layers"]
-    assert len(page.bins) == len(layers) == 20
-    for drawn, layer in zip(page.bins, layers, strict=True):
-        assert json.loads(drawn["data-bins"]) == [["before", layer["before"]], ["after", layer["after"]]]
-        assert (float(drawn["data-low"]), float(drawn["data-high"])) == (layer["low"], layer["high"])
+    assert len(layers) == 20
+    for layer in layers:
+        before, after = layer["before"], layer["after"]
+        for (low, high), counts in zip(pairwise(_edges(layer)), zip(before, after, strict=True), strict=True):
+            if counts[0]:
+                edges, said = next(tips).split(": ")
+                assert said == f"{counts[0]:,} before, {counts[1]:,} after"
+                assert all(_is_known(e, [v]) for e, v in zip(edges.split(" to "), (low, high), strict=True))
+    for layer in layers:  # levels are drawn over all bins
+        for value, count in layer["levels"]:
+            level, weights = next(tips).removeprefix("level ").split(": ")
+            assert _is_known(level, [value])
+            assert weights == f"{count:,} weights"
+    assert next(tips, None) is None
 
 
 def test_curves_have_a_point_per_epoch_with_its_value(run: Path, page: Reader) -> None:

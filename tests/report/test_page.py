@@ -1,9 +1,9 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
-from markupsafe import Markup
 
 from pithnet.errors import PithError
 from pithnet.report import Page, plots
@@ -84,13 +84,15 @@ def test_the_lead_stands_above_the_sections() -> None:
     assert html.index('class="lead"') < html.index("<nav")
 
 
-def test_many_drawings_may_be_folded_under_their_caption() -> None:
+def test_figures_may_be_folded_and_stand_side_by_side() -> None:
     page = Page("p")
-    page.multiples([Markup("<p>one</p>"), Markup("<p>two</p>")], "What they are", folded="2 drawings")
-    read = Reader(page.render())
-    assert read.all_of("summary") == ["2 drawings"]
-    assert read.text.index("What they are") < read.text.index("one")
-    assert "multiples" in read.classes
+    page.figure(plots.bars({"a": 1.0}), "What it is", "One bar", folded="1 drawing")
+    page.figures({"Left": plots.bars({"b": 1.0}), "Right": plots.bars({"c": 1.0})}, "Both")
+    html = page.render()
+    read = Reader(html)
+    assert read.all_of("summary") == ["1 drawing"]
+    assert read.all_of("figcaption") == ["What it is", "Both"]
+    assert re.findall(r'<svg aria-label="([^"]*)"', html) == ["One bar", "Left", "Right"]
 
 
 def test_sections_of_the_same_name_have_their_own_anchors() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from pithnet.errors import PithError
-from pithnet.report.figures import COLOURS, axes
+from pithnet.report.boxes import draw_boxes
+from pithnet.report.figures import COLOURS, axes, save_png
 from pithnet.report.plots import grouped_bars, heatmap, lines
 from pithnet.report.vector import describe, inline_svg
 
@@ -71,3 +73,38 @@ def test_colours_are_the_pages_and_the_same_figure_is_the_same_text() -> None:
     assert "fill:var(--text)" in svg
     assert COLOURS[0] not in svg
     assert svg == inline_svg(_curve(), "")
+
+
+def test_a_lone_mark_says_its_own_value_inside_itself() -> None:
+    bars = ElementTree.fromstring(inline_svg(grouped_bars(["a", "b"], {"bytes": [1200.0, 2.5]}), ""))
+    said = {
+        mark: mark.findtext(NAME + "title") for mark in bars.iter() if mark.find(NAME + "title") is not None
+    }
+    assert [(mark.tag, text) for mark, text in said.items()] == [
+        (NAME + "path", "a, bytes: 1,200"),
+        (NAME + "path", "b, bytes: 2.5"),
+    ]
+
+
+def test_lines_may_be_drawn_shorter_but_not_elsewhere() -> None:
+    fig, ax = axes()
+    draw_boxes(ax, [(0.2, 0.25, 0.5, 0.5)], COLOURS[0], ["a box"])
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    (box,) = (p for p in ElementTree.fromstring(inline_svg(fig, "")).iter(NAME + "path") if len(p))
+    drawn = re.fullmatch(r"M([\d.]+) ([\d.]+)H([\d.]+)V([\d.]+)H([\d.]+)z", box.get("d") or "")
+    assert drawn
+    x0, y0, x1, y1, back = map(float, drawn.groups())
+    frame = ax.get_window_extent().transformed(fig.dpi_scale_trans.inverted())
+    width, height = 72 * frame.width, 72 * frame.height
+    assert back == x0
+    assert x1 - x0 == pytest.approx(0.5 * width, abs=0.11)
+    assert y0 - y1 == pytest.approx(0.5 * height, abs=0.11)
+
+
+def test_a_png_has_the_layout_of_the_page_and_is_the_same_after_it(tmp_path: Path) -> None:
+    fig = _curve()
+    inline_svg(fig, "")
+    places = [ax.get_position().bounds for ax in fig.axes]
+    first = save_png(fig, tmp_path / "a.png").read_bytes()
+    assert [ax.get_position().bounds for ax in fig.axes] == places
+    assert save_png(fig, tmp_path / "b.png").read_bytes() == first

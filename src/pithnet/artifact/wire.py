@@ -44,7 +44,7 @@ class Cursor:
         """Returns the next `count` bytes where they are.
 
         Raises:
-            ArtifactError: Fewer bytes are left.
+            ArtifactError: Fewer than `count` bytes are left.
         """
         if count > self.left:
             raise ArtifactError(f"ends too early: {count} bytes are due, {self.left} are left")

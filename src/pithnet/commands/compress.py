@@ -23,6 +23,7 @@ from pithnet.commands.inputs import (
 from pithnet.commands.settings import CompressSettings, DataSettings, from_json, to_json
 from pithnet.commands.train import measured_on
 from pithnet.errors import ModelError
+from pithnet.passes import Given
 from pithnet.recipe import Recipe, load_recipe, to_yaml
 from pithnet.results import Store
 from pithnet.run.compression import carry_out
@@ -123,7 +124,8 @@ def _prepared(
     check_fit(model, images, normalization, name)
     teacher = None if settings.teacher is None else load_teacher(settings.teacher, images, data, device)
     inputs = fingerprints(images, settings.weights, settings.teacher)
-    plan = make_plan(model, recipe)
+    example = torch.zeros(1, *images.test.images.shape[1:], device=device)
+    plan = make_plan(model, recipe, Given(seed=recipe.seed, example=example))
     parts: dict[str, Any] = {"test": images.test_batches(normalization)}
     if recipe.epochs:
         size, augment, seed = recipe.batch_size, recipe.augment, recipe.seed

@@ -89,7 +89,7 @@ class ArrayData:
             The rest, and the images held out.
 
         Raises:
-            DataError: There are not that many images, or none would be left.
+            DataError: `held_out` is below 1, or not below the number of images.
         """
         if not 0 < held_out < len(self):
             raise DataError(f"cannot hold out {held_out} of {len(self)} images: choose 1 to {len(self) - 1}")

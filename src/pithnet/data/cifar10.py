@@ -31,7 +31,7 @@ class Layout:
         """Returns the file names of "train" or "test".
 
         Raises:
-            DataError: The split is another.
+            DataError: The split is neither "train" nor "test".
         """
         if split not in ("train", "test"):
             raise DataError(f"CIFAR-10 has the splits 'train' and 'test', not {split!r}")
@@ -58,7 +58,7 @@ def load_cifar10(root: Path, split: str) -> ArrayData:
 
     Raises:
         DataError: Files are missing (the message names them), have the wrong size, or hold labels above 9; or
-            the split is another.
+            the split is unknown.
     """
     folder, layout = _locate(Path(root), split)
     names = layout.files(split)

@@ -25,7 +25,7 @@ def load_digits(split: str) -> ArrayData:
         split: "train" or "test".
 
     Raises:
-        DataError: The split is another.
+        DataError: The split is neither "train" nor "test".
     """
     if split not in ("train", "test"):
         raise DataError(f"the digits have the splits 'train' and 'test', not {split!r}")

@@ -31,7 +31,7 @@ def load_npz(path: Path, split: str) -> ArrayData:
 
     Raises:
         DataError: The file is missing or no numpy archive, arrays are missing, or have wrong types or shapes;
-            or the split is another.
+            or the split is unknown.
     """
     if split not in ("train", "test"):
         raise DataError(f"npz data has the splits 'train' and 'test', not {split!r}")

@@ -55,7 +55,8 @@ class OnnxSession:
 
     Args:
         path: the file.
-        threads: threads of one operator.
+        threads: threads within one operator.
+        save_optimised: where to write the graph after ONNX Runtime's optimisations, or None.
 
     Raises:
         ModelError: The file is missing or cannot be run.

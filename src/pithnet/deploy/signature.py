@@ -62,7 +62,7 @@ def call_of(model: nn.Module, inputs: Any) -> Call:
         inputs: a tensor, a tuple or list of arguments, or a dict of them.
 
     Raises:
-        DataError: There is no tensor (B, ...) among them.
+        DataError: There is no tensor (B, ...) among the inputs.
     """
     if isinstance(inputs, Call):
         return inputs
@@ -140,7 +140,7 @@ def main_output(output: Any) -> str:
     """Returns the name of the output that holds the answer: "logits" where there is one, else the first.
 
     Raises:
-        ModelError: There is no tensor at all.
+        ModelError: The output holds no tensor.
     """
     names = list(named_tensors(output))
     if not names:

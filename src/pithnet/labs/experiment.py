@@ -20,13 +20,14 @@ class Table:
     """Rows as a table of the page and as a CSV file.
 
     Attributes:
-        columns: A heading for each key of the rows that is shown, in the order of the columns.
+        columns: A heading for each key of the rows that is shown, in the order of the columns;
+            every key as it is where there are none.
         caption: The sentence above the table, unless the template gives one.
         rows: What picks or makes the rows; all rows of the item where it is None.
         file: The name of the CSV file without its ending; "item" and the item's number where it is None.
     """
 
-    columns: Mapping[str, str]
+    columns: Mapping[str, str] = field(default_factory=dict)
     caption: str = ""
     rows: Callable[[Notebook], Sequence[Row]] | None = None
     file: str | None = None

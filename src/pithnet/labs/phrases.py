@@ -45,7 +45,10 @@ def score(rows: Sequence[Row]) -> str:
     ahead = [r for r in rows if r["rival_difference"] > 0]
     sure = sum(r["rival_difference_low"] > 0 for r in ahead)
     behind = sum(r["rival_difference_high"] < 0 for r in rows)
-    return f"Ahead in {len(ahead)} of {len(rows)} ({sure} beyond the interval), behind beyond it in {behind}."
+    return (
+        f"This is ahead in {len(ahead)} of {len(rows)} comparisons (in {sure} by more than the interval), "
+        f"and behind by more than the interval in {behind}."
+    )
 
 
 def listed(values: Sequence[object], form: str = "") -> str:

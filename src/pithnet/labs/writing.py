@@ -137,9 +137,9 @@ class _Writer:
     def _table(self, name: str, caption: str = "") -> None:
         item, table = self.experiment.table(name)
         rows = self.book.of(item.number) if table.rows is None else table.rows(self.book)
-        shown = percent_rows(rows, table.columns)
-        present = {title for row in shown for title in row}
-        titles = [title for title in table.columns.values() if title in present]
+        columns = table.columns or {key: key for row in rows for key in row}
+        shown = percent_rows(rows, columns)
+        titles = [title for title in columns.values() if any(title in row for row in shown)]
         self.page.table(shown, titles, caption or table.caption)
         file = table.file or f"item{item.number}"
         write_csv(

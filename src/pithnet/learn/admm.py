@@ -16,7 +16,7 @@ def require_rho(rho: tuple[float, float]) -> None:
     """Checks a first and a last rho.
 
     Raises:
-        RecipeError: They are not finite and above 0, or the second is below the first.
+        RecipeError: One of the two is not finite and above 0, or the second is below the first.
     """
     if not 0 < rho[0] <= rho[1] < float("inf"):
         raise RecipeError(f"rho goes from {rho[0]} to {rho[1]}: use finite numbers > 0 that do not fall")
@@ -35,6 +35,9 @@ class ADMM(Regularized):
         terms: the regularizers and their tensors.
         rho: the values > 0 at the start and the end of the training, rising by the same factor at each
             update.
+
+    Raises:
+        RecipeError: rho is not positive and finite, or falls.
     """
 
     def __init__(self, terms: Sequence[Term], rho: tuple[float, float] = (1e-3, 1e-1)) -> None:

@@ -83,7 +83,7 @@ def logits_of(output: Any) -> Tensor:
     They are the output itself, its `.logits` or ["logits"], or a tuple's first part.
 
     Raises:
-        ModelError: None of these is a tensor.
+        ModelError: The output holds no tensor in any of these places.
     """
     found = output
     if isinstance(output, Mapping):
@@ -104,7 +104,7 @@ def check_logits(output: Any) -> Tensor:
     """Returns the class logits in a model's output, float (B, C >= 2).
 
     Raises:
-        ModelError: There are none.
+        ModelError: The output holds no float logits of two classes or more.
     """
     logits = logits_of(output)
     if logits.ndim != 2 or logits.shape[1] < 2 or not logits.is_floating_point():
@@ -124,7 +124,7 @@ def check_labels(targets: Any, size: int, classes: int) -> None:
         classes: how many classes the model has.
 
     Raises:
-        DataError: They are not int64 (size,), or not from 0 to classes - 1.
+        DataError: The targets are not int64 (size,), or not from 0 to classes - 1.
     """
     if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.shape != (size,):
         raise DataError(

@@ -35,7 +35,7 @@ def check_loss(value: Any) -> Tensor:
     """Returns what a loss of the user's gave, a float tensor of one number.
 
     Raises:
-        DataError: It is none.
+        DataError: The value is no float tensor of one number.
     """
     if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point():
         raise DataError(f"loss(outputs, targets) must give a scalar tensor, and gave {describe(value)}")

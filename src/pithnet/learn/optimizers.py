@@ -46,9 +46,7 @@ def parameter_groups(model: nn.Module, weight_decay: float, scaled: bool = True)
 def _sgd(model: nn.Module, training: Train) -> Optimizer:
     """SGD with Nesterov's momentum."""
     groups = parameter_groups(model, training.weight_decay)
-    return torch.optim.SGD(
-        groups, lr=training.lr, momentum=training.momentum, nesterov=training.momentum > 0
-    )
+    return torch.optim.SGD(groups, lr=training.lr, momentum=training.momentum, nesterov=training.momentum > 0)
 
 
 def _adamw(model: nn.Module, training: Train) -> Optimizer:

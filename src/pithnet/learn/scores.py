@@ -95,7 +95,7 @@ def accuracy(outputs: Any, targets: Tensor) -> Tensor:
         targets: int64 (B,).
 
     Raises:
-        ModelError: There are no class logits.
+        ModelError: The outputs hold no class logits.
         DataError: The targets are no labels.
     """
     logits = check_logits(outputs)
@@ -120,7 +120,7 @@ def check_scores(scores: Any, size: int, name: str, number: int) -> Tensor:
         number: the batch's number.
 
     Raises:
-        DataError: They are not one finite number per sample, (B,).
+        DataError: The scores are not one finite number per sample, (B,).
     """
     if not isinstance(scores, Tensor) or scores.shape != (size,):
         got = tuple(scores.shape) if isinstance(scores, Tensor) else f"a {type(scores).__name__}"

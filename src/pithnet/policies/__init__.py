@@ -1,4 +1,4 @@
-"""Amounts for each layer: what a budget of bits is best spent on."""
+"""Amounts for each layer: the best use of a budget of bits."""
 
 from pithnet.policies.bits import allocate_bits, divergence, sensitivity
 from pithnet.policies.knapsack import cheapest_choices

@@ -26,7 +26,7 @@ Sensitivity = Mapping[str, Sequence[float]]
 
 
 def _kl(logits: Tensor, teacher: Tensor) -> float:
-    """KL divergence of answers (N, C) from the teacher's, nats per image. ModelError for other outputs."""
+    """Returns the KL divergence of answers (N, C) from the teacher's, in nats per image."""
     if teacher.ndim != 2 or teacher.shape[1] < 2:
         raise ModelError(
             f'measure="kl" compares class logits (N, C >= 2), and the model returns {describe(teacher)}; '
@@ -37,7 +37,7 @@ def _kl(logits: Tensor, teacher: Tensor) -> float:
 
 
 def _mse(logits: Tensor, teacher: Tensor) -> float:
-    """Mean squared difference of the outputs."""
+    """Returns the mean squared difference of the outputs."""
     return float(F.mse_loss(logits, teacher))
 
 
@@ -46,11 +46,20 @@ MEASURES: dict[str, Callable[[Tensor, Tensor], float]] = {"kl": _kl, "mse": _mse
 
 @torch.no_grad()
 def divergence(model: nn.Module, reference: nn.Module, calibrate: Any, measure: str = "kl") -> float:
-    """How far the outputs of a model are from those of `reference` on the images.
+    """Returns how far the outputs of a model are from those of `reference` on the images.
 
-    What to choose by without labels. measure: "kl", of class logits, in nats per image, or "mse", of any
-    outputs. Raises RecipeError for an unknown measure; ModelError for "kl" of outputs that are no class
-    logits (N, C >= 2); DataError without images.
+    It is a number to choose by without labels.
+
+    Args:
+        model: the network.
+        reference: the network before it was changed.
+        calibrate: a loader, or a tensor of images.
+        measure: "kl" for class logits, in nats per image, or "mse" for any outputs.
+
+    Raises:
+        RecipeError: The measure is unknown.
+        ModelError: The measure is "kl" and the outputs are no class logits (N, C >= 2).
+        DataError: There are no images.
     """
     distance = lookup("measure", measure, MEASURES, RecipeError)
     batches = read_once(model, calibrate)
@@ -68,12 +77,26 @@ def sensitivity(
     also: Sequence[str] = (),
     **scheme: Any,
 ) -> dict[str, tuple[float, ...]]:
-    """What quantizing each layer alone does to the model's outputs on the images, for each of `widths` bits.
+    """Returns what quantizing each layer alone does to the model's outputs on the images.
 
-    measure: "kl", of class logits, in nats, or "mse", of any outputs. skip, also: as `quantize`'s. scheme:
-    further arguments of `quantize`, of weights. The model is left as it is; every width of every layer is
-    one run over the images.
-    Raises as `divergence`, RecipeError for bits out of range, and as `quantize` does for the rest.
+    The model is left as it is; every width of every layer is one run over the images.
+
+    Args:
+        model: the network.
+        calibrate: a loader, or a tensor of images; labels are not needed.
+        widths: the bits to try.
+        measure: "kl" for class logits, in nats per image, or "mse" for any outputs.
+        skip: patterns of layers to leave out.
+        also: patterns of further parameters to take.
+        **scheme: further arguments of `quantize`, for weights.
+
+    Returns:
+        For each layer the measure at each of `widths`, by name.
+
+    Raises:
+        RecipeError: The measure is unknown, bits are out of range, or `quantize` refuses the scheme.
+        ModelError: The measure is "kl" and the outputs are no class logits, or a layer cannot be quantized.
+        DataError: There are no images.
     """
     distance = lookup("measure", measure, MEASURES, RecipeError)
     for bits in widths:
@@ -107,13 +130,22 @@ def allocate_bits(
     average_bits: float | None = None,
     size: int | None = None,
 ) -> dict[str, int]:
-    """Bits for each layer of `sensitivities`, of least harm in sum within a budget: `quantize`'s overrides.
+    """Returns bits for each layer, of least harm in sum within one budget: `quantize`'s overrides.
 
-    Harms of layers quantized alone are added up, which holds while they are small. One of the two budgets:
-    average_bits, as `average_bits(model)` counts: over the weights of all layers, those without a sensitivity
-    with 32. size: bytes of the layers' weights in as many bits, scales and entropy coding not counted.
-    Raises RecipeError for both or neither, for other `widths` than those of the sensitivities, and where the
-    fewest of them exceed the budget.
+    Harms of layers quantized alone are added up, which holds while they are small.
+
+    Args:
+        model: the network.
+        sensitivities: for each layer the harm at each of `widths`, as `sensitivity` returns it.
+        widths: the bits to choose from.
+        average_bits: the budget, as the function `average_bits(model)` counts: over the weights of all
+            layers, those without a sensitivity with 32.
+        size: the budget in bytes of the layers' weights in as many bits, scales and entropy coding not
+            counted.
+
+    Raises:
+        RecipeError: Both budgets are given or neither, the `widths` are not those of the sensitivities, or
+            the fewest of them exceed the budget.
     """
     for name, harms in sensitivities.items():
         if len(harms) != len(widths):

@@ -1,4 +1,4 @@
-"""One choice for each item at the least total cost, within a budget."""
+"""A multiple-choice knapsack: one choice for each item at the least total cost, within a budget."""
 
 from __future__ import annotations
 
@@ -15,17 +15,23 @@ _MOST_UNITS = 1 << 20
 def cheapest_choices(
     costs: Sequence[Sequence[float]], prices: Sequence[Sequence[int]], budget: int
 ) -> list[int]:
-    """The option of each item, so that costs are least in sum and prices in sum at most `budget`.
+    """Chooses an option of each item, so that costs are least in sum and prices in sum at most `budget`.
 
-    A multiple-choice knapsack by dynamic programming over what is spent, in the prices' common divisor:
-    exact, until that makes more than a million units; then what options cost beyond the lowest price of their
-    item is rounded up to a millionth of what the budget leaves for that. Never more than the budget is spent.
-    Among equal costs the earlier option wins.
+    This is dynamic programming over what is spent, in the prices' common divisor: exact, until that makes
+    more than a million units; then what options cost beyond the lowest price of their item is rounded up to a
+    millionth of what the budget leaves for that. Never more than the budget is spent. Among equal costs the
+    earlier option wins.
 
     Args:
-        costs, prices: for each item a row of its options; finite costs, whole prices >= 0.
+        costs: for each item a row of its options' costs, finite.
+        prices: for each item a row of its options' prices, whole numbers >= 0.
+        budget: the most that may be spent.
 
-    Raises RecipeError where even the lowest prices exceed the budget.
+    Returns:
+        The index of each item's option.
+
+    Raises:
+        RecipeError: Even the lowest prices exceed the budget.
     """
     least = sum(min(row) for row in prices)
     if least > budget:

@@ -19,9 +19,10 @@ from pithnet.errors import PithError
 
 COLOURS = ("#1f6fc4", "#d97706", "#14866d", "#b23b8c", "#8c6f00", "#6554c0", "#76828f", "#c2402f")
 DASHES = ("-", "--", "-.", ":")
-INK, GRID = "#22282f", "#dadde2"
+INK, SOFT, PALE, GRID = "#22282f", "#58616c", "#b4bac1", "#dadde2"
 STYLE: dict[Any, Any] = {
     "font.size": 11.0,
+    "text.parse_math": False,  # names of layers may hold dollars
     "axes.titlesize": 12.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -65,8 +66,23 @@ def save_png(fig: Figure, path: str | Path) -> Path:
     buffer = io.BytesIO()
     with rc_context(STYLE):
         fig.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    settle(fig)
     write_atomic(Path(path), buffer.getvalue())
     return Path(path)
+
+
+def settle(fig: Figure) -> None:
+    """Keeps the layout of a figure that has been drawn: it looks the same, and is drawn sooner, next time."""
+    fig.set_layout_engine(None)  # "none" would keep an engine, for whose sake every drawing is made twice
+
+
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """A new figure of that many inches, all of it one pair of axes in inches from the upper left corner."""
+    with rc_context(STYLE):
+        fig = Figure(figsize=(width, height))
+        ax = fig.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0), autoscale_on=False)
+    ax.set_axis_off()
+    return fig, ax
 
 
 def pattern(masks: Mapping[str, ArrayLike], columns: int = 4) -> Figure:

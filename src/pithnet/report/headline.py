@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from markupsafe import Markup
+from collections.abc import Mapping
 
-from pithnet.report.charts import Bar, Part, bar_chart
+from matplotlib.figure import Figure
+
+from pithnet.report.bar_charts import Bar, BarChart, Part, bar_charts
 from pithnet.report.page import Page
 from pithnet.results.run_record import Accuracy, Difference, Results, RunRecord
+
+_RATIOS = (
+    "**bytes on disk**: float32 bytes of the state_dict / bytes of the file, all of them; **the source's "
+    "formula**: 1 / (non-zeros / weights × mean code length / 32), as Deep Compression counts: no positions, "
+    "codebooks, normalisation or header."
+)
 
 
 def title(r: Results) -> tuple[str, str]:
@@ -18,8 +26,16 @@ def title(r: Results) -> tuple[str, str]:
     return f"{network}, compressed", recipe + (f", measured on {r.dataset}" if r.dataset else "")
 
 
-def add_headline(page: Page, record: RunRecord) -> None:
-    """Conclusion first; then the numbers large; then accuracies and sizes as tables."""
+def headline_figures(record: RunRecord) -> dict[str, Figure]:
+    """`ratios`: the field's two ways to count how many times smaller, for results that have both."""
+    r = record.results
+    if not (r.float_bytes and r.bytes and r.formula_ratio):
+        return {}
+    return {"ratios": _ratio_chart(r.float_bytes / r.bytes, r.formula_ratio)}
+
+
+def add_headline(page: Page, record: RunRecord, figures: Mapping[str, Figure]) -> None:
+    """Conclusion first; then the numbers large; then accuracies as a table and the two ratios."""
     r = record.results
     if conclusion(r):
         page.lead(conclusion(r))
@@ -34,8 +50,8 @@ def add_headline(page: Page, record: RunRecord) -> None:
             [_score_row("float32", r.before), _score_row("compressed", r.after)],
             caption=f"On {on(r.after, r.measured_on)}; each has its own 95 % interval.",
         )
-    if r.float_bytes and r.bytes and r.formula_ratio:
-        page.row([_ratio_chart(r.float_bytes / r.bytes, r.formula_ratio)])
+    if "ratios" in figures:
+        page.figure(figures["ratios"], _RATIOS, "The two ratios as bars")
 
 
 def conclusion(r: Results) -> str:
@@ -106,23 +122,13 @@ def _facts(r: Results) -> list[tuple[str, str, str]]:
     return facts
 
 
-def _ratio_chart(real: float, formula: float) -> Markup:
+def _ratio_chart(real: float, formula: float) -> Figure:
     bars = [
-        Bar(
-            "bytes on disk",
-            (Part(real, 0),),
-            f"{real:.2f}x",
-            note="float32 bytes of the state_dict / bytes of the file, all of them.",
-        ),
-        Bar(
-            "the source's formula",
-            (Part(formula, 6),),
-            f"{formula:.2f}x",
-            note="1 / (non-zeros / weights × mean code length / 32), as Deep Compression counts: no "
-            "positions, codebooks, normalisation or header.",
-        ),
+        Bar("bytes on disk", (Part(real, 0),), f"{real:.2f}x"),
+        Bar("the source's formula", (Part(formula, 6),), f"{formula:.2f}x"),
     ]
-    return bar_chart(bars, "The field's two ratios: only the first is what a disk or a network sees")
+    title = "The field's two ratios: only the first is what a disk or a network sees"
+    return bar_charts([BarChart(title, bars)])
 
 
 def _score_row(network: str, a: Accuracy) -> dict[str, object]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from markupsafe import Markup
+from matplotlib.figure import Figure
 
-from pithnet.report.charts import Bar, Part, bar_chart
+from pithnet.report.bar_charts import Bar, BarChart, Part, bar_charts
 from pithnet.report.page import Page
 from pithnet.results.run_record import RunRecord, StoredTensor
 
@@ -16,10 +16,24 @@ _CAPTION = (
     "those of the file."
 )
 _PLANNED = " Planned: bytes expected before any training."
+_ROW = 0.21  # inches of a bar
 _MOST_BARS = 40  # a longer list of layers is folded
 
 
-def add_layers(page: Page, record: RunRecord) -> None:
+def layer_figures(record: RunRecord) -> dict[str, Figure]:
+    """`layers`: bytes, zeros and bits of each weight as bars, for results that know the file's tensors."""
+    weights = [t for t in record.results.tensors if t.is_weight]
+    if not weights or not record.results.bytes:
+        return {}
+    charts = [
+        BarChart("Bytes", _bytes_bars(weights)),
+        BarChart("Zeros", _zeros_bars(weights), longest=100, labels=False),
+        BarChart("Bits per weight, zeros included", _bits_bars(weights), labels=False),
+    ]
+    return {"layers": bar_charts(charts, track=2.6, row=_ROW)}
+
+
+def add_layers(page: Page, record: RunRecord, figures: Mapping[str, Figure]) -> None:
     """Bars and a table of the weights; the vectors (biases, normalisation) as one sum, their table folded."""
     tensors, whole = record.results.tensors, record.results.bytes
     if not tensors or not whole:
@@ -30,7 +44,7 @@ def add_layers(page: Page, record: RunRecord) -> None:
     vectors = [t for t in tensors if not t.is_weight]
     if weights:
         folded = f"Bars of all {len(weights)} layers" if len(weights) > _MOST_BARS else ""
-        page.row([_bytes_chart(weights), _zeros_chart(weights), _bits_chart(weights)], folded=folded)
+        page.figure(figures["layers"], title="Bytes, zeros and bits of each layer", folded=folded)
         rows = [_row(t, whole, planned) for t in weights]
         page.table(rows, caption=_CAPTION + (_PLANNED if planned else ""), total=_total(weights, whole))
     if record.results.left_out:
@@ -44,8 +58,8 @@ def add_layers(page: Page, record: RunRecord) -> None:
         page.table([_row(t, whole, {}) for t in vectors], folded=folded)
 
 
-def _bytes_chart(weights: Sequence[StoredTensor]) -> Markup:
-    bars = [
+def _bytes_bars(weights: Sequence[StoredTensor]) -> list[Bar]:
+    return [
         Bar(
             t.short,
             tuple(Part(t.bytes.get(part, 0), colour, part) for part, colour in PART_COLOURS.items()),
@@ -53,18 +67,15 @@ def _bytes_chart(weights: Sequence[StoredTensor]) -> Markup:
         )
         for t in weights
     ]
-    return bar_chart(bars, "Bytes", compact=True)
 
 
-def _zeros_chart(weights: Sequence[StoredTensor]) -> Markup:
+def _zeros_bars(weights: Sequence[StoredTensor]) -> list[Bar]:
     shares = [100 * t.zeros / max(t.size, 1) for t in weights]
-    bars = [Bar(t.short, (Part(s),), f"{s:.1f} %") for t, s in zip(weights, shares, strict=True)]
-    return bar_chart(bars, "Zeros", longest=100, compact=True)
+    return [Bar(t.short, (Part(s),), f"{s:.1f} %") for t, s in zip(weights, shares, strict=True)]
 
 
-def _bits_chart(weights: Sequence[StoredTensor]) -> Markup:
-    bars = [Bar(t.short, (Part(t.bits, 5),), f"{t.bits:.2f}") for t in weights]
-    return bar_chart(bars, "Bits per weight, zeros included", compact=True)
+def _bits_bars(weights: Sequence[StoredTensor]) -> list[Bar]:
+    return [Bar(t.short, (Part(t.bits, 5),), f"{t.bits:.2f}") for t in weights]
 
 
 def _row(t: StoredTensor, whole: int, planned: Mapping[str, int]) -> dict[str, object]:

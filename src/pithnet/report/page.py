@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -74,14 +74,6 @@ class Page:
             total=total is not None,
         )
 
-    def row(self, drawings: Sequence[Markup], caption: str = "", folded: str = "") -> None:
-        """Drawings of `charts`, side by side where there is room; `folded` as in `table`."""
-        self._add("row.html", drawings=drawings, caption=caption, folded=folded, grid="drawings")
-
-    def multiples(self, drawings: Sequence[Markup], caption: str = "", folded: str = "") -> None:
-        """Many small drawings in a grid, two beside each other on a phone; `folded` as in `table`."""
-        self._add("row.html", drawings=drawings, caption=caption, folded=folded, grid="multiples")
-
     def code(self, text: str, caption: str = "") -> None:
         """Text as it is, in a box of its own."""
         self._add("code.html", text=text, caption=caption)
@@ -90,9 +82,21 @@ class Page:
         """Paragraphs, lists and tables in Markdown; HTML in it is shown as text."""
         self._add("prose.html", html=Markup(_markdown().render(_with_hard_spaces(markdown))))
 
-    def figure(self, fig: Figure, caption: str = "") -> None:
-        """A figure of `report.figures` or `report.plots` as a drawing that is whole without JavaScript."""
-        self._add("plot.html", svg=inline_svg(fig, caption), caption=caption)
+    def figure(self, fig: Figure, caption: str = "", title: str = "", folded: str = "") -> None:
+        """Adds a figure as a drawing that is whole without JavaScript.
+
+        Args:
+            fig: a figure of `report.figures` or `report.plots`.
+            caption: stands below it.
+            title: what the picture shows, for who cannot see it; its caption where it is empty.
+            folded: where given, the line that opens the figure.
+        """
+        self._add("plot.html", drawings=[inline_svg(fig, title or caption)], caption=caption, folded=folded)
+
+    def figures(self, figs: Mapping[str, Figure], caption: str) -> None:
+        """Adds figures side by side where there is room, under one caption; each by what it shows."""
+        drawn = [inline_svg(fig, title) for title, fig in figs.items()]
+        self._add("plot.html", drawings=drawn, caption=caption, folded="")
 
     def render(self) -> str:
         """The page's HTML."""

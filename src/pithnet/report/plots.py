@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
-from pithnet.report.figures import COLOURS, DASHES, axes, panels
+from pithnet.report.figures import COLOURS, DASHES, SOFT, axes, panels
 from pithnet.report.vector import describe
 
 Points = tuple[Sequence[float], Sequence[float]]
@@ -175,7 +175,7 @@ def frontier(
         best = undominated(points)
         ax.plot([p.bytes for p in best], [100 * p.accuracy for p in best], color=colour, alpha=0.7)
     if reference is not None:
-        ax.axhline(100 * reference, color="#58616c", linestyle="--", linewidth=1.2, label="uncompressed")
+        ax.axhline(100 * reference, color=SOFT, linestyle="--", linewidth=1.2, label="uncompressed")
     _log_bytes(ax, [p.bytes for points in series.values() for p in points])
     ax.legend(frameon=False)
     return fig

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
+
+from matplotlib.figure import Figure
 
 from pithnet.report.headline import add_headline, title
 from pithnet.report.layer_report import add_layers
 from pithnet.report.page import Page
+from pithnet.report.run_figures import draw_figures
 from pithnet.report.size_report import add_size
 from pithnet.report.training_report import add_training
 from pithnet.report.waterfall import stages
@@ -16,21 +20,34 @@ from pithnet.results.run_record import RunRecord, read_run
 
 
 def write_report(run_folder: str | Path, out: str | Path | None = None) -> Path:
-    """Writes report.html of a finished run, in its folder where `out` is None; returns where it is.
+    """Writes the report of a finished run as one page.
 
-    What the run has not measured is named at the end. Raises PithError where the folder holds no run, the
-    run is not finished, a file of it is damaged, or the page cannot be written.
+    Args:
+        run_folder: the folder of the run.
+        out: where the page goes; report.html in the run where it is None.
+
+    Returns:
+        Where the page is. What the run has not measured is named at its end.
+
+    Raises:
+        PithError: Where the folder holds no run, the run is not finished, a file of it is damaged, or the
+            page cannot be written.
     """
-    folder = Path(run_folder)
-    record = read_run(folder)
+    record = read_run(Path(run_folder))
+    page = report_page(record, draw_figures(record))
+    return page.write(Path(run_folder) / "report.html" if out is None else out)
+
+
+def report_page(record: RunRecord, figures: Mapping[str, Figure]) -> Page:
+    """The page of a run, with the figures that `run_figures.draw_figures` made of it."""
     page = Page(*title(record.results))
-    add_headline(page, record)
-    add_size(page, record)
-    add_layers(page, record)
-    add_weights(page, record)
-    add_training(page, record.log)
+    add_headline(page, record, figures)
+    add_size(page, record, figures)
+    add_layers(page, record, figures)
+    add_weights(page, record, figures)
+    add_training(page, record.log, figures)
     _add_origin(page, record)
-    return page.write(folder / "report.html" if out is None else out)
+    return page
 
 
 def _add_origin(page: Page, record: RunRecord) -> None:

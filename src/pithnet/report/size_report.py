@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from markupsafe import Markup
+from matplotlib.figure import Figure
 
-from pithnet.report.charts import COLOURS, Bar, Part, bar_chart
+from pithnet.report.bar_charts import Bar, BarChart, Part, bar_charts
+from pithnet.report.figures import COLOURS
 from pithnet.report.page import Page
 from pithnet.report.waterfall import Stage, stages
 from pithnet.results.run_record import Results, RunRecord
@@ -30,58 +31,74 @@ STAGE_PARTS = {
     "unsplit": ("all of it", 6),
 }
 _GREY = 6
+_STAGES = (
+    "The stages up to `shared` are what a plain format would take; from `coded` on they are bytes of the "
+    "file, and the last one is the file, to the byte."
+)
 _ENLARGED_FROM = 3  # an enlarged chart is worth its place where the scale changes by more
 
 
-def add_size(page: Page, record: RunRecord) -> None:
+def size_figures(record: RunRecord) -> dict[str, Figure]:
+    """`sizes` against trivial ways, `stages` from float32 to the file, and its `parts`; for a file alone."""
+    r = record.results
+    if r.bytes is None:
+        return {}
+    found = stages(r)
+    drawn = {"sizes": _rivals(r)}
+    if found:
+        drawn["stages"] = _stages(found)
+    if any(r.parts.values()):
+        drawn["parts"] = _by_part(r.parts, _known(r), r.bytes)
+    return drawn
+
+
+def add_size(page: Page, record: RunRecord, figures: Mapping[str, Figure]) -> None:
     """Bars of all sizes, of the stages and of the file's parts, for results that have a file."""
     r = record.results
     if r.bytes is None:
         return
     page.section("Where the bytes went")
-    _add_stages(page, stages(r))
+    if "stages" in figures:
+        meanings = "; ".join(f"**{stage.name}**: {stage.meaning}" for stage in stages(r))
+        page.figure(figures["stages"], f"{meanings}. {_STAGES}", "From float32 to the file")
     if record.plan:
         page.text(
             f"The plan made before any training expected {record.plan.bytes:,} bytes; "
             f"the file has {r.bytes:,}."
         )
-    drawings = [_rivals(r)]
-    known = [name for name in (*_PARTS, *sorted(set(r.parts) - set(_PARTS))) if r.parts.get(name)]
-    if known:
-        drawings.append(_by_part(r.parts, known, r.bytes))
-    notes = "; ".join(f"**{name}**: {_PARTS[name]}" for name in known if name in _PARTS)
-    page.row(drawings, f"{notes}." if notes else "")
+    notes = "; ".join(f"**{name}**: {_PARTS[name]}" for name in _known(r) if name in _PARTS)
+    shown = {"sizes": f"The file {_against(r).lower()}", "parts": "The bytes of the file by part"}
+    drawn = {title: figures[name] for name, title in shown.items() if name in figures}
+    page.figures(drawn, notes and f"{notes}.")
 
 
-def _add_stages(page: Page, found: Sequence[Stage]) -> None:
-    if not found:
-        return
-    page.row([_waterfall(found, "From float32 to the file, stage by stage, in bytes", notes=True)])
+def _known(r: Results) -> list[str]:
+    """The file's parts that take any bytes."""
+    return [name for name in (*_PARTS, *sorted(set(r.parts) - set(_PARTS))) if r.parts.get(name)]
+
+
+def _stages(found: Sequence[Stage]) -> Figure:
+    """All stages, and beside them the last ones again where they would be too short to see."""
     names = [stage.name for stage in found]
     late = found[names.index("shared") :]
     times = found[0].bytes / late[0].bytes
+    shown = {"From float32 to the file, stage by stage, in bytes": found}
     if times > _ENLARGED_FROM:
-        title = f"The last {len(late)} stages again, enlarged {times:.1f} times"
-        page.row(
-            [_waterfall(late, title)],
-            "The stages up to `shared` are what a plain format would take; from `coded` on they are bytes of "
-            "the file, and the last one is the file, to the byte.",
-        )
+        shown[f"The last {len(late)} stages again, enlarged {times:.1f} times"] = late
+    return bar_charts([BarChart(title, _waterfall(some)) for title, some in shown.items()])
 
 
-def _waterfall(found: Sequence[Stage], title: str, notes: bool = False) -> Markup:
+def _waterfall(found: Sequence[Stage]) -> list[Bar]:
     bars = []
     for i, stage in enumerate(found):
         before = found[i - 1].bytes if i else stage.bytes
         parts = tuple(Part(stage.parts[key], colour, name) for key, (name, colour) in STAGE_PARTS.items())
         change = f" ({stage.bytes - before:+,})" if i else ""
-        gone = max(before - stage.bytes, 0)
-        note = f"{stage.meaning[0].upper()}{stage.meaning[1:]}." if notes else ""
-        bars.append(Bar(stage.name, parts, f"{stage.bytes:,}{change}", gone, note))
-    return bar_chart(bars, title)
+        bars.append(Bar(stage.name, parts, f"{stage.bytes:,}{change}", max(before - stage.bytes, 0)))
+    return bars
 
 
-def _rivals(r: Results) -> Markup:
+def _rivals(r: Results) -> Figure:
     assert r.bytes is not None
     sizes = {"float32": (r.float_bytes, "")} if r.float_bytes else {}
     sizes |= {name: (rival.bytes, rival.about) for name, rival in r.rivals.items()}
@@ -89,7 +106,7 @@ def _rivals(r: Results) -> Markup:
         Bar(name, (Part(size, _GREY),), _with_ratio(size, r, about)) for name, (size, about) in sizes.items()
     ]
     bars.append(Bar("this file", (Part(r.bytes, 0),), _with_ratio(r.bytes, r)))
-    return bar_chart(bars, _against(r) + ", in bytes")
+    return bar_charts([BarChart(f"{_against(r)}, in bytes", bars)])
 
 
 def _against(r: Results) -> str:
@@ -97,12 +114,12 @@ def _against(r: Results) -> str:
     return f"Against the trivial ways{estimated}" if r.rivals else "Against float32"
 
 
-def _by_part(parts: dict[str, int], known: Sequence[str], whole: int) -> Markup:
-    pieces = [Part(parts[name], i % COLOURS) for i, name in enumerate(known)]
+def _by_part(parts: dict[str, int], known: Sequence[str], whole: int) -> Figure:
+    pieces = [Part(parts[name], i % len(COLOURS)) for i, name in enumerate(known)]
     bars = [Bar("all", tuple(pieces), f"{whole:,}")]
     for name, piece in zip(known, pieces, strict=True):
         bars.append(Bar(name, (piece,), f"{parts[name]:,} ({100 * parts[name] / whole:.1f} %)"))
-    return bar_chart(bars, "The file by part, in bytes", longest=whole)
+    return bar_charts([BarChart("The file by part, in bytes", bars, longest=whole)])
 
 
 def _with_ratio(size: int, r: Results, about: str = "") -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
-from markupsafe import Markup
+from matplotlib.figure import Figure
 
-from pithnet.report.charts import Curve, curve_chart
-from pithnet.report.drawings import Mark, Span, timeline
 from pithnet.report.page import Page
+from pithnet.report.time_charts import Chart, Curve, Moment, Span, curve_charts, timeline
 from pithnet.results.event_log import Epoch, EventLog, Pass
+from pithnet.results.run_record import RunRecord
 
 # Title, what is on the y axis, and where an epoch has it.
 CURVES: tuple[tuple[str, str, Callable[[Epoch], float | None]], ...] = (
@@ -21,23 +21,32 @@ CURVES: tuple[tuple[str, str, Callable[[Epoch], float | None]], ...] = (
 )
 
 
-def add_training(page: Page, log: EventLog) -> None:
+def training_figures(record: RunRecord) -> dict[str, Figure]:
+    """`timeline`: how long each step took; `training`: curves over all epochs; for runs that logged them."""
+    log = record.log
+    drawn = {"timeline": _timeline(log)} if any(e.seconds for e in log.epochs) else {}
+    charts = [Chart(title, unit, curves(log.epochs, value)) for title, unit, value in CURVES]
+    charts = [chart for chart in charts if chart.curves]
+    return {**drawn, "training": curve_charts(charts, "epoch")} if charts else drawn
+
+
+def add_training(page: Page, log: EventLog, figures: Mapping[str, Figure]) -> None:
     """A timeline, a row per training and pass, and loss, accuracy, rate and zeros over all epochs."""
     if not log.epochs and not log.passes:
         return
     page.section("What was done")
-    if any(e.seconds for e in log.epochs):
-        page.row([_timeline(log)])
+    if "timeline" in figures:
+        page.figure(figures["timeline"], title="Training time by step")
     page.table(_rows(log))
     for remark in log.remarks:
         page.text(f"Remark: {remark}.")
     if not log.epochs:
         return
-    drawn = [_chart(title, unit, curves(log.epochs, value)) for title, unit, value in CURVES]
-    page.row(
-        [chart for chart in drawn if chart],
+    page.figure(
+        figures["training"],
         "Measured while training, a point per epoch of the whole run; the loss is the one trained on, a "
         "teacher's part included.",
+        "Loss, accuracy, learning rate and zeros over the epochs",
     )
     seconds, images = sum(e.seconds for e in log.epochs), sum(e.images for e in log.epochs)
     speed = f" in {seconds:,.0f} s, {images / seconds:,.0f} images/s" if seconds and images else ""
@@ -54,28 +63,23 @@ def curves(epochs: Sequence[Epoch], value: Callable[[Epoch], float | None]) -> l
     return [Curve(f"{number + 1}. {step}", tuple(p)) for (number, step), p in points.items()]
 
 
-def _chart(title: str, unit: str, found: Sequence[Curve]) -> Markup | None:
-    return curve_chart(found, title, "epoch", unit) if found else None
-
-
 def _steps(epochs: Sequence[Epoch]) -> list[tuple[int, str, list[Epoch]]]:
     grouped = groupby(epochs, key=lambda e: (e.number, e.step))
     return [(number, step, list(some)) for (number, step), some in grouped]
 
 
-def _timeline(log: EventLog) -> Markup:
+def _timeline(log: EventLog) -> Figure:
     spans = []
     for number, step, some in _steps(log.epochs):
         seconds = sum(e.seconds for e in some)
         name = f"{number + 1}. {step}"
         spans.append(Span(name, seconds, f"{name}: {_epochs(len(some))}, {seconds:,.0f} s"))
-    marks = [
-        Mark(sum(e.seconds for e in log.epochs[: done.epochs_before]), f"{done.what}: {_zeros(done)}")
+    moments = [
+        Moment(sum(e.seconds for e in log.epochs[: done.epochs_before]), f"{done.what}: {_zeros(done)}")
         for done in log.passes
     ]
-    whole = sum(e.seconds for e in log.epochs)
-    title = "Training time by step; marks are passes" if marks else "Training time by step"
-    return timeline(spans, marks, title, ("0 s", f"{whole:,.0f} s"))
+    title = "Training time by step; marks are passes" if moments else "Training time by step"
+    return timeline(spans, moments, title)
 
 
 def _epochs(count: int) -> str:

@@ -24,6 +24,8 @@ class Epoch(BaseModel):
 
 
 class Layer(BaseModel):
+    """One layer after a pass."""
+
     name: str
     size: int
     zeros: int

@@ -79,6 +79,8 @@ class Measurements(BaseModel):
 
 
 class PlannedLayer(BaseModel):
+    """The bytes that a layer was expected to take."""
+
     name: str
     bytes: NonNegativeInt
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,11 +11,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from pithnet.artifact import check_storable, float32_bytes, plain_state
 from pithnet.coding import entropy_bits
+from pithnet.errors import ModelError
 from pithnet.passes import Given, LayerSketch, Sketch, pass_of
 from pithnet.recipe import Keep, Recipe
 from pithnet.results import LayerRow
 from pithnet.run.result import coverage_json
-from pithnet.surgery import Coverage, check_usable, coverage
+from pithnet.surgery import Coverage, check_usable, costs, coverage
 
 _BITS = {"float32": 32, "float16": 16, "fixed10": 10, "fixed8": 8}
 _SCALE = 12  # of a row of quantized weights: finalize makes them short
@@ -51,7 +51,7 @@ class LayerPlan:
         zeros: The zeros to expect.
         levels: The distinct non-zero values to expect, None where weights stay floats.
         bytes: The bytes that it takes in the file.
-        macs: The multiply-accumulates of one sample, None where the plan was made without an example.
+        macs: The multiply-accumulates of the example, None without one.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Plan:
 
     @property
     def macs(self) -> int | None:
-        """The multiply-accumulates of all layers for one sample, None without an example."""
+        """The multiply-accumulates of all layers for the example, None without one."""
         known = [layer.macs for layer in self.layers if layer.macs is not None]
         return sum(known) if known else None
 
@@ -136,9 +136,7 @@ def _described(step: StepPlan) -> str:
     return f"{step.title} ({step.epochs} epochs)" if step.epochs else step.title
 
 
-def make_plan(
-    model: nn.Module, recipe: Recipe, given: Given | None = None, macs: Mapping[str, int] | None = None
-) -> Plan:
+def make_plan(model: nn.Module, recipe: Recipe, given: Given | None = None) -> Plan:
     """Asks every pass of the recipe what it will do; neither trains nor runs a pass.
 
     Passes plan on samples of the weights (`pithnet.passes.Sketch`), so a plan takes about a second for a
@@ -147,8 +145,8 @@ def make_plan(
     Args:
         model: The network as it is; it is not changed.
         recipe: What is to be done.
-        given: What passes may ask for beside the weights.
-        macs: Multiply-accumulates of one sample by layer name.
+        given: What passes may ask for beside the weights. With an example in it, the plan counts its
+            multiply-accumulates, unless nothing can follow the model's forward.
 
     Raises:
         RecipeError: A pass asks for what cannot be given: an unknown criterion, a pattern that matches
@@ -165,12 +163,21 @@ def make_plan(
         work = pass_of(step)
         rows = () if work is None else tuple(work.plan(sketch, given))
         steps.append(StepPlan(number, step.title, step.train.epochs if step.train else 0, rows))
-    layers = tuple(_layer(layer, recipe.storage, (macs or {}).get(layer.name)) for layer in sketch.layers)
+    macs = {} if given.example is None else _macs(model, given.example)
+    layers = tuple(_layer(layer, recipe.storage, macs.get(layer.name)) for layer in sketch.layers)
     keys = {key for layer in sketch.layers for key in layer.layer.keys}
     touched = [layer.layer.keys[0] for layer in sketch.layers if layer.passes]
     rest = _HEADER + _rest_bytes(model, keys, recipe.storage)
     covered = coverage(model, recipe.skipped, planned=touched)
     return Plan(recipe.name, tuple(steps), layers, rest, float32_bytes(plain_state(model)), covered)
+
+
+def _macs(model: nn.Module, example: Any) -> dict[str, int]:
+    """Multiply-accumulates by layer name; none of a model whose forward nothing can follow."""
+    try:
+        return {cost.name: cost.macs for cost in costs(model, example)}
+    except ModelError:
+        return {}
 
 
 def _layer(layer: LayerSketch, storage: Keep, macs: int | None) -> LayerPlan:

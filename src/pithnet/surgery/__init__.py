@@ -1,6 +1,7 @@
 """The only room that touches the structure of a network."""
 
 from pithnet.surgery.graph.activation_quantizers import ActivationQuantizer, LearnedClip
+from pithnet.surgery.graph.costs import Cost, Costs, costs
 from pithnet.surgery.graph.folding import Folding, fold_into_layers_
 from pithnet.surgery.graph.insertion import activation_quantizers, insert_activation_quantizers_
 from pithnet.surgery.graph.relus import relu_zeros
@@ -41,6 +42,8 @@ __all__ = [
     "PARAMETRIZATIONS",
     "ActivationQuantizer",
     "Codebook",
+    "Cost",
+    "Costs",
     "Coverage",
     "FakeQuantizer",
     "Folding",
@@ -56,6 +59,7 @@ __all__ = [
     "chain",
     "check_usable",
     "conflicting_tie",
+    "costs",
     "coverage",
     "evaluating",
     "fake_quantizer",

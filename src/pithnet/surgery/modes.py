@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode within; afterwards every module has its own mode again, also where one was frozen."""
+    """Puts a model in eval mode within; afterwards every module has its own mode again, frozen ones too."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -21,17 +21,20 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def always_training(model: nn.Module) -> set[nn.Module]:
-    """The modules that the model's `eval` leaves in train mode: it, or one of its parts, has its own."""
+    """Returns the modules that a model's `eval` leaves in train mode.
+
+    The model, or a part of it, then has an `eval` or `train` of its own.
+    """
     with evaluating(model):
         return {module for module in model.modules() if module.training}
 
 
 def frozen_modules(model: nn.Module) -> list[nn.Module]:
-    """What fine-tuning froze by eval mode in a model that is itself in train mode.
+    """Returns what fine-tuning froze by eval mode in a model that is itself in train mode.
 
-    A module without submodules (BatchNorm, Dropout) or without a parameter that trains, in eval mode under a
-    parent in train mode, and all that is in eval mode within it. A model, or a trainable block of several
-    modules, that is in eval mode as a whole says how it was last used, not how to train it.
+    That is a module without submodules (BatchNorm, Dropout) or without a parameter that trains, in eval mode
+    under a parent in train mode, and everything in eval mode within it. A model, or a trainable block of
+    several modules, that is in eval mode as a whole says how it was last used, not how to train it.
     """
     if not model.training:
         return []
@@ -41,7 +44,12 @@ def frozen_modules(model: nn.Module) -> list[nn.Module]:
 
 
 def train_(model: nn.Module, frozen: Iterable[nn.Module]) -> None:
-    """Puts the model in train mode, in place, and each of the `frozen` modules, not its own, in eval mode."""
+    """Puts a model in train mode, in place, but each of the `frozen` modules that are its own in eval mode.
+
+    Args:
+        model: any network.
+        frozen: modules, without those within them.
+    """
     model.train()
     for module in frozen:
         module.training = False

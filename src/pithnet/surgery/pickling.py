@@ -18,13 +18,18 @@ _NAME = "_pithnet_take_apart"
 
 
 def make_picklable(cls: type[nn.Module], take_apart: TakeApart) -> None:
-    """Lets modules of a class that was made for one module be saved. take_apart: what sets it apart."""
+    """Lets modules of a class that was made for one module be saved.
+
+    Args:
+        cls: the class.
+        take_apart: returns what sets a module of it apart.
+    """
     setattr(cls, _NAME, staticmethod(take_apart))
     cls.__reduce_ex__ = _reduce  # type: ignore[assignment,method-assign]
 
 
 def is_made(cls: type) -> bool:
-    """Whether `make_picklable` was called with this very class."""
+    """Tells whether `make_picklable` was called with this very class."""
     return _NAME in vars(cls)
 
 

@@ -16,10 +16,10 @@ _CONTENTS = ("_parameters", "_buffers", "_modules")
 
 @contextmanager
 def unchanged_on_error(model: nn.Module) -> Iterator[None]:
-    """Changes within the block stay, unless it ends in an error: then the model is as it was before.
+    """Keeps changes within the block, unless it ends in an error: then the model is as it was before.
 
     Classes of modules (parametrizations change them), attributes, parameters and buffers are put back, the
-    very objects, with their numbers. Takes as much memory as the model while the block runs.
+    very objects, with their numbers. It takes as much memory as the model while the block runs.
     """
     modules = [_Before(m) for m in model.modules() if not isinstance(m, torch.jit.ScriptModule)]
     values = [(tensor, tensor.detach().clone()) for tensor in _tensors(model)]
@@ -52,7 +52,7 @@ class _Before:
 
 
 def _tensors(model: nn.Module) -> list[Tensor]:
-    """Every parameter and buffer with numbers, once."""
+    """Returns every parameter and buffer with numbers, once."""
     found = {id(t): t for t in (*model.parameters(), *model.buffers()) if not is_lazy(t) and not t.is_meta}
     return list(found.values())
 

@@ -16,7 +16,7 @@ _HALVES = (torch.float16, torch.bfloat16)
 
 @contextmanager
 def in_float32(*models: nn.Module) -> Iterator[None]:
-    """Float16 and bfloat16 tensors of the models are float32 within, and have their own dtype again after.
+    """Makes float16 and bfloat16 tensors of the models float32 within; their own dtype comes back after.
 
     Steps of Adam, sums over images and ratios of variances leave the range of float16 or are lost in its
     rounding. Parameters stay the same objects. What is added to a weight's parametrizations within gets the
@@ -37,7 +37,7 @@ def in_float32(*models: nn.Module) -> Iterator[None]:
 
 
 def _added(model: nn.Module, before: dict[int, torch.dtype]) -> Iterator[tuple[Tensor, torch.dtype]]:
-    """Tensors of parametrizations that were not there before, with the dtype of their weight."""
+    """Yields tensors of parametrizations that were not there before, with the dtype of their weight."""
     for _, layer in weighted_layers(model):
         dtype = before.get(id(latent_weight(layer)))
         for part in chain(layer) if dtype else ():

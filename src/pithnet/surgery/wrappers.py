@@ -1,4 +1,4 @@
-"""Models inside models: what torch.compile and DataParallel put around a network."""
+"""Models inside models, as torch.compile and DataParallel put them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _COMPILED = (
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network itself, of one that torch.compile, DataParallel or DistributedDataParallel wrapped.
+    """Returns the network that torch.compile, DataParallel or DistributedDataParallel wrapped.
 
     It holds the wrapper's very parameters: what is done to it in place, the wrapper computes with.
     """
@@ -27,5 +27,5 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def plain_key(key: str) -> str:
-    """The name of a tensor or module without the steps of wrapped parts: "body._orig_mod.weight"."""
+    """Returns a name without the steps of wrapped parts: "body._orig_mod.weight" becomes "body.weight"."""
     return ".".join(part for part in key.split(".") if part != _COMPILED)

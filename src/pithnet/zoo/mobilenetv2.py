@@ -55,7 +55,7 @@ class MobileNetV2(nn.Module):
         width: channels of the first convolution, a multiple of 4; the others keep their ratio to it.
 
     Raises:
-        ValueError: The width is another number.
+        ValueError: The width is not a positive multiple of 4.
     """
 
     def __init__(self, width: int = _STEM, classes: int = 10) -> None:

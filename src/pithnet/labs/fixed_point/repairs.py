@@ -11,7 +11,7 @@ from functools import cache, partial
 from torch import Tensor, nn
 
 from pithnet.errors import ModelError
-from pithnet.labs.fixed_point.items import FixedPointLab, size_columns
+from pithnet.labs.fixed_point.lab import FixedPointLab, size_columns
 from pithnet.labs.fixed_point.schemes import stages
 from pithnet.labs.fixed_point.settings import Settings
 from pithnet.labs.notebook import Row

@@ -53,29 +53,6 @@ class Scheme:
         quantize(model, None, overrides=overrides, skip=skip, **LEVELS[self.levels])
 
 
-def untuned_schemes(bits: tuple[int, ...]) -> list[Scheme]:
-    """Item 1: the source's levels and ours, blocks and all layers, and symmetric ones in the blocks."""
-    ways = [(levels, ends) for levels in (SOURCE, OURS) for ends in (False, True)]
-    ways += [(levels, False) for levels in RIVALS]
-    return [Scheme(levels, b, ends) for levels, ends in ways for b in bits]
-
-
-def tuned_schemes(bits: tuple[int, ...]) -> list[Scheme]:
-    """Item 2: ours and the source's levels in the blocks, as the source has it, and ours in all layers."""
-    ways = [(OURS, False), (SOURCE, False), (OURS, True)]
-    return [Scheme(levels, b, ends) for levels, ends in ways for b in bits]
-
-
-def symmetric_schemes(bits: tuple[int, ...]) -> list[Scheme]:
-    """Item 4: the source's levels made symmetric, without and with zero."""
-    return [Scheme(levels, b) for levels in RIVALS for b in bits]
-
-
-def pruned_schemes(bits: tuple[int, ...]) -> list[Scheme]:
-    """Item 3: ours and the source's levels in the blocks."""
-    return [Scheme(levels, b) for levels in (OURS, SOURCE) for b in bits]
-
-
 def staged_schemes(model: nn.Module) -> list[Scheme]:
     """Item 5: 4 bits in all stages but one, which has 2; the last stage first, as the source has it."""
     count = len(stages(model).inner)

@@ -8,7 +8,7 @@ from functools import partial
 
 from torch import nn
 
-from pithnet.labs.fixed_point.items import FixedPointLab
+from pithnet.labs.fixed_point.lab import FixedPointLab
 from pithnet.labs.fixed_point.schemes import LEVELS, OURS, Scheme, staged_schemes
 from pithnet.labs.notebook import Row
 from pithnet.passes import average_bits, quantize

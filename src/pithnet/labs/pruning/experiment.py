@@ -17,7 +17,7 @@ from pithnet.labs.options import LabOptions
 from pithnet.labs.pruning import figures
 from pithnet.labs.pruning.cuts import Cut, one_shot, retrained
 from pithnet.labs.pruning.lab import PruningLab, baseline_row
-from pithnet.labs.pruning.numbers import largest_deviation, numbers
+from pithnet.labs.pruning.numbers import NUMBERS
 from pithnet.labs.pruning.regularized import regularized
 from pithnet.labs.pruning.schedules import global_ranking, gradual, iterative
 from pithnet.labs.pruning.settings import FULL, QUICK
@@ -57,7 +57,7 @@ EXPERIMENT: Experiment[PruningLab] = Experiment(
                 "one-shot": Table(_ONE_SHOT),
                 "largest-deviation": Table(
                     _LAYER,
-                    rows=lambda book: largest_deviation(book)["layers"],
+                    rows=figures.widest_layers,
                     file="item2-largest-deviation",
                 ),
             },
@@ -105,7 +105,7 @@ EXPERIMENT: Experiment[PruningLab] = Experiment(
             {"zeros-by-epoch": figures.zeros_by_epoch},
         ),
     ),
-    numbers,
+    lambda book: NUMBERS,
 )
 ITEMS = tuple(item.number for item in EXPERIMENT.items)
 

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from pithnet.labs.notebook import Notebook, Row
-from pithnet.labs.pruning.numbers import largest_deviation
 from pithnet.labs.pruning.schedules import GLOBAL, PER_LAYER
 from pithnet.report.figures import pattern
 from pithnet.report.plots import grouped_bars, heatmap, lines, named_points
@@ -23,6 +22,12 @@ def _percents(rows: Sequence[Row], key: str) -> list[float]:
     return [100 * row[key] for row in rows]
 
 
+def widest_layers(book: Notebook) -> list[Row]:
+    """The layers pruned by the most standard deviations."""
+    widest = max((r for r in book.of("2") if r["method"] == "std"), key=lambda r: r["value"])
+    return list(widest["layers"])
+
+
 def sparsity_per_layer(book: Notebook) -> Figure:
     """A heatmap: the share of zeros of each layer, a pruning a row."""
     rows = book.of("2")
@@ -33,7 +38,7 @@ def sparsity_per_layer(book: Notebook) -> Figure:
 
 def zeros_by_kurtosis(book: Notebook) -> Figure:
     """Points: each layer's zeros under the largest deviation, against the shape of its distribution."""
-    layers = largest_deviation(book)["layers"]
+    layers = widest_layers(book)
     names, kurtoses = ([layer[key] for layer in layers] for key in ("name", "start_kurtosis"))
     x = "kurtosis of the layer's weights before pruning (3: normal)"
     return named_points(names, kurtoses, _percents(layers, "sparsity"), "", x, "zeros, %")

@@ -1,1 +1,1 @@
-"""Quantization without training: what repairs a network after rounding."""
+"""Quantization without training: the repairs of a network after rounding."""

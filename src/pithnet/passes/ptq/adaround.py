@@ -20,15 +20,18 @@ _SHARPNESS = (20.0, 2.0)  # beta of eq. 24, from the first step to the last
 def learn_rounding(
     module: nn.Module, weight: Tensor, part: FakeQuantizer, x: Tensor, steps: int = STEPS, seed: int = 0
 ) -> Tensor:
-    """The weight on its fake quantizer's levels, each rounded up or down as the layer's output likes best.
+    """Returns a weight on its fake quantizer's levels, rounded up or down as the layer's output likes best.
 
-    Least squared difference of the layer's output from that of the weight itself, by Adam on a soft rounding
-    that is pressed towards 0 and 1; in steps of 32 inputs. Zeros stay.
+    The least squared difference of the layer's output from that of the weight itself is found by Adam on a
+    soft rounding that is pressed towards 0 and 1, with 32 inputs a step. Zeros stay.
 
     Args:
         module: the layer, a Conv2d or Linear.
-        weight: before quantization, of its shape.
+        weight: its weight before quantization.
+        part: the fake quantizer, with fixed levels.
         x: all inputs of the layer, (N, ...).
+        steps: how many steps to learn.
+        seed: of the choice of inputs.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -52,12 +55,12 @@ def learn_rounding(
 
 
 def _rounding(soft: Tensor) -> Tensor:
-    """h of eq. 23: 0 rounds down, 1 up."""
+    """Returns h of eq. 23: 0 rounds down, 1 up."""
     return (soft.sigmoid() * (1 + 2 * _STRETCH) - _STRETCH).clamp(0, 1)
 
 
 def _pressure(up: Tensor, done: float) -> Tensor:
-    """The regularizer of eq. 24, 0 while the rounding warms up."""
+    """Returns the regularizer of eq. 24, 0 while the rounding warms up."""
     if done < _WARM:
         return up.new_zeros(())
     first, last = _SHARPNESS
@@ -66,7 +69,10 @@ def _pressure(up: Tensor, done: float) -> Tensor:
 
 
 def _neighbours(part: FakeQuantizer, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The levels below and above each weight, and where between them it lies, 0..1; of the weight's shape."""
+    """Returns the levels below and above each weight, and where between them it lies, 0..1.
+
+    All three have the weight's shape.
+    """
     rows = part.rows(weight)
     levels, quantizer = part.levels(rows), part.quantizer
     nearest = quantizer.codes(rows, levels)
@@ -81,7 +87,7 @@ def _neighbours(part: FakeQuantizer, weight: Tensor) -> tuple[Tensor, Tensor, Te
 
 
 def _output(module: nn.Module, weight: Tensor, x: Tensor) -> Tensor:
-    """What the layer gives with another weight; its parametrizations are left out."""
+    """Returns what the layer gives with another weight; its parametrizations are left out."""
     bias = module.bias.detach() if isinstance(module.bias, Tensor) else None
     if isinstance(module, nn.Conv2d):
         return module._conv_forward(x, weight, bias)

@@ -25,14 +25,22 @@ _Layer = _ConvNd | nn.Linear
 def correct_biases(model: nn.Module, reference: nn.Module, calibrate: Any) -> int:
     """Shifts biases, in place, so that every layer's mean output is `reference`'s again; returns how many.
 
-    Per channel, on the same images (Nagel et al. 2019, section 4.2, with measured means). One pass: each
-    layer is corrected by the batches so far before the next one sees its output, and one that is called
-    several times in a forward by all its calls, each beside the same call there. For networks whose BN is
-    folded into their layers (`quantize` with activations); where BN is left, its layers have no bias and
-    `match_norms` does this. reference: the model before compression; the BNs that the model lacks are folded
-    in a copy of it. Warns as `quantize` where the images are sorted by class. Raises ModelError where no
-    layer has a bias, where the reference lacks one of the layers or calls it less often, and where it has a
-    BN that the model lacks and that cannot be folded; DataError without images.
+    Means are taken per channel, on the same images (Nagel et al. 2019, section 4.2, with measured means). One
+    pass does it: each layer is corrected by the batches so far before the next one sees its output, and one
+    that is called several times in a forward by all its calls, each beside the same call there. It is for
+    networks whose BN is folded into their layers (`quantize` with activations); where BN is left, its layers
+    have no bias and `match_norms` does this. It warns as `quantize` does where the images are sorted by
+    class.
+
+    Args:
+        model: the network after compression.
+        reference: the network before compression; the BNs that the model lacks are folded in a copy of it.
+        calibrate: a loader, or a tensor of images; labels are not needed.
+
+    Raises:
+        ModelError: No layer has a bias; or the reference lacks one of the layers, calls it less often, or has
+            a BN that the model lacks and that cannot be folded.
+        DataError: There are no images.
     """
     reference = _folded_alike(reference, model)
     layers = {name: m for name, m in model.named_modules() if isinstance(m, _Layer) and m.bias is not None}
@@ -60,12 +68,12 @@ def correct_biases(model: nn.Module, reference: nn.Module, calibrate: Any) -> in
 
 
 def has_biases(model: nn.Module) -> bool:
-    """Whether there is anything for `correct_biases`."""
+    """Tells whether there is anything for `correct_biases`."""
     return any(isinstance(m, _Layer) and m.bias is not None for m in model.modules())
 
 
 def _folded_alike(reference: nn.Module, model: nn.Module) -> nn.Module:
-    """The reference, in a copy of which the BNs that the model lacks are folded where there are any."""
+    """Returns the reference, or a copy of it in which the BNs that the model lacks are folded."""
     gone = _norms(reference) - _norms(model)
     if not gone:
         return reference
@@ -84,7 +92,7 @@ def _norms(model: nn.Module) -> set[str]:
 
 
 def _means(layer: nn.Module, y: Tensor) -> Tensor:
-    """The mean of each output channel (C,)."""
+    """Returns the mean of each output channel, (C,)."""
     over = range(y.ndim - 1) if isinstance(layer, nn.Linear) else [d for d in range(y.ndim) if d != 1]
     return y.mean(list(over))
 

@@ -1,4 +1,4 @@
-"""What a block learns from: its calls in the network, cut into samples and put together again in batches."""
+"""The examples that a block learns from: its calls, cut into samples and put together again in batches."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ class Examples:
     """Calls of one block with like arguments, put together: n samples of `rows` rows each, or one as a whole.
 
     A row is an entry of the first axis of the block's first tensor, and of every tensor as long as that one.
-    rows: None where the samples of a call cannot be told apart. targets: what the block should give; those
-    without an entry for every row are left out, unless the call stays whole.
+
+    Attributes:
+        given: what the block is called with.
+        targets: what the block should give; those without an entry for every row are left out, unless the
+            call stays whole.
+        rows: None where the samples of a call cannot be told apart.
     """
 
     given: Given
@@ -35,7 +39,7 @@ class Examples:
         return 1 if self.rows is None else _length(self.given) // self.rows
 
     def draw(self, size: int, generator: torch.Generator) -> tuple[Given, tuple[Tensor | None, ...]]:
-        """Arguments and targets of so many samples, drawn with replacement; all where they stay together."""
+        """Draws arguments and targets of so many samples with replacement; all where they stay together."""
         if self.rows is None:
             return self.given, self.targets
         chosen = torch.randint(self.size, (min(size, self.size),), generator=generator)
@@ -45,7 +49,7 @@ class Examples:
         return _cut(self.given, index), targets
 
     def pieces(self, size: int) -> Iterator[tuple[Given, tuple[Tensor | None, ...], int]]:
-        """Arguments, targets and samples of all there is, at most so many samples at once, in order."""
+        """Yields arguments, targets and number of samples, at most so many samples at once, in order."""
         if self.rows is None:
             yield self.given, self.targets, 1
             return
@@ -55,7 +59,7 @@ class Examples:
             yield _cut(self.given, index), targets, len(index) // self.rows
 
     def output_of(self, part: nn.Module) -> list[Tensor]:
-        """What the part gives for all of it."""
+        """Returns what the part gives for all of it."""
         with answering(part):
             return float_outputs("", part, part(*self.given.args, **self.given.named))
 
@@ -63,15 +67,17 @@ class Examples:
 def examples_of(
     name: str, reference: nn.Module, calls: Sequence[tuple[Given, list[Tensor], int]]
 ) -> list[Examples]:
-    """A block's calls, as few `Examples` as their shapes allow.
+    """Returns a block's calls, as few `Examples` as their shapes allow.
 
     Args:
+        name: the block's.
         reference: the block before compression.
         calls: what the block is called with, what the reference gives in its place, and the samples of the
             batch. Where the network hands a block a choice of rows, as a router does to its experts, the two
             networks may choose differently: the target is then what the reference gives for the same rows.
 
-    Raises ModelError, naming the block, where its outputs are not finite.
+    Raises:
+        ModelError: The block's outputs are not finite; the message names it.
     """
     if any(_length(given) % size or len(y[0]) != _length(given) for given, y, size in calls):
         calls = [(g, Examples(g, (), None).output_of(reference), size) for g, _, size in calls]
@@ -96,9 +102,10 @@ def examples_of(
 
 
 def _rows(reference: nn.Module, given: Given, outputs: list[Tensor], size: int) -> int | None:
-    """How many rows of a call belong together: 1 where each is alone, those of a sample, or None for all.
+    """Returns how many rows of a call belong together, None for all.
 
-    Found by trying: half of the samples must give what they give beside the others.
+    It is 1 where each row is alone, else the number of rows of a sample. It is found by trying: half of the
+    samples must give what they give beside the others.
     """
     length = _length(given)
     for rows in dict.fromkeys([1, length // size if length % size == 0 else 1]):
@@ -116,7 +123,7 @@ def _rows(reference: nn.Module, given: Given, outputs: list[Tensor], size: int) 
 
 
 def _groups(singles: Sequence[Examples]) -> Iterator[list[Examples]]:
-    """Those that can be joined: samples can be cut, and all but the rows is the same."""
+    """Yields those that can be joined: samples can be cut, and all but the rows is the same."""
     groups: list[list[Examples]] = []
     for one in singles:
         like = next((g for g in groups if _is_like(g[0], one)), None)
@@ -136,7 +143,7 @@ def _is_like(a: Examples, b: Examples) -> bool:
 
 
 def _same(a: Any, b: Any, lengths: tuple[int, int]) -> bool:
-    """Whether two nests differ in nothing but the rows of their tensors."""
+    """Tells whether two nests differ in nothing but the rows of their tensors."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         if _is_per_row(a, lengths[0]) and _is_per_row(b, lengths[1]):
             return a.shape[1:] == b.shape[1:] and a.dtype == b.dtype
@@ -168,13 +175,13 @@ def _joined(group: Sequence[Examples]) -> Examples:
 
 
 def _length(given: Given) -> int:
-    """Entries of the first axis of the first tensor; 1 where there is none."""
+    """Returns the entries of the first axis of the first tensor; 1 where there is none."""
     first = next(tensors((given.args, given.named)), None)
     return 1 if first is None or not first.ndim else len(first)
 
 
 def _cut(given: Given, index: Tensor) -> Given:
-    """Some rows of a call."""
+    """Returns some rows of a call."""
     length = _length(given)
     return _mapped(given, lambda tensor: tensor[index] if _is_per_row(tensor, length) else tensor)
 
@@ -184,7 +191,7 @@ def _is_per_row(tensor: Tensor, length: int) -> bool:
 
 
 def _mapped(given: Given, change: Callable[[Tensor], Tensor]) -> Given:
-    """With every tensor changed, in order."""
+    """Returns the call with every tensor changed, in order."""
 
     def nest(value: Any) -> Any:
         if isinstance(value, Tensor):

@@ -1,7 +1,7 @@
 """Roundings and levels of whole blocks, learned on what the blocks compute.
 
-Blocks as in BRECQ (Li et al. 2021, section 3.2), weights free to move by more than one level as in AdaQuant
-(Hubara et al. 2021, eq. 2).
+Blocks are as in BRECQ (Li et al. 2021, section 3.2), weights are free to move by more than one level as in
+AdaQuant (Hubara et al. 2021, eq. 2).
 """
 
 from __future__ import annotations
@@ -51,28 +51,34 @@ def reconstruct_blocks(
 ) -> int:
     """Moves roundings, levels and BN factors of `model`, in place, so that each block computes as before.
 
-    That is, gives what the block of that name gives in `reference`. Returns how many blocks.
-
-    A block is the smallest module, the network itself and containers aside, that holds several layers, as a
-    residual block does, or a layer outside of any. Each learns alone, by Adam on the squared difference of
-    its outputs, with inputs as the blocks before it give them: no labels, no training of the network. Weights
-    go straight through the rounding, levels have their own gradient. Levels are fixed from here on, as a file
-    keeps them; zeros stay. Run `match_norms` before, so that blocks begin near, and not after: the factors of
-    BN were learned beside its statistics. BNs outside of blocks are matched here. A block that does not come
-    nearer on the images keeps the roundings it had.
+    A block then gives what the block of that name gives in `reference`. It is the smallest module, the
+    network itself and containers aside, that holds several layers, as a residual block does, or a layer
+    outside of any. Each learns alone, by Adam on the squared difference of its outputs, with inputs as the
+    blocks before it give them: no labels, no training of the network. Weights go straight through the
+    rounding, levels have their own gradient. Levels are fixed from here on, as a file keeps them; zeros stay.
+    Run `match_norms` before, so that blocks begin near, and not after: the factors of BN were learned beside
+    its statistics. BNs outside of blocks are matched here. A block that does not come nearer on the images
+    keeps the roundings it had.
 
     Blocks may be called with several arguments, by position or name, and give tuples, dicts or objects of
     tensors; of a block called several times, the first call counts. Embeddings outside of blocks, and blocks
     that the network calls for none of the images, keep the levels they have. Float16 and bfloat16 models are
-    computed in float32.
+    computed in float32. Where it raises, the model is as it was.
 
     Args:
+        model: the quantized network.
         reference: the same network before compression.
         calibrate: a loader, or a tensor of images; 500 to 2,000 images do, labels are not needed.
         steps: of 32 images, for each block.
+        seed: of the choice of images.
 
-    Raises DataError without images, ModelError where nothing is quantized and as `blocks_with`; the model is
-    as it was then.
+    Returns:
+        The number of blocks.
+
+    Raises:
+        DataError: There are no images.
+        ModelError: Nothing is quantized, activations are quantized, layers are shared, a block gives no
+            finite floating-point tensor, or the networks differ in parts or BNs.
     """
     quantized = layers_with_levels(model)
     if not quantized:
@@ -99,11 +105,17 @@ def reconstruct_blocks(
 def blocks_with(
     quantized: Collection[str], model: nn.Module, reference: nn.Module, batches: Sequence[tuple[Any, Any]]
 ) -> Blocks:
-    """The blocks with layers of these names, by name; nothing is changed, and nothing need be quantized yet.
+    """Returns the blocks with layers of these names, by name; nothing is changed, or need be quantized yet.
 
-    batches: as `read_once` gives them; the first goes through both networks. Raises ModelError for quantized
-    activations; by name, for shared layers and for blocks that give no floating-point tensor or one with NaN
-    or inf; and where the networks differ in parts or BNs.
+    Args:
+        quantized: names of the layers.
+        model: the network to be repaired.
+        reference: the same network before compression.
+        batches: what `read_once` gives; the first goes through both networks.
+
+    Raises:
+        ModelError: Activations are quantized; a layer is shared, or a block gives no floating-point tensor or
+            one with NaN or inf (the message names it); or the networks differ in parts or BNs.
     """
     if activation_quantizers(model):
         raise ModelError("the activations are quantized already; reconstruct before quantizing activations")
@@ -122,7 +134,7 @@ def blocks_with(
 def _examples(
     name: str, model: nn.Module, reference: nn.Module, batches: Sequence[tuple[Any, Any]]
 ) -> list[Examples]:
-    """What a block can learn from; none where it is not called."""
+    """Returns what a block can learn from; nothing where it is not called."""
     sizes = [len(next(tensors(inputs))) for inputs, _ in batches]
     pairs = zip(givens_of(model, name, batches), outputs_of(reference, name, batches), sizes, strict=True)
     calls = [(given, outputs, size) for given, outputs, size in pairs if given is not None and outputs]
@@ -130,13 +142,13 @@ def _examples(
 
 
 def layers_with_levels(model: nn.Module) -> list[str]:
-    """Names of the layers that are quantized to levels; 0 bits are none."""
+    """Returns the names of the layers that are quantized to levels; 0 bits are none."""
     parts = {name: fake_quantizer(layer) for name, layer in weighted_layers(model)}
     return [name for name, part in parts.items() if part is not None and part.quantizer.bits]
 
 
 def _units(model: nn.Module, quantized: Collection[str]) -> Blocks:
-    """Blocks with a layer of these names."""
+    """Returns the blocks with a layer of these names."""
     layers = dict(weighted_layers(model))
     held = {
         name: {n for n in layers if n.startswith(f"{name}.")}
@@ -202,7 +214,7 @@ def _learn(
 def _over_all(
     examples: Sequence[Examples], run: Callable[[Given], Any], name: str, scales: Sequence[Tensor]
 ) -> float:
-    """The mean difference from all targets, of what `run` gives, a batch at a time."""
+    """Returns the mean difference from all targets of what `run` gives, a batch at a time."""
     total, count = 0.0, 0
     for one in examples:
         for given, targets, size in one.pieces(_EVALUATED):
@@ -212,7 +224,7 @@ def _over_all(
 
 
 def _drawn(examples: Sequence[Examples], generator: torch.Generator) -> tuple[Given, Targets]:
-    """One batch, from the calls of one kind, those with more samples more often."""
+    """Draws one batch, from the calls of one kind, those with more samples more often."""
     place = 0
     if len(examples) > 1:
         sizes = torch.tensor([float(one.size) for one in examples])
@@ -221,7 +233,7 @@ def _drawn(examples: Sequence[Examples], generator: torch.Generator) -> tuple[Gi
 
 
 def _scales(examples: Sequence[Examples]) -> list[Tensor]:
-    """The variance of each output of the block, the mean over the kinds of calls."""
+    """Returns the variance of each output of the block, the mean over the kinds of calls."""
     found = []
     for targets in zip(*(one.targets for one in examples), strict=True):
         variances = [t.var(unbiased=t.numel() > 1) for t in targets if t is not None]
@@ -230,7 +242,7 @@ def _scales(examples: Sequence[Examples]) -> list[Tensor]:
 
 
 def _difference(outputs: Sequence[Tensor], targets: Targets, scales: Sequence[Tensor]) -> Tensor:
-    """The mean squared difference relative to the scales, the mean over the outputs that have a target."""
+    """Returns the mean squared difference relative to the scales, over the outputs that have a target."""
     found = [
         (output - target).square().mean() / scale
         for output, target, scale in zip(outputs, targets, scales, strict=True)
@@ -240,7 +252,7 @@ def _difference(outputs: Sequence[Tensor], targets: Targets, scales: Sequence[Te
 
 
 def _norm_parameters(part: nn.Module) -> dict[str, Tensor]:
-    """Copies of the factors and shifts of the BNs in a block, by their keys."""
+    """Returns copies of the factors and shifts of the BNs in a block, by their keys."""
     norms = [(name, m) for name, m in part.named_modules() if isinstance(m, _BatchNorm)]
     return {
         f"{name}.{key}": value.detach().clone().requires_grad_()

@@ -1,4 +1,4 @@
-"""What layers were found to do in one network, kept for the same layers in another, call by call."""
+"""Findings about layers in one network, kept for the same layers in another, call by call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Calls(Generic[T]):
-    """A queue for each layer, by name: of one that is called more than once in a forward, call for call."""
+    """A queue for each layer, by name: where one is called more than once in a forward, call for call."""
 
     def __init__(self) -> None:
         self._found: defaultdict[str, deque[T]] = defaultdict(deque)
@@ -21,7 +21,11 @@ class Calls(Generic[T]):
         self._found[name].append(found)
 
     def take(self, name: str) -> T:
-        """What the layer's next call gave. Raises ModelError where there was no such call."""
+        """Returns what the layer's next call gave.
+
+        Raises:
+            ModelError: The layer was called less often; the message names it.
+        """
         if not self._found[name]:
             raise ModelError(
                 f"the model calls {name} more often than the reference does; give the same network before "
@@ -30,5 +34,5 @@ class Calls(Generic[T]):
         return self._found[name].popleft()
 
     def clear(self) -> None:
-        """Forgets calls that were not taken; before every batch."""
+        """Forgets calls that were not taken; it is called before every batch."""
         self._found.clear()

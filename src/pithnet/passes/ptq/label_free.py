@@ -43,22 +43,31 @@ def quantize_without_labels(
         pn.quantize_without_labels(model, 2, images)
         pn.save(pn.finalize(model), "model.pith")
 
-    2^bits evenly spaced levels for each channel, anywhere and of least squared error (`quantize` with
-    "dynamic" and fit "mse"); statistics of BN moved by what that changed (`match_norms`); roundings and
-    levels learned block by block on the blocks' own outputs (`reconstruct_blocks`, left out with 0 steps);
-    then the biases of layers that have any (`correct_biases`). Float16 and bfloat16 models are computed in
-    float32 and have their dtype again afterwards. Layers whose weights the forward never reads stay in
-    float; the record names them (`unread`).
+    Each channel gets 2^bits evenly spaced levels, anywhere and of least squared error (`quantize` with
+    "dynamic" and fit "mse"). Statistics of BN are moved by what that changed (`match_norms`), roundings and
+    levels are learned block by block on the blocks' own outputs (`reconstruct_blocks`), and then the biases
+    of layers that have any are corrected (`correct_biases`). Float16 and bfloat16 models are computed in
+    float32 and have their dtype again afterwards. Layers whose weights the forward never reads stay in float;
+    the record names them (`unread`). Where it raises, the model is as it was.
 
     Args:
-        bits: 1 to 8. calibrate: a loader of batches of any form that `learn.read_batch` takes (images,
-            tokens, dicts of arguments), or all samples at once, a tensor (N, ...) or a dict of them; about
-            1,000, shuffled.
-        overrides, skip: as `quantize`'s. steps, seed: as `reconstruct_blocks`'.
+        model: the trained network.
+        bits: bits per weight, 1 to 8.
+        calibrate: a loader of batches of any form that `learn.read_batch` takes (images, tokens, dicts of
+            arguments), or all samples at once, a tensor (N, ...) or a dict of them; about 1,000, shuffled.
+        overrides: other bits for layers, by pattern; None leaves a layer as it is.
+        skip: patterns of layers to leave as they are.
+        steps: of 32 images, for each block; 0 leaves roundings and levels as they are.
+        seed: of the choice of images.
 
-    Raises RecipeError, ModelError and DataError as those do, and RecipeError where every layer is left out or
-    made zero, ModelError where the forward reads none of the weights or they would become NaN or inf; the
-    model is as it was then.
+    Returns:
+        What was done to each layer.
+
+    Raises:
+        RecipeError: A setting is out of range, or every layer is left out or made zero.
+        ModelError: A layer cannot be compressed or a block not reconstructed, the forward reads none of the
+            weights, or they would become NaN or inf.
+        DataError: There are no samples.
     """
     model = unwrapped(model)
     plan = layer_bits(selected_layers(model, skip), bits, overrides or {})
@@ -89,7 +98,7 @@ def _quantize(
     steps: int,
     seed: int,
 ) -> Record:
-    """Levels, BN, blocks and biases of the `quantized` layers, with their bits."""
+    """Carries out levels, BN, blocks and biases of the `quantized` layers, with their bits."""
     reference = copy.deepcopy(model)
     if steps:
         # Levels that a skipped layer has already are learned too.

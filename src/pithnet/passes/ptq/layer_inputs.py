@@ -1,4 +1,4 @@
-"""What goes into one layer of a network, and as columns that its weight multiplies."""
+"""The inputs of one layer of a network, and the columns of them that its weight multiplies."""
 
 from __future__ import annotations
 
@@ -15,10 +15,19 @@ from pithnet.surgery import Codebook, Weighted, parametrization
 
 
 def inputs_of(model: nn.Module, name: str, batches: Sequence[tuple[Any, Any]]) -> Iterator[Tensor]:
-    """The inputs of the layer of that name in eval mode, batch by batch; the network is run no further.
+    """Yields the inputs of a layer in eval mode, batch by batch; the network is run no further.
 
-    batches: as `read_once` gives them. Raises ModelError, naming the layer, where the network never calls it,
-    and where it is called with anything but one tensor by position.
+    Args:
+        model: the network.
+        name: the layer's.
+        batches: what `read_once` gives.
+
+    Yields:
+        One tensor.
+
+    Raises:
+        ModelError: The network never calls the layer, or calls it with anything but one tensor by position;
+            the message names it.
     """
     what = f"{name or 'the network'} ({_kind(model.get_submodule(name))})"
     for given in givens_of(model, name, batches):
@@ -33,7 +42,15 @@ def inputs_of(model: nn.Module, name: str, batches: Sequence[tuple[Any, Any]]) -
 
 
 def require_columns(name: str, layer: Weighted) -> None:
-    """Raises ModelError, with the layer's name, unless `columns` knows its kind and no codebook holds it."""
+    """Checks that `columns` knows a layer's kind and that no codebook holds it.
+
+    Args:
+        name: the layer's.
+        layer: its weight.
+
+    Raises:
+        ModelError: The layer is of another kind, or shared; the message names it.
+    """
     module = layer.holders[0].module
     zero_padded = isinstance(module, nn.Conv2d) and module.padding_mode == "zeros"
     if not zero_padded and not isinstance(module, nn.Linear):
@@ -45,7 +62,15 @@ def require_columns(name: str, layer: Weighted) -> None:
 
 
 def require_own_values(name: str, layer: Weighted) -> None:
-    """Raises ModelError, with the layer's name, where a codebook holds its values."""
+    """Checks that no codebook holds a layer's values.
+
+    Args:
+        name: the layer's.
+        layer: its weight.
+
+    Raises:
+        ModelError: The layer is shared; the message names it.
+    """
     if parametrization(layer, Codebook):
         raise ModelError(
             f"{name} is shared and cannot be reconstructed; start from the model before sharing, or add it "
@@ -58,9 +83,11 @@ def _kind(layer: nn.Module) -> str:
 
 
 def columns(layer: nn.Module, x: Tensor) -> Tensor:
-    """(G, M, n): for each of G groups the n columns that the rows of the layer's weight (C, M) multiply.
+    """Returns, for each of G groups, the n columns that the rows of a weight (C, M) multiply: (G, M, n).
 
-    x: the layer's input, (N, channels, H, W) for a Conv2d, (..., features) for a Linear.
+    Args:
+        layer: a Conv2d or a Linear.
+        x: its input, (N, channels, H, W) for a Conv2d, (..., features) for a Linear.
     """
     if isinstance(layer, nn.Linear):
         return x.reshape(-1, x.shape[-1]).t()[None]

@@ -17,7 +17,7 @@ RATE = 1e-3  # of levels, relative to their scale, and of BN's factors and shift
 
 @dataclass(frozen=True, eq=False)
 class LearnedWeight:
-    """What one weight learns: itself, and the log scales and offsets of its rows."""
+    """One weight that learns: itself, and the log scales and offsets of its rows."""
 
     weight: Tensor
     part: FakeQuantizer
@@ -26,6 +26,7 @@ class LearnedWeight:
 
     @classmethod
     def of(cls, layer: Weighted) -> LearnedWeight:
+        """Returns what a quantized layer starts from."""
         part = fake_quantizer(layer)
         assert part is not None
         weight = unquantized_weight(layer).detach().clone()
@@ -36,19 +37,22 @@ class LearnedWeight:
 
     @property
     def levels(self) -> Levels:
-        """As a file keeps them; the gradient passes straight."""
+        """Returns the levels as a file keeps them; the gradient passes straight."""
         own = Levels(self.log_scale.exp(), self.offset)
         kept = self.part.quantizer.stored(Levels(*(level.detach() for level in own)))
         return Levels(*(k + (o - o.detach()) for k, o in zip(kept, own, strict=True)))
 
     def groups(self) -> list[dict[str, Any]]:
-        """For the optimizer: weights by their size, levels by theirs."""
+        """Returns parameter groups for the optimizer: weights by their size, levels by theirs."""
         rate = _WEIGHT_RATE * float(self.weight.detach().std(unbiased=False))
         levels = [t for t in (self.log_scale, self.offset) if t.requires_grad]
         return [{"params": [self.weight], "lr": rate}, {"params": levels, "lr": RATE}]
 
     def value(self) -> Tensor:
-        """The weight on its levels; gradients go straight to the weight, and to its levels by their codes."""
+        """Returns the weight on its levels.
+
+        Gradients go straight to the weight, and to its levels by their codes.
+        """
         rows, quantizer, levels = self.part.rows(self.weight), self.part.quantizer, self.levels
         codes = quantizer.codes(rows, Levels(*(level.detach() for level in levels)))
         rounded = quantizer.values(codes, levels) + (rows - rows.detach())

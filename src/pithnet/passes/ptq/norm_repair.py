@@ -28,12 +28,20 @@ def match_norms(model: nn.Module, reference: nn.Module, calibrate: Any) -> int:
     On the same images the mean and variance of what comes into each BN are taken in `model` and in
     `reference`, the model before compression. The BN's mean becomes the reference's moved by their
     difference, its variance the reference's times their ratio: what the BN learned from all of its training
-    data stays, and a second time changes nothing. One pass: batches go through both networks, and every BN is
-    corrected by the batches so far before the next layer sees its output. Called several times in a forward,
-    it is corrected by all its calls, each beside the same call in `reference`. The variance of a channel that
-    is constant in either network stays.
-    Warns as `quantize` where the images are sorted by class. Raises ModelError where the two networks differ
-    in their BNs or call one more often; DataError without images.
+    data stays, and a second time changes nothing. One pass does it: batches go through both networks, and
+    every BN is corrected by the batches so far before the next layer sees its output. Called several times in
+    a forward, it is corrected by all its calls, each beside the same call in `reference`. The variance of a
+    channel that is constant in either network stays. It warns as `quantize` does where the images are sorted
+    by class.
+
+    Args:
+        model: the network after compression.
+        reference: the network before compression.
+        calibrate: a loader, or a tensor of images; labels are not needed.
+
+    Raises:
+        ModelError: The two networks differ in their BNs or call one more often.
+        DataError: There are no images.
     """
     require_same_norms(model, reference)
     norms = _norms(model)
@@ -43,7 +51,15 @@ def match_norms(model: nn.Module, reference: nn.Module, calibrate: Any) -> int:
 
 
 def require_same_norms(model: nn.Module, reference: nn.Module) -> None:
-    """Raises ModelError, with a name, where the two networks differ in their BNs: one may be folded."""
+    """Checks that two networks have the same BNs: one may be folded.
+
+    Args:
+        model: the network after compression.
+        reference: the network before compression.
+
+    Raises:
+        ModelError: The networks differ in their BNs; the message names one.
+    """
     odd = sorted(_norms(model).keys() ^ _norms(reference).keys())
     if odd:
         raise ModelError(
@@ -54,7 +70,14 @@ def require_same_norms(model: nn.Module, reference: nn.Module) -> None:
 
 @torch.no_grad()
 def match_named_norms(model: nn.Module, reference: nn.Module, calibrate: Any, names: Collection[str]) -> None:
-    """`match_norms` for some of the BNs, by name; the others stay as they are."""
+    """Does what `match_norms` does for some of the BNs, by name; the others stay as they are.
+
+    Args:
+        model: the network after compression.
+        reference: the network before compression.
+        calibrate: a loader, or a tensor of images.
+        names: the BNs.
+    """
     norms, theirs = ({n: m for n, m in _norms(net).items() if n in names} for net in (model, reference))
     expected: Calls[tuple[Tensor, Tensor]] = Calls()
     shifts = {name: _Shift(norm) for name, norm in theirs.items()}
@@ -96,10 +119,17 @@ class _Shift:
 def reestimate_norms(model: nn.Module, calibrate: Any) -> int:
     """Takes the statistics of every BN anew from the images, in place; returns how many BNs there are.
 
-    Means over all batches, each normalised by its own statistics as in training. Give it batches of 100 and
-    more, and where the model before compression is at hand, prefer `match_norms`: statistics from few and
-    plain images differ from those of a long training with augmented ones.
-    Raises DataError without images. After any error the statistics are as they were.
+    They are means over all batches, each normalised by its own statistics as in training. Give it batches of
+    100 and more, and where the model before compression is at hand, prefer `match_norms`: statistics from few
+    and plain images differ from those of a long training with augmented ones. After any error the statistics
+    are as they were.
+
+    Args:
+        model: the network.
+        calibrate: a loader, or a tensor of images; labels are not needed.
+
+    Raises:
+        DataError: There are no images.
     """
     norms = _norms(model)
     order = Order()
@@ -112,7 +142,7 @@ def reestimate_norms(model: nn.Module, calibrate: Any) -> int:
 
 @contextmanager
 def _anew(norms: Collection[_BatchNorm]) -> Iterator[None]:
-    """Statistics from the beginning, means over all batches, within; as before after an error."""
+    """Begins statistics anew, as means over all batches, within; after an error they are as before."""
     before = [(norm, norm.momentum, [buffer.clone() for buffer in norm.buffers()]) for norm in norms]
     try:
         for norm in norms:
@@ -131,7 +161,7 @@ def _anew(norms: Collection[_BatchNorm]) -> Iterator[None]:
 
 
 def _norms(model: nn.Module) -> dict[str, _BatchNorm]:
-    """The BNs that have statistics, by name."""
+    """Returns the BNs that have statistics, by name."""
     return {
         name: module
         for name, module in model.named_modules()
@@ -140,7 +170,7 @@ def _norms(model: nn.Module) -> dict[str, _BatchNorm]:
 
 
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel (C,) of (N, C, ...)."""
+    """Returns mean and variance of each channel (C,) of (N, C, ...)."""
     over = [d for d in range(x.ndim) if d != 1]
     return x.mean(over), x.var(over, unbiased=False)
 

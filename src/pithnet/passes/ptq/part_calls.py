@@ -1,4 +1,4 @@
-"""How a network calls one of its parts: with what, and what the part gives."""
+"""The calls by which a network uses one of its parts: with what, and what the part gives."""
 
 from __future__ import annotations
 
@@ -20,12 +20,17 @@ Watch = Callable[[nn.Module, list[Any]], RemovableHandle]
 
 
 class _Reached(Exception):
-    """The part has been called; what comes after it is not needed."""
+    """A signal that the part has been called: what comes after it is not needed."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """What a part is called with: arguments by position and by name, tensors and others in any nesting."""
+    """The arguments that a part is called with, tensors and others in any nesting.
+
+    Attributes:
+        args: those by position.
+        named: those by name.
+    """
 
     args: tuple[Any, ...]
     named: dict[str, Any]
@@ -35,9 +40,14 @@ class Given:
 
 
 def givens_of(model: nn.Module, name: str, batches: Sequence[tuple[Any, Any]]) -> Iterator[Given | None]:
-    """What the part of that name is called with first, in eval mode; for each batch, None where it is not.
+    """Yields what a part is called with first in eval mode, for each batch; None where it is not called.
 
-    batches: as `read_once` gives them. The network is run no further, and the part itself is not run.
+    The network is run no further, and the part itself is not run.
+
+    Args:
+        model: the network.
+        name: the part's.
+        batches: what `read_once` gives.
     """
 
     def watch(part: nn.Module, found: list[Any]) -> RemovableHandle:
@@ -53,9 +63,18 @@ def givens_of(model: nn.Module, name: str, batches: Sequence[tuple[Any, Any]]) -
 def outputs_of(
     model: nn.Module, name: str, batches: Sequence[tuple[Any, Any]]
 ) -> Iterator[list[Tensor] | None]:
-    """What the part gives at its first call, as `float_outputs`; for each batch, None where it is not called.
+    """Yields what a part gives at its first call, for each batch; None where it is not called.
 
-    Raises ModelError as `float_outputs`.
+    Args:
+        model: the network.
+        name: the part's.
+        batches: what `read_once` gives.
+
+    Yields:
+        Its floating-point tensors.
+
+    Raises:
+        ModelError: The part gives no floating-point tensor.
     """
 
     def watch(part: nn.Module, found: list[Any]) -> RemovableHandle:
@@ -87,9 +106,10 @@ def _first_calls(
 
 @contextmanager
 def answering(model: nn.Module) -> Iterator[None]:
-    """Eval mode without gradients, and no cache of keys and values: `config.use_cache` of language models.
+    """Puts a network in eval mode without gradients, and without a cache of keys and values.
 
-    A cache that a block is called with is changed by every call, and the next one would see it.
+    That is `config.use_cache` of language models. A cache that a block is called with is changed by every
+    call, and the next one would see it.
     """
     config = getattr(model, "config", None)
     cached = getattr(config, "use_cache", None) is True
@@ -104,9 +124,15 @@ def answering(model: nn.Module) -> Iterator[None]:
 
 
 def float_outputs(name: str, part: nn.Module, output: Any) -> list[Tensor]:
-    """The floating-point tensors in what a part gives: a tensor, a tuple, a dict or an object with fields.
+    """Returns the floating-point tensors in a part's output.
 
-    Raises ModelError naming the part where there is none.
+    Args:
+        name: the part's.
+        part: the part.
+        output: a tensor, a tuple, a dict or an object with fields.
+
+    Raises:
+        ModelError: The output holds no floating-point tensor; the message names the part.
     """
     nest = output if isinstance(output, Tensor | Mapping | tuple | list) else getattr(output, "__dict__", ())
     found = [t for t in tensors(nest) if t.is_floating_point()]
@@ -119,10 +145,15 @@ def float_outputs(name: str, part: nn.Module, output: Any) -> list[Tensor]:
 
 
 def unread_layers(model: nn.Module, names: Sequence[str], batches: Sequence[tuple[Any, Any]]) -> list[str]:
-    """Those of the named layers whose weights the forward reads for none of the batches.
+    """Returns the names of layers whose weights the forward reads for none of the batches.
 
-    Read, not called: a forward may compute with `self.layer.weight` and never call the layer, as torch's
-    attention does with its output projection. The model itself is left alone.
+    Reading counts, not calling: a forward may compute with `self.layer.weight` and never call the layer, as
+    torch's attention does with its output projection. The model itself is left alone.
+
+    Args:
+        model: the network.
+        names: the layers to look at.
+        batches: what `read_once` gives.
     """
     trial, read = copy.deepcopy(model), set[str]()
     for name, layer in weighted_layers(trial):

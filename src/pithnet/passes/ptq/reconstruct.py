@@ -32,20 +32,25 @@ Rounding = Callable[[nn.Module, Tensor, FakeQuantizer, Iterable[Tensor]], Tensor
 def reconstruct(model: nn.Module, calibrate: Any, method: str = "gptq", *, steps: int = STEPS) -> int:
     """Rounds quantized layers of `model` anew, in place, each for least change of its output on the images.
 
-    Layer by layer in the order of the network, with inputs as the layers rounded before give them. Levels are
-    those that `quantize` chose and are fixed from here on; zeros stay. Returns how many layers.
+    It goes layer by layer in the order of the network, with inputs as the layers rounded before give them.
+    Levels are those that `quantize` chose and are fixed from here on; zeros stay. Float16 and bfloat16 models
+    are computed in float32. Where it raises, the model is as it was.
 
     Args:
+        model: the quantized network.
         calibrate: a loader, or a tensor of images; 500 to 1,000 images do, labels are not needed.
         method: "gptq", closed form, errors made good by later weights (Frantar et al. 2022); or "adaround",
             up or down learned by gradient descent on the layer alone (Nagel et al. 2020).
         steps: of "adaround", for each layer; the closed form has none.
 
-    Float16 and bfloat16 models are computed in float32.
+    Returns:
+        The number of layers.
 
-    Raises, the model being as it was then: RecipeError for an unknown method; DataError without images;
-    ModelError where nothing is quantized and, by name, for layers other than Conv2d and Linear, shared ones,
-    and those that the network does not call with one tensor.
+    Raises:
+        RecipeError: The method is unknown.
+        DataError: There are no images.
+        ModelError: Nothing is quantized, or a layer is no Conv2d or Linear, is shared, or is not called with
+            one tensor; the message names it.
     """
     roundings: dict[str, Rounding] = {"gptq": _gptq, "adaround": partial(_adaround, steps=steps)}
     choose = lookup("reconstruction", method, roundings, RecipeError)
@@ -89,7 +94,7 @@ def _gptq(module: nn.Module, weight: Tensor, part: FakeQuantizer, inputs: Iterab
 
 
 def _levels_of_weights(part: FakeQuantizer, weight: Tensor) -> Levels:
-    """Scale and offset of every weight, (C, M)."""
+    """Returns scale and offset of every weight, (C, M)."""
     rows = part.rows(weight)
     return Levels(*(part.from_rows(v[:, None].expand_as(rows), weight).flatten(1) for v in part.levels(rows)))
 

@@ -19,6 +19,13 @@ def cut_off(layers: Sequence[Weighted], kind: str, sparsity: float | None, scope
     """Masks the smallest weights, or whole groups, in place; without a sparsity those that are zero.
 
     What is masked already stays so, and counts.
+
+    Args:
+        layers: the weights.
+        kind: the regularizer's name.
+        sparsity: share of zeros, in [0, 1], or None.
+        scope: what is ranked: "global", "uniform" or "erk".
+        groups: "filters" or "channels", for the regularizers of whole groups.
     """
     for layer, mask in zip(layers, _masks(layers, kind, sparsity, scope, groups), strict=True):
         mask = mask & mask_of(layer).mask
@@ -46,7 +53,14 @@ def _masks(
 def masked_rows(
     layers: Sequence[tuple[str, Weighted]], kind: str, groups: str, own_zeros: Mapping[str, int]
 ) -> tuple[LayerRow, ...]:
-    """A row per masked layer; of whole groups, which filters or channels are gone."""
+    """Returns a row per masked layer; for whole groups it says which filters or channels are gone.
+
+    Args:
+        layers: the weights, by name.
+        kind: the regularizer's name.
+        groups: "filters" or "channels".
+        own_zeros: zeros that each layer had before, by name.
+    """
     rows = []
     for name, layer in layers:
         mask = mask_of(layer).mask
@@ -59,7 +73,7 @@ def masked_rows(
 
 
 def mask_of(layer: Weighted) -> Mask:
-    """The mask of a layer that has one."""
+    """Returns the mask of a layer that has one."""
     mask = parametrization(layer, Mask)
     assert mask is not None
     return mask

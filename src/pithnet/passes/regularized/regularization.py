@@ -24,30 +24,36 @@ _GAIN = 8.0  # 10 % of zeros too few raise it by a factor of exp(0.8)
 
 
 class Regularization:
-    """Trains `model`, changed in place, with a regularizer; hand it to `Trainer(before_step=...)`.
+    """Sparsity by a regularizer: a schedule that trains `model`, in place, with it, and masks it at the end.
 
-    Over the first `until` of the training the regularizer acts on every step. Then the weights are masked:
-    exactly round(sparsity * weights) of them, the smallest first, or, without a `sparsity`, those that are
-    zero already. The rest of the training runs free of the regularizer and of its bias; a zero that is not
-    masked may grow again, one that was masked before stays.
+    Hand it to `Trainer(before_step=...)`. Over the first `until` of the training the regularizer acts on
+    every step. Then the weights are masked: exactly round(sparsity * weights) of them, the smallest first,
+    or, without a `sparsity`, those that are zero already. The rest of the training runs free of the
+    regularizer and of its bias; a zero that is not masked may grow again, one that was masked before stays.
+    Where making one raises, nothing has changed.
 
     Args:
-        kind: a name in `pithnet.tensor.REGULARIZERS`; `parameters` are its own (gamma, a, l1_ratio).
+        model: the network.
+        kind: a name in `pithnet.tensor.REGULARIZERS`.
         strength: lambda, in units of the loss per unit of the regularizer. None finds it while training, for
             proximal steps of single weights: at each update it is raised where there are fewer zeros than a
             straight line from none to `sparsity` wants, and lowered where there are more.
         sparsity: share of zeros, in [0, 1]; the regularizers that keep k take their k from it.
-        how: "proximal", "loss" or "admm"; None: proximal where the regularizer has a prox, else loss.
+        how: "proximal", "loss" or "admm"; None takes proximal where the regularizer has a prox, else loss.
+        until: share of the training, in (0, 1], over which the regularizer acts.
         scope: what is ranked: "global" all layers together, "uniform" and "erk" as in `prune`. A k is that of
             all layers together where global (of each, for groups), else of each.
         groups: "filters" or "channels", for the regularizers of whole groups. Each layer's zeros come as near
             to its share as whole groups do, and none loses all of them.
         updates: how often, while it regularizes, ADMM renews its copies, or the strength is set anew.
         rho: ADMM's, at start and end.
-        skip, also: as `prune`'s.
+        skip: patterns of layers to leave as they are.
+        also: patterns of further parameters to take.
+        **parameters: the regularizer's own (gamma, a, l1_ratio).
 
-    Raises RecipeError for a value out of range, an unknown name, or a regularizer that lacks what `how`
-    needs; ModelError as `selected_layers`, and where a layer is shared already. Nothing has changed then.
+    Raises:
+        RecipeError: A value is out of range, a name is unknown, or the regularizer lacks what `how` needs.
+        ModelError: A layer cannot be compressed, or is shared already.
     """
 
     def __init__(
@@ -100,7 +106,9 @@ class Regularization:
     def attach(self, optimizer: Optimizer) -> None:
         """Acts on every step of `optimizer` from now on; `Trainer` does this by itself.
 
-        Raises RecipeError as `pithnet.learn.Regularized.attach`.
+        Raises:
+            RecipeError: A regularized tensor is not among the optimizer's, or those of one term have learning
+                rates of their own.
         """
         self.method.attach(optimizer)
 
@@ -110,6 +118,7 @@ class Regularization:
         return self._record() if self._own_zeros else None
 
     def state_dict(self) -> dict[str, Any]:
+        """Returns what a later process needs to go on."""
         return {
             "update": self._last,
             "own_zeros": self._own_zeros,
@@ -118,6 +127,7 @@ class Regularization:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state_dict` gave."""
         self._last, self._own_zeros = state["update"], dict(state["own_zeros"])
         self.strength = state["strength"]
         self.method.set_strength(self.strength)
@@ -125,7 +135,7 @@ class Regularization:
         self.method.active = not self._own_zeros
 
     def __call__(self, done: float) -> None:
-        """done: share of the training, in [0, 1]."""
+        """Takes in how far the training is: `done` is its share, in [0, 1]."""
         if done >= self.choice.until:
             self.finish()
             return
@@ -144,7 +154,7 @@ class Regularization:
 
     @torch.no_grad()
     def finish(self) -> Record:
-        """Ends the regularizer and masks the model, in place; again, it only says what there is."""
+        """Ends the regularizer and masks the model, in place; called again, it only says what there is."""
         if not self._own_zeros:
             self.method.active = False
             layers = self._layers()
@@ -170,10 +180,20 @@ class Regularization:
 def regularize(model: nn.Module, optimizer: Optimizer, kind: str, **options: Any) -> Regularization:
     """Lets a regularizer act on every step of `optimizer` over the weights of `model`, changed in place.
 
-    For a training loop of your own; options as in `Regularization`. Call what it returns with the share of
-    the training that is done, in [0, 1], before each step (ADMM and `until` need it), and its `finish()` at
-    the end: it masks the model and returns the record. Errors as in `Regularization`, and RecipeError, before
-    anything is changed, for an optimizer without one of the weights.
+    It is for a training loop of your own. Call what it returns with the share of the training that is done,
+    in [0, 1], before each step (ADMM and `until` need it), and its `finish()` at the end: it masks the model
+    and returns the record. Where it raises, nothing has changed.
+
+    Args:
+        model: the network.
+        optimizer: holds the model's weights.
+        kind: a name in `pithnet.tensor.REGULARIZERS`.
+        **options: the other arguments of `Regularization`.
+
+    Raises:
+        RecipeError: A value is out of range, a name is unknown, the regularizer lacks what `how` needs, or
+            the optimizer lacks one of the weights.
+        ModelError: A layer cannot be compressed, or is shared already.
     """
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     for name, layer in selected_layers(model, options.get("skip", ()), options.get("also", ())):

@@ -21,19 +21,32 @@ GROUPS = ("filters", "channels")
 
 
 def counts(kind: str) -> bool:
-    """Whether the regularizer knows how many are to stay. Raises RecipeError for an unknown one."""
+    """Tells whether the regularizer knows how many are to stay.
+
+    Raises:
+        RecipeError: The regularizer is unknown.
+    """
     return any(field.name == "k" for field in fields(regularizer_class(kind)))
 
 
 def is_grouped(kind: str) -> bool:
-    """Whether the regularizer is one of whole groups. Raises RecipeError for an unknown one."""
+    """Tells whether the regularizer is one of whole groups.
+
+    Raises:
+        RecipeError: The regularizer is unknown.
+    """
     return any(f.name == "dim" and f.default is MISSING for f in fields(regularizer_class(kind)))
 
 
 def resolved_how(kind: str, how: str | None) -> str:
-    """`how`, or where None "proximal" if the regularizer has a prox, else "loss".
+    """Returns `how`, or where None "proximal" if the regularizer has a prox, else "loss".
 
-    Raises RecipeError for an unknown kind or how, and for a regularizer that lacks what `how` needs.
+    Args:
+        kind: the regularizer's name.
+        how: "proximal", "loss", "admm" or None.
+
+    Raises:
+        RecipeError: The kind or the way is unknown, or the regularizer lacks what the way needs.
     """
     regularizer = regularizer_class(kind)
     if how is None:
@@ -47,9 +60,13 @@ def resolved_how(kind: str, how: str | None) -> str:
 
 
 def axes_of(layer: Weighted, groups: str) -> tuple[int, ...]:
-    """The axes of the layer's weight along which its filters (outputs) or channels (inputs) lie.
+    """Returns the axes of a weight along which its filters (outputs) or channels (inputs) lie.
 
     That is one axis, and the experts' beside it where a weight holds a matrix for each of several.
+
+    Args:
+        layer: the weight.
+        groups: "filters" or "channels".
     """
     *experts, outputs = layer.channel_axes
     inputs = next((d for d in range(layer.weight.ndim) if d not in layer.channel_axes), outputs)
@@ -59,12 +76,12 @@ def axes_of(layer: Weighted, groups: str) -> tuple[int, ...]:
 
 
 def span(layer: Weighted, groups: str) -> tuple[int, ...]:
-    """The dimensions that one filter or channel of the layer covers."""
+    """Returns the dimensions that one filter or channel of the layer covers."""
     return tuple(d for d in range(layer.weight.ndim) if d not in axes_of(layer, groups))
 
 
 def group_count(layer: Weighted, groups: str) -> int:
-    """How many filters or channels the layer has."""
+    """Returns how many filters or channels the layer has."""
     return math.prod(layer.weight.shape[axis] for axis in axes_of(layer, groups))
 
 
@@ -76,10 +93,21 @@ def regularizers(
     groups: str,
     parameters: Mapping[str, float],
 ) -> list[tuple[Regularizer, list[Weighted]]]:
-    """Each regularizer with the layers it is over: all together where k is ranked globally, else one each.
+    """Returns each regularizer with the layers it is over.
 
-    Frozen layers have none. Raises RecipeError for parameters that are unknown or out of range, and where a
-    number to keep needs a sparsity.
+    Those are all layers together where k is ranked globally, else one each. Frozen layers have none.
+
+    Args:
+        kind: the regularizer's name.
+        layers: the weights.
+        sparsity: share of zeros, in [0, 1], or None.
+        scope: what is ranked: "global", "uniform" or "erk".
+        groups: "filters" or "channels".
+        parameters: the regularizer's own.
+
+    Raises:
+        RecipeError: Every layer is frozen, a parameter is unknown or out of range, or a number to keep needs
+            a sparsity.
     """
     trained = [layer for layer in layers if latent_weight(layer).requires_grad]
     if not trained:
@@ -100,6 +128,6 @@ def regularizers(
 
 
 def _zeros(layers: Sequence[Weighted], sparsity: float, scope: str) -> list[int]:
-    """How many zeros each layer gets, where each has a number of its own."""
+    """Returns how many zeros each layer gets, where each has a number of its own."""
     shapes = [layer.weight.shape for layer in layers]
     return erk(shapes, sparsity) if scope == "erk" else uniform([s.numel() for s in shapes], sparsity)

@@ -23,28 +23,20 @@
     });
   }
 
-  // What is pointed at or tapped says its value.
+  // What is pointed at or tapped says its value at once; without scripts its title does, after a while.
   const tip = document.createElement("div");
   tip.id = "tip";
   tip.hidden = true;
   document.body.append(tip);
-  const short = value => Number(value.toPrecision(3)).toString();
-  const bin = (chart, x) => {
-    const box = chart.querySelector("svg").getBoundingClientRect();
-    const [low, high] = [Number(chart.dataset.low), Number(chart.dataset.high)];
-    const rows = JSON.parse(chart.dataset.bins), count = rows[0][1].length;
-    const i = Math.floor((x - box.left) / box.width * count);
-    if (i < 0 || i >= count) return "";
-    const edge = k => short(low + (high - low) * k / count);
-    return `${edge(i)} to ${edge(i + 1)}: ` + rows.map(([name, n]) => `${n[i].toLocaleString("en")} ${name}`).join(", ");
-  };
+  for (const title of document.querySelectorAll("svg title")) {
+    title.parentNode.setAttribute("aria-label", title.textContent);
+    title.remove();
+  }
   const point = event => {
-    const target = event.target instanceof Element ? event.target : null;
-    const chart = target && target.closest("[data-bins]"), marked = target && target.closest("[data-tip]");
-    const text = chart ? bin(chart, event.clientX) : marked ? marked.dataset.tip : "";
-    tip.hidden = !text;
-    if (!text) return;
-    tip.textContent = text;
+    const mark = event.target instanceof Element && event.target.closest("svg [aria-label]");
+    tip.hidden = !mark;
+    if (!mark) return;
+    tip.textContent = mark.getAttribute("aria-label");
     const room = document.documentElement.clientWidth - tip.offsetWidth - 8;
     tip.style.left = `${Math.max(8, Math.min(event.clientX + 12, room))}px`;
     const above = event.clientY - tip.offsetHeight - 12;

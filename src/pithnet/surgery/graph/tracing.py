@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass
@@ -12,7 +13,15 @@ import torch
 from torch import Tensor, fx, nn
 
 from pithnet.errors import ModelError
-from pithnet.surgery.graph.optional_arguments import optional_left_out
+from pithnet.surgery.graph.inputs import (
+    REQUIRED,
+    bound,
+    flat,
+    is_constant,
+    replaced,
+    require_constant,
+    values,
+)
 from pithnet.surgery.graph.reads import watching_training
 from pithnet.surgery.modes import evaluating
 from pithnet.surgery.pickling import TakeApart, is_made, make_picklable
@@ -25,12 +34,14 @@ WHOLE, WITHIN = "whole", "within"
 class Tracer(fx.Tracer):
     """Follows a forward; layers are steps of their own, whatever parametrizes their weights.
 
-    whole: names of modules that are steps too. readers: names of the followed modules whose forward looked at
-    `training`. within: names of the modules whose forward is being followed, the innermost last.
+    given: the arguments that forward is followed with, see `inputs.bound`. whole: names of modules that are
+    steps too. readers: names of the followed modules whose forward looked at `training`. within: names of the
+    modules whose forward is being followed, the innermost last.
     """
 
-    def __init__(self, whole: Iterable[str] = ()) -> None:
+    def __init__(self, given: inspect.BoundArguments, whole: Iterable[str] = ()) -> None:
         super().__init__()
+        self.given = given
         self.whole = set(whole)
         self.readers: set[str] = set()
         self.within = [""]
@@ -39,6 +50,27 @@ class Tracer(fx.Tracer):
         """The graph of the model's forward in the mode that the model is in."""
         with watching_training(lambda: self.readers.add(self.within[-1])):
             return self.trace(model)
+
+    def create_args_for_root(
+        self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
+    ) -> tuple[Callable[..., Any], list[Any]]:
+        """An input of the graph for every argument that is given; the others keep their defaults."""
+        inputs = dict(flat(self.given))
+        alone = len(inputs) == 1 and len(self.given.signature.parameters) > 1
+        given: dict[str, Any] = {}
+        for place, (name, value) in enumerate(inputs.items()):
+            if is_constant(value):
+                rest = list(inputs.values())[place:]
+                default = (value,) if all(map(is_constant, rest)) else ()
+                told = self.create_proxy("placeholder", name, default, {})
+                self.create_proxy("call_function", require_constant, (name, told, value), {})
+                given[name] = value
+            else:
+                # States of quantized activations name it so.
+                given[name] = self.create_proxy("placeholder", name, (), {}, name="x" if alone else None)
+        arguments = replaced(self.given, given)
+        # No function with annotations, which torch.fx would write into the graph.
+        return lambda root: root_fn(root, *arguments.args, **arguments.kwargs), [self.root]
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return (
@@ -72,39 +104,48 @@ class Tracer(fx.Tracer):
         return super().create_arg(a)
 
 
-def traced(model: nn.Module, purpose: str) -> fx.Graph:
+def traced(model: nn.Module, purpose: str, example: Any = REQUIRED) -> fx.Graph:
     """The graph of the model's forward in eval mode; its nodes name the model's own modules.
 
     A module without weights whose forward looks at `training` is one step, whose forward is not followed:
-    it goes on to do in train mode what it does there. Raises ModelError with the cause where forward cannot
-    be followed: what `purpose` names needs it.
+    it goes on to do in train mode what it does there.
+
+    Args:
+        model: the network; it is left alone.
+        purpose: what needs the graph, for messages.
+        example: inputs, as `learn.call` takes them, which say what the forward is called with; their values
+            are not looked at, but for flags and numbers, which are built into the graph. Without one it is
+            every argument that has no default. Arguments that are not given keep their defaults.
+
+    Raises:
+        ModelError: with the cause, where forward cannot be followed or does not take the example.
     """
-    return followed(model, purpose).graph
+    return followed(model, purpose, example).graph
 
 
-def followed(model: nn.Module, purpose: str) -> Tracer:
+def followed(model: nn.Module, purpose: str, example: Any = REQUIRED) -> Tracer:
     """The tracer behind `traced`, which holds the graph; its readers are what could not be kept whole."""
     if compressible(model):
         raise ModelError(f"{purpose} needs a network around the layer; put it into nn.Sequential(layer)")
-    tracer = Tracer()
+    given = bound(model, example)
+    tracer = Tracer(given)
     try:
-        with evaluating(model), optional_left_out(model) as name:
+        with evaluating(model):
             tracer.follow(model)
             while more := {name for name in tracer.readers if name and not _has_weights(model, name)}:
-                tracer = Tracer(tracer.whole | more)
+                tracer = Tracer(given, tracer.whole | more)
                 tracer.follow(model)
     except Exception as e:
-        cause = str(e).splitlines()[0] if str(e) else type(e).__name__
         raise ModelError(
-            f"{purpose} follows the forward of {type(model).__name__}, which cannot be done: {cause[:160]}; "
+            f"{purpose} follows the forward of {type(model).__name__}, which cannot be done: {cause_of(e)}; "
             "take what depends on the data (if, for, len of a tensor) out of forward"
         ) from None
-    inputs = [node for node in tracer.graph.nodes if node.op == "placeholder"]
-    if len(inputs) != 1:
-        raise ModelError(f"{purpose} needs a network of one input; {type(model).__name__} has {len(inputs)}")
-    if name is not None:
-        inputs[0].target = name  # so that the argument can still be given by name
     return tracer
+
+
+def cause_of(error: Exception) -> str:
+    """The first line of an error's message, 160 characters at most, or the name of its class."""
+    return str(error).splitlines()[0][:160] if str(error) else type(error).__name__
 
 
 def _has_weights(model: nn.Module, name: str) -> bool:
@@ -154,8 +195,8 @@ class Seen:
 
 
 @torch.no_grad()
-def watched(model: nn.Module, graph: fx.Graph, x: Tensor) -> Seen:
-    """Runs an input (B, ...) through the graph of a model in eval mode."""
+def watched(model: nn.Module, graph: fx.Graph, example: Any) -> Seen:
+    """Runs an example, as `learn.call` takes inputs, through the graph of a model in eval mode."""
     seen = Seen(set(), set())
 
     class Watch(fx.Interpreter):
@@ -170,7 +211,7 @@ def watched(model: nn.Module, graph: fx.Graph, x: Tensor) -> Seen:
             return value
 
     with evaluating(model):
-        Watch(model, graph=graph).run(x)
+        Watch(model, graph=graph).run(*values(model, example))
     return seen
 
 

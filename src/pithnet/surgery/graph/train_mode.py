@@ -71,7 +71,7 @@ def _check_same_in_training(model: nn.Module, tracer: Tracer) -> None:
     Random numbers drawn while a forward is followed would be the same ever after, so a forward that draws any
     in train mode is another one.
     """
-    copied, training = copy.deepcopy(model).train(), Tracer(calls(tracer.graph))
+    copied, training = copy.deepcopy(model).train(), Tracer(tracer.given, calls(tracer.graph))
     with _own_random_numbers():
         before = random.getstate(), torch.get_rng_state()
         try:

@@ -1,1 +1,1 @@
-"""What lives on a weight: holders, parametrizations, and how they come and go."""
+"""The compression that lives on a weight: holders, parametrizations, and how they come and go."""

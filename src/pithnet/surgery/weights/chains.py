@@ -23,18 +23,23 @@ Part = TypeVar("Part", bound=nn.Module)
 
 
 def chain(layer: Layer) -> tuple[nn.Module, ...]:
-    """The parametrizations of the layer's weight, in the order they are applied; () where it is plain."""
+    """Returns the parametrizations of the layer's weight, in the order they are applied; () without any."""
     found = _list(_holders(layer)[0])
     return () if found is None else tuple(found)
 
 
 def parametrization(layer: Layer, kind: type[Part]) -> Part | None:
-    """The layer's weight parametrization of that class, or None."""
+    """Returns the layer's weight parametrization of a class, or None.
+
+    Args:
+        layer: a weight, or a layer that alone holds its `weight`.
+        kind: the class.
+    """
     return next((part for part in chain(layer) if isinstance(part, kind)), None)
 
 
 def latent_weight(layer: Layer) -> Tensor:
-    """The trainable tensor under the layer's weight: the weight itself where nothing is parametrized."""
+    """Returns the trainable tensor under the layer's weight: the weight itself where it is plain."""
     first = _holders(layer)[0]
     found = _list(first)
     weight: Any = getattr(first.module, first.tensor) if found is None else found.original
@@ -45,8 +50,12 @@ def latent_weight(layer: Layer) -> Tensor:
 def attach(layer: Layer, part: nn.Module) -> None:
     """Adds a parametrization at the end of the weight's chain, in place; all its holders share it.
 
-    What is tied stays tied: they share the list of parametrizations itself, so one optimizer step, one mask
-    drawn anew, one further part count for all.
+    What is tied stays tied: the holders share the list of parametrizations itself, so one optimizer step, one
+    mask drawn anew, one further part count for all.
+
+    Args:
+        layer: a weight, or a layer that alone holds its `weight`.
+        part: the parametrization.
     """
     first, *others = _holders(layer)
     plain = _list(first) is None
@@ -87,7 +96,13 @@ def release_all(model: nn.Module) -> None:
 def set_mask(layer: Layer, mask: Tensor, recoverable: bool = False) -> None:
     """Masks the layer's weight, in place: redraws its mask where it has one, else adds one.
 
-    Raises ModelError where the weight is shared or quantized already: pruning comes before.
+    Args:
+        layer: a weight, or a layer that alone holds its `weight`.
+        mask: booleans of the weight's shape, True where it stays.
+        recoverable: whether pruned weights get a gradient and may come back.
+
+    Raises:
+        ModelError: The weight is shared or quantized already: pruning comes before.
     """
     found = parametrization(layer, Mask)
     if found is not None:
@@ -103,15 +118,25 @@ def set_codebook(layer: Layer, index: Tensor, centroids: Tensor) -> None:
     """Replaces the layer's parametrizations by a fixed assignment to centroids, in place.
 
     The centroids train, unless the weight is frozen (requires_grad False): then so are they.
+
+    Args:
+        layer: a weight, or a layer that alone holds its `weight`.
+        index: integers 0..K of the weight's shape; 0 is exact zero.
+        centroids: (K,).
     """
     release(layer)
     attach(layer, Codebook(index, centroids))
 
 
 def set_trained_levels(layer: Layer, levels: Tensor, prices: Tensor) -> None:
-    """Rounds the layer's weight to levels after whatever masks it, in place; both tensors (K,).
+    """Rounds the layer's weight to levels after whatever masks it, in place.
 
     The levels train, unless the weight is frozen.
+
+    Args:
+        layer: a weight, or a layer that alone holds its `weight`.
+        levels: (K,).
+        prices: (K,), what choosing each level costs in squared distance.
     """
     part = TrainedLevels(levels, prices)
     part.levels.requires_grad_(latent_weight(layer).requires_grad)
@@ -119,7 +144,7 @@ def set_trained_levels(layer: Layer, levels: Tensor, prices: Tensor) -> None:
 
 
 def shared_parameters(model: nn.Module) -> Iterator[tuple[nn.Parameter, float]]:
-    """Codebooks and trained levels, (K,) each, with the mean number of weights that share an entry.
+    """Yields codebooks and trained levels, (K,) each, with the mean number of weights that share an entry.
 
     Those of frozen weights are left out: they do not train.
     """
@@ -169,7 +194,12 @@ def _take_apart(state: dict[str, Any]) -> tuple[Callable[[nn.Module, Any], None]
 
 
 def put_on_lists(module: nn.Module, lists: Mapping[str, nn.Module]) -> None:
-    """Gives a module without these tensors their lists of parametrizations, in place."""
+    """Gives a module without these tensors their lists of parametrizations, in place.
+
+    Args:
+        module: a module.
+        lists: the lists, by the names of the tensors.
+    """
     for tensor, found in lists.items():
         module.register_parameter(tensor, nn.Parameter(torch.empty(0)))
         _share_list(module, tensor, found)

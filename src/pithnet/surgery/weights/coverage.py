@@ -20,9 +20,13 @@ ENOUGH = 0.9  # of the matrices that were not skipped
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A tensor that nothing compresses: its name in a plain state_dict, its parameters, and why.
+    """A tensor that nothing compresses.
 
-    why: SKIPPED, UNKNOWN or SMALL. kind: the class that holds it, as `register_kind` takes it.
+    Attributes:
+        name: its name in a plain state_dict.
+        parameters: how many numbers it has.
+        why: SKIPPED, UNKNOWN or SMALL.
+        kind: the class that holds it, as `register_kind` takes it.
     """
 
     name: str
@@ -33,7 +37,13 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Parameters that are compressed, all of them, and what is left out, largest first; ties count once."""
+    """How many parameters are compressed; ties count once.
+
+    Attributes:
+        covered: the parameters that are compressed.
+        parameters: all parameters.
+        left_out: what is left out, largest first.
+    """
 
     covered: int
     parameters: int
@@ -41,19 +51,20 @@ class Coverage:
 
     @property
     def share(self) -> float:
-        """Covered / all parameters, in [0, 1]; 1 of a network without any."""
+        """The covered share of all parameters, in [0, 1]; 1 for a network without any."""
         return self.covered / self.parameters if self.parameters else 1.0
 
     @property
     def unknown(self) -> tuple[LeftOut, ...]:
-        """What is left out because no kind is known for it, largest first."""
+        """The tensors that are left out because no kind is known for them, largest first."""
         return tuple(part for part in self.left_out if part.why == UNKNOWN)
 
     @property
     def advice(self) -> str | None:
-        """The calls that would cover what is of no known kind; None where that is no tenth of the matrices.
+        """Returns the calls that would cover what is of no known kind.
 
-        What was skipped is not counted, and neither are biases and normalisation.
+        It is None where that is no tenth of the matrices. What was skipped is not counted, and neither are
+        biases and normalisation.
         """
         wanted, missing = [], self.unknown
         at_stake = self.covered + sum(part.parameters for part in missing)
@@ -67,12 +78,12 @@ class Coverage:
 
 
 def coverage(model: nn.Module, skip: Sequence[str] = (), planned: Collection[str] = ()) -> Coverage:
-    """What of the model is under a mask, codebook or quantizer, as it stands.
+    """Returns how much of a model is under a mask, codebook or quantizer, as it stands.
 
     Args:
-        model: The network.
-        skip: Patterns that say of what is left out that it was meant to be.
-        planned: Names of tensors that count as compressed already, because a pass is going to.
+        model: any network.
+        skip: patterns that say of what is left out that it was meant to be.
+        planned: names of tensors that count as compressed already, because a pass is going to.
     """
     covered, parameters, left_out = 0, 0, []
     for holders in held_tensors(model):

@@ -23,18 +23,25 @@ _TENSOR, _CHANNEL = 0, 1  # in a state, where a group has its size, which is 2 o
 
 
 def is_quantizer_state(state: object) -> bool:
-    """Whether this is of the form that `FakeQuantizer.get_extra_state` gives."""
+    """Tells whether this is of the form that `FakeQuantizer.get_extra_state` gives."""
     return (
         isinstance(state, Tensor) and state.ndim == 1 and len(state) >= _FIELDS and state.dtype == torch.int64
     )
 
 
 class FakeQuantizer(nn.Module):
-    """weight -> its levels, zeros kept; gradients as the quantizer's.
+    """A parametrization that rounds a weight to its levels, zeros kept; gradients are the quantizer's.
 
-    levels: fixed ones, or None for levels that follow the weight: fitted anew in every forward pass. Where
-    the quantizer learns its scales these are a parameter, else a buffer. axes: where the weight's channels
-    lie (`Weighted.channel_axes`).
+    Args:
+        quantizer: what rounds.
+        granularity: which weights share a step; see `tensor.quantizers.to_rows`.
+        group_size: weights per group.
+        levels: fixed ones, or None for levels that follow the weight: fitted anew in every forward pass.
+            Where the quantizer learns its scales these are a parameter, else a buffer.
+        axes: where the weight's channels lie (`Weighted.channel_axes`).
+
+    Raises:
+        RecipeError: The granularity is unknown, or a group has fewer than two weights.
     """
 
     scale: Tensor | None
@@ -61,9 +68,16 @@ class FakeQuantizer(nn.Module):
     def from_state(
         cls, weight: Tensor, kind: Tensor, scale: Tensor | None, offset: Tensor | None
     ) -> FakeQuantizer:
-        """The fake quantizer of `weight` in a state_dict: its `get_extra_state`, and its levels if any.
+        """Returns the fake quantizer of a weight in a state_dict.
 
-        Raises ModelError for a kind that is none, and for levels of another number of rows.
+        Args:
+            weight: the weight.
+            kind: what its `get_extra_state` gave.
+            scale: (R,), or None where the levels follow the weight.
+            offset: (R,), or None.
+
+        Raises:
+            ModelError: The kind is none, or the levels have another number of rows.
         """
         place, bits, symmetric, size, *axes = kind.tolist()
         granularity = {_TENSOR: "tensor", _CHANNEL: "channel"}.get(size, "group")
@@ -80,7 +94,7 @@ class FakeQuantizer(nn.Module):
         return part
 
     def get_extra_state(self) -> Tensor:
-        """int64 (4 or more,): the quantizer's place in FAMILY, bits, symmetric, granularity, axes.
+        """Returns the quantizer's place in FAMILY, bits, symmetric, granularity, axes: int64 (4 or more,).
 
         The granularity is 0 per tensor, 1 per channel or the group's size; axes of channels are there where
         they are not the first alone. This is no buffer: averaging weights averages those.
@@ -91,12 +105,16 @@ class FakeQuantizer(nn.Module):
         return torch.tensor([place, self.quantizer.bits, symmetric, size, *axes])
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Raises ModelError where the state is of another quantizer: then `restore` is the way to load it."""
+        """Checks that a state is of this very quantizer.
+
+        Raises:
+            ModelError: The state is of another quantizer: then `restore` is the way to load it.
+        """
         if state.tolist() != self.get_extra_state().tolist():
             raise ModelError("the state is of a model quantized otherwise; load it with pithnet.restore")
 
     def fix(self, levels: Levels) -> None:
-        """Keeps these levels from now on, for scales (R,) and offsets (R,) of the weight's rows."""
+        """Keeps these levels from now on: scales (R,) and offsets (R,) of the weight's rows."""
         if self.scale is None and self.quantizer.learned:
             del self.scale
             self.scale = nn.Parameter(levels.scale.detach().clone())
@@ -107,7 +125,7 @@ class FakeQuantizer(nn.Module):
         self.offset = levels.offset.detach().clone()
 
     def levels(self, rows: Tensor) -> Levels:
-        """The levels of rows (R, M): the fixed ones, or those fitted to them."""
+        """Returns the levels of rows (R, M): the fixed ones, or those fitted to them."""
         if self.scale is None or self.offset is None:
             return self.quantizer.fit(rows)
         return Levels(self.scale.abs(), self.offset)  # a learned step may cross zero
@@ -118,16 +136,16 @@ class FakeQuantizer(nn.Module):
         self.fix(self.quantizer.stored(self.levels(self.rows(weight))))
 
     def rows(self, weight: Tensor) -> Tensor:
-        """The weight as rows (R, M) with a scale each."""
+        """Returns the weight as rows (R, M) with a scale each."""
         return to_rows(weight, self.granularity, self.group_size, self.axes)
 
     def from_rows(self, rows: Tensor, like: Tensor) -> Tensor:
-        """The weight, of the shape of `like`, whose `rows` these are."""
+        """Returns the weight, of the shape of `like`, whose `rows` these are."""
         return from_rows(rows, like, self.axes)
 
     @torch.no_grad()
     def used_codes(self, weight: Tensor) -> Tensor:
-        """Which of its row's levels each weight has that does not become zero, (k,)."""
+        """Returns which of its row's levels each weight has that does not become zero, (k,)."""
         rows = self.rows(weight)
         levels = self.levels(rows)
         return self.quantizer.codes(rows, levels)[self.quantizer(rows, levels) != 0]
@@ -137,4 +155,5 @@ class FakeQuantizer(nn.Module):
         return self.from_rows(self.quantizer(rows, self.levels(rows)), weight)
 
     def right_inverse(self, weight: Tensor) -> Tensor:
+        """Returns the weight itself."""
         return weight

@@ -1,4 +1,4 @@
-"""From the model that trains to the model that ships: the very numbers the file stores."""
+"""The model that ships, from the model that trains: the very numbers the file stores."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from pithnet.surgery.wrappers import unwrapped
 
 
 def float32(values: Tensor) -> Tensor:
-    """The values as they are."""
+    """Returns the values as they are."""
     return values
 
 
 def float16(values: Tensor) -> Tensor:
-    """The nearest float16 values, in float32; beyond float16's range they stay as they are."""
+    """Returns the nearest float16 values, in float32; beyond float16's range they stay as they are."""
     rounded = values.half().float()
     return torch.where(rounded.isfinite(), rounded, values)
 
 
 def fixed8(values: Tensor) -> Tensor:
-    """The nearest multiples of 2^-s in -127..127, with the largest s that holds the largest value."""
+    """Returns the nearest multiples of 2^-s in -127..127, with the largest s that holds the largest value."""
     return _fixed(values, 127)
 
 
 def fixed10(values: Tensor) -> Tensor:
-    """As `fixed8`, with integers in -511..511."""
+    """Returns the nearest multiples of 2^-s in -511..511, with the largest s that holds the largest value."""
     return _fixed(values, 511)
 
 
@@ -57,10 +57,16 @@ ROUNDINGS = {"float32": float32, "float16": float16, "fixed10": fixed10, "fixed8
 
 @dataclass(frozen=True)
 class Storage:
-    """How exactly the file keeps what is not entropy-coded levels: names of ROUNDINGS.
+    """How exactly the file keeps what is not entropy-coded levels; each rounding is a name of ROUNDINGS.
 
-    codebook: the levels of shared weights. norm: BN's scale and shift, after folding its statistics into them
-    where `fold`. other: biases, and weights that are not shared.
+    Args:
+        codebook: the rounding of the levels of shared weights.
+        norm: the rounding of BN's scale and shift.
+        other: the rounding of biases, and of weights that are not shared.
+        fold: whether BN's statistics are folded into its scale and shift first.
+
+    Raises:
+        RecipeError: A rounding is unknown.
     """
 
     codebook: str = "float16"
@@ -100,7 +106,7 @@ def fold_batchnorm_(model: nn.Module) -> None:
 
 
 def _is_folded(bn: _BatchNorm) -> bool:
-    """1 - eps is rounded in float32, so that a second division could move the last bit."""
+    """Tells whether a BN is folded: a second division could move the last bit, as 1 - eps is rounded."""
     assert bn.running_mean is not None
     assert bn.running_var is not None
     return not bool(bn.running_mean.any()) and torch.equal(bn.running_var, _unit(bn.running_var, bn.eps))
@@ -122,12 +128,17 @@ def _fold(bn: _BatchNorm) -> None:
 
 @torch.no_grad()
 def finalize(model: nn.Module, storage: Storage = Storage()) -> nn.Module:
-    """A copy of `model` with plain tensors, in eval mode, rounded to what the file stores.
+    """Returns a copy of a model with plain tensors, in eval mode, rounded to what the file stores.
 
     The artifact encoder codes any float32 tensor exactly, so this copy and the reloaded file give the same
     bits. Other libraries' parametrizations (weight_norm) become plain tensors too.
 
-    Raises ModelError as `check_usable`.
+    Args:
+        model: any network.
+        storage: how exactly the file keeps what is not entropy-coded.
+
+    Raises:
+        ModelError: A lazy module has no weights yet, or the model cannot be copied.
     """
     model = unwrapped(model)
     check_usable(model)

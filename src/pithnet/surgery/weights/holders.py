@@ -27,7 +27,13 @@ _EXPERTS: Axes = (0, 1)  # (experts, outputs, inputs): a matrix for each expert
 
 @dataclass(frozen=True, eq=False)
 class Holder:
-    """A tensor of one module: `module.tensor`, under each of the module's names in the model ("": root)."""
+    """A tensor of one module, `module.tensor`.
+
+    Attributes:
+        module: the module.
+        tensor: the tensor's name in it.
+        paths: each of the module's names in the model; "" is the model itself.
+    """
 
     module: nn.Module
     tensor: str
@@ -41,21 +47,19 @@ class Holder:
 
 @dataclass(frozen=True, eq=False)
 class Weighted:
-    """One weight and its holders; the first is the layer it is named after.
-
-    name: the layer's, or, for a tensor not called `weight`, its key (`attention.in_proj_weight`).
-    """
+    """One weight and its holders; the first is the layer it is named after."""
 
     holders: tuple[Holder, ...]
 
     @property
     def name(self) -> str:
+        """The layer's name, or, for a tensor not called `weight`, its key (`attention.in_proj_weight`)."""
         first = self.holders[0]
         return first.paths[0] if first.tensor == "weight" else first.keys[0]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All it may be called: the paths of its holders, and the keys of tensors not called `weight`."""
+        """All that it may be called: the paths of its holders, and keys of tensors not called `weight`."""
         paths = [path for holder in self.holders for path in holder.paths]
         return (*paths, *(k for h in self.holders if h.tensor != "weight" for k in h.keys))
 
@@ -66,14 +70,15 @@ class Weighted:
 
     @property
     def all_names(self) -> tuple[str, ...]:
-        """What a pattern of `skip` or `also` may match: `names` and `keys`."""
+        """Everything that a pattern of `skip` or `also` may match: `names` and `keys`."""
         return tuple(dict.fromkeys((*self.names, *self.keys)))
 
     @property
     def channel_axes(self) -> tuple[int, ...]:
         """The axes of the weight along which its output channels lie: one, and for experts two.
 
-        Of a parameter whose module is of no known kind: the first, of three dimensions the first two.
+        Where the parameter's module is of no known kind, it is the first axis, and of three dimensions the
+        first two.
         """
         first = self.holders[0]
         known = kind_tensors(first.module).get(first.tensor)
@@ -87,17 +92,24 @@ class Weighted:
 
 
 def compressible(module: nn.Module) -> tuple[str, ...]:
-    """Names of the tensors that are compressed in a module of this kind; () for all other kinds."""
+    """Returns the names of the tensors that are compressed in a module of this kind; () for all others."""
     return tuple(kind_tensors(module))
 
 
 def weighted_layers(model: nn.Module, also: Sequence[str] = ()) -> Iterator[tuple[str, Weighted]]:
-    """The weights that are compressed, by name, each once however many modules share it.
+    """Yields the weights that are compressed, by name, each once however many modules share it.
 
-    Weights of every known kind (`register_kind`): convolutions (transposed, grouped ones too), linear and
-    bilinear layers, embeddings, attention, recurrent layers and cells; parameters of other kinds whose name
-    matches a pattern of `also`, and those that are under a mask, codebook or quantizer already. In the order
-    of the model's modules.
+    They are weights of every known kind (`register_kind`): convolutions (transposed, grouped ones too),
+    linear and bilinear layers, embeddings, attention, recurrent layers and cells; parameters of other kinds
+    whose name matches a pattern of `also`, and those that are under a mask, codebook or quantizer already.
+    They come in the order of the model's modules.
+
+    Args:
+        model: any network.
+        also: patterns of further parameters.
+
+    Yields:
+        The weight's name, and the weight.
     """
     for holders in held_tensors(model):
         own = [h for h in holders if h.tensor in compressible(h.module)]
@@ -109,7 +121,7 @@ def weighted_layers(model: nn.Module, also: Sequence[str] = ()) -> Iterator[tupl
 
 
 def other_matrices(model: nn.Module) -> list[Weighted]:
-    """Parameters that `also` may name: of two dimensions or more, in modules of no known kind."""
+    """Returns the parameters that `also` may name: of two dimensions or more, in modules of no known kind."""
     return [
         Weighted(holders)
         for holders in held_tensors(model)
@@ -118,7 +130,7 @@ def other_matrices(model: nn.Module) -> list[Weighted]:
 
 
 def held_tensors(model: nn.Module) -> list[tuple[Holder, ...]]:
-    """Every parameter of the model that has values, and every parametrized tensor, with its holders."""
+    """Returns every parameter of the model that has values, and every parametrized tensor, by holders."""
     found: dict[object, list[Holder]] = {}
     for module, paths in module_paths(model):
         for tensor, identity in _tensors(module):
@@ -127,7 +139,7 @@ def held_tensors(model: nn.Module) -> list[tuple[Holder, ...]]:
 
 
 def module_paths(model: nn.Module) -> list[tuple[nn.Module, tuple[str, ...]]]:
-    """Every module once, with all its names, without those that belong to a parametrization."""
+    """Returns every module once, with all its names, without those that belong to a parametrization."""
     paths: dict[nn.Module, list[str]] = {}
     for path, module in unwrapped(model).named_modules(remove_duplicate=False):
         if "parametrizations" not in path.split(".") and unwrapped(module) is module:
@@ -136,7 +148,7 @@ def module_paths(model: nn.Module) -> list[tuple[nn.Module, tuple[str, ...]]]:
 
 
 def _tensors(module: nn.Module) -> Iterator[tuple[str, object]]:
-    """Names of a module's own tensors, and what is one and the same object wherever the tensor is held."""
+    """Yields names of a module's own tensors, each with an object that is the same wherever it is held."""
     if isinstance(module, torch.jit.ScriptModule):
         return  # it makes new objects for its tensors at every look
     for name, parameter in module._parameters.items():
@@ -151,7 +163,7 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, object]]:
 
 
 def _is_ours(holder: Holder) -> bool:
-    """Whether a parametrization of ours is on the tensor."""
+    """Tells whether a parametrization of ours is on the tensor."""
     if not parametrize.is_parametrized(holder.module, holder.tensor):
         return False
     chains: nn.ModuleDict = holder.module.parametrizations  # type: ignore[assignment]
@@ -159,7 +171,10 @@ def _is_ours(holder: Holder) -> bool:
 
 
 def is_matrix(holder: Holder) -> bool:
-    """Whether the tensor has two dimensions or more beside those of size 1 and is no bias nor of a norm."""
+    """Tells whether a tensor has two dimensions or more, and is no bias nor of a norm.
+
+    Dimensions of size 1 do not count.
+    """
     value, name = getattr(holder.module, holder.tensor), holder.tensor
     is_bias = name == "bias" or name.startswith("bias_") or name.endswith("_bias")
     if is_bias or isinstance(holder.module, _NORMS) or not isinstance(value, Tensor):

@@ -17,7 +17,7 @@ _FIRST: Axes = (0,)
 
 
 def _recurrent(module: nn.Module) -> tuple[str, ...]:
-    """The matrices of an LSTM, GRU or RNN: as many as it has layers, directions and projections."""
+    """Returns the matrices of an LSTM, GRU or RNN: as many as it has layers, directions and projections."""
     names: list[str] = module._flat_weights_names  # type: ignore[assignment]
     return tuple(name for name in names if name.startswith("weight"))
 
@@ -48,7 +48,7 @@ def register_kind(
         pn.surgery.register_kind(MyLinear, channel_axis=1)
         pn.surgery.register_kind("package.models.Experts", weights=("up", "down"), channel_axis=(0, 1))
 
-    Of a module whose class and base class are both registered, the nearer one in its bases counts. A further
+    Where a module's class and base class are both registered, the nearer one in its bases counts. A further
     call for the same class adds tensors to it, and replaces those that it names again.
 
     Args:
@@ -56,13 +56,13 @@ def register_kind(
             that are imported already, each time, and never imported.
         weights: names of its parameters, of two dimensions or more.
         channel_axis: the axis of these tensors whose entries are the output channels (what has a step of its
-            own in `quantize(granularity="channel")`, and is a filter for group regularizers): 0 for
-            (outputs, inputs, ...), 1 for (inputs, outputs). Several axes where a channel is an entry of all
-            of them: (0, 2) for experts of (experts, inputs, outputs).
+            own in `quantize(granularity="channel")`, and is a filter for group regularizers): 0 for (outputs,
+            inputs, ...), 1 for (inputs, outputs). Several axes where a channel is an entry of all of them:
+            (0, 2) for experts of (experts, inputs, outputs).
 
     Raises:
-        ModelError: for what is no class of modules nor a qualified name, for no weights or names that no
-            attribute can have, and for axes that are no distinct integers from 0 on.
+        ModelError: The class is no class of modules nor a qualified name, there are no weights or names that
+            no attribute can have, or the axes are no distinct integers from 0 on.
     """
     key = _checked_class(cls)
     names, axes = _checked_names(weights), _checked_axes(channel_axis)
@@ -70,7 +70,7 @@ def register_kind(
 
 
 def kind_tensors(module: nn.Module) -> dict[str, Axes]:
-    """The tensors compressed in a module of this kind, by name, with their channel axes; {} for no kind."""
+    """Returns the tensors compressed in a module of this kind, with their channel axes; {} for no kind."""
     own = next((names(module) for cls, names in _NAMED_BY_MODULE.items() if isinstance(module, cls)), ())
     known = ((_class(key), tensors) for key, tensors in _KINDS.items())
     found = [(cls, tensors) for cls, tensors in known if cls is not None and isinstance(module, cls)]
@@ -81,7 +81,7 @@ def kind_tensors(module: nn.Module) -> dict[str, Axes]:
 
 
 def _class(key: type[nn.Module] | str) -> type | None:
-    """The class that a key of the registry stands for; None where its module is not imported."""
+    """Returns the class that a key of the registry stands for; None where its module is not imported."""
     if not isinstance(key, str):
         return key
     module, _, name = key.rpartition(".")

@@ -1,4 +1,4 @@
-"""How compression lives on a layer: parametrizations of its weight (torch.nn.utils.parametrize).
+"""Parametrizations of a layer's weight (torch.nn.utils.parametrize): how compression lives on it.
 
 Every training loop, optimizer and state_dict keeps working, and the zeros and levels stay, because the
 layer's `weight` is computed from them in every forward pass.
@@ -15,10 +15,11 @@ from pithnet.surgery.weights.fake_quantizers import FakeQuantizer
 
 
 class Mask(nn.Module):
-    """weight -> weight where `mask` (bool buffer of the weight's shape), exact zero elsewhere.
+    """A parametrization that keeps the weight where `mask` is True and gives exact zero elsewhere.
 
-    Pruned weights get no gradient, unless `recoverable`: then the gradient passes straight through, a pruned
-    weight goes on learning and can come back when the mask is drawn again (Guo, Yao & Chen 2016, eq. 3).
+    The mask is a bool buffer of the weight's shape. Pruned weights get no gradient, unless `recoverable`:
+    then the gradient passes straight through, a pruned weight goes on learning and can come back when the
+    mask is drawn again (Guo, Yao & Chen 2016, eq. 3).
     """
 
     mask: Tensor
@@ -34,22 +35,24 @@ class Mask(nn.Module):
         return weight + (masked - weight).detach() if self.recoverable else masked
 
     def right_inverse(self, weight: Tensor) -> Tensor:
+        """Returns the weight itself."""
         return weight
 
     def get_extra_state(self) -> Tensor:
-        """`recoverable`, so that a training continued from its state_dict ranks the same weights."""
+        """Returns `recoverable`, so that a training continued from its state_dict ranks the same weights."""
         return torch.tensor(self.recoverable)
 
     def set_extra_state(self, state: Tensor) -> None:
+        """Takes `recoverable` from a state_dict."""
         self.recoverable = bool(state)
 
 
 class Codebook(nn.Module):
-    """centroids (K,) -> weight: each weight is the centroid its index names, index 0 is exact zero.
+    """A parametrization from centroids (K,) to a weight: each weight is the centroid its index names.
 
     The trainable tensor under the parametrization is the codebook itself, so a centroid's gradient is the sum
-    over its members (Han, Mao & Dally 2016, section 3.3). `index`: uint8 or int32, of the weight's shape,
-    0..K; so it is in a state_dict, too.
+    over its members (Han, Mao & Dally 2016, section 3.3). `index` has the weight's shape, and its numbers are
+    0..K, uint8 or int32; 0 is exact zero. It is in a state_dict, too.
 
     The buffer holds 2 index + 1, because AveragedModel(use_buffers=True) averages integers as well: 0.9 i +
     0.1 i is cut to i - 1 for some i, and 2 i and 2 i + 1 both stand for i.
@@ -65,6 +68,7 @@ class Codebook(nn.Module):
 
     @property
     def index(self) -> Tensor:
+        """The centroid of each weight, from 1, and 0 for zero; integers of the weight's shape."""
         return (self.slots >> 1).to(torch.uint8 if self._k < 256 else torch.int32)
 
     def _slots(self, index: Tensor) -> Tensor:
@@ -85,7 +89,7 @@ class Codebook(nn.Module):
         return _look_up(table[:, None].expand(-1, 2).flatten(), self.slots.int())
 
     def right_inverse(self, weight: Tensor) -> Tensor:
-        """The centroids (K,) closest to `weight`: means of their members, 0 where there are none."""
+        """Returns the centroids (K,) closest to `weight`: means of their members, 0 where there are none."""
         if self._initial is not None:
             centroids, self._initial = self._initial, None
             return centroids.to(weight.dtype).clone()
@@ -96,7 +100,7 @@ class Codebook(nn.Module):
 
 
 def _look_up(table: Tensor, index: Tensor) -> Tensor:
-    """table[index], its gradient summed in the order of the index, so that a seed repeats a training exactly.
+    """Returns table[index], its gradient summed in the order of the index, so that trainings repeat exactly.
 
     The gradient of plain indexing is added up by threads in whatever order they come.
     """
@@ -104,12 +108,12 @@ def _look_up(table: Tensor, index: Tensor) -> Tensor:
 
 
 class TrainedLevels(nn.Module):
-    """weight -> nearest level, zeros kept; both the weight under it and the levels train.
+    """A parametrization that rounds a weight to the nearest level, zeros kept; weight and levels train.
 
-    The gradient reaches the full-precision weight straight through the rounding (Bengio et al. 2013) and
-    each level as the sum over its members. `prices` (K,) is what choosing a level costs in squared distance:
-    with rate_weight * code length it makes the choice that of entropy-constrained quantization (Chou,
-    Lookabaugh & Gray 1989).
+    The gradient reaches the full-precision weight straight through the rounding (Bengio et al. 2013) and each
+    level as the sum over its members. `prices` (K,) is what choosing a level costs in squared distance: with
+    rate_weight * code length it makes the choice that of entropy-constrained quantization (Chou, Lookabaugh &
+    Gray 1989).
     """
 
     prices: Tensor
@@ -120,7 +124,7 @@ class TrainedLevels(nn.Module):
         self.register_buffer("prices", prices.clone())
 
     def nearest(self, weight: Tensor) -> Tensor:
-        """int64 indices into `levels`, of the weight's shape."""
+        """Returns the indices into `levels`, int64 of the weight's shape."""
         weight = weight.detach()
         chosen = torch.zeros(weight.shape, dtype=torch.int64, device=weight.device)
         least = torch.full_like(weight, torch.inf)
@@ -138,6 +142,7 @@ class TrainedLevels(nn.Module):
         return torch.where(weight == 0, 0.0, chosen + (weight - weight.detach()))
 
     def right_inverse(self, weight: Tensor) -> Tensor:
+        """Returns the weight itself."""
         return weight
 
 

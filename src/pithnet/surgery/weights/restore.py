@@ -24,16 +24,23 @@ State = Mapping[str, Tensor]
 def restore(model: nn.Module, state: State) -> nn.Module:
     """Rebuilds on `model`, in place, the compression that a state_dict's keys speak of, and loads it.
 
-    That is the parametrizations of weights, and quantizers of activations, for which BNs that the state has
-    folded are taken out of the model's forward.
+    The compression is the parametrizations of weights, and quantizers of activations, for which BNs that the
+    state has folded are taken out of the model's forward. What compresses the model already is released. What
+    is tied in the model must be so in the state, and is tied again; other libraries' parametrizations must be
+    on the model as they were. Tensors of the state come to the model's devices. Prefixes of keys that
+    torch.compile and DataParallel put are ignored.
 
-    What compresses the model already is released. What is tied in the model must be so in the state, and is
-    tied again; other libraries' parametrizations must be on the model as they were. Tensors of the state come
-    to the model's devices. What torch.compile and DataParallel put before keys is no part of them here.
+    Args:
+        model: the network, plain or compressed.
+        state: its state_dict.
 
-    Raises ModelError, before anything is changed, naming a layer the state has and the model has not, one
-    whose shape differs, one that is tied in the model only, and an unknown parametrization; after that with
-    what torch says of other keys and shapes that do not fit.
+    Returns:
+        The model.
+
+    Raises:
+        ModelError: The state has a layer that the model has not or has in another shape, a tensor is tied in
+            the model only, or a parametrization is unknown: nothing is changed then, and the message names
+            it. After that it says what torch says of other keys and shapes that do not fit.
     """
     given, model = model, unwrapped(model)
     state = _plain_keys(state, model)
@@ -60,7 +67,7 @@ def restore(model: nn.Module, state: State) -> nn.Module:
 
 
 def _plain_keys(state: State, model: nn.Module) -> State:
-    """The state of a compiled or DataParallel model as that of the network inside."""
+    """Returns the state of a compiled or DataParallel model as that of the network inside."""
     keys = {key: plain_key(key) for key in state}
     if "module" not in model._modules and all(key.startswith("module.") for key in keys.values()):
         keys = {key: plain.removeprefix("module.") for key, plain in keys.items()}
@@ -81,13 +88,13 @@ def _load(model: nn.Module, state: State) -> None:
 
 
 def _prefix(key: str) -> str:
-    """Where the state keeps the chain of a tensor: `layer.weight` -> `layer.parametrizations.weight.`."""
+    """Returns where a state keeps a tensor's chain: `layer.weight` -> `layer.parametrizations.weight.`."""
     path, _, tensor = key.rpartition(".")
     return f"{path}.parametrizations.{tensor}." if path else f"parametrizations.{tensor}."
 
 
 def _chains(state: State) -> dict[str, int]:
-    """Plain keys of the parametrized tensors, and how many parts each chain has."""
+    """Returns the plain keys of the parametrized tensors, and how many parts each chain has."""
     counts: dict[str, int] = {}
     for key in state:
         match = re.fullmatch(r"((?:.*\.)?)parametrizations\.(\w+)\.(\d+)\..*", key)
@@ -105,7 +112,7 @@ def _module(model: nn.Module, key: str) -> nn.Module | None:
 
 
 def _has_chain(model: nn.Module, key: str) -> bool:
-    """Whether the model has a parametrization of its own there: it is built with weight_norm, say."""
+    """Tells whether the model has a parametrization of its own there: it is built with weight_norm, say."""
     module = _module(model, key)
     return module is not None and parametrize.is_parametrized(module, key.rpartition(".")[2])
 

@@ -9,9 +9,13 @@ from torch import Tensor, nn
 
 
 def conflicting_tie(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[str, str] | None:
-    """The first two names of one tensor of the model for which `state` holds different numbers, else None.
+    """Returns the first two names of one tensor for which a state has different numbers, or None.
 
     Loading such a state would silently keep the last of the two.
+
+    Args:
+        model: any network.
+        state: its state_dict.
     """
     first: dict[tuple[object, ...], str] = {}
     for key, value in model.state_dict().items():
@@ -25,7 +29,7 @@ def conflicting_tie(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[str,
 
 
 def raw_bytes(value: Tensor) -> Tensor:
-    """The numbers of a tensor in C order, as uint8: in these NaN equals itself, and -0.0 is not 0.0."""
+    """Returns a tensor's numbers in C order, as uint8: in these NaN equals itself, and -0.0 is not 0.0."""
     flat = value.contiguous().reshape(-1)
     # One number, or none, counts as contiguous whatever its stride; a view of bytes needs stride 1.
     return flat.as_strided((flat.numel(),), (1,)).view(torch.uint8)

@@ -1,4 +1,4 @@
-"""From plain weights, as a file holds them, back to the form they train in."""
+"""Plain weights, as a file holds them, back in the form they train in."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def parametrize_(model: nn.Module) -> None:
 
     A weight of few values gets a `Codebook`: at most 256 distinct non-zeros that some weights share, or more
     with two weights each on average, unless they are what rounding to 16-bit floats leaves. Any other with
-    zeros gets a `Mask`; the rest, and what `refusals` names, stays plain. So it is with matrices of no known
-    kind, but for those with fewer than two weights a level, or none but zeros. Values do not change by a bit:
-    -0.0 is a value, not a zero.
+    zeros gets a `Mask`; the rest, and what `refusals` names, stays plain. Matrices of no
+    known kind are treated so, too, but for those with fewer than two weights a level, or none but zeros.
+    Values do not change by a bit: -0.0 is a value, not a zero.
     """
     other = {key for layer in other_matrices(model) for key in layer.keys}
     refused = {name for refusal in refusals(model, ("*",)) for name in refusal.names}
@@ -46,14 +46,14 @@ def parametrize_(model: nn.Module) -> None:
 
 
 def _are_few(levels: Tensor, weights: int) -> bool:
-    """Whether so many weights share these levels, rather than having them by chance."""
+    """Tells whether so many weights share these levels, rather than having them by chance."""
     if len(levels) <= _FEW:
         return len(levels) < weights
     return 2 * len(levels) <= weights and not _is_rounding(levels)
 
 
 def _is_rounding(levels: Tensor) -> bool:
-    """Whether most levels are neighbours among the 16-bit floats: what rounding leaves, and no clustering."""
+    """Tells whether most levels are neighbours among the 16-bit floats, which is a mark of rounding."""
     short = levels if levels.element_size() == 2 else levels.half()
     codes = short.view(torch.int16).int().sort().values
     return torch.equal(short.to(levels.dtype), levels) and int((codes.diff() == 1).sum()) > len(levels) / 2

@@ -1,4 +1,4 @@
-"""What cannot be compressed, by name, with the reason and what to do: known before anything is changed."""
+"""Layers that cannot be compressed, by name, with a reason and a remedy: known before anything changes."""
 
 from __future__ import annotations
 
@@ -27,9 +27,13 @@ _TAKE_OFF = "take it off first with torch.nn.utils"
 
 @dataclass(frozen=True)
 class Refusal:
-    """A layer that cannot be compressed. names: what it may be called in `skip`; fix: what else would do.
+    """A layer that cannot be compressed.
 
-    copyable: whether a copy of the model can be made; where not, skipping the layer would not help.
+    Attributes:
+        names: what it may be called in `skip`.
+        what: the layer and the reason, as messages say it.
+        fix: what else would do.
+        copyable: whether a copy of the model can be made; where not, skipping the layer would not help.
     """
 
     names: tuple[str, ...]
@@ -46,7 +50,7 @@ class Refusal:
 
 
 def uninitialized(model: nn.Module) -> str | None:
-    """Name and kind of the first lazy module that has no weights yet, None where there is none."""
+    """Returns name and kind of the first lazy module that has no weights yet, None where there is none."""
     for name, module in model.named_modules():
         if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():  # type: ignore[misc]
             return f"{name} ({type(module).__name__})"
@@ -54,7 +58,11 @@ def uninitialized(model: nn.Module) -> str | None:
 
 
 def check_usable(model: nn.Module) -> None:
-    """Raises ModelError naming a lazy module without weights, or one that torch cannot copy."""
+    """Checks that a model has its weights and can be copied.
+
+    Raises:
+        ModelError: A lazy module has no weights yet, or torch cannot copy a module; the message names it.
+    """
     lazy = uninitialized(model)
     if lazy:
         raise ModelError(f"{lazy} has no weights yet; run one batch through the model first")
@@ -64,9 +72,11 @@ def check_usable(model: nn.Module) -> None:
 
 
 def refusals(model: nn.Module, also: Sequence[str] = ()) -> list[Refusal]:
-    """Every module whose weights would be missed or broken, and every tie that cannot be shared.
+    """Returns every module whose weights would be missed or broken, and every tie that cannot be shared.
 
-    also: patterns of further parameters, as `weighted_layers` takes them.
+    Args:
+        model: any network.
+        also: patterns of further parameters, as `weighted_layers` takes them.
     """
     layers = [layer for _, layer in weighted_layers(model, also)]
     return [*_by_module(model), *_by_weight(layers), *_by_memory(model, layers)]
@@ -92,7 +102,7 @@ def _is_quantized(module: nn.Module) -> bool:
 
 
 def _by_hook(module: nn.Module, paths: tuple[str, ...]) -> Iterator[Refusal]:
-    """A weight that a hook computes from others before each forward pass: weight_norm, torch's pruning."""
+    """Yields weights that a hook computes from others before each forward: weight_norm, torch's pruning."""
     for tensor in compressible(module):
         own = (*module._parameters, *module._buffers)
         if tensor in own or parametrize.is_parametrized(module, tensor) or not hasattr(module, tensor):
@@ -121,7 +131,7 @@ def _by_weight(layers: Sequence[Weighted]) -> Iterator[Refusal]:
 
 
 def _by_memory(model: nn.Module, weighted: Sequence[Weighted]) -> Iterator[Refusal]:
-    """Weights that share memory with a parameter without being one and the same with it."""
+    """Yields weights that share memory with a parameter without being one and the same with it."""
     layers = {id(layer.weight): layer for layer in weighted if not chain(layer)}
     places: dict[int, tuple[str, Tensor]] = {}
     for first, *_ in held_tensors(model):

@@ -13,12 +13,12 @@ from pithnet.surgery.weights.holders import Holder, Weighted
 
 
 def fake_quantizer(layer: Layer) -> FakeQuantizer | None:
-    """The fake quantizer of the layer's weight, None where it has none."""
+    """Returns the fake quantizer of the layer's weight, None where it has none."""
     return parametrization(layer, FakeQuantizer)
 
 
 def unquantized_weight(layer: Layer) -> Tensor:
-    """The layer's weight, masked, as it goes into its fake quantizer; the weight itself without one."""
+    """Returns the layer's weight, masked, as it goes into its fake quantizer; without one, the weight."""
     weight = latent_weight(layer)
     for part in chain(layer):
         if isinstance(part, FakeQuantizer):
@@ -32,6 +32,10 @@ def set_fake_quantizer(layer: Layer, part: FakeQuantizer) -> None:
 
     Zeros the weight has are pruned weights: it gets a mask for them where it has none, so that no training
     fills them. A learned scale is frozen where the weight is.
+
+    Args:
+        layer: a weight, or a layer that alone holds its `weight`.
+        part: the fake quantizer.
     """
     if isinstance(part.scale, nn.Parameter):
         part.scale.requires_grad_(latent_weight(layer).requires_grad)
@@ -51,7 +55,9 @@ def set_fake_quantizer(layer: Layer, part: FakeQuantizer) -> None:
 def set_latent_weight(layer: Layer, weight: Tensor) -> None:
     """Gives the layer's weight other values before it is masked and quantized, in place.
 
-    For a weight that trains in its own shape: plain, masked or quantized, not shared.
+    Args:
+        layer: a weight that trains in its own shape: plain, masked or quantized, not shared.
+        weight: the values, of the weight's shape.
     """
     latent_weight(layer).copy_(weight)
 

@@ -1,27 +1,16 @@
-"""The items of `lab fixed-point`: each a few rows, all from the same float network."""
+"""What the items of `lab fixed-point` share: the float network, and rows of what is quantized and trained."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
 
-from pithnet.labs.fixed_point.schemes import (
-    LEVELS,
-    OURS,
-    RIVALS,
-    SOURCE,
-    Scheme,
-    pruned_schemes,
-    staged_schemes,
-    symmetric_schemes,
-    tuned_schemes,
-    untuned_schemes,
-)
+from pithnet.labs.fixed_point.schemes import LEVELS, OURS, RIVALS, SOURCE, Scheme
 from pithnet.labs.fixed_point.settings import Settings
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.pruned_start import PrunedFile
@@ -58,7 +47,6 @@ class FixedPointLab:
         found = float_network(book, bench, settings.baseline)
         self.start, self.float = found.model, found.evaluation
         self._measured: dict[Scheme, Evaluation] = {}
-        book.row("0", "float", lambda: accuracy_columns(self.float) | size_columns(self.start))
 
     @cached_property
     def taught(self) -> Bench:
@@ -70,44 +58,41 @@ class FixedPointLab:
         """Batches and training of rows with these levels: only ours ever learn from the teacher."""
         return (self.taught, training) if levels == OURS else (self.bench, untaught(training))
 
-    def untuned(self) -> None:
-        """Item 1: bits without training; symmetric levels beside those they differ from in one thing."""
-        for scheme in self._chosen(untuned_schemes(self.settings.bits)):
-            self.book.row("1", scheme.what, partial(self._untuned, scheme))
+    def rows(self, item: str, schemes: Sequence[Scheme], measure: Callable[[Scheme], Row]) -> None:
+        """A row of the item for each scheme whose levels are asked for."""
+        for scheme in schemes:
+            if scheme.levels in self.levels:
+                self.book.row(item, scheme.what, partial(measure, scheme))
 
-    def tuned(self) -> None:
-        """Item 2: the same, trained."""
-        for scheme in self._chosen(tuned_schemes(self.settings.trained)):
-            self.book.row("2", scheme.what, partial(self._tuned, scheme))
+    def quantized(self, scheme: Scheme, base: nn.Module | None = None) -> nn.Module:
+        """A quantized copy of `base`, of the float network where it is None."""
+        model = copy.deepcopy(self.start if base is None else base)
+        scheme.apply(model)
+        return model
 
-    def pruned(self) -> None:
-        """Item 3: quantized after pruning, beside the same bits without."""
-        for scheme in self._chosen(pruned_schemes(self.settings.trained)):
-            base = self._pruned_network(scheme.levels)
-            self.book.row("3", scheme.what, partial(self._pruned, scheme, base))
+    def untuned_row(self, scheme: Scheme) -> Row:
+        """What rounding alone does; symmetric levels stand beside those they differ from in one thing."""
+        model = self.quantized(scheme)
+        measured = self._evaluated(scheme, model)
+        row = scheme.columns() | accuracy_columns(measured, self.float.correct) | size_columns(model)
+        row |= {"shift": weight_shift(model, self.start)}
+        if scheme.levels not in RIVALS:
+            return row
+        rival = replace(scheme, levels=RIVALS[scheme.levels])
+        return row | rival_columns(rival.what, self._evaluated(rival).correct, measured.correct)
 
-    def symmetric(self) -> None:
-        """Item 4: the source's levels made symmetric, trained, beside those they differ from in one thing."""
-        for scheme in self._chosen(symmetric_schemes(self.settings.trained)):
-            self.book.row("4", scheme.what, partial(self._symmetric, scheme))
+    def _evaluated(self, scheme: Scheme, model: nn.Module | None = None) -> Evaluation:
+        """Of the untrained scheme, measured once."""
+        if scheme not in self._measured:
+            model = self.quantized(scheme) if model is None else model
+            self._measured[scheme] = evaluate(model, self.bench.test_batches())
+        return self._measured[scheme]
 
-    def mixed(self) -> None:
-        """Item 5: bits by stage."""
-        for scheme in self._chosen(staged_schemes(self.start)):
-            self.book.row("5", scheme.what, partial(self._tuned, scheme))
-
-    def _chosen(self, schemes: Sequence[Scheme]) -> list[Scheme]:
-        return [scheme for scheme in schemes if scheme.levels in self.levels]
-
-    def pictured(self) -> dict[str, Tensor]:
-        """The weights of the largest inner layer, float and at the most and the fewest trained bits."""
-        inner = list(weighted_layers(self.start))[1:-1]
-        largest = max(inner, key=lambda named: named[1].weight.numel())[0]
-        found = {f"{largest}, float": self.start}
-        for bits in (max(self.settings.trained), min(self.settings.trained)):
-            for levels in (SOURCE, OURS):
-                found[f"{levels}, {bits} bits"] = self._quantized(Scheme(levels, bits))
-        return {what: _weight(model, largest) for what, model in found.items()}
+    def trained_row(self, scheme: Scheme, base: nn.Module | None = None, rival: Scheme | None = None) -> Row:
+        """A scheme trained from the float network, or from a pruned `base`, beside its rival if any."""
+        key = scheme.what if base is None else f"pruned {scheme.what}"
+        row, correct = self.learned(key, self.quantized(scheme, base), scheme.levels)
+        return scheme.columns() | row | ({} if rival is None else self.beside(rival, correct))
 
     def learned(self, key: str, model: nn.Module, levels: str) -> tuple[Row, Tensor]:
         """Trains a quantized `model` in place: what its row says, and which test images are right, (n,)."""
@@ -121,43 +106,10 @@ class FixedPointLab:
     def beside(self, rival: Scheme, correct: Tensor) -> Row:
         """What `correct` gains over the rival trained as long, which is trained only if no row has it yet."""
         bench, tuning = self.lessons(rival.levels, self.settings.tuning)
-        theirs = train(self.book, bench, rival.what, self._quantized(rival), tuning)
+        theirs = train(self.book, bench, rival.what, self.quantized(rival), tuning)
         return rival_columns(rival.what, theirs.evaluation.correct, correct)
 
-    def _quantized(self, scheme: Scheme, base: nn.Module | None = None) -> nn.Module:
-        model = copy.deepcopy(self.start if base is None else base)
-        scheme.apply(model)
-        return model
-
-    def _evaluated(self, scheme: Scheme, model: nn.Module | None = None) -> Evaluation:
-        """Of the untrained scheme, measured once."""
-        if scheme not in self._measured:
-            model = self._quantized(scheme) if model is None else model
-            self._measured[scheme] = evaluate(model, self.bench.test_batches())
-        return self._measured[scheme]
-
-    def _untuned(self, scheme: Scheme) -> Row:
-        model = self._quantized(scheme)
-        measured = self._evaluated(scheme, model)
-        row = scheme.columns() | accuracy_columns(measured, self.float.correct) | size_columns(model)
-        row |= {"shift": weight_shift(model, self.start)}
-        if scheme.levels not in RIVALS:
-            return row
-        rival = replace(scheme, levels=RIVALS[scheme.levels])
-        return row | rival_columns(rival.what, self._evaluated(rival).correct, measured.correct)
-
-    def _tuned(self, scheme: Scheme) -> Row:
-        return scheme.columns() | self.learned(scheme.what, self._quantized(scheme), scheme.levels)[0]
-
-    def _pruned(self, scheme: Scheme, base: nn.Module) -> Row:
-        row, correct = self.learned(f"pruned {scheme.what}", self._quantized(scheme, base), scheme.levels)
-        return scheme.columns() | row | self.beside(scheme, correct)
-
-    def _symmetric(self, scheme: Scheme) -> Row:
-        row, correct = self.learned(scheme.what, self._quantized(scheme), scheme.levels)
-        return scheme.columns() | row | self.beside(replace(scheme, levels=RIVALS[scheme.levels]), correct)
-
-    def _pruned_network(self, levels: str) -> nn.Module:
+    def pruned_network(self, levels: str) -> nn.Module:
         """The network that rows of these levels begin with: the file's, or one pruned here as they train."""
         if self.given is not None:
             return self._given_network(self.given)
@@ -188,9 +140,15 @@ class FixedPointLab:
         self.book.row("3", f"pruned, float, from {given.facts['file']}", measure)
         return model
 
-
-def _weight(model: nn.Module, name: str) -> Tensor:
-    return dict(weighted_layers(model))[name].weight.detach()
+    def pictured(self) -> dict[str, Tensor]:
+        """The weights of the largest inner layer, float and at the most and the fewest trained bits."""
+        inner = list(weighted_layers(self.start))[1:-1]
+        largest = max(inner, key=lambda named: named[1].weight.numel())[0]
+        found = {f"{largest}, float": self.start}
+        for bits in (max(self.settings.trained), min(self.settings.trained)):
+            for levels in (SOURCE, OURS):
+                found[f"{levels}, {bits} bits"] = self.quantized(Scheme(levels, bits))
+        return {what: dict(weighted_layers(m))[largest].weight.detach().cpu() for what, m in found.items()}
 
 
 def size_columns(model: nn.Module) -> Row:
