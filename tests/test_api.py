@@ -92,7 +92,9 @@ def test_a_network_of_the_zoo_is_named_in_the_file(tmp_path: Path) -> None:
     assert found.bytes == result.bytes
     assert found.dataset == "digits"
     assert pn.load(tmp_path / "run" / "model.pith").conv1.weight.shape == (8, 1, 3, 3)
-    with pytest.raises(pn.PithError, match="holds a run already; choose another `out`"):
+    with pytest.raises(
+        pn.PithError, match="holds a run already; continue it with resume=True, or choose another `out`"
+    ):
         pn.compress(pn.zoo.build("digits-cnn"), recipe=recipe, out=tmp_path / "run")
 
 
@@ -109,7 +111,7 @@ def test_names_that_cannot_be_printed_are_refused_before_anything_is_trained(
 ) -> None:
     net = Net()
     net.add_module("a\nb", nn.Linear(2, 2))
-    monkeypatch.setattr("pithnet.api.Compression", None)
+    monkeypatch.setattr("pithnet.api.carry_out", None)
     with pytest.raises(pn.ArtifactError, match=r"'a\\nb\.weight' cannot be printed"):
         pn.compress(net, train=loader, recipe=RECIPE)
 

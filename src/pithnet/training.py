@@ -79,7 +79,7 @@ class Train:
             value = getattr(self, name)
             limits = next((m for m in _metadata(hint) if isinstance(m, Range)), None)
             if limits is not None and value is not None and not limits.holds(value):
-                raise RecipeError(f"{name} is {value}; it must be {limits}")
+                raise RecipeError(f"{name} {value}: it must be {limits}")
 
     def settings(self) -> dict[str, Any]:
         """The fields of the description alone, by name, whatever a subclass adds."""

@@ -263,5 +263,5 @@ def test_plan_of_a_known_model() -> None:
 def test_plan_refuses_what_a_pass_would() -> None:
     model = zoo.build("digits-cnn")
     steps = [{"share": {"bits": 2}}, {"prune": {"sparsity": 0.5}}]
-    with pytest.raises(ModelError, match="prune before sharing"):
+    with pytest.raises(RecipeError, match="prune before sharing"):
         make_plan(model, parse({"name": "x", "steps": steps}, "x"))

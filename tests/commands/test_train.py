@@ -15,7 +15,7 @@ from pithnet.commands.settings import DataSettings, TrainSettings
 from pithnet.commands.train import resume, save_checkpoint, train, training_of
 from pithnet.data import NORMALIZATIONS, Augmentation, Batches, load
 from pithnet.errors import DataError, PithError, RecipeError
-from pithnet.learn import Trainer, Training, evaluate
+from pithnet.learn import Trainer, evaluate, from_scratch
 
 DIGITS = DataSettings(data="digits")
 SETTINGS = TrainSettings(model="digits-cnn", epochs=2, lr=0.1, batch_size=128, seed=3)
@@ -28,7 +28,7 @@ def test_is_the_plain_loop(tmp_path: Path) -> None:
     norm = NORMALIZATIONS["digits"]
     shown = Augmentation(pad=1, flip=False)
     batches = Batches(load("digits", None, "train"), 128, norm, augmentation=shown, shuffle=True, seed=3)
-    records = list(Trainer(model, batches, Training(epochs=2, lr=0.1)).run())
+    records = list(Trainer(model, batches, from_scratch(2, lr=0.1)).run())
     measured = evaluate(model, Batches(load("digits", None, "test"), 500, norm))
     torch.save(dict(model.state_dict()), tmp_path / "model.pt")
     assert (tmp_path / "run" / "model.pt").read_bytes() == (tmp_path / "model.pt").read_bytes()

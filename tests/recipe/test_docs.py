@@ -18,7 +18,7 @@ import pithnet as pn
 from pithnet.learn import PRECISIONS
 from pithnet.learn.schedules import SCHEDULES
 from pithnet.passes import RAMPS, SCOPES
-from pithnet.passes.regularized.regularization import GROUPS, HOWS
+from pithnet.passes.regularized.terms import GROUPS, HOWS
 from pithnet.recipe import Distill, Keep, Prune, Quantize, Recipe, Regularize, Share, Step, Train, schema
 from pithnet.run.plan import make_plan
 from pithnet.surgery.weights.finalize import ROUNDINGS

@@ -125,10 +125,10 @@ def sketched(name: str, layer: Weighted) -> LayerSketch:
     part = fake_quantizer(layer)
     if part is not None:
         sketch.bits = part.quantizer.bits
-        sketch.counts = part.used_codes(unquantized_weight(layer)).unique(return_counts=True)[1]
+        sketch.counts = part.used_codes(unquantized_weight(layer)).unique(return_counts=True)[1].cpu()
         sketch.scales = len(part.rows(layer.weight.detach()))
     elif parametrization(layer, Codebook) or parametrization(layer, TrainedLevels):
-        sketch.counts = layer.weight.detach()[layer.weight != 0].unique(return_counts=True)[1]
+        sketch.counts = layer.weight.detach()[layer.weight != 0].unique(return_counts=True)[1].cpu()
     return sketch
 
 
@@ -137,7 +137,7 @@ def sampled_rows(weight: Tensor, axes: Sequence[int]) -> Tensor:
     rows = weight.movedim(tuple(axes), tuple(range(len(axes)))).flatten(0, len(axes) - 1)
     rows = rows.reshape(len(rows), -1) if rows.ndim > 1 else rows[:, None]
     if rows.numel() <= MOST:
-        return rows
+        return rows.cpu()
     height = max(1, -(-len(rows) * 128 // MOST))  # a row of 128 weights shows its spread
     rows = rows[::height]
-    return rows[:, :: max(1, -(-rows.numel() // MOST))]
+    return rows[:, :: max(1, -(-rows.numel() // MOST))].cpu()
