@@ -41,13 +41,13 @@ def brief(row: Row, of: str = "difference") -> str:
 
 
 def score(rows: Sequence[Row]) -> str:
-    """In how many of the comparisons the rows are ahead, and in how many the interval leaves no doubt."""
+    """What rows beside their rivals are: "is ahead in 3 of 4 comparisons (in 1 by more than ..."."""
     ahead = [r for r in rows if r["rival_difference"] > 0]
     sure = sum(r["rival_difference_low"] > 0 for r in ahead)
     behind = sum(r["rival_difference_high"] < 0 for r in rows)
     return (
-        f"This is ahead in {len(ahead)} of {len(rows)} comparisons (in {sure} by more than the interval), "
-        f"and behind by more than the interval in {behind}."
+        f"is ahead in {len(ahead)} of {len(rows)} comparisons (in {sure} by more than the interval), and "
+        f"behind by more than the interval in {behind}"
     )
 
 
