@@ -1,8 +1,10 @@
 """Passes change a model in place and return a record of what they did."""
 
 from pithnet.passes.bit_widths import average_bits
+from pithnet.passes.gradual_pruning import RAMPS, GradualPruning
+from pithnet.passes.granularities import GRANULARITIES, get_granularity
 from pithnet.passes.layers import selected_layers
-from pithnet.passes.prune import RAMPS, SCOPES, GradualPruning, prune, prune_by_std
+from pithnet.passes.prune import prune, prune_by_std
 from pithnet.passes.ptq.bias_repair import correct_biases
 from pithnet.passes.ptq.block_rounding import reconstruct_blocks
 from pithnet.passes.ptq.equalize import equalize
@@ -12,9 +14,11 @@ from pithnet.passes.ptq.reconstruct import reconstruct
 from pithnet.passes.quantize import quantize
 from pithnet.passes.records import LayerRecord, Record
 from pithnet.passes.regularized.regularization import Regularization, regularize
+from pithnet.passes.scopes import SCOPES
 from pithnet.passes.share import LevelTraining, freeze_levels, share
 
 __all__ = [
+    "GRANULARITIES",
     "RAMPS",
     "SCOPES",
     "GradualPruning",
@@ -26,6 +30,7 @@ __all__ = [
     "correct_biases",
     "equalize",
     "freeze_levels",
+    "get_granularity",
     "match_norms",
     "prune",
     "prune_by_std",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pithnet.errors import RecipeError, nearest
 
@@ -29,17 +29,37 @@ class Prune(_Part):
     """Zeros: a `sparsity` with a `scope`, or `std`, the threshold in standard deviations of each layer.
 
     With a `ramp` the sparsity rises over that share of the step's training, else it is one-shot.
+    `granularity` says which weights go together; where it is N:M, it is the sparsity too.
     """
 
     sparsity: Annotated[float, Field(ge=0, le=1)] | None = None
     std: Annotated[float, Field(ge=0)] | None = None
     scope: Literal["global", "uniform", "erk"] = "global"
     criterion: str = "magnitude"
+    granularity: str = "weight"
     schedule: Literal["cubic", "linear"] = "cubic"
     ramp: Annotated[float, Field(ge=0, le=1)] = 0.0
     updates: Annotated[int, Field(ge=1)] = 40
     skip: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+
+    @field_validator("granularity", mode="before")
+    @classmethod
+    def _no_clock(cls, value: Any) -> Any:
+        if isinstance(value, int):
+            raise ValueError('YAML reads N:M without quotes as a time; write it as in "2:4"')
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_sparsity(cls, content: Any) -> Any:
+        """N:M has one sparsity, which need not be said."""
+        if not isinstance(content, dict) or content.get("sparsity") is not None:
+            return content
+        kept, colon, of = str(content.get("granularity")).partition(":")
+        if not (colon and kept.isdecimal() and of.isdecimal() and 0 < int(kept) < int(of)):
+            return content
+        return {**content, "sparsity": 1 - int(kept) / int(of)}
 
     @model_validator(mode="after")
     def _one_amount(self) -> Prune:
@@ -47,6 +67,10 @@ class Prune(_Part):
             raise ValueError("give either sparsity or std")
         if self.std is not None and self.ramp:
             raise ValueError("std prunes once; a ramp needs sparsity")
+        if self.std is not None and self.granularity != "weight":
+            raise ValueError("std prunes single weights; a granularity needs sparsity")
+        if self.ramp and ":" in self.granularity:
+            raise ValueError(f"{self.granularity} has one sparsity, which cannot rise; leave out the ramp")
         return self
 
 

@@ -14,7 +14,6 @@ from pithnet.errors import RecipeError, require_known
 from pithnet.learn import ADMM, Slot, Term, require_rho
 from pithnet.passes.guard import finite_or_unchanged
 from pithnet.passes.layers import refuse_coded, selected_layers
-from pithnet.passes.prune import SCOPES
 from pithnet.passes.records import Record
 from pithnet.passes.regularized.masks import cut_off, mask_of, masked_rows
 from pithnet.passes.regularized.terms import (
@@ -24,6 +23,7 @@ from pithnet.passes.regularized.terms import (
     regularizers,
     resolved_how,
 )
+from pithnet.passes.scopes import SCOPES
 from pithnet.surgery import Mask, Weighted, latent_weight, parametrization, set_mask
 from pithnet.tensor.regularizers import regularizer_class
 
