@@ -1,21 +1,10 @@
-"""How the pages answer a question, and say a number."""
+"""How the pages say a number: the filters of their templates."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from pithnet.labs.notebook import Row
-
-SETTINGS = "settings"  # the item of what is no item's own
-
-
-class Answer(NamedTuple):
-    """To a question of the lab, from its rows; it stands under the numbers of `item`."""
-
-    item: str
-    question: str
-    text: str
 
 
 def percent(share: float) -> str:
