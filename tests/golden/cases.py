@@ -70,7 +70,7 @@ def _cases() -> dict[str, Case]:
         cases[f"finalize {name}"] = lambda s=storage: pn.finalize(network(), s)  # type: ignore[misc]
     cases["finalize without folding"] = lambda: pn.finalize(network(), pn.Storage(fold=False))
     for scope in SCOPES:
-        for criterion in CRITERIA:
+        for criterion in (name for name, known in CRITERIA.items() if not known.needs_batches):
             cases[f"prune {scope} {criterion}"] = _changed(
                 lambda m, s=scope, c=criterion: pn.prune(  # type: ignore[misc]
                     m, 0.7, scope=s, criterion=c, generator=torch.Generator().manual_seed(0)

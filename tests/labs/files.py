@@ -6,15 +6,22 @@ import csv
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from pithnet.labs.experiment import Experiment
 from pithnet.labs.notebook import Notebook
-from pithnet.labs.phrases import Answer
 from pithnet.labs.writing import environment, names_of, sections
+
+
+class Answer(NamedTuple):
+    """A question of a page and what it says to it, in the section of an item."""
+
+    item: str
+    question: str
+    text: str
 
 
 def read_results(out: Path) -> dict[str, Any]:

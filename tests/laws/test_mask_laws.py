@@ -13,9 +13,7 @@ from torch import Tensor
 
 from pithnet.errors import ModelError, RecipeError
 from pithnet.tensor import (
-    CRITERIA,
     erk,
-    get_criterion,
     global_masks,
     keep_mask,
     std_threshold,
@@ -79,28 +77,6 @@ def test_std_threshold_is_s_population_deviations(weight: Tensor, s: float) -> N
     assert std_threshold(weight, s) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", sorted(CRITERIA))
-@given(weight=tensors())
-def test_criterion_scores_are_finite_and_repeatable(name: str, weight: Tensor) -> None:
-    before = weight.clone()
-    scores = get_criterion(name)(weight, torch.Generator().manual_seed(5))
-    again = get_criterion(name)(weight, torch.Generator().manual_seed(5))
-    assert scores.shape == weight.shape
-    assert bool(torch.isfinite(scores).all())
-    assert bool((scores >= 0).all())
-    assert torch.equal(scores, again)
-    assert torch.equal(weight, before)
-    assert int(keep_mask(scores, weight.numel() // 2).sum()) == weight.numel() - weight.numel() // 2
-
-
-@pytest.mark.parametrize("name", sorted(set(CRITERIA) - {"random"}))
-@given(weight=tensors(), fraction=fractions)
-def test_criterion_prunes_the_small_weights_of_one_tensor(name: str, weight: Tensor, fraction: float) -> None:
-    zeros = round(fraction * weight.numel())
-    mask = keep_mask(get_criterion(name)(weight), zeros)
-    assert torch.equal(mask, keep_mask(weight.abs(), zeros))
-
-
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize(
     "call",
@@ -109,7 +85,6 @@ def test_criterion_prunes_the_small_weights_of_one_tensor(name: str, weight: Ten
         lambda w: global_masks([torch.zeros(2), w], 1),
         lambda w: threshold_mask(w, 0.5),
         lambda w: std_threshold(w, 0.5),
-        *(lambda w, name=name: get_criterion(name)(w) for name in sorted(CRITERIA)),
     ],
 )
 def test_nan_and_inf_are_refused(call, bad: float) -> None:  # type: ignore[no-untyped-def]

@@ -26,7 +26,7 @@ KINDS = [
     (name, symmetric)
     for name in sorted(QUANTIZERS)
     for symmetric in (True, False)
-    if symmetric or name != "apot"
+    if symmetric or QUANTIZERS[name].can_be_asymmetric
 ]
 BITS = range(1, 9)
 

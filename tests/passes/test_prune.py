@@ -79,6 +79,17 @@ def test_the_random_criterion_repeats_with_its_generator() -> None:
         ({"sparsity": float("nan")}, "from 0 to 1, not nan"),
         ({"sparsity": 0.5, "scope": "globl"}, "scope 'globl'. Did you mean global"),
         ({"sparsity": 0.5, "criterion": "magnitud"}, "criterion 'magnitud'. Did you mean magnitude"),
+        ({"sparsity": 0.5, "granularity": "filtr"}, "granularity 'filtr'. Did you mean filter"),
+        (
+            {"sparsity": 0.5, "granularity": "block"},
+            "N of every M neighbouring weights write N:M, such as 2:4",
+        ),
+        (
+            {"sparsity": 0.5, "granularity": "4:4"},
+            "granularity '4:4' keeps none or all; write N:M with N from 1",
+        ),
+        ({"sparsity": 0.7, "granularity": "2:4"}, "'2:4' has the sparsity 0.5 and no other, not 0.7; leave"),
+        ({}, "sparsity is missing; give the share of the weights that is to be zero"),
         ({"sparsity": 0.5, "skip": ("7",)}, "'7' matches no layer. Known: 0, 3, 6"),
     ],
 )
@@ -256,3 +267,61 @@ def test_a_schedule_goes_on_from_its_state() -> None:
 def test_a_wrong_schedule_is_refused_when_it_is_made(options: dict, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         gradual(net(), **options)
+
+
+def test_filters_of_all_layers_are_ranked_by_their_mean_magnitude() -> None:
+    model = net()
+    means = {n: model[int(n)].weight.detach().abs().flatten(1).mean(1) for n in SIZES}
+    record = prune(model, 0.5, granularity="filter")
+    gone = {row.name: row.zero_groups for row in record.layers}
+    lost = [m for n, mean in means.items() for i, m in enumerate(mean.tolist()) if i in gone[n]]
+    kept = [m for n, mean in means.items() for i, m in enumerate(mean.tolist()) if i not in gone[n]]
+    assert max(lost) < min(kept)
+    # Filters of 9, 27 and 72 weights: half of the last one's is as far away as the sparsity can be.
+    assert abs(zeros(model) - TOTAL / 2) <= 36
+    assert record.what == "prune filter global 0.5"
+
+
+@pytest.mark.parametrize(("granularity", "count"), [("kernel", 24), ("filter", 8), ("channel", 3)])
+def test_a_uniform_share_of_each_layers_groups_goes(granularity: str, count: int) -> None:
+    model = net()
+    record = prune(model, 0.25, scope="uniform", granularity=granularity, skip=("0", "6"))
+    (row,) = record.layers
+    assert row.zeros == round(0.25 * count) * 216 // count
+
+
+def test_a_group_that_stays_keeps_its_zeros_and_one_that_is_gone_goes_first() -> None:
+    model = net()
+    prune(model, 0.5, skip=("0", "6"))
+    prune(model, 0.25, granularity="filter", skip=("0", "6"))
+    single = ~parametrization(model[3], Mask).mask
+    assert int(single.sum()) > 108, "single weights of other filters came back"
+    record = prune(model, 0.5, granularity="filter", skip=("0", "6"))
+    assert len(record.layers[0].zero_groups) == 4
+    assert not (parametrization(model[3], Mask).mask & single).any()
+    less = prune(model, 0.125, granularity="filter", skip=("0", "6"))
+    assert set(less.layers[0].zero_groups) < set(record.layers[0].zero_groups)
+    assert len(less.layers[0].zero_groups) == 1
+
+
+@pytest.mark.parametrize("sparsity", [None, 0.5])
+def test_two_of_four_inputs_stay_wherever_the_inputs_lie(sparsity: float | None) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(8, 6, 3), nn.ConvTranspose2d(6, 4, 3), nn.Conv2d(4, 4, 3, groups=4))
+    record = prune(model, sparsity, granularity="2:4", scope="erk")
+    first, second, depthwise = (parametrization(layer, Mask).mask for layer in model)
+    assert all(bool((part.sum(1) == 2).all()) for part in first.split(4, 1))
+    assert [part.sum(0).unique().tolist() for part in second.split(4, 0)] == [[2], [2]]
+    assert bool(depthwise.all()), "a layer of one input has nothing to lose"
+    assert record.what == "prune 2:4"
+
+
+def test_gradual_pruning_takes_whole_filters() -> None:
+    model = net()
+    counts = run(gradual(model, granularity="filter", sparsity=0.6), 20)
+    assert counts == sorted(counts)
+    assert len(set(counts)) > 3
+    assert abs(counts[-1] - 0.6 * TOTAL) <= 36
+    for name in SIZES:
+        rows = parametrization(model[int(name)], Mask).mask.flatten(1)
+        assert torch.equal(rows, rows[:, :1].expand_as(rows))

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 import pithnet as pn
 from pithnet.learn import PRECISIONS
 from pithnet.learn.schedules import SCHEDULES
+from pithnet.passes import GRANULARITIES as PRUNED_TOGETHER
 from pithnet.passes import RAMPS, SCOPES
 from pithnet.passes.regularized.terms import GROUPS, HOWS
 from pithnet.recipe import Distill, Keep, Prune, Quantize, Recipe, Regularize, Share, Step, Train, schema
@@ -43,6 +44,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
 NAMES: dict[str, Iterable[str]] = {
     "scope": SCOPES,
     "criterion": CRITERIA,
+    "pruned together": PRUNED_TOGETHER,
     "ramp": RAMPS,
     "how": HOWS,
     "regularizer": REGULARIZERS,
@@ -192,7 +194,7 @@ def test_there_are_three_examples() -> None:
 
 
 def test_python_block_runs() -> None:
-    (block,) = blocks("python")
+    _, block = blocks("python")
     torch.manual_seed(0)
     model, images = pn.zoo.build("digits-cnn", width=4), torch.randn(16, 1, 8, 8)
     names: dict[str, Any] = {"pn": pn, "model": model, "images": images}
@@ -200,6 +202,19 @@ def test_python_block_runs() -> None:
     assert [layer.bits for layer in names["record"].layers] == [4] * 4
     assert names["record"].sparsity >= 0.5
     assert "activations 8" in names["record"].what
+
+
+def test_the_criterion_of_the_page_prunes_what_is_near_to_a_half() -> None:
+    block, _ = blocks("python")
+    try:
+        exec(compile(block, "docs/recipes.md", "exec"), {})
+        layer = torch.nn.Linear(4, 1, bias=False)
+        layer.weight.data = torch.tensor([[0.0, 0.4, -0.5, 2.0]])
+        pn.prune(layer, 0.5, criterion="far-from-half")
+        assert layer.weight.tolist() == [[0.0, 0.0, 0.0, 2.0]]
+        assert layer.parametrizations.weight[0].mask.tolist() == [[True, False, False, True]]
+    finally:
+        CRITERIA.pop("far-from-half", None)
 
 
 T = {"epochs": 1}

@@ -48,6 +48,15 @@ FAULTS = [
     (steps({"quantize": {"bits": 4, "quantizer": "lsq", "group_size": 1}}), "greater than or equal to 2"),
     (steps({"prune": {}}), "steps.0.prune: give either sparsity or std"),
     (steps({"prune": {"std": 1.0, "ramp": 0.5}}), "steps.0.prune: std prunes once; a ramp needs sparsity"),
+    (
+        steps({"prune": {"std": 1.0, "granularity": "filter"}}),
+        "std prunes single weights; a granularity needs",
+    ),
+    (steps({"prune": {"granularity": 124}}), 'reads N:M without quotes as a time; write it as in "2:4"'),
+    (
+        steps({"prune": {"granularity": "2:4", "ramp": 0.5}, "train": {"epochs": 1}}),
+        "steps.0.prune: 2:4 has one sparsity, which cannot rise; leave out the ramp",
+    ),
     (steps({}), "steps.0: a step needs prune, share, regularize, quantize or train"),
     (steps({"prune": {"std": 1}, "share": {"bits": 1}}), "steps.0: prune and share are two steps"),
     (
@@ -119,3 +128,11 @@ def test_what_is_left_out_has_its_default() -> None:
 def test_a_step_is_called_by_what_it_does() -> None:
     titles = [Step(prune=Prune(std=0.5)), Step(share=Share(levels=6)), Step(train=Train(epochs=1))]
     assert [step.title for step in titles] == ["prune 0.5 std", "share 6 levels", "train"]
+
+
+@pytest.mark.parametrize(("pattern", "sparsity"), [("2:4", 0.5), ("1:4", 0.75), ("1:3", 1 - 1 / 3)])
+def test_a_pattern_of_n_in_m_is_a_sparsity(pattern: str, sparsity: float) -> None:
+    (step,) = parse(steps({"prune": {"granularity": pattern}}), "x").steps
+    assert step.prune is not None
+    assert (step.prune.sparsity, step.prune.granularity) == (sparsity, pattern)
+    assert step.title == f"prune {sparsity}"

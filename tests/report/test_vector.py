@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from pithnet.errors import PithError
-from pithnet.report.boxes import draw_boxes
+from pithnet.report.boxes import Boxes, draw_boxes
 from pithnet.report.figures import COLOURS, axes, save_png
 from pithnet.report.plots import grouped_bars, heatmap, lines
 from pithnet.report.vector import describe, inline_svg
@@ -88,7 +88,7 @@ def test_a_lone_mark_says_its_own_value_inside_itself() -> None:
 
 def test_lines_may_be_drawn_shorter_but_not_elsewhere() -> None:
     fig, ax = axes()
-    draw_boxes(ax, [(0.2, 0.25, 0.5, 0.5)], COLOURS[0], ["a box"])
+    draw_boxes(ax, Boxes([(0.2, 0.25, 0.5, 0.5)], COLOURS[0], ["a box"]))
     ax.set(xlim=(0, 1), ylim=(0, 1))
     (box,) = (p for p in ElementTree.fromstring(inline_svg(fig, "")).iter(NAME + "path") if len(p))
     drawn = re.fullmatch(r"M([\d.]+) ([\d.]+)H([\d.]+)V([\d.]+)H([\d.]+)z", box.get("d") or "")

@@ -41,3 +41,13 @@ def test_ties_beyond_a_block_are_pruned_first_come_first() -> None:
     mask = keep_mask(scores, BLOCK + 3)
     assert not mask[: BLOCK + 3].any()
     assert bool(mask[BLOCK + 3 :].all())
+
+
+def test_a_value_counts_as_often_as_its_size_says() -> None:
+    tensors, sizes = [MIXES["few values"][0], MIXES["both signs"][0]], [3, 2]
+    repeated = [t.flatten().repeat(size) for t, size in zip(tensors, sizes, strict=True)]
+    total = sum(len(t) for t in repeated)
+    for k in (1, 2, total // 3, total - 1, total):
+        value, below = kth_smallest(tensors, k, sizes)
+        expected, expected_below = kth_smallest(repeated, k)
+        assert (float(value), below) == (float(expected), expected_below)

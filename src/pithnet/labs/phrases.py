@@ -1,21 +1,10 @@
-"""How the pages answer a question, and say a number."""
+"""How the pages say a number: the filters of their templates."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from pithnet.labs.notebook import Row
-
-SETTINGS = "settings"  # the item of what is no item's own
-
-
-class Answer(NamedTuple):
-    """To a question of the lab, from its rows; it stands under the numbers of `item`."""
-
-    item: str
-    question: str
-    text: str
 
 
 def percent(share: float) -> str:
@@ -41,13 +30,13 @@ def brief(row: Row, of: str = "difference") -> str:
 
 
 def score(rows: Sequence[Row]) -> str:
-    """In how many of the comparisons the rows are ahead, and in how many the interval leaves no doubt."""
+    """What rows beside their rivals are: "is ahead in 3 of 4 comparisons (in 1 by more than ..."."""
     ahead = [r for r in rows if r["rival_difference"] > 0]
     sure = sum(r["rival_difference_low"] > 0 for r in ahead)
     behind = sum(r["rival_difference_high"] < 0 for r in rows)
     return (
-        f"This is ahead in {len(ahead)} of {len(rows)} comparisons (in {sure} by more than the interval), "
-        f"and behind by more than the interval in {behind}."
+        f"is ahead in {len(ahead)} of {len(rows)} comparisons (in {sure} by more than the interval), and "
+        f"behind by more than the interval in {behind}"
     )
 
 

@@ -1,9 +1,11 @@
 """Passes change a model in place and return a record of what they did."""
 
 from pithnet.passes.bit_widths import average_bits
+from pithnet.passes.gradual_pruning import RAMPS, GradualPruning
+from pithnet.passes.granularities import GRANULARITIES, get_granularity
 from pithnet.passes.layers import selected_layers
 from pithnet.passes.needs import Given, Need
-from pithnet.passes.prune import RAMPS, SCOPES, GradualPruning, prune, prune_by_std
+from pithnet.passes.prune import prune, prune_by_std
 from pithnet.passes.ptq.bias_repair import correct_biases
 from pithnet.passes.ptq.block_rounding import reconstruct_blocks
 from pithnet.passes.ptq.equalize import equalize
@@ -14,11 +16,13 @@ from pithnet.passes.quantize import quantize
 from pithnet.passes.records import Record
 from pithnet.passes.registry import PASSES, forget, pass_of, register
 from pithnet.passes.regularized.regularization import Regularization, regularize
+from pithnet.passes.scopes import SCOPES
 from pithnet.passes.share import LevelTraining, freeze_levels, share
 from pithnet.passes.sketch import LayerSketch, Sketch
 from pithnet.passes.step import Pass
 
 __all__ = [
+    "GRANULARITIES",
     "PASSES",
     "RAMPS",
     "SCOPES",
@@ -36,6 +40,7 @@ __all__ = [
     "equalize",
     "forget",
     "freeze_levels",
+    "get_granularity",
     "match_norms",
     "pass_of",
     "prune",

@@ -20,15 +20,16 @@ _DEVIATIONS = 5.0
 _ENOUGH = 100
 
 
-def batches_of(model: nn.Module, calibrate: Any) -> Iterator[tuple[Any, Any]]:
+def batches_of(model: nn.Module, calibrate: Any, argument: str = "calibrate") -> Iterator[tuple[Any, Any]]:
     """(inputs, labels or None) batch by batch: inputs as `learn.call` takes them, made to fit the model.
 
     They are on the model's device, floating-point ones in its dtype. calibrate: a loader of whatever
     `learn.read_batch` reads, or all samples at once, a tensor (N, ...) or a mapping of the model's arguments
-    to tensors (N, ...), which are cut into hundreds. Raises DataError where there are none.
+    to tensors (N, ...), which are cut into hundreds. argument: what the caller's user calls it. Raises
+    DataError where there are none.
     """
     if calibrate is None:
-        raise DataError("there are no calibration images; give calibrate=, a loader or a tensor of images")
+        raise DataError(f"there are no calibration images; give {argument}=, a loader or a tensor of images")
     own = next((p for p in model.parameters() if p.is_floating_point()), None)
     count = 0
     for content in _cut(calibrate):
@@ -36,7 +37,7 @@ def batches_of(model: nn.Module, calibrate: Any) -> Iterator[tuple[Any, Any]]:
         count += batch.size
         yield _as_floats(batch.inputs, None if own is None else own.dtype), batch.targets
     if not count:
-        raise DataError("the calibration data is empty; give calibrate= at least one batch of images")
+        raise DataError(f"the calibration data is empty; give {argument}= at least one batch of images")
 
 
 def _cut(calibrate: Any) -> Any:

@@ -1,67 +1,40 @@
-"""Pruning single weights: how many zeros each layer gets, one-shot or on a schedule."""
+"""Pruning at once: how many weights, or groups of them, each layer loses, and which."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pithnet.errors import RecipeError, lookup, require_known
+from pithnet.errors import RecipeError, require_known
 from pithnet.heartbeat import working
+from pithnet.learn import Loss
+from pithnet.passes.evidence import Found, collect
+from pithnet.passes.granularities import Granularity, Weights, get_granularity
 from pithnet.passes.guard import guarded
 from pithnet.passes.layers import refuse_coded, selected_layers
 from pithnet.passes.records import Record
+from pithnet.passes.scopes import SCOPES
 from pithnet.results import LayerRow
 from pithnet.surgery import Mask, Weighted, latent_weight, parametrization, set_mask
-from pithnet.tensor import (
-    Criterion,
-    erk,
-    get_criterion,
-    global_masks,
-    keep_mask,
-    std_threshold,
-    threshold_mask,
-    uniform,
-)
-from pithnet.tensor.pruning.criteria import random
+from pithnet.tensor import Criterion, Evidence, get_criterion, std_threshold, threshold_mask
 
-Scores = Sequence[Tensor]
-
-
-def _global(scores: Scores, sparsity: float) -> list[Tensor]:
-    """One ranking over all layers."""
-    return global_masks(scores, round(sparsity * sum(s.numel() for s in scores)))
-
-
-def _uniform(scores: Scores, sparsity: float) -> list[Tensor]:
-    """The same share of zeros in every layer: the lowest scores of each."""
-    return [
-        keep_mask(s, z) for s, z in zip(scores, uniform([s.numel() for s in scores], sparsity), strict=True)
-    ]
-
-
-def _erk(scores: Scores, sparsity: float) -> list[Tensor]:
-    """Erdos-Renyi-kernel densities (Evci et al. 2020): small layers keep more."""
-    return [keep_mask(s, z) for s, z in zip(scores, erk([s.shape for s in scores], sparsity), strict=True)]
-
-
-SCOPES: dict[str, Callable[[Scores, float], list[Tensor]]] = {
-    "global": _global,
-    "uniform": _uniform,
-    "erk": _erk,
-}
+_WEIGHTS = Weights()
 
 
 @guarded
 @torch.no_grad()
 def prune(
     model: nn.Module,
-    sparsity: float,
+    sparsity: float | None = None,
     *,
     scope: str = "global",
     criterion: str = "magnitude",
+    granularity: str = "weight",
+    batches: Any = None,
+    loss: Loss | None = None,
     skip: Sequence[str] = (),
     also: Sequence[str] = (),
     recoverable: bool = False,
@@ -69,38 +42,63 @@ def prune(
 ) -> Record:
     """Masks `model` in place so that exactly round(sparsity * weights) are zero, not counting biases and BN.
 
+    Whole groups of weights go where `granularity` says so: those of lowest mean score, as many as bring the
+    number of zeros nearest to that, in all layers together (scope "global") or in each. A global ranking may
+    empty a layer.
+
     A weight that several layers share has one mask and counts once. Of a model pruned before, what is masked
-    goes first; with less sparsity than it has, some of that comes back, as zeros that learn.
+    goes first; with less sparsity than it has, some of that comes back, as zeros that learn. A group that is
+    kept keeps the zeros that it had.
 
     Args:
-        sparsity: share of zeros, in [0, 1].
+        sparsity: share of zeros, in [0, 1]; it may be left out where the granularity is N:M.
         scope: "global" ranks all layers together, "uniform" gives each the same share,
-            "erk" spares small layers.
-        criterion: a name in `pithnet.tensor.CRITERIA`.
+            "erk" spares small layers. It has no say where the granularity is N:M.
+        criterion: a name in `pithnet.tensor.CRITERIA`; the weights of lowest scores go.
+        granularity: "weight"; "kernel", what connects one input channel with one output channel; "filter",
+            all weights of one output, which "row" and "neuron" name too; "channel", all weights of one input
+            (in a grouped convolution, of the inputs at one place in all groups); or N:M, such as "2:4": of
+            every M neighbours along the axis of the inputs the N of highest scores stay, of a rest of fewer
+            than M weights as many, so layers of up to N inputs keep all.
+        batches: a loader of (inputs, labels), or whatever else `pithnet.learn.read_batch` reads, for criteria
+            that look at data: "taylor" and "snip" need labels, "wanda" inputs alone. It is read once; a list
+            of a few batches does. The model runs in eval mode and in a copy, and is not changed by it.
+        loss: `(outputs, targets) -> scalar`, whose gradients these criteria take; the cross-entropy where
+            None.
         skip: name patterns of layers and parameters to leave alone.
         also: name patterns of parameters of two dimensions or more to compress beside the known kinds of
             layer (`surgery.register_kind`): bare matrices, experts. What is compressed once counts as a layer
             from then on, in later passes too.
         recoverable: pruned weights learn on from zero, unseen by the network, and come back when the model is
             pruned again if they have outgrown others by then.
+        generator: where the criterion "random" draws from; torch's global generator where None.
 
-    Raises RecipeError for a sparsity outside [0, 1], an unknown scope or criterion;
-    ModelError as `selected_layers`.
+    Returns:
+        The zeros of each layer, and for filters, neurons and channels which of them are gone.
+
+    Raises:
+        RecipeError: for a sparsity outside [0, 1] or unlike that of N:M, an unknown scope, criterion or
+            granularity, and a criterion that needs batches where there are none.
+        DataError: for batches without the labels that the criterion needs.
+        ModelError: as `selected_layers`; and by name for a layer that no gradient reaches, or whose inputs
+            are not known, if the criterion needs them.
     """
-    if not 0 <= sparsity <= 1:
-        raise RecipeError(f"sparsity is a share of the weights, from 0 to 1, not {sparsity}")
-    masks_of = lookup("pruning scope", scope, SCOPES, RecipeError)
+    unit = get_granularity(granularity)
+    amount = unit.amount(sparsity)
+    require_known("pruning scope", scope, SCOPES, RecipeError)
     rank = get_criterion(criterion)
     layers = selected_layers(model, skip, also)
     refuse_coded(layers)
+    evidence: list[Found] = [{} for _ in layers]
     with working("prune", len(layers), "layers") as step:
+        if rank.needs_batches:
+            evidence = collect(model, rank, batches, loss, skip=skip, also=also)
         scores = []
-        for _, layer in layers:
-            scores.append(_scores(layer, rank, generator))
+        for (_, layer), found in zip(layers, evidence, strict=True):
+            scores.append(_scores(layer, rank, found, generator))
             step.advance()
-        masks = masks_of(scores, sparsity)
-        _apply(layers, masks, recoverable)
-    return Record.of(model, f"prune {scope} {sparsity:.4g}", _rows(layers), skip)
+        _apply(layers, unit.masks(layers, scores, scope, amount), recoverable)
+    return Record.of(model, f"prune {unit.title(scope, amount)}", mask_rows(layers, unit), skip)
 
 
 @guarded
@@ -116,18 +114,18 @@ def prune_by_std(model: nn.Module, s: float, *, skip: Sequence[str] = (), also: 
     refuse_coded(layers)
     masks = [threshold_mask(m.weight, std_threshold(m.weight, s)) for _, m in layers]
     _apply(layers, masks, recoverable=False)
-    return Record.of(model, f"prune std {s:.4g}", _rows(layers), skip)
+    return Record.of(model, f"prune std {s:.4g}", mask_rows(layers), skip)
 
 
-def _scores(layer: Weighted, rank: Criterion, generator: torch.Generator | None) -> Tensor:
+def _scores(layer: Weighted, rank: Criterion, found: Found, generator: torch.Generator | None) -> Tensor:
+    """The scores of a layer's weights, -1 for what is gone for good."""
     mask = parametrization(layer, Mask)
-    if mask is None:
-        return rank(layer.weight, generator)
-    weight = latent_weight(layer) if mask.recoverable else layer.weight
-    if mask.recoverable and rank is not random:
-        return rank(weight, generator)
+    weight = latent_weight(layer) if mask is not None and mask.recoverable else layer.weight
+    scores = rank(Evidence(weight, generator=generator, **found))
+    if mask is None or (mask.recoverable and rank.looks_at_weight):
+        return scores
     # What is gone goes first: a score that does not look at the weight would keep zeros in place of others.
-    return torch.where(mask.mask, rank(weight, generator), -1.0)
+    return torch.where(mask.mask, scores, -1.0)
 
 
 def _apply(layers: list[tuple[str, Weighted]], masks: list[Tensor], recoverable: bool) -> None:
@@ -138,98 +136,10 @@ def _apply(layers: list[tuple[str, Weighted]], masks: list[Tensor], recoverable:
         latent_weight(layer).masked_fill_(~mask, 0.0)
 
 
-def _rows(layers: list[tuple[str, Weighted]]) -> Iterator[LayerRow]:
+def mask_rows(layers: list[tuple[str, Weighted]], unit: Granularity = _WEIGHTS) -> Iterator[LayerRow]:
     """The zeros of the layers' masks as they are now."""
     for name, layer in layers:
         mask = parametrization(layer, Mask)
         zeros = 0 if mask is None else int((~mask.mask).sum())
-        yield LayerRow(name, latent_weight(layer).numel(), zeros)
-
-
-def cubic(progress: float) -> float:
-    """1 - (1 - t)^3: fast while much is redundant, slow at the end (Zhu & Gupta 2017, eq. 1)."""
-    return 1 - (1 - progress) ** 3
-
-
-def linear(progress: float) -> float:
-    return progress
-
-
-RAMPS: dict[str, Callable[[float], float]] = {"cubic": cubic, "linear": linear}
-
-
-class GradualPruning:
-    """Prunes while a training runs; hand it to `Trainer(before_step=...)`.
-
-    Over the first `ramp` of the training the sparsity rises `updates` times, from what the model's masks have
-    to `sparsity`; masks are recoverable until the last of these, and final afterwards. `seed` is the random
-    criterion's: the same scores at every update, so that masks grow. Raises as `prune`, and RecipeError for
-    an unknown schedule, a ramp outside [0, 1] and updates below 1, before anything is changed.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        sparsity: float,
-        *,
-        ramp: float,
-        schedule: str = "cubic",
-        updates: int = 40,
-        scope: str = "global",
-        criterion: str = "magnitude",
-        skip: Sequence[str] = (),
-        also: Sequence[str] = (),
-        seed: int = 0,
-    ) -> None:
-        shape = lookup("pruning schedule", schedule, RAMPS, RecipeError)
-        if not 0 <= sparsity <= 1:
-            raise RecipeError(f"sparsity is a share of the weights, from 0 to 1, not {sparsity}")
-        if not 0 <= ramp <= 1:
-            raise RecipeError(f"ramp is a share of the training, from 0 to 1, not {ramp}")
-        if updates < 1:
-            raise RecipeError(f"updates is {updates}; use 1 or more")
-        require_known("pruning scope", scope, SCOPES, RecipeError)
-        get_criterion(criterion)
-        refuse_coded(selected_layers(model, skip, also))
-        self.model, self.sparsity, self.ramp, self.shape, self.updates = model, sparsity, ramp, shape, updates
-        self.scope, self.criterion, self.seed = scope, criterion, seed
-        self.skip, self.also = skip, also
-        self._last = 0
-        self._start = self._masked().sparsity
-        if not any(parametrization(layer, Mask) for _, layer in selected_layers(model, skip, also)):
-            prune(model, 0.0, scope=scope, criterion=criterion, skip=skip, also=also, recoverable=True)
-
-    @property
-    def record(self) -> Record | None:
-        """What has been pruned so far, None before the first update."""
-        return self._masked() if self._last else None
-
-    def _masked(self) -> Record:
-        rows = _rows(selected_layers(self.model, self.skip, self.also))
-        return Record.of(self.model, f"prune {self.scope} {self.sparsity:.4g}", rows, self.skip)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"update": self._last, "start": self._start}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._last, self._start = state["update"], state.get("start", 0.0)
-
-    def __call__(self, done: float) -> None:
-        """done: share of the training, in [0, 1]."""
-        if done < self.ramp:
-            update = min(int(done / self.ramp * self.updates) + 1, self.updates)
-        else:
-            update = self.updates
-        if update == self._last:
-            return
-        self._last = update
-        progress = self.shape(update / self.updates)
-        prune(
-            self.model,
-            self._start + (self.sparsity - self._start) * progress if progress < 1 else self.sparsity,
-            scope=self.scope,
-            criterion=self.criterion,
-            skip=self.skip,
-            recoverable=update < self.updates,
-            generator=torch.Generator().manual_seed(self.seed),
-        )
+        gone = None if mask is None else unit.gone(layer, mask.mask)
+        yield LayerRow(name, latent_weight(layer).numel(), zeros, zero_groups=gone)

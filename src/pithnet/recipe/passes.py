@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Part(BaseModel):
@@ -42,15 +42,35 @@ class Prune(PassSettings):
     """Zeros: a `sparsity` with a `scope`, or `std`, the threshold in standard deviations of each layer.
 
     With a `ramp` the sparsity rises over that share of the step's training, else it is one-shot.
+    `granularity` says which weights go together; where it is N:M, it is the sparsity too.
     """
 
     sparsity: Annotated[float, Field(ge=0, le=1)] | None = None
     std: Annotated[float, Field(ge=0)] | None = None
     scope: Literal["global", "uniform", "erk"] = "global"
     criterion: str = "magnitude"
+    granularity: str = "weight"
     schedule: Literal["cubic", "linear"] = "cubic"
     ramp: Annotated[float, Field(ge=0, le=1)] = 0.0
     updates: Annotated[int, Field(ge=1)] = 40
+
+    @field_validator("granularity", mode="before")
+    @classmethod
+    def _no_clock(cls, value: Any) -> Any:
+        if isinstance(value, int):
+            raise ValueError('YAML reads N:M without quotes as a time; write it as in "2:4"')
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_sparsity(cls, content: Any) -> Any:
+        """N:M has one sparsity, which need not be said."""
+        if not isinstance(content, dict) or content.get("sparsity") is not None:
+            return content
+        kept, colon, of = str(content.get("granularity")).partition(":")
+        if not (colon and kept.isdecimal() and of.isdecimal() and 0 < int(kept) < int(of)):
+            return content
+        return {**content, "sparsity": 1 - int(kept) / int(of)}
 
     @model_validator(mode="after")
     def _one_amount(self) -> Self:
@@ -58,6 +78,10 @@ class Prune(PassSettings):
             raise ValueError("give either sparsity or std")
         if self.std is not None and self.ramp:
             raise ValueError("std prunes once; a ramp needs sparsity")
+        if self.std is not None and self.granularity != "weight":
+            raise ValueError("std prunes single weights; a granularity needs sparsity")
+        if self.ramp and ":" in self.granularity:
+            raise ValueError(f"{self.granularity} has one sparsity, which cannot rise; leave out the ramp")
         return self
 
     @property

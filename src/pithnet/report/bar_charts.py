@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pithnet.errors import PithError
-from pithnet.report.boxes import Box, draw_boxes
+from pithnet.report.boxes import Box, Boxes, draw_boxes
 from pithnet.report.figures import COLOURS, GRID, PALE, STYLE, canvas
 from pithnet.report.numbers import column_texts
 
@@ -108,8 +108,9 @@ def bar_charts(charts: Sequence[BarChart], track: float = 3.6, row: float = 0.27
     with rc_context(STYLE):
         for chart, left in zip(charts, lefts, strict=False):
             _draw(ax, chart, left, _Place(left + _label_width(chart), track, row))
-        for (name, colour), (x, y) in zip(legend.items(), swatches, strict=True):
-            draw_boxes(ax, [(x, y - 0.1, 2 * _SWATCH, _SWATCH)], COLOURS[colour])
+        boxes = [[(x, y - 0.1, 2 * _SWATCH, _SWATCH)] for x, y in swatches]
+        draw_boxes(ax, *(Boxes(box, COLOURS[c]) for box, c in zip(boxes, legend.values(), strict=True)))
+        for name, (x, y) in zip(legend, swatches, strict=True):
             ax.text(x + 2.5 * _SWATCH, y, name, fontsize=9)
     return fig
 
@@ -147,16 +148,29 @@ def _legend_places(
 
 def _draw(ax: Axes, chart: BarChart, left: float, place: _Place) -> None:
     ax.text(left, _TITLE - 0.13, chart.title, fontsize=11, fontweight="bold")
-    draw_boxes(ax, [place.boxes(row, 0, 1) for row in range(len(chart.bars))], _TRACK)
-    parts = [(row, part, start) for row, bar in enumerate(chart.bars) for part, start in _starts(bar)]
-    for name, colour in dict.fromkeys((part.name, part.colour) for _, part, _ in parts):
-        same = [p for p in parts if (p[1].name, p[1].colour) == (name, colour) and p[1].value]
-        boxes = [place.boxes(row, start / chart.scale, part.value / chart.scale) for row, part, start in same]
-        draw_boxes(ax, boxes, COLOURS[colour], [_tip(chart.bars[row], part) for row, part, _ in same])
+    tracks = [place.boxes(row, 0, 1) for row in range(len(chart.bars))]
+    draw_boxes(ax, Boxes(tracks, _TRACK), *_parts(chart, place), _gone(chart, place))
+    _write(ax, chart, place)
+
+
+def _parts(chart: BarChart, place: _Place) -> list[Boxes]:
+    """The pieces of all bars, those of a name and a colour together."""
+    pieces = [(row, part, start) for row, bar in enumerate(chart.bars) for part, start in _starts(bar)]
+    pieces = [piece for piece in pieces if piece[1].value]
+    texts = column_texts([part.value for _, part, _ in pieces])
+    groups: dict[tuple[str, int], tuple[list[Box], list[str]]] = {}
+    for (row, part, start), text in zip(pieces, texts, strict=True):
+        boxes, tips = groups.setdefault((part.name, part.colour), ([], []))
+        boxes.append(place.boxes(row, start / chart.scale, part.value / chart.scale))
+        bar = chart.bars[row]
+        tips.append(f"{part.name}: {text}" if part.name else f"{bar.label}: {bar.text}")
+    return [Boxes(boxes, COLOURS[colour], tips) for (_, colour), (boxes, tips) in groups.items()]
+
+
+def _gone(chart: BarChart, place: _Place) -> Boxes:
     gone = [(row, bar) for row, bar in enumerate(chart.bars) if bar.gone]
     boxes = [place.boxes(row, bar.total / chart.scale, bar.gone / chart.scale) for row, bar in gone]
-    draw_boxes(ax, boxes, _GONE, [f"{column_texts([bar.gone])[0]} fewer" for _, bar in gone])
-    _write(ax, chart, place)
+    return Boxes(boxes, _GONE, [f"{text} fewer" for text in column_texts([bar.gone for _, bar in gone])])
 
 
 def _write(ax: Axes, chart: BarChart, place: _Place) -> None:
@@ -169,7 +183,3 @@ def _write(ax: Axes, chart: BarChart, place: _Place) -> None:
 
 def _starts(bar: Bar) -> Iterator[tuple[Part, float]]:
     return zip(bar.parts, accumulate((part.value for part in bar.parts), initial=0.0), strict=False)
-
-
-def _tip(bar: Bar, part: Part) -> str:
-    return f"{part.name}: {column_texts([part.value])[0]}" if part.name else f"{bar.label}: {bar.text}"

@@ -31,6 +31,15 @@ def column_texts(values: Iterable[Any]) -> list[str]:
     return [_text(v, decimals) for v in cells]
 
 
+def columns_texts(columns: Iterable[Sequence[Any]]) -> list[tuple[tuple[str, ...], bool]]:
+    """Of each column of a table, the texts of its cells and whether all that it holds are numbers."""
+    found = []
+    for cells in ([plain(v) for v in column] for column in columns):
+        numeric = all(is_numeric(v) for v in cells if v is not None)
+        found.append((tuple(column_texts(cells)), numeric))
+    return found
+
+
 def _floats(values: Any) -> Iterable[float]:
     for value in values.values() if isinstance(values, Mapping) else values:
         if isinstance(value, float):

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pithnet.errors import PithError
-from pithnet.report.boxes import Box, draw_boxes
+from pithnet.report.boxes import Box, Boxes, draw_boxes
 from pithnet.report.figures import COLOURS, GRID, PALE, SOFT, STYLE, canvas
 from pithnet.report.numbers import column_texts
 from pithnet.report.plots import said
@@ -153,15 +153,15 @@ def _bins(ax: Axes, x: float, base: float, up: float, h: Histogram, grey: Sequen
             counts = [f"{h.before[i]:,} before"] if h.before is not None else []
             said_counts = ", ".join([*counts, f"{h.after[i]:,} after"])
             tips.append(f"{said(left)} to {said(right)}: {said_counts}")
-    draw_boxes(ax, boxes, PALE, tips)
+    draw_boxes(ax, Boxes(boxes, PALE, tips))
 
 
 def _ends(ax: Axes, x: float, base: float, h: Histogram) -> None:
     """The base line with its ends as numbers, and a line at 0."""
-    draw_boxes(ax, [(x, base, _CELL, _FINE)], SOFT)
+    draw_boxes(ax, Boxes([(x, base, _CELL, _FINE)], SOFT))
     if h.low < 0 < h.high:
         zero = _across(h, 0.0, x)
-        draw_boxes(ax, [(zero, base, _FINE, _LINE - _HISTOGRAM)], GRID)
+        draw_boxes(ax, Boxes([(zero, base, _FINE, _LINE - _HISTOGRAM)], GRID))
     for text, place, side in zip(
         column_texts([h.low, h.high]), (x, x + _CELL), ("left", "right"), strict=True
     ):
@@ -176,7 +176,7 @@ def _draw_picture(ax: Axes, x: float, y: float, p: Picture) -> None:
     rows, columns = p.cells.shape
     pixel = min(_CELL / columns, (_PICTURE - 0.1) / rows, _MOST_PIXEL)
     wide, high = max(columns * pixel, _LEAST), max(rows * pixel, _LEAST)
-    draw_boxes(ax, [(x, y, wide, high)], GRID, [": ".join([p.title, *p.notes[:1]])])
+    draw_boxes(ax, Boxes([(x, y, wide, high)], GRID, [": ".join([p.title, *p.notes[:1]])]))
     colours = np.empty((rows, columns, 4), np.uint8)
     colours[..., :3] = _RGB
     colours[..., 3] = p.cells

@@ -12,7 +12,7 @@ from typing import Any
 
 from pithnet.atomic import write_atomic
 from pithnet.errors import PithError, nearest
-from pithnet.report.numbers import column_texts, is_numeric, plain
+from pithnet.report.numbers import columns_texts, plain
 
 Row = Mapping[str, Any]
 _SHORT = 28
@@ -46,12 +46,9 @@ def column_names(rows: Sequence[Row], columns: Sequence[str] | None = None) -> l
 
 def table_columns(rows: Sequence[Row], columns: Sequence[str] | None = None) -> list[Column]:
     """What a page shows of `rows`: a dash where a row lacks a key, underscores of names as spaces."""
-    shown = []
-    for name in column_names(rows, columns):
-        values = [plain(row.get(name)) for row in rows]
-        numeric = all(is_numeric(v) for v in values if v is not None)
-        shown.append(Column(name.replace("_", " "), tuple(column_texts(values)), numeric))
-    return shown
+    names = column_names(rows, columns)
+    texts = columns_texts([[row.get(name) for row in rows] for name in names])
+    return [Column(name.replace("_", " "), *found) for name, found in zip(names, texts, strict=True)]
 
 
 def write_csv(path: str | Path, rows: Sequence[Row], columns: Sequence[str] | None = None) -> None:

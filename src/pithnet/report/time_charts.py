@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, cycle
 
 from matplotlib import rc_context
 from matplotlib.artist import Artist
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pithnet.errors import PithError
-from pithnet.report.boxes import draw_boxes
+from pithnet.report.boxes import Boxes, draw_boxes
 from pithnet.report.figures import COLOURS, INK, STYLE, axes, panels
 from pithnet.report.numbers import column_texts
 from pithnet.report.plots import dash
@@ -106,8 +106,12 @@ def timeline(spans: Sequence[Span], moments: Sequence[Moment], title: str) -> Fi
     ax.set(xlim=(0, ends[-1]), ylim=(0, 1.6), yticks=[])
     ax.spines[:].set_visible(False)
     ax.grid(visible=False)
-    for i, (span, start) in enumerate(zip(spans, ends, strict=False)):
-        draw_boxes(ax, [(start, 0, span.seconds, 1)], COLOURS[i % len(COLOURS)], [span.tip], span.name)
+    colours = cycle(COLOURS)
+    stretches = [
+        Boxes([(start, 0, span.seconds, 1)], colour, [span.tip], span.name)
+        for span, start, colour in zip(spans, ends, colours, strict=False)
+    ]
+    draw_boxes(ax, *stretches)
     if moments:
         at = [min(max(moment.seconds, 0.0), ends[-1]) for moment in moments]
         marks = ax.scatter(at, [1.3] * len(at), marker="v", s=50, color=INK, clip_on=False, linewidths=0)

@@ -67,7 +67,14 @@ class Size(BaseModel):
 
 
 class StoredTensor(BaseModel):
-    """One tensor of the file; `bytes` by part, none for one that is tied to another."""
+    """One tensor of the file; `bytes` by part, none for one that is tied to another.
+
+    Attributes:
+        size: how many numbers it holds.
+        spent: its bytes of the file.
+        is_weight: whether it has two dimensions or more: what is pruned and shared; the others are vectors.
+        short: the name of its layer.
+    """
 
     name: str
     shape: list[int]
@@ -77,25 +84,15 @@ class StoredTensor(BaseModel):
     levels: int
     bits: float
     bytes: dict[str, int]
+    size: int = 0
+    spent: int = 0
+    is_weight: bool = False
+    short: str = ""
 
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-    @property
-    def spent(self) -> int:
-        """Bytes of the file."""
-        return sum(self.bytes.values())
-
-    @property
-    def is_weight(self) -> bool:
-        """Two dimensions or more: what is pruned and shared; the others are vectors."""
-        return len(self.shape) > 1
-
-    @property
-    def short(self) -> str:
-        """The name of its layer."""
-        return layer_name(self.name)
+    def model_post_init(self, _: Any) -> None:
+        """Works out what follows from the file's own fields, once for every table and figure."""
+        self.size, self.spent = math.prod(self.shape), sum(self.bytes.values())
+        self.is_weight, self.short = len(self.shape) > 1, layer_name(self.name)
 
 
 class LeftOut(BaseModel):

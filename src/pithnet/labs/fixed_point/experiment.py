@@ -20,8 +20,8 @@ from pithnet.errors import PithError
 from pithnet.labs.columns import ACCURACY, POINTS, RIVAL
 from pithnet.labs.experiment import Draw, Experiment, Item, Table
 from pithnet.labs.fixed_point import figures
-from pithnet.labs.fixed_point.facts import numbers
 from pithnet.labs.fixed_point.lab import FixedPointLab, size_columns
+from pithnet.labs.fixed_point.numbers import numbers
 from pithnet.labs.fixed_point.repairs import repaired
 from pithnet.labs.fixed_point.schemes import (
     CHOICES,

@@ -17,7 +17,7 @@ from pithnet.labs.experiment import Experiment, Item, Table
 from pithnet.labs.linear import design, figures
 from pithnet.labs.linear.curves import PENALTIES, SOLVERS, Curves
 from pithnet.labs.linear.design import Design
-from pithnet.labs.linear.facts import numbers
+from pithnet.labs.linear.numbers import numbers
 from pithnet.labs.linear.points import DATA, EARLY, MU, STEPS, walks
 from pithnet.labs.linear.recovery import entrants, recovery
 from pithnet.labs.notebook import Notebook, Row

@@ -9,22 +9,111 @@ images; ranges, repairs and bits come from training images, without labels.
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from pithnet.errors import PithError
+from pithnet.labs.columns import ACCURACY, POINTS, RIVAL
+from pithnet.labs.experiment import Experiment, Item, Table
 from pithnet.labs.options import LabOptions
-from pithnet.labs.ptq.int8 import exported, timed
-from pithnet.labs.ptq.items import PtqLab
-from pithnet.labs.ptq.page import write_results
+from pithnet.labs.ptq import figures
+from pithnet.labs.ptq.comparisons import comparisons
+from pithnet.labs.ptq.files import measured
+from pithnet.labs.ptq.lab import PtqLab
+from pithnet.labs.ptq.numbers import files, group, layers, numbers, sizes, times
 from pithnet.labs.ptq.settings import FULL, QUICK
-from pithnet.labs.ptq.sizes import sized
 from pithnet.labs.start import open_lab
+from pithnet.labs.writing import write_page
 from pithnet.run.progress import Quiet
 
 ITEMS = ("2", "3")
 TAKES = ("model", "precision", "items", "epochs", "device")
 _DEFAULT = LabOptions()
 MODELS = {"cifar10": "vgg16", "digits": "digits-cnn"}
+_SIZE = {"mib": "MiB", "bytes": "bytes", "source_mib": "source MiB"}
+_FILES = {"what": "file", **_SIZE, **ACCURACY, **POINTS, "source_accuracy": "source %"}
+_KERNELS = {
+    "what": "file",
+    "convolutions_in_int8": "convolutions in int8",
+    "additions_in_int8": "additions in int8",
+    "linear_layers_in_int8": "linear layers in int8",
+    "left_in_float": "left in float",
+    "max_difference": "largest difference",
+    "step": "step",
+    "within_a_step": "within a step %",
+    "same_classes": "same class, of images",
+}
+_TIMES = {
+    "file": "file",
+    "runtime": "runtime",
+    "batch": "batch",
+    "threads": "threads",
+    "ms": "ms",
+    "ms_low": "middle half from",
+    "ms_high": "to",
+    "rounds": "rounds",
+    "share_of_eager": "of PyTorch eager %",
+    "share_of_float32": "of its float32 %",
+}
+_SCHEMES = {
+    "what": "scheme",
+    "average_bits": "bits per weight",
+    "weight_error": "weight error",
+    **ACCURACY,
+    **POINTS,
+    **RIVAL,
+}
+_STEP = {"activation_step": "activation step"}
+_LAYERS = {"name": "layer", "zero_share": "zeros after its ReLU %", "spread": "range, widest to median"}
+
+
+def _comparison(name: str) -> Table:
+    stepped = any(entrant.scheme.activations for entrant in comparisons()[name])
+    columns = _SCHEMES | (_STEP if stepped else {})
+    return Table(columns, "", partial(group, name), f"item3-{name}")
+
+
+EXPERIMENT: Experiment[PtqLab] = Experiment(
+    "ptq",
+    "Post-training quantization",
+    "pithnet.labs.ptq",
+    (
+        Item(
+            "0",
+            "The float network",
+            PtqLab.float_row,
+            {"float": Table({"what": "network", "parameters": "parameters", **ACCURACY})},
+        ),
+        Item(
+            "2",
+            "Static and dynamic int8",
+            measured,
+            {
+                "files": Table(_FILES, rows=files),
+                "kernels": Table(_KERNELS, rows=files, file="item2-kernels"),
+                "times": Table(_TIMES, rows=times, file="item2-times"),
+                "sizes": Table({"what": "file", **_SIZE, "note": "measured with"}, "", sizes, "item2-sizes"),
+            },
+            {"times": figures.share_of_time},
+        ),
+        Item(
+            "3",
+            "Choices on the way to int8",
+            PtqLab.simulated,
+            {
+                **{name: _comparison(name) for name in comparisons()},
+                "layers": Table(_LAYERS, rows=layers, file="item3-layers"),
+            },
+            {
+                **{f"points-{name}": partial(figures.points, name) for name in comparisons()},
+                "bits-by-layer": figures.bits_by_layer,
+                "zeros-by-layer": figures.zeros_by_layer,
+                "range-by-layer": figures.range_by_layer,
+            },
+        ),
+    ),
+    numbers,
+)
 
 
 def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = None) -> Path:
@@ -57,13 +146,6 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
     )
     if options.epochs is not None and options.weights is not None:
         book.progress.note("--epochs is not used: with --weights, items 2 and 3 train nothing")
-    lab = PtqLab(book, bench, settings)
-    if "2" in wanted:
-        exported(lab)
-        timed(lab)
-        if settings.imagenet:
-            sized(book)
-    if "3" in wanted:
-        lab.simulated()
-    write_results(book)
+    EXPERIMENT.measure(PtqLab(book, bench, settings), ("0", *wanted))
+    write_page(EXPERIMENT, book)
     return book.path

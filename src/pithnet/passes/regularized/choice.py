@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from pithnet.errors import RecipeError, require_known
 from pithnet.learn import require_rho
-from pithnet.passes.prune import SCOPES
 from pithnet.passes.regularized.terms import GROUPS, is_grouped, regularizers, resolved_how
+from pithnet.passes.scopes import SCOPES
 from pithnet.surgery import Weighted
 from pithnet.tensor.regularizers import Regularizer, regularizer_class
 

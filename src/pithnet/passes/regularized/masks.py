@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from pithnet.passes.prune import SCOPES
-from pithnet.passes.regularized.terms import is_grouped, span
+from pithnet.passes.granularities import span
+from pithnet.passes.regularized.terms import is_grouped
+from pithnet.passes.scopes import SCOPES
 from pithnet.results import LayerRow
 from pithnet.surgery import Mask, Weighted, latent_weight, parametrization, set_mask
 from pithnet.tensor import group_mask

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
-from torch import nn
-from torch.nn.modules.conv import _ConvTransposeNd
-
 from pithnet.errors import RecipeError, require_known
 from pithnet.learn import ADMM, LossTerm, ProximalStep, Regularized
+from pithnet.passes.granularities import group_count, span
 from pithnet.surgery import Weighted, latent_weight
 from pithnet.tensor import erk, get_regularizer, uniform
 from pithnet.tensor.regularizers import Regularizer, regularizer_class
@@ -57,32 +54,6 @@ def resolved_how(kind: str, how: str | None) -> str:
     if how != "loss" and not regularizer.has_prox:
         raise RecipeError(f"{kind!r} has no prox, which {how!r} needs; use how='loss'")
     return how
-
-
-def axes_of(layer: Weighted, groups: str) -> tuple[int, ...]:
-    """Returns the axes of a weight along which its filters (outputs) or channels (inputs) lie.
-
-    That is one axis, and the experts' beside it where a weight holds a matrix for each of several.
-
-    Args:
-        layer: the weight.
-        groups: "filters" or "channels".
-    """
-    *experts, outputs = layer.channel_axes
-    inputs = next((d for d in range(layer.weight.ndim) if d not in layer.channel_axes), outputs)
-    if isinstance(layer.holders[0].module, _ConvTransposeNd | nn.Embedding):
-        outputs, inputs = inputs, outputs
-    return (*experts, outputs if groups == "filters" else inputs)
-
-
-def span(layer: Weighted, groups: str) -> tuple[int, ...]:
-    """Returns the dimensions that one filter or channel of the layer covers."""
-    return tuple(d for d in range(layer.weight.ndim) if d not in axes_of(layer, groups))
-
-
-def group_count(layer: Weighted, groups: str) -> int:
-    """Returns how many filters or channels the layer has."""
-    return math.prod(layer.weight.shape[axis] for axis in axes_of(layer, groups))
 
 
 def regularizers(

@@ -3,41 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pithnet.learn import StepSchedule
-from pithnet.passes.needs import Given
-from pithnet.passes.prune import SCOPES, GradualPruning, prune, prune_by_std
+from pithnet.passes.gradual_pruning import GradualPruning
+from pithnet.passes.granularities import NofM, get_granularity
+from pithnet.passes.needs import Given, Need
+from pithnet.passes.prune import prune, prune_by_std
 from pithnet.passes.records import Record
+from pithnet.passes.scopes import SCOPES
 from pithnet.passes.sketch import LayerSketch, Sketch
 from pithnet.passes.step import Pass
 from pithnet.passes.steps.order import refuse_after_coding
 from pithnet.recipe import Prune
 from pithnet.results import LayerRow
-from pithnet.tensor import erk, get_criterion, keep_mask, std_threshold, uniform
+from pithnet.tensor import (
+    CRITERIA,
+    Evidence,
+    erk,
+    get_criterion,
+    keep_mask,
+    n_of_m_mask,
+    std_threshold,
+    uniform,
+)
+
+# The dimensions of a sketch's rows that a group covers; a kernel's weights are scored one by one.
+_SPANS = {"filter": 1, "row": 1, "neuron": 1, "channel": 0}
 
 
 class Pruning(Pass[Prune]):
-    """Zeros, by a score of each weight: at once, or on a ramp while a training runs."""
+    """Zeros, by a score of each weight or group: at once, or on a ramp while a training runs."""
 
     config = Prune
     _record: Record | None = None
     _ramp: GradualPruning | None = None
 
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What the criterion looks at beside the weights."""
+        rank = get_criterion(self.settings.criterion)
+        asked = {Need.BATCHES: rank.needs_batches, Need.LABELS: rank.needs_labels}
+        return frozenset(need for need, wanted in asked.items() if wanted)
+
     def plan(self, sketch: Sketch, given: Given) -> list[LayerRow]:
         s = self.settings
-        rank = get_criterion(s.criterion)
+        unit, rank = get_granularity(s.granularity), get_criterion(s.criterion)
         layers = sketch.selected(s, self.name)
         refuse_after_coding(layers, f"{self.name} {s.title}")
         if s.std is not None:
             for layer in layers:
                 layer.cut(layer.rows.abs() > std_threshold(layer.rows, s.std))
-        elif s.sparsity is not None:
-            generator = given.generator
-            scores = [torch.where(m.rows != 0, rank(m.rows, generator), -1.0) for m in layers]
-            cut(layers, scores, s.sparsity, s.scope)
+            return [layer.row() for layer in layers]
+        # What a criterion will see of the data is not known yet; magnitudes stand in for it.
+        seen = CRITERIA["magnitude"] if rank.needs_batches else rank
+        generator = given.generator
+        scores = [seen(Evidence(layer.rows, generator=generator)) for layer in layers]
+        scores = [torch.where(m.rows != 0, score, -1.0) for m, score in zip(layers, scores, strict=True)]
+        if isinstance(unit, NofM):
+            for layer, score in zip(layers, scores, strict=True):
+                layer.cut(n_of_m_mask(score, unit.n, unit.m, 1))
+        else:
+            cut(
+                layers, [_grouped(score, s.granularity) for score in scores], unit.amount(s.sparsity), s.scope
+            )
         return [layer.row() for layer in layers]
 
     def begin(self, model: nn.Module, given: Given) -> StepSchedule | None:
@@ -46,18 +78,31 @@ class Pruning(Pass[Prune]):
         if self.settings.std is not None:
             self._record = prune_by_std(model, **self.settings.options)
         else:
-            self._record = prune(model, generator=given.generator, **self.settings.options)
+            data = _data(given) if self.needs else {}
+            self._record = prune(model, generator=given.generator, **self.settings.options, **data)
         return None
 
     def resume(self, model: nn.Module, given: Given) -> StepSchedule | None:
         if self.settings.ramp:
-            self._ramp = GradualPruning(model, seed=given.seed, **self.settings.ramp_options)
+            data = _data(given) if self.needs else {}
+            self._ramp = GradualPruning(model, seed=given.seed, **self.settings.ramp_options, **data)
         return self._ramp
 
     def finish(self) -> Record:
         record = self._record if self._ramp is None else self._ramp.record
         assert record is not None
         return record
+
+
+def _data(given: Given) -> dict[str, Any]:
+    """What a criterion that looks at data is given."""
+    return {"batches": given.batches, "loss": given.loss}
+
+
+def _grouped(scores: Tensor, granularity: str) -> Tensor:
+    """The scores of a sketch (R, M) with each group's mean in the place of its members'."""
+    span = _SPANS.get(granularity)
+    return scores if span is None else scores.double().mean(span, keepdim=True).expand_as(scores)
 
 
 def cut(layers: Sequence[LayerSketch], scores: Sequence[Tensor], sparsity: float, scope: str) -> None:

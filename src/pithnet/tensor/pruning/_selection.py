@@ -28,17 +28,19 @@ def blocks(tensor: Tensor, dtype: torch.dtype) -> Iterator[Tensor]:
         yield block.to(dtype)
 
 
-def kth_smallest(tensors: Sequence[Tensor], k: int) -> tuple[Tensor, int]:
+def kth_smallest(tensors: Sequence[Tensor], k: int, sizes: Sequence[int] | None = None) -> tuple[Tensor, int]:
     """The k-th smallest value (k from 1) of all tensors together, and how many values are smaller.
 
-    The value: a scalar tensor of `common_dtype`, on the tensors' device. Values must be finite; 1 <= k <= how
+    Each value of a tensor counts as many times as that tensor's entry in `sizes` says, once where None. The
+    value: a scalar tensor of `common_dtype`, on the tensors' device. Values must be finite; 1 <= k <= how
     many there are. O(n) time; memory for a block and 2^16 counts.
     """
     dtype = common_dtype(tensors)
     bits = torch.finfo(dtype).bits
+    sizes = [1] * len(tensors) if sizes is None else sizes
     top = below = 0
     for left in range(bits - _DIGIT, -1, -_DIGIT):
-        counts = _digit_counts(tensors, dtype, left, top if left < bits - _DIGIT else None)
+        counts = _digit_counts(tensors, sizes, dtype, left, top if left < bits - _DIGIT else None)
         ends = counts.cumsum(0)
         digit = int(torch.searchsorted(ends, k - below))
         below += int(ends[digit - 1]) if digit else 0
@@ -48,17 +50,19 @@ def kth_smallest(tensors: Sequence[Tensor], k: int) -> tuple[Tensor, int]:
     return _turned(key).view(dtype), below
 
 
-def _digit_counts(tensors: Sequence[Tensor], dtype: torch.dtype, left: int, top: int | None) -> Tensor:
+def _digit_counts(
+    tensors: Sequence[Tensor], sizes: Sequence[int], dtype: torch.dtype, left: int, top: int | None
+) -> Tensor:
     """How often each 16-bit digit with `left` bits behind it occurs, among keys that begin with `top`."""
     counts = torch.zeros(1 << _DIGIT, dtype=torch.int64, device=tensors[0].device)
-    for tensor in tensors:
+    for tensor, size in zip(tensors, sizes, strict=True):
         for block in blocks(tensor, dtype):
             digits = _keys(block) >> left
             if top is None:
                 digits += 1 << _DIGIT - 1
             else:
                 digits = digits[digits >> _DIGIT == top] & (1 << _DIGIT) - 1
-            counts += torch.bincount(digits, minlength=1 << _DIGIT)
+            counts += size * torch.bincount(digits, minlength=1 << _DIGIT)
     return counts
 
 

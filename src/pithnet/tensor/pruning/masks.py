@@ -23,7 +23,7 @@ def keep_mask(scores: Tensor, zeros: int) -> Tensor:
     """
     require_finite(scores, "scores")
     require_zero_count(zeros, scores.numel())
-    return _lowest_pruned([scores], zeros)[0]
+    return lowest_pruned([scores], zeros, [1])[0]
 
 
 def global_masks(scores: Sequence[Tensor], zeros: int) -> list[Tensor]:
@@ -41,25 +41,39 @@ def global_masks(scores: Sequence[Tensor], zeros: int) -> list[Tensor]:
     devices = {str(score.device) for score in scores}
     if len(devices) > 1:
         raise ModelError(f"scores are on {', '.join(sorted(devices))}: move them to one device.")
-    return _lowest_pruned(scores, zeros)
+    return lowest_pruned(scores, zeros, [1] * len(scores))
 
 
-def _lowest_pruned(scores: Sequence[Tensor], zeros: int) -> list[Tensor]:
+def lowest_pruned(scores: Sequence[Tensor], zeros: int, sizes: Sequence[int]) -> list[Tensor]:
+    """One mask per tensor from one ranking over all, whose scores stand for `sizes` weights each.
+
+    The ranking is cut where the weights of the False entries are nearest to `zeros` in number, the fewer
+    where two cuts are as near. Between equal scores the earlier tensor, then the lower index, goes first.
+    Scores are finite.
+    """
     if zeros == 0:
         return [torch.ones_like(score, dtype=torch.bool) for score in scores]
-    cutoff, below = kth_smallest(scores, zeros)
+    cutoff, below = kth_smallest(scores, zeros, sizes)
     missing = zeros - below  # of the scores equal to the cutoff, the first ones fill up the count
     masks = []
-    for score in scores:
+    for score, size in zip(scores, sizes, strict=True):
         mask = torch.empty(score.numel(), dtype=torch.bool, device=score.device)
         for part, block in zip(mask.split(BLOCK), blocks(score, cutoff.dtype), strict=True):
             torch.ge(block, cutoff, out=part)
             if missing:
-                equal = (block == cutoff).nonzero().flatten()[:missing]
-                part[equal] = False
-                missing -= len(equal)
+                equal = (block == cutoff).nonzero().flatten()
+                count, missing = _filling(len(equal), size, missing)
+                part[equal[:count]] = False
         masks.append(mask.reshape(score.shape))
     return masks
+
+
+def _filling(available: int, size: int, missing: int) -> tuple[int, int]:
+    """How many groups of one size go to come nearest to the missing weights, and what is missing then."""
+    whole, rest = divmod(missing, size)
+    if available <= whole:
+        return available, missing - available * size
+    return whole + int(size - rest < rest), 0
 
 
 def threshold_mask(weight: Tensor, threshold: float) -> Tensor:

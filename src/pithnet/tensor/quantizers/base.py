@@ -47,6 +47,7 @@ class Quantizer:
         name: its key in `QUANTIZERS`.
         symmetric_by_default: what `symmetric` is where nothing is said.
         learned: whether the scale gets a gradient.
+        can_be_asymmetric: whether it has levels for `symmetric` False.
 
     Args:
         bits: 1 to 8, or 0, which gives zeros.
@@ -59,6 +60,7 @@ class Quantizer:
     name: ClassVar[str]
     symmetric_by_default: ClassVar[bool] = True
     learned: ClassVar[bool] = False
+    can_be_asymmetric: ClassVar[bool] = True
 
     bits: int
     symmetric: bool = True

@@ -55,6 +55,7 @@ class AdditivePowers(Quantizer):
 
     name: ClassVar[str] = "apot"
     learned: ClassVar[bool] = True
+    can_be_asymmetric: ClassVar[bool] = False
 
     @property
     def count(self) -> int:

@@ -26,6 +26,8 @@ def get_quantizer(name: str, bits: int, symmetric: bool | None = None) -> Quanti
             quantizer that has none.
     """
     kind = lookup("quantizer", name, QUANTIZERS, RecipeError)
-    if symmetric is False and kind is AdditivePowers:
-        raise RecipeError("'apot' has symmetric levels only; use 'linear' or 'dynamic' for asymmetric ones")
+    if symmetric is False and not kind.can_be_asymmetric:
+        raise RecipeError(
+            f"{name!r} has symmetric levels only; use 'linear' or 'dynamic' for asymmetric ones"
+        )
     return kind(bits, kind.symmetric_by_default if symmetric is None else symmetric)

@@ -27,18 +27,20 @@ class PtqLab:
     def __init__(self, book: Notebook, bench: Bench, settings: Settings) -> None:
         self.book, self.bench, self.settings = book, bench, settings
         found = float_network(book, bench, settings.baseline)
-        self.start = found.model.requires_grad_(False)
+        self.start, self.float = found.model.requires_grad_(False), found.evaluation
         self.images = bench.calibration_images(settings.calibration)
-        self.float_correct = found.evaluation.correct
-        parameters = {"parameters": sum(p.numel() for p in self.start.parameters())}
-        columns = accuracy_columns(found.evaluation) | parameters
-        book.row("0", "float", lambda: columns | linear_columns(self.start))
 
     @cached_property
     def folded(self) -> nn.Module:
         model = copy.deepcopy(self.start)
         fold_into_layers_(model)
         return model
+
+    def float_row(self) -> None:
+        """Item 0: the float network."""
+        parameters = {"parameters": sum(p.numel() for p in self.start.parameters())}
+        columns = accuracy_columns(self.float) | parameters | linear_columns(self.start)
+        self.book.row("0", "float", lambda: columns)
 
     def simulated(self) -> None:
         """Item 3: every scheme once, beside its rivals; and the zeros that ReLUs make."""
@@ -76,7 +78,7 @@ class PtqLab:
             bits = self._bits(scheme) if scheme.mixed else None
             simulated = scheme.apply(self.folded, self.images, bits)
             measured = evaluate(simulated.model, self.bench.test_batches())
-            row = accuracy_columns(measured, self.float_correct)
+            row = accuracy_columns(measured, self.float.correct)
             row |= {"average_bits": scheme.bits_per_weight(simulated.model), **_error_columns(simulated)}
             row |= {"layers": [{"name": n, "bits": b} for n, b in bits.items()]} if bits else {}
             found = {"row": row, "correct": measured.correct}
