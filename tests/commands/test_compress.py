@@ -27,7 +27,7 @@ from pithnet.commands.inputs import (
 )
 from pithnet.commands.settings import CompressSettings, DataSettings, ExportSettings, absolute
 from pithnet.data import NORMALIZATIONS, Normalization
-from pithnet.errors import DataError, ModelError, PithError
+from pithnet.errors import DataError, ModelError, PithError, RecipeError
 from pithnet.recipe import parse
 from pithnet.run.plan import make_plan
 
