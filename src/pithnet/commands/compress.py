@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from pithnet.artifact import Metadata
 from pithnet.commands.devices import get_device
@@ -22,11 +21,10 @@ from pithnet.commands.inputs import (
     normalization_of,
 )
 from pithnet.commands.settings import CompressSettings, DataSettings, from_json, to_json
-from pithnet.commands.source_files import BEFORE, PRUNED, write_network, write_shared
 from pithnet.commands.train import measured_on
 from pithnet.data import Batches, Normalization
-from pithnet.errors import ModelError, PithError
-from pithnet.recipe import Recipe, Step, load_recipe, to_yaml
+from pithnet.errors import ModelError
+from pithnet.recipe import Recipe, load_recipe, to_yaml
 from pithnet.run.compression import Compression, Problem, resolved
 from pithnet.run.folder import RunFolder
 from pithnet.run.plan import Plan, make_plan
@@ -98,10 +96,6 @@ class _Job:
         self.teacher = (
             None if settings.teacher is None else load_teacher(settings.teacher, self.images, data, device)
         )
-        if settings.source_files and not any(step.share for step in recipe.steps):
-            raise PithError(
-                f"--source-files needs a recipe that shares weights, and {recipe.name!r} does not"
-            )
         self.inputs = fingerprints(self.images, settings.weights, settings.teacher)
         self.plan = make_plan(self.model, recipe)
         self.train = self._train_batches(self.normalization) if recipe.epochs else None
@@ -114,13 +108,8 @@ class _Job:
         torch.manual_seed(self.recipe.seed)
         compression = Compression(self._problem(folder.path), self.recipe, folder, self.report.batch)
         compression.on_epoch = self.report.epoch
-        if self.settings.source_files:
-            write_network(folder.path / BEFORE, self.model)
-            compression.on_step_end = lambda number, step, model: _write_source(folder.path, step, model)
         self.report.begin(self.recipe.epochs, _epochs_done(self.recipe, folder))
         result = compression.run()
-        if self.settings.source_files:
-            write_shared(folder.path, compression.model)
         folder.write("model.pith", result.data)
         results = results_json(result, self.recipe, folder, command)
         results |= {"dataset": self.data.name, "measured_on": measured_on(self.data)}
@@ -152,11 +141,6 @@ class _Job:
             recipe=self.recipe.name,
             source=self.inputs["weights"],
         )
-
-
-def _write_source(run: Path, step: Step, model: nn.Module) -> None:
-    if step.prune or step.regularize:
-        write_network(run / PRUNED, model)
 
 
 def _epochs_done(recipe: Recipe, folder: RunFolder) -> int:

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pithnet.artifact import plain_state
+from pithnet.atomic import write_atomic
 from pithnet.coding.prefix import canonical_codes, code_lengths
 from pithnet.errors import RecipeError
-from pithnet.run.folder import write_atomic
 from pithnet.surgery import Codebook, parametrization, weighted_layers
 
 BEFORE = "net_before_pruning.pt"
