@@ -54,8 +54,8 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def compressed(tmp_path_factory: pytest.TempPathFactory, trained: Path, recipe: Path) -> Path:
-    """The folder of `pithnet compress` on that checkpoint, with the course's files."""
+    """The folder of `pithnet compress` on that checkpoint."""
     out = tmp_path_factory.mktemp("compressed") / "run"
     chosen = ["--model", "digits-cnn", "--weights", str(trained / "model.pt"), "--recipe", str(recipe)]
-    assert main(["compress", *chosen, "--data", "digits", "--source-files", "--out", str(out)]) == 0
+    assert main(["compress", *chosen, "--data", "digits", "--out", str(out)]) == 0
     return out

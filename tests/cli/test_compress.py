@@ -6,7 +6,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -83,7 +82,6 @@ def test_stopped_and_resumed_gives_the_same_bytes(
         trained / "model.pt",
         "--data",
         "digits",
-        "--source-files",
     )
 
     def stop_in_the_second(self: Trainer, steps: int) -> object:
@@ -99,8 +97,7 @@ def test_stopped_and_resumed_gives_the_same_bytes(
     with open(out / "events.jsonl", "a") as log:
         log.write('{"event": "epoch", "cut')  # as kill -9 leaves it
     assert run("compress", "--resume", out)[0] == 0
-    for name in ("model.pith", "net_after_pruning.pt", "codebook_resnet20.npy"):
-        assert (out / name).read_bytes() == (compressed / name).read_bytes(), name
+    assert (out / "model.pith").read_bytes() == (compressed / "model.pith").read_bytes()
     assert _log(out) == _log(compressed)
     # the teacher was not asked again
     assert {p.name: p.stat().st_mtime_ns for p in cache.iterdir()} == written
@@ -109,21 +106,6 @@ def test_stopped_and_resumed_gives_the_same_bytes(
 def _log(folder: Path) -> list[dict[str, object]]:
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     return [{k: v for k, v in e.items() if k != "seconds"} for e in events]
-
-
-def test_source_files_agree_with_the_file(compressed: Path) -> None:
-    final = torch.load(compressed / "net_after_quantization.pt", weights_only=True)
-    pruned = torch.load(compressed / "net_after_pruning.pt", weights_only=True)
-    codebook = np.load(compressed / "codebook_resnet20.npy")
-    frequencies = np.load(compressed / "huffman_freq.npy")
-    loaded = pn.load(compressed / "model.pith").state_dict()
-    for layer, name in enumerate(("conv1", "conv2", "conv3", "linear")):
-        weight = final[f"{name}.weight"]
-        torch.testing.assert_close(weight, loaded[f"{name}.weight"], rtol=1e-3, atol=1e-6)
-        assert torch.equal(weight == 0, pruned[f"{name}.weight"] == 0)
-        assert frequencies[frequencies["layer"] == layer]["count"].sum() == weight.count_nonzero()
-        values = codebook[layer][~np.isnan(codebook[layer])]
-        np.testing.assert_array_equal(values, weight[weight != 0].unique().numpy())
 
 
 def test_evaluate_a_pith(run: Run, compressed: Path) -> None:

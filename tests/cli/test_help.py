@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,6 +13,11 @@ from pithnet.cli.app import app
 
 from .conftest import Run
 
+IMPERATIVES = {
+    *("Calibrate", "Carry", "Choose", "Compress", "Compute", "Continue", "Draw", "Fetch", "Give", "Hold"),
+    *("Keep", "Learn", "Let", "Measure", "Name", "Normalise", "Print", "Put", "Read", "Run", "Show"),
+    *("Spread", "Start", "Store", "Take", "Time", "Train", "Weigh", "Write"),
+}
 HEAVY = ("torch", "numpy", "pydantic", "matplotlib", "yaml", "jinja2")
 
 
@@ -36,13 +42,35 @@ def _children_seconds() -> float:
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "compress", "evaluate", "inspect", "unpack", "report", "lab", "demo"]
+    "command",
+    ["train", "compress", "evaluate", "inspect", "unpack", "report", "lab", "demo", "export", "bench"],
 )
 def test_every_command_explains_itself(command: str, run: Run) -> None:
     code, out, _ = run(command, "--help")
     assert code == 0
     assert f"pithnet {command}" in out
     assert app[command].help
+
+
+def _helps() -> Iterator[tuple[str, str]]:
+    """(where, text) of every command and of every option and argument."""
+    for name in app:
+        yield name, str(app[name].help).split("Args:")[0].strip()
+        if name[0] != "-":
+            for argument in app[name].assemble_argument_collection(parse_docstring=True):
+                if argument.parameter.help:
+                    yield f"{name} {argument.name}", argument.parameter.help
+
+
+def test_every_line_of_help_is_whole_sentences() -> None:
+    helps = dict(_helps())
+    assert len(helps) > 80
+    assert {"compress --recipe", "bench --batch", "lab --items", "train --teacher"} <= helps.keys()
+    for where, text in helps.items():
+        assert text[0].isupper(), where
+        assert text.rstrip()[-1] == ".", where
+        first = text.split()[0].rstrip(",")
+        assert first in IMPERATIVES, f"{where} begins with {first!r}, which asks for nothing"
 
 
 def test_importing_pithnet_does_not_import_torch() -> None:

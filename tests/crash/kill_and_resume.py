@@ -39,7 +39,7 @@ distill: {weight: 0.5, views: 1}
 # Most images are held out: what is tested is when a process dies, not what it learns.
 DIGITS = ("--model", "digits-cnn", "--data", "digits", "--val", "1000")
 TRAIN = ("train", *DIGITS, "--epochs", "3", "--batch-size", "256")
-COMPRESS = ("compress", *DIGITS, "--source-files")
+COMPRESS = ("compress", *DIGITS)
 TIMES = {"seconds", "train_seconds"}  # all that may differ between two runs
 POLL = 0.001
 NO_RUN = "holds no run to continue"

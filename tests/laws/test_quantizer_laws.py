@@ -14,7 +14,6 @@ from pithnet.errors import RecipeError
 from pithnet.tensor.quantizers import (
     FITS,
     QUANTIZERS,
-    Dynamic,
     Levels,
     Quantizer,
     fit_levels,
@@ -28,6 +27,7 @@ KINDS = [
     for symmetric in (True, False)
     if symmetric or QUANTIZERS[name].can_be_asymmetric
 ]
+FREE = [(name, symmetric) for name, symmetric in KINDS if get_quantizer(name, 4, symmetric).free_offset]
 BITS = range(1, 9)
 
 quick = settings(max_examples=25, deadline=None)
@@ -114,12 +114,11 @@ def test_least_squares_is_no_worse_than_the_range(name: str, symmetric: bool, bi
 
 
 @pytest.mark.parametrize("bits", range(1, 6))  # above, the search's widths are finer than what is left
-def test_levels_that_may_lie_anywhere_are_the_best_line_through_their_weights(bits: int) -> None:
-    quantizer = Dynamic(bits, symmetric=False)
-    assert quantizer.free_offset
-    assert not any(
-        get_quantizer(name, bits, s).free_offset for name, s in KINDS if (name, s) != ("dynamic", False)
-    )
+@pytest.mark.parametrize(("name", "symmetric"), FREE)
+def test_levels_that_may_lie_anywhere_are_the_best_line_through_their_weights(
+    name: str, symmetric: bool, bits: int
+) -> None:
+    quantizer = get_quantizer(name, bits, symmetric)
     rows = torch.randn(6, 300, generator=torch.Generator().manual_seed(1)) + 0.3
     rows[:, ::4] = 0  # pruned: the levels are for the others
     levels = fit_levels(quantizer, rows, "mse")
@@ -153,10 +152,8 @@ def test_what_a_file_keeps_is_close_whole_multiples_and_lasts(name: str, symmetr
     levels = fit_levels(quantizer, rows)
     stored = quantizer.stored(levels)
     values, kept = levels_of(quantizer, levels), levels_of(quantizer, stored)
-    parts = quantizer.parts if isinstance(quantizer, Dynamic) else 1
-    room = values.abs().amax(1) * 2.0**-11 + (
-        levels.scale / parts / 2 if parts > 1 or name == "dynamic" else 0
-    )
+    parts = quantizer.parts or 1
+    room = values.abs().amax(1) * 2.0**-11 + (levels.scale / parts / 2 if quantizer.parts else 0)
     assert bool(((values - kept).abs().amax(1) <= room + 1e-6).all())
     unit = stored.scale / parts / (2 if bits == 1 else 1)
     whole = kept[unit > 0] / unit[unit > 0, None]

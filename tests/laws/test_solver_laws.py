@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pithnet.errors import RecipeError
-from pithnet.solvers import SOLVERS, LeastSquares, Path, StepSizeWarning, StepSolver, get_solver
+from pithnet.solvers import SOLVERS, LeastSquares, Need, Path, StepSizeWarning, StepSolver, get_solver
 from pithnet.tensor import REGULARIZERS, Regularizer, get_regularizer
 
 PARAMETERS = {
@@ -88,11 +88,12 @@ def test_on_a_convex_objective_all_reach_the_same_minimum(solver: str, regulariz
     data, r = problem(), make(regularizer)
     best = get_solver("fista", steps=3000, tolerance=1e-13).solve(data, r)
     assert still(best) < 1e-11
-    short = {"step_size": 0.05 / data.lipschitz} if solver == "subgradient" else {}
+    hops = SOLVERS[solver].needs is Need.SUBGRADIENT
+    short = {"step_size": 0.05 / data.lipschitz} if hops else {}
     path = get_solver(solver, steps=3000, tolerance=1e-13, **short).solve(data, r)
     gap = float(path.objectives.min() - best.objectives[-1])
     assert gap >= -1e-12
-    if solver == "subgradient":
+    if hops:
         assert gap < 1e-3, "it hops around the minimum, by the length of its steps"
         assert not path.converged
     else:
@@ -119,12 +120,12 @@ def test_without_strength_they_solve_least_squares(solver: str) -> None:
 @pytest.mark.parametrize("solver", [n for n, kind in SOLVERS.items() if issubclass(kind, StepSolver)])
 def test_a_step_over_the_bound_warns_with_it(solver: str) -> None:
     data, r = problem(), make(next(r for s, r in FITTING if s == solver))
-    factor = 1 if solver == "fista" else 2
+    factor = SOLVERS[solver].bound
     bound = factor / float(2 * data.scale * torch.linalg.matrix_norm(data.X, 2) ** 2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         get_solver(solver, steps=2, step_size=bound * 0.999).solve(data, r)
-    message = rf"is over {factor}/L = {bound:.4g}, the bound of '{solver}': it may diverge; use "
+    message = rf"is over {factor:g}/L = {bound:.4g}, the bound of '{solver}': it may diverge; use "
     with pytest.warns(StepSizeWarning, match=message) as caught:
         get_solver(solver, steps=2, step_size=bound * 1.001).solve(data, r)
     assert caught[0].filename == __file__, "the warning points at the caller"

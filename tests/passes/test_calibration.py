@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pithnet.errors import DataError
 from pithnet.passes import quantize
-from pithnet.passes.calibration import Order, batches_of, first_images, run_through
+from pithnet.passes.calibration import Order, batches_of, first_sample, run_through
 
 from .networks import net
 
@@ -98,7 +98,8 @@ def test_batches_come_in_many_forms_and_others_are_refused() -> None:
         assert torch.equal(next(batches_of(model, loader))[0], x)
     halves = next(batches_of(net().half(), [{"a": x, "ids": torch.arange(250)}]))[0]
     assert (halves["a"].dtype, halves["ids"].dtype) == (torch.float16, torch.int64)
-    with pytest.raises(DataError, match="one tensor of inputs"):
-        first_images(model, [({"a": x},)])
+    first = first_sample(model, [({"a": x, "table": torch.zeros(3, 2), "scale": 2.0},)])
+    assert torch.equal(first["a"], x[:1])
+    assert (first["table"].shape, first["scale"]) == ((3, 2), 2.0)
     with pytest.raises(DataError, match="no calibration images"):
         next(batches_of(model, None))

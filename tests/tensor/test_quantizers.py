@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pithnet.errors import RecipeError
 from pithnet.tensor.quantizers import (
+    QUANTIZERS,
     Levels,
     activation_grid,
     fit_levels,
@@ -207,3 +208,9 @@ def test_pact_of_other_dtypes_is_computed_in_float32(dtype: torch.dtype) -> None
     assert (x.grad.dtype, alpha.grad.dtype) == (dtype, dtype)  # type: ignore[union-attr]
     assert torch.equal(x.grad > 0, (x > 0) & (x < 2))
     assert float(alpha.grad) == int((x > 2).sum())  # type: ignore[arg-type]
+
+
+def test_only_asymmetric_dynamic_levels_lie_anywhere() -> None:
+    kinds = [(n, s) for n, kind in QUANTIZERS.items() for s in {True, not kind.can_be_asymmetric}]
+    free = [(n, s) for n, s in kinds if get_quantizer(n, 4, s).free_offset]
+    assert free == [("dynamic", False)]

@@ -13,21 +13,27 @@ from typing import Any, Literal, TypeVar
 from pithnet.errors import PithError, RecipeError
 from pithnet.training import Train
 
+SOURCE_FILES = (
+    "compress no longer writes the six files of the Deep Compression course; pithnet lab deep-compression "
+    "does, with --weights FILE and --out DIR"
+)
 Settings = TypeVar("Settings", bound="DataSettings | TrainSettings | CompressSettings")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """Which images, and how the network sees them.
+    """Which images there are, and how the network sees them.
 
     Args:
-        data: cifar10, digits (bundled), folder (of images) or npz. Default: what a .pith names, else cifar10.
-        data_root: where the images are; the bundled digits need none.
-        download: fetch CIFAR-10 into --data-root where it is missing.
-        normalize: cifar10, imagenet, digits, or means/stds such as 0.5,0.5,0.5/0.25,0.25,0.25. Default:
-            what a .pith says; imagenet for a checkpoint with "module." before its keys; else the data set's.
-        val: hold out this many training images and measure on them instead of on the test images; the same
-            ones for every seed and in every command, so give the same number to each.
+        data: Name the data set: cifar10, digits (bundled), folder (of images) or npz. Without it, the images
+            are those that a .pith names, else cifar10.
+        data_root: Read the images from this folder or file. The bundled digits need none.
+        download: Fetch CIFAR-10 into --data-root where it is missing.
+        normalize: Normalise the images as cifar10, imagenet or digits, or by means/stds such as
+            0.5,0.5,0.5/0.25,0.25,0.25. Without it, a .pith says how; a checkpoint with "module." before its
+            keys is given imagenet's way, and any other its data set's.
+        val: Hold out this many training images, and measure on them instead of on the test images. They are
+            the same ones for every seed and in every command, so give the same number to each.
     """
 
     data: str | None = None
@@ -47,24 +53,24 @@ class TrainSettings(Train):
     """A training from random weights.
 
     Args:
-        model: name of the architecture, such as resnet20 or digits-cnn.
-        epochs: how often each image is seen.
-        lr: the highest learning rate.
-        batch_size: images in a batch.
-        schedule: one-cycle, cosine or constant.
-        warmup: share of the training in which the learning rate rises.
-        optimizer: sgd (with Nesterov's momentum) or adamw.
-        momentum: the momentum of SGD, or AdamW's beta 1.
-        weight_decay: on matrices and filters; not on biases and normalisation.
-        clip_norm: the largest norm of the gradient; a larger one is scaled down to it.
-        label_smoothing: share of the target spread over all classes.
-        teacher: learn from a trained network too, ARCH:FILE, such as resnet44:resnet44.pt. Of folder and npz,
-            it sees the images by --normalize; of cifar10 and digits, by the normalisation of its own file:
-            imagenet with "module." before its keys, else the data set's.
-        distill: weight of the teacher's part in the loss, 0 to 1.
-        precision: float32, bf16, or auto: bf16 where the processor computes in it.
-        device: where the network is trained and measured: cpu, or cuda for one GPU.
-        seed: of the weights, the order of the images and their augmentation.
+        model: Name the architecture, such as resnet20 or digits-cnn.
+        epochs: Train for this many epochs. In each of them the network sees every image once.
+        lr: Let the learning rate rise to this value, its highest.
+        batch_size: Put this many images into a batch.
+        schedule: Let the learning rate go by one-cycle, cosine or constant.
+        warmup: Let the learning rate rise during this share (0 to 1) of the training.
+        optimizer: Step by sgd, which has Nesterov's momentum, or by adamw.
+        momentum: Give SGD this momentum, or AdamW this beta 1.
+        weight_decay: Let matrices and filters decay so much. Biases and normalisation do not decay.
+        clip_norm: Scale every gradient down to this norm where its norm is larger.
+        label_smoothing: Spread this share (0 to 1) of every target over all classes.
+        teacher: Learn from a trained network too, given as ARCH:FILE, such as resnet44:resnet44.pt. It sees
+            the images of folder and npz as --normalize says, and those of cifar10 and digits as its own file
+            says: imagenet's way with "module." before its keys, else the data set's.
+        distill: Weigh the teacher's part of the loss by this number from 0 to 1.
+        precision: Compute in float32, in bf16, or with auto in bf16 where the processor computes in it.
+        device: Train and measure on cpu, or on cuda, which is one GPU.
+        seed: Draw the weights, the order of the images and their augmentation from this seed.
     """
 
     model: str | None = None
@@ -94,24 +100,22 @@ class CompressSettings:
     """A recipe on a trained network.
 
     Args:
-        model: name of the architecture, such as resnet20.
-        weights: the checkpoint to compress.
-        recipe: name of a preset (deep-compression, smallest, demo) or a YAML file.
-        teacher: learn from another trained network, ARCH:FILE, instead of from the float model itself. Of
-            folder and npz, it sees the images by --normalize; of cifar10 and digits, by the normalisation of
-            its own file: imagenet with "module." before its keys, else the data set's.
-        source_files: also write the six files of the field's course work on Deep Compression,
-            net_before_pruning.pt to huffman_freq.npy.
-        cache: folder for the teacher's answers, which several runs can share. Default: cache in the run.
-        device: where the network is trained and measured: cpu, or cuda for one GPU.
-        seed: overrides the recipe's.
+        model: Name the architecture, such as resnet20.
+        weights: Compress the network of this checkpoint.
+        recipe: Carry out this recipe: a preset (deep-compression, smallest, demo) or a YAML file.
+        teacher: Learn from another trained network, given as ARCH:FILE, instead of from the float network
+            itself. It sees the images of folder and npz as --normalize says, and those of cifar10 and digits
+            as its own file says: imagenet's way with "module." before its keys, else the data set's.
+        cache: Keep the teacher's answers in this folder, which several runs can share. Without it they are
+            kept in the run's own folder.
+        device: Train and measure on cpu, or on cuda, which is one GPU.
+        seed: Take this seed instead of the recipe's.
     """
 
     model: str | None = None
     weights: str | None = None
     recipe: str = "deep-compression"
     teacher: str | None = None
-    source_files: bool = False
     cache: str | None = None
     device: str = "cpu"
     seed: int | None = None
@@ -122,11 +126,12 @@ class ExportSettings:
     """A network as an ONNX file.
 
     Args:
-        model: name of a checkpoint's architecture, such as resnet18.
-        int8: weights and activations in 8 bits, calibrated on training images.
-        dynamic: linear layers in 8 bits, their inputs quantized anew for every batch; needs no images.
-        calibrate: this many training images, none of those that --val holds out.
-        seed: which images.
+        model: Name the architecture of a checkpoint, such as resnet18.
+        int8: Store weights and activations in 8 bits, calibrated on training images.
+        dynamic: Store linear layers in 8 bits, and quantize their inputs anew for every batch. This needs no
+            images.
+        calibrate: Calibrate on this many training images. None of them is one that --val holds out.
+        seed: Choose the images for the calibration by this seed.
     """
 
     model: str | None = None
@@ -141,11 +146,12 @@ class BenchSettings:
     """How files are timed.
 
     Args:
-        model: name of a checkpoint's architecture, or of the network in an ONNX file of another program.
-        batch: images in a batch, one or more numbers.
-        threads: one or more numbers. Default: 1 and as many as there are cores.
-        seconds: for each batch size and number of threads; never fewer than 7 rounds.
-        openvino: time ONNX files in OpenVINO too.
+        model: Name the architecture of a checkpoint, or of the network in another program's ONNX file.
+        batch: Time batches of this many images. You can give several numbers.
+        threads: Time with this many threads. You can give several numbers; without one, the bench takes 1 and
+            as many as there are cores.
+        seconds: Time for so long at each batch size and number of threads, and never fewer than 7 rounds.
+        openvino: Time ONNX files in OpenVINO too.
     """
 
     model: str | None = None
@@ -198,6 +204,11 @@ def from_json(
             raise ValueError(f"its kind is {found!r}, not {kind!r}")
         if not isinstance(content.get("inputs", {}), dict):
             raise ValueError("its inputs are no digests by name")
-        return DataSettings(**content["data"]), cls(**content["settings"]), str(content["command"])
+        data, chosen, command = content["data"], dict(content["settings"]), str(content["command"])
+        asked_for_source_files = chosen.pop("source_files", False)  # runs of older versions name it
+        found_settings = DataSettings(**data), cls(**chosen), command
     except (KeyError, TypeError, ValueError) as e:
         raise PithError(f"{where / 'settings.json'} is not what pithnet {kind} writes: {e}") from None
+    if asked_for_source_files:
+        raise PithError(f"{where} was begun with --source-files, and {SOURCE_FILES}")
+    return found_settings

@@ -20,32 +20,32 @@ class LabOptions:
     """How a lab is run.
 
     Args:
-        data: The images: cifar10 (the default) or digits (bundled). Lab linear makes its own data, and lab
-            claims runs on the digits.
-        data_root: The folder that holds the images.
-        download: CIFAR-10 is fetched into --data-root where it is missing.
-        weights: The checkpoint that the lab starts from; without it the lab trains a network first.
-        quick: The lab runs on the bundled digits with few epochs, which takes under a minute.
-        resume: The lab keeps the finished rows in --out and goes on, also with a training that was cut off.
-        seed: The seed of everything that is random in the lab.
-        model: the network, by its name in the zoo. Lab ptq has vgg16 where none is named, lab fixed-point
-            resnet20; others that they take are resnet20b, resnet32 and resnet18.
-        precision: The trainings compute in float32, in bf16, or with auto in bf16 where that is faster.
-        items: The numbers of the items to measure, such as 2,5; all items without it. The page shows what
-            has been measured.
-        epochs: how long every training but the baseline's lasts, where the lab's own number takes too long.
-            Items 2 and 3 of lab ptq train nothing, so there it is the length of the baseline's training.
-        teacher: whose answers the trainings learn from beside the labels: self (the lab's float network),
-            none (labels alone), or another trained network, ARCH:FILE, such as resnet44:resnet44.pt. Default:
-            self in labs fixed-point and deep-compression, none in lab pruning. Rows called "source" train as
-            the source does and never have a teacher.
-        device: where the networks are trained and measured: cpu, or cuda for one GPU.
-        levels: which levels lab fixed-point measures, one or several of source, symmetric and ours, such as
-            source,ours; all without it. Symmetric are the source's levels made symmetric, with and without
-            zero.
-        pruned: the pruned network that item 3 of lab fixed-point quantizes and that items 1 to 3 of lab
-            deep-compression share, a file such as state/iterative-global.pt of lab pruning; it must have been
-            pruned from the network of --weights. Without it the lab prunes one.
+        data: Run the lab on cifar10, the default, or on digits, which are bundled. Lab linear makes its own
+            data, and lab claims runs on the digits.
+        data_root: Read the images from this folder.
+        download: Fetch CIFAR-10 into --data-root where it is missing.
+        weights: Start from the network of this checkpoint. Without it, the lab trains a network first.
+        quick: Run on the bundled digits with few epochs, which takes under a minute.
+        resume: Keep the finished rows in --out and go on, also with a training that was cut off.
+        seed: Draw everything that is random in the lab from this seed.
+        model: Name the network, as the zoo does. Without it, lab ptq takes vgg16 and lab fixed-point
+            resnet20. They also take resnet20b, resnet32 and resnet18.
+        precision: Compute the trainings in float32, in bf16, or with auto in bf16 where that is faster.
+        items: Measure the items of these numbers, such as 2,5. Without it, the lab measures all of them. The
+            page shows what has been measured.
+        epochs: Let every training but the baseline's last this many epochs, where the lab's own number takes
+            too long. Items 2 and 3 of lab ptq train nothing, so there it is the baseline that lasts so long.
+        teacher: Let the trainings learn from a teacher beside the labels: self (the lab's float network),
+            none (labels alone), or another trained network as ARCH:FILE, such as resnet44:resnet44.pt.
+            Without it, labs fixed-point and deep-compression take self, and lab pruning takes none. Rows
+            called "source" train as the source does and never have a teacher.
+        device: Train and measure on cpu, or on cuda, which is one GPU.
+        levels: Measure these levels in lab fixed-point: one or several of source, symmetric and ours, such as
+            source,ours. Without it, the lab measures all. Symmetric are the source's levels made symmetric,
+            with and without zero.
+        pruned: Take the pruned network of this file, such as state/iterative-global.pt of lab pruning. Item 3
+            of lab fixed-point quantizes it, and items 1 to 3 of lab deep-compression share it. It must have
+            been pruned from the network of --weights. Without it, the lab prunes one.
     """
 
     data: str | None = None

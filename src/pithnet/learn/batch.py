@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pithnet.errors import DataError, ModelError, PithError
+from pithnet.surgery.graph.inputs import call_arguments
+from pithnet.surgery.graph.inputs import tensors as tensors  # one of this module's own functions, too
 
 LABELS = ("labels", "label", "y")
 
@@ -72,9 +74,8 @@ def call(model: nn.Module, inputs: Any) -> Any:
         model: the network.
         inputs: a tensor x, for model(x); a tuple or list, for model(*x); or a mapping, for model(**x).
     """
-    if isinstance(inputs, Mapping):
-        return model(**inputs)
-    return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
+    args, named = call_arguments(inputs)
+    return model(*args, **named)
 
 
 def logits_of(output: Any) -> Tensor:
@@ -166,18 +167,6 @@ def check_finite(batch: Batch, where: str) -> None:
     for what, value in (("inputs", batch.inputs), ("targets", batch.targets)):
         if any(t.is_floating_point() and not bool(torch.isfinite(t).all()) for t in tensors(value)):
             raise DataError(f"the {what} of {where} hold NaN or inf; repair the data")
-
-
-def tensors(value: Any) -> Iterator[Tensor]:
-    """Yields every tensor in nested tuples, lists and mappings, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from tensors(part)
-    elif isinstance(value, tuple | list):
-        for part in value:
-            yield from tensors(part)
 
 
 def describe(value: Any) -> str:

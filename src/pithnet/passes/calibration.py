@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pithnet.errors import DataError, PithError
 from pithnet.learn.batch import call, check_labels, logits_of, read_batch, tensors
 from pithnet.surgery import evaluating
+from pithnet.surgery.graph.inputs import tensors_as
 
 _BATCH = 100
 _SORTED_SHARE = 0.3  # of what there is to know about a class, known from the batch
@@ -146,9 +147,12 @@ def _entropy(counts: Tensor) -> float:
     return float(-(shares * shares.log()).sum())
 
 
-def first_images(model: nn.Module, calibrate: Any) -> Tensor:
-    """The first batch of images. Raises DataError as `batches_of`, and for inputs that are not one tensor."""
+def first_sample(model: nn.Module, calibrate: Any) -> Any:
+    """The first sample of the first batch, as `learn.call` takes inputs: a batch of one.
+
+    Tensors that have not as many entries as the batch has samples stay whole.
+    Raises DataError as `batches_of`.
+    """
     inputs, _ = next(batches_of(model, calibrate))
-    if not isinstance(inputs, Tensor):
-        raise DataError("calibration of activations needs batches of one tensor of inputs, (B, ...)")
-    return inputs
+    size = len(next(tensors(inputs)))
+    return tensors_as(inputs, lambda tensor: tensor[:1] if tensor.ndim and len(tensor) == size else tensor)

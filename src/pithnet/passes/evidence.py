@@ -30,17 +30,23 @@ _OF_GRADIENTS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def require_batches(criterion: Criterion, batches: Any) -> None:
-    """Raises RecipeError, with the criterion's name, where it looks at data and there is none."""
+    """Refuses, with its name, a criterion that looks at data where there is none.
+
+    Raises:
+        RecipeError: `batches` is None.
+    """
     if batches is None and criterion.needs_batches:
         what = "batches with labels" if criterion.needs_labels else "batches"
         raise RecipeError(f"criterion {criterion.name!r} needs {what}: give batches=, a loader or a list")
 
 
 def require_repeatable(criterion: Criterion, batches: Any, loss: Loss | None) -> None:
-    """Raises, before a training begins, where batches that are read again and again will not do.
+    """Refuses, before a training begins, batches that will not do if they are read again and again.
 
-    RecipeError as `require_batches`; DataError for batches without a length or that come once only, and for
-    a first batch without the labels that the criterion needs.
+    Raises:
+        RecipeError: The criterion looks at data and `batches` is None.
+        DataError: The batches have no length or come only once, or the first one lacks labels that the
+            criterion needs.
     """
     require_batches(criterion, batches)
     if criterion.needs_batches and first_batch(batches, "batches").targets is None:
@@ -56,7 +62,7 @@ def collect(
     skip: Sequence[str] = (),
     also: Sequence[str] = (),
 ) -> list[Found]:
-    """What `criterion` needs of data for each layer of `selected_layers`, by the names that Evidence has.
+    """Collects what `criterion` needs of data for each layer, by the names that Evidence has.
 
     Everything runs on a copy of the model in eval mode, on its device and in float32 at least: weights,
     buffers, gradients and modes of the model stay as they are, and so do the global random generators and
@@ -64,14 +70,21 @@ def collect(
     the tensors that train (`latent_weight`).
 
     Args:
+        model: the network that is to be pruned.
+        criterion: what looks at the evidence.
         batches: a loader of whatever `learn.read_batch` reads; it is read once.
         loss: `(outputs, targets) -> scalar`, a mean over samples; the cross-entropy of labels where None.
+        skip: as `prune`'s.
+        also: as `prune`'s.
+
+    Returns:
+        What was found, for each layer in the order of `selected_layers`.
 
     Raises:
-        RecipeError: the criterion looks at data and `batches` is None.
-        DataError: there is no batch, or a batch has no labels and there is no `loss`; as `check_labels`.
-        ModelError: by name, for a layer at which no gradient arrives, or whose inputs are not known; for
-            evidence that is NaN or inf.
+        RecipeError: The criterion looks at data and `batches` is None.
+        DataError: There is no batch, or a batch has no labels and there is no `loss`; as `check_labels`.
+        ModelError: No gradient arrives at a layer, its inputs are not known, or what was found is NaN or inf;
+            the message names the layer.
     """
     require_batches(criterion, batches)
     copied = copy.deepcopy(unwrapped(model)).eval()

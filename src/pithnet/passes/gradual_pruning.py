@@ -21,11 +21,12 @@ from pithnet.tensor import get_criterion
 
 
 def cubic(progress: float) -> float:
-    """1 - (1 - t)^3: fast while much is redundant, slow at the end (Zhu & Gupta 2017, eq. 1)."""
+    """Returns 1 - (1 - t)^3: fast while much is redundant, slow at the end (Zhu & Gupta 2017, eq. 1)."""
     return 1 - (1 - progress) ** 3
 
 
 def linear(progress: float) -> float:
+    """Returns t."""
     return progress
 
 
@@ -44,15 +45,20 @@ class GradualPruning:
         ramp: share of the training, in [0, 1].
         schedule: a name in RAMPS, how the sparsity rises.
         updates: how often it does; 1 or more.
-        scope, criterion, granularity, loss, skip, also: as `prune`'s. N:M has one sparsity and cannot rise.
+        scope: as `prune`'s.
+        criterion: as `prune`'s.
+        granularity: as `prune`'s, but for N:M, which has one sparsity and cannot rise.
         batches: as `prune`'s, and read anew at every update: a few batches in a list are enough.
+        loss: as `prune`'s.
+        skip: as `prune`'s.
+        also: as `prune`'s.
         seed: the random criterion's: the same scores at every update, so that masks grow.
 
     Raises:
-        RecipeError: as `prune`, and for an unknown schedule, a ramp outside [0, 1], updates below 1 and N:M,
-            before anything is changed.
-        DataError: where the criterion needs batches, for some that come only once or lack labels.
-        ModelError: as `prune`.
+        RecipeError: An argument is wrong, as `prune` says; or the schedule is unknown, the ramp outside
+            [0, 1], updates below 1, or the granularity N:M. Nothing has changed then.
+        DataError: The criterion needs batches, and these come only once or lack labels.
+        ModelError: A layer cannot be pruned, as `selected_layers` says.
     """
 
     def __init__(
@@ -103,13 +109,15 @@ class GradualPruning:
         return Record.of(self.model, f"prune {self._unit.title(self.scope, self.sparsity)}", rows, self.skip)
 
     def state_dict(self) -> dict[str, Any]:
+        """Returns what a later process needs to go on from here."""
         return {"update": self._last, "start": self._start}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from where `state_dict` was taken."""
         self._last, self._start = state["update"], state.get("start", 0.0)
 
     def __call__(self, done: float) -> None:
-        """done: share of the training, in [0, 1]."""
+        """Prunes if it is time for it; done is the share of the training, in [0, 1]."""
         if done < self.ramp:
             update = min(int(done / self.ramp * self.updates) + 1, self.updates)
         else:

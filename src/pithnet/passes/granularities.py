@@ -21,9 +21,13 @@ _SAME = 1e-6
 
 
 def axes_of(layer: Weighted, groups: str) -> tuple[int, ...]:
-    """The axes of the layer's weight along which its filters (outputs) or channels (inputs) lie.
+    """Returns the axes of a weight along which its filters (outputs) or channels (inputs) lie.
 
     That is one axis, and the experts' beside it where a weight holds a matrix for each of several.
+
+    Args:
+        layer: the weight.
+        groups: "filters" or "channels".
     """
     *experts, outputs = layer.channel_axes
     inputs = next((d for d in range(layer.weight.ndim) if d not in layer.channel_axes), outputs)
@@ -33,12 +37,12 @@ def axes_of(layer: Weighted, groups: str) -> tuple[int, ...]:
 
 
 def span(layer: Weighted, groups: str) -> tuple[int, ...]:
-    """The dimensions that one filter or channel of the layer covers."""
+    """Returns the dimensions that one filter or channel of the layer covers."""
     return _others(layer, axes_of(layer, groups))
 
 
 def group_count(layer: Weighted, groups: str) -> int:
-    """How many filters or channels the layer has."""
+    """Returns how many filters or channels the layer has."""
     return math.prod(layer.weight.shape[axis] for axis in axes_of(layer, groups))
 
 
@@ -59,30 +63,31 @@ def _channel(layer: Weighted) -> tuple[int, ...]:
 
 
 class Granularity(Protocol):
-    """Which weights a mask takes together.
-
-    Attributes:
-        rises: whether its sparsity may be any number, and so rise over a training.
-    """
+    """Which weights a mask takes together."""
 
     @property
-    def rises(self) -> bool: ...
+    def rises(self) -> bool:
+        """Whether its sparsity may be any number, and so rise over a training."""
 
     def amount(self, sparsity: float | None) -> float:
-        """The sparsity that `prune` was asked for. Raises RecipeError for one that cannot be."""
+        """Returns the sparsity that `prune` was asked for.
+
+        Raises:
+            RecipeError: There is none, or one that cannot be.
+        """
 
     def title(self, scope: str, sparsity: float) -> str:
-        """What is pruned, for records."""
+        """Returns what is pruned, for records."""
 
     def masks(self, layers: Layers, scores: Sequence[Tensor], scope: str, sparsity: float) -> list[Tensor]:
-        """A mask for each layer, of its weight's shape. scores: below 0 for weights that are gone already."""
+        """Returns a mask for each layer, of its weight's shape; scores below 0 stand for what is gone."""
 
     def gone(self, layer: Weighted, mask: Tensor) -> tuple[int, ...] | None:
-        """The numbers of the groups that are gone as a whole, None where nobody counts them."""
+        """Returns the numbers of the groups that are gone as a whole, None where nobody counts them."""
 
 
 @dataclass(frozen=True)
-class Weights:
+class Weights(Granularity):
     """Single weights."""
 
     rises = True
@@ -128,7 +133,7 @@ class Groups(Weights):
 
 
 @dataclass(frozen=True)
-class NofM:
+class NofM(Granularity):
     """N of every M neighbours along the axis of the inputs stay; every layer loses the same share."""
 
     n: int
@@ -167,9 +172,10 @@ GRANULARITIES: dict[str, Granularity] = {
 
 
 def get_granularity(name: str) -> Granularity:
-    """The granularity called `name`, one of GRANULARITIES or "N:M" with numbers, such as "2:4".
+    """Returns the granularity called `name`, one of GRANULARITIES or "N:M" with numbers, such as "2:4".
 
-    Raises RecipeError for an unknown name, with the nearest ones, and for N:M that keeps none or all.
+    Raises:
+        RecipeError: The name is unknown, or N:M keeps none or all.
     """
     found = re.fullmatch(r"(\d+):(\d+)", name)
     if found is None:

@@ -19,7 +19,7 @@ from pithnet.surgery.weights.holders import Holder, compressible
 
 
 class InputNorms:
-    """For each weight of each layer the L2 norm of all inputs that it multiplies, over all calls of `watch`.
+    """For each weight of each layer the L2 norm of all inputs that it multiplies, over calls of `watch`.
 
     Known are convolutions, transposed ones too, and matrices (outputs, inputs) or (inputs, outputs) that
     multiply the last axis of one input.
@@ -29,7 +29,7 @@ class InputNorms:
         layers: as `selected_layers` gives them.
 
     Raises:
-        ModelError: by name, for a layer of another kind.
+        ModelError: A layer is of another kind; the message names it.
     """
 
     def __init__(self, reader: str, layers: Sequence[tuple[str, Weighted]]) -> None:
@@ -54,7 +54,11 @@ class InputNorms:
                 handle.remove()
 
     def result(self) -> list[dict[str, Tensor]]:
-        """The norms, of shapes that broadcast to the weights'. Raises ModelError for a layer never called."""
+        """Returns the norms, of shapes that broadcast to the weights'.
+
+        Raises:
+            ModelError: The network never called one of the layers; the message names it.
+        """
         found = []
         for (name, _), squares in zip(self.layers, self.squares, strict=True):
             if squares is None:

@@ -51,6 +51,7 @@ def prune(
     kept keeps the zeros that it had.
 
     Args:
+        model: the network, masked in place.
         sparsity: share of zeros, in [0, 1]; it may be left out where the granularity is N:M.
         scope: "global" ranks all layers together, "uniform" gives each the same share,
             "erk" spares small layers. It has no say where the granularity is N:M.
@@ -77,11 +78,11 @@ def prune(
         The zeros of each layer, and for filters, neurons and channels which of them are gone.
 
     Raises:
-        RecipeError: for a sparsity outside [0, 1] or unlike that of N:M, an unknown scope, criterion or
-            granularity, and a criterion that needs batches where there are none.
-        DataError: for batches without the labels that the criterion needs.
-        ModelError: as `selected_layers`; and by name for a layer that no gradient reaches, or whose inputs
-            are not known, if the criterion needs them.
+        RecipeError: The sparsity is outside [0, 1] or unlike that of N:M, the scope, criterion or granularity
+            is unknown, or the criterion needs batches and there are none.
+        DataError: The batches lack the labels that the criterion needs.
+        ModelError: A layer cannot be pruned, as `selected_layers` says; or no gradient reaches it, or its
+            inputs are not known, and the criterion needs them.
     """
     unit = get_granularity(granularity)
     amount = unit.amount(sparsity)
@@ -106,7 +107,18 @@ def prune(
 def prune_by_std(model: nn.Module, s: float, *, skip: Sequence[str] = (), also: Sequence[str] = ()) -> Record:
     """Masks `model` in place: in each layer the weights with |w| <= s * std(w) of that layer become zero.
 
-    `skip` and `also` are as those of `prune`. Raises RecipeError for s < 0; ModelError as `selected_layers`.
+    Args:
+        model: the network, masked in place.
+        s: how many standard deviations, 0 or more.
+        skip: as `prune`'s.
+        also: as `prune`'s.
+
+    Returns:
+        The zeros of each layer.
+
+    Raises:
+        RecipeError: s is below 0.
+        ModelError: A layer cannot be pruned, as `selected_layers` says.
     """
     if not s >= 0:
         raise RecipeError(f"s counts standard deviations and cannot be {s}; use 0 or more")
@@ -137,7 +149,7 @@ def _apply(layers: list[tuple[str, Weighted]], masks: list[Tensor], recoverable:
 
 
 def mask_rows(layers: list[tuple[str, Weighted]], unit: Granularity = _WEIGHTS) -> Iterator[LayerRow]:
-    """The zeros of the layers' masks as they are now."""
+    """Yields the zeros of the layers' masks as they are now."""
     for name, layer in layers:
         mask = parametrization(layer, Mask)
         zeros = 0 if mask is None else int((~mask.mask).sum())

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from pithnet.errors import ModelError, RecipeError, require_known
 from pithnet.heartbeat import working
+from pithnet.learn.batch import tensors
 from pithnet.passes.bit_widths import layer_bits
-from pithnet.passes.calibration import first_images, run_through
+from pithnet.passes.calibration import first_sample, run_through
 from pithnet.passes.guard import guarded
 from pithnet.passes.layers import selected_layers
 from pithnet.passes.records import Record
@@ -150,8 +151,9 @@ def quantize(
         activations: bits of the activations, unsigned, with a zero point; needs `calibrate`.
         observer: a name in `pithnet.tensor.observers.OBSERVERS`: how ranges of activations are found.
         clip: "observed" ranges, or "learned" ones (PACT) where activations are never negative.
-        calibrate: a loader, or a tensor of images (N, ...); labels are not needed. Warns (UserWarning)
-            where the images are sorted by class.
+        calibrate: a loader, a tensor of images (N, ...), or a dict of such tensors by the arguments of a
+            model of several inputs; labels are not needed. Warns (UserWarning) where the images are sorted
+            by class.
 
     Raises RecipeError for arguments out of range and patterns that match nothing; DataError without images;
     ModelError as `selected_layers`, for a forward that cannot be followed, that calls F.dropout or that does
@@ -203,7 +205,7 @@ def _quantize_activations(
     """
     if isinstance(calibrate, Iterator):
         calibrate = list(calibrate)  # a generator would be empty after the example
-    example = first_images(model, calibrate)
+    example = first_sample(model, calibrate)
     # The images go through a copy: they may turn out to be unusable, and then the model is as it was.
     trial = copy.deepcopy(model)
     watching, _ = _inserted(trial, how, example, quantize_weights)
@@ -220,12 +222,12 @@ def _quantize_activations(
 
 
 def _inserted(
-    model: nn.Module, how: ActivationScheme, example: Tensor, quantize_weights: Callable[[nn.Module], None]
+    model: nn.Module, how: ActivationScheme, example: Any, quantize_weights: Callable[[nn.Module], None]
 ) -> tuple[dict[str, ActivationQuantizer], Folding]:
-    folding = fold_into_layers_(model, example[:1])
-    found = insert_activation_quantizers_(model, example[:1], how.quantizer)
+    folding = fold_into_layers_(model, example)
+    found = insert_activation_quantizers_(model, example, how.quantizer)
     for quantizer in found.values():
-        quantizer.to(example.device)
+        quantizer.to(next(tensors(example)).device)
     quantize_weights(model)
     return found, folding
 

@@ -12,8 +12,8 @@ from pithnet import artifact
 from pithnet.artifact import Metadata
 from pithnet.coding.prefix import code_lengths
 from pithnet.commands.inputs import Teacher
-from pithnet.commands.source_files import shared_layers, write_source_files
 from pithnet.data import Batches
+from pithnet.labs.deep_compression.source_files import shared_layers, write_source_files
 from pithnet.labs.notebook import STATES, Notebook, Row
 from pithnet.labs.training import accuracy_columns
 from pithnet.labs.workbench import Bench

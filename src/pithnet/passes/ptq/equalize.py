@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.modules.conv import _ConvNd
 
 from pithnet.errors import ModelError
 from pithnet.passes.guard import guarded
 from pithnet.surgery import chain, latent_weight
 from pithnet.surgery.graph.foldable import layer_obstacle
+from pithnet.surgery.graph.lookup import modules_of, operation_of
+from pithnet.surgery.graph.operation import Kind
 from pithnet.surgery.graph.tracing import alone, module_of, traced
 from pithnet.surgery.weights.parametrizations import Mask
 
 _ROUNDS = 20
 _ENOUGH = 1e-3
-_SILENT = (nn.Identity, nn.ReLU, nn.Dropout)
-_SILENT_FUNCTIONS = (torch.relu, torch.relu_, torch.nn.functional.relu, torch.nn.functional.dropout)
-_SILENT_METHODS = ("relu", "relu_")
-_Layer = nn.Conv2d | nn.Linear
+_Layer = _ConvNd | nn.Linear
+_LAYERS = modules_of(Kind.CONVOLUTION, Kind.LINEAR)
 
 
 @guarded
@@ -25,8 +28,8 @@ _Layer = nn.Conv2d | nn.Linear
 def equalize(model: nn.Module) -> int:
     """Gives neighbouring layers the same range in each channel, in place; returns how many pairs.
 
-    Channels are rescaled between every two layers with nothing or a ReLU between them; what the network
-    computes stays as it is.
+    Channels are rescaled between every two layers with nothing or a ReLU (a leaky one too) between them; what
+    the network computes stays as it is.
 
     Channel c of the first layer is divided by s_c and what reads it multiplied, s_c = sqrt(r1_c / r2_c), r
     the largest magnitudes (Nagel et al. 2019, eq. 11), in turns until nothing moves. For networks without BN
@@ -74,7 +77,7 @@ def _along(scale: Tensor, weight: Tensor, axis: int) -> Tensor:
 
 def _reads(layer: _Layer) -> int:
     """The axis of the weight along which the channels lie that it reads: a depthwise layer has them first."""
-    return 0 if isinstance(layer, nn.Conv2d) and layer.groups > 1 else 1
+    return 0 if isinstance(layer, _ConvNd) and layer.groups > 1 else 1
 
 
 def _pairs(model: nn.Module) -> list[tuple[tuple[str, _Layer], tuple[str, _Layer]]]:
@@ -84,14 +87,14 @@ def _pairs(model: nn.Module) -> list[tuple[tuple[str, _Layer], tuple[str, _Layer
     for node in graph.nodes:
         second = module_of(node, model)
         before = _source(node)
-        while before is not None and len(before.users) == 1 and _is_silent(before, model):
+        while before is not None and len(before.users) == 1 and operation_of(before, model).passes_scale:
             before = _source(before)
-        if before is None or len(before.users) != 1 or not isinstance(second, _Layer):
+        if before is None or len(before.users) != 1 or not _is_layer(second):
             continue
         first = module_of(before, model)
         if any(m is not None and layer_obstacle(m) is not None for m in (first, second)):
             continue  # a factor may not pass through what it computes
-        if isinstance(first, _Layer) and {before.target, node.target} <= lone and _fit(first, second):
+        if _is_layer(first) and {before.target, node.target} <= lone and _fit(first, second):
             found.append(((str(before.target), first), (str(node.target), second)))
     return found
 
@@ -104,14 +107,10 @@ def _source(node: fx.Node) -> fx.Node | None:
 
 def _fit(first: _Layer, second: _Layer) -> bool:
     """Whether each channel of the first is one of the second's: no flattened maps, no partial groups."""
-    if isinstance(second, nn.Conv2d) and second.groups > 1:
+    if isinstance(second, _ConvNd) and second.groups > 1:
         return second.groups == second.in_channels == len(first.weight) == len(second.weight)
     return second.weight.shape[1] == len(first.weight)
 
 
-def _is_silent(node: fx.Node, model: nn.Module) -> bool:
-    """Whether a positive factor passes through it unchanged."""
-    if node.op == "call_module":
-        return isinstance(module_of(node, model), _SILENT)
-    silent = {"call_function": _SILENT_FUNCTIONS, "call_method": _SILENT_METHODS}
-    return node.target in silent.get(node.op, ())
+def _is_layer(module: nn.Module | None) -> TypeGuard[_Layer]:
+    return isinstance(module, _LAYERS)

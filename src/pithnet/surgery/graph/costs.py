@@ -127,7 +127,7 @@ def costs(model: nn.Module, example: Any) -> Costs:
     work = {plain_key(name): each for name, each in _work(model, example).items()}
     parameters, unread = _parameters(model, work)
     rows = [
-        Cost(name, each.kind or "other", each.macs, parameters.get(name, 0), each.activations, each.calls)
+        Cost(name, each.kind, each.macs, parameters.get(name, 0), each.activations, each.calls)
         for name, each in work.items()
     ]
     rows = [row for row in rows if row.macs or row.parameters or row.activations]
@@ -172,7 +172,7 @@ def _parameters(model: nn.Module, work: dict[str, Work]) -> tuple[dict[str, int]
         else:
             unread[holders[0].module] += size
             names[holders[0].module] = holders[0].paths[0]
-    return counts, [Cost(names[m], _kind(m), 0, size, 0, 0) for m, size in unread.items()]
+    return counts, [Cost(names[m], operation_of_module(m).kind, 0, size, 0, 0) for m, size in unread.items()]
 
 
 def _called_around(key: str, called: Collection[str]) -> str | None:
@@ -181,11 +181,6 @@ def _called_around(key: str, called: Collection[str]) -> str | None:
         if key in called:
             return key
     return None
-
-
-def _kind(module: nn.Module) -> str:
-    operation = operation_of_module(module)
-    return operation.kind if operation else "other"
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:

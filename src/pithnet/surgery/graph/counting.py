@@ -6,17 +6,17 @@ import operator
 import random
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from pithnet.errors import ModelError
 from pithnet.surgery.graph.exporting import Exported, call_of, exported
-from pithnet.surgery.graph.inputs import tensors_as, values
+from pithnet.surgery.graph.inputs import tensors, tensors_as, values
 from pithnet.surgery.graph.lookup import operation_of, operation_of_module
 from pithnet.surgery.graph.multiplications import (
     has_formula,
@@ -37,7 +37,7 @@ class Work:
     that a function was given; a module has its own.
     """
 
-    kind: Kind | None
+    kind: Kind
     calls: int = 0
     macs: int = 0
     activations: int = 0
@@ -86,15 +86,15 @@ class _Counting(fx.Interpreter):
             return super(_Counting, self).run_node(n)
 
         args, kwargs = self.fetch_args_kwargs_from_env(n)
-        operation, given = operation_of(n, self.model), tuple(_tensors((args, kwargs)))
+        operation, given = operation_of(n, self.model), tuple(tensors((args, kwargs)))
         if n.op == "call_module":
             found = None if kwargs else layer_by_shapes(self.model.get_submodule(str(n.target)), args)
-            if found is None and (operation is None or operation.multiplies):
+            if found is None and operation.multiplies:
                 found = macs_by_running(run)
             return found or (0, run())
         if n.op not in ("call_function", "call_method") or not given:
             return 0, run()
-        if operation is None or not has_formula(operation):
+        if not has_formula(operation):
             return macs_by_running(run)
         value = run()
         return macs_by_shapes(operation, given, value), value
@@ -113,10 +113,10 @@ def _of_trace(model: nn.Module, graph: fx.Graph, example: Any) -> dict[str, Work
             continue  # sizes and indices
         operation = operation_of(node, model)
         name = str(node.target) if is_module else names.of(node.meta[WITHIN], node)
-        work = found.setdefault(name, Work(operation.kind if operation else None))
+        work = found.setdefault(name, Work(operation.kind))
         work.calls += 1
         work.macs += macs
-        work.activations += 0 if operation and operation.views else outputs
+        work.activations += 0 if operation.views else outputs
         if not is_module:
             work.reads += [str(n.target) for n in node.all_input_nodes if n.op == "get_attr"]
     return found
@@ -134,13 +134,13 @@ def _of_export(model: nn.Module, export: Exported) -> dict[str, Work]:
         place, call = call_of(node)
         module = model.get_submodule(place)
         operation = operation_of_module(module)
-        layer = operation is not None or bool(compressible(module))
+        layer = operation.kind is not Kind.OTHER or bool(compressible(module))
         operation = operation if layer else operation_of(node, model)
         name = (place or type(model).__name__) if layer else names.of(place, node)
-        work = found.setdefault(name, Work(operation.kind if operation else None))
+        work = found.setdefault(name, Work(operation.kind))
         if not layer or call not in last:
             work.calls += 1
-        outputs = 0 if operation and operation.views else outputs
+        outputs = 0 if operation.views else outputs
         work.activations += outputs - (last.get(call, 0) if layer else 0)
         last[call] = outputs
         work.macs += macs
@@ -154,10 +154,10 @@ def _of_operator(node: fx.Node) -> tuple[int, int]:
         return 0, 0  # of several tensors that an operator gave, and that were counted there
     operation = operation_of(node, nn.Module())
     args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: n.meta.get("val"))
-    given, value = tuple(_tensors((args, kwargs))), node.meta.get("val")
+    given, value = tuple(tensors((args, kwargs))), node.meta.get("val")
     if not given:
         return 0, _size(value)
-    if operation is not None and has_formula(operation):
+    if has_formula(operation):
         return macs_by_shapes(operation, given, value), _size(value)
     args, kwargs = _hollow((args, kwargs))
     target: Any = node.target
@@ -186,15 +186,7 @@ def _called(node: fx.Node) -> str:
 
 def _size(value: Any) -> int:
     """The floating-point numbers in the tensors of a value."""
-    return sum(tensor.numel() for tensor in _tensors(value) if tensor.is_floating_point())
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple | list | Mapping):
-        for part in value.values() if isinstance(value, Mapping) else value:
-            yield from _tensors(part)
+    return sum(tensor.numel() for tensor in tensors(value) if tensor.is_floating_point())
 
 
 def _hollow(value: Any) -> Any:

@@ -12,21 +12,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
 
+from pithnet.surgery.graph.lookup import modules_of
+from pithnet.surgery.graph.operation import Kind
 from pithnet.surgery.weights.chains import chain
 from pithnet.surgery.weights.parametrizations import PARAMETRIZATIONS
 
 _Module = TypeVar("_Module", bound=nn.Module)
-_LAYERS = (
-    nn.Linear,
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.ConvTranspose1d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-)
-# Each with the number of axes of an input that it takes.
-_NORMS = {nn.BatchNorm1d: 2, nn.BatchNorm2d: 4, nn.BatchNorm3d: 5, nn.SyncBatchNorm: 2}
+LAYERS = modules_of(Kind.LINEAR, Kind.CONVOLUTION, Kind.TRANSPOSED_CONVOLUTION)
+_NORMS = modules_of(Kind.BATCH_NORM)
 # Every method through which a subclass, or an instance, may compute something else.
 _METHODS = (
     "__call__",
@@ -48,7 +41,7 @@ def layer_obstacle(layer: nn.Module) -> str | None:
 
     Looks through parametrizations of pithnet's; another library's are an obstacle.
     """
-    own = own_way(layer, _LAYERS)
+    own = own_way(layer, LAYERS)
     if own is not None:
         return own
     assert isinstance(layer, nn.Linear | _ConvNd)
@@ -61,7 +54,7 @@ def layer_obstacle(layer: nn.Module) -> str | None:
 
 def norm_obstacle(bn: _BatchNorm) -> str | None:
     """Why a BN may compute otherwise than torch's, or has no statistics to fold; None where it has."""
-    own = own_way(bn, tuple(_NORMS))
+    own = own_way(bn, _NORMS)
     if own is not None:
         return own
     if bn.running_mean is None or bn.running_var is None:
@@ -104,10 +97,20 @@ def norm_inputs(bn: _BatchNorm) -> Tensor:
     """Random inputs of the mean and variance that a BN expects, float64 (64, C, ...); always the same."""
     assert bn.running_mean is not None
     assert bn.running_var is not None
-    ndim = next(ndim for kind, ndim in _NORMS.items() if isinstance(bn, kind))
     drawn = torch.randn(64, bn.num_features, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     found = bn.running_mean.cpu().double() + drawn * bn.running_var.cpu().double().sqrt()
-    return found.view(*found.shape, *[1] * (ndim - 2))
+    return found.view(*found.shape, *[1] * (fewest_axes(bn) - 2))
+
+
+def fewest_axes(bn: _BatchNorm) -> int:
+    """The fewest axes of an input that a BN of torch's takes."""
+    for axes in (2, 3, 4):
+        try:
+            bn._check_input_dim(torch.empty([0] * axes))
+        except ValueError:
+            continue
+        return axes
+    return 5
 
 
 def layer_inputs(layer: nn.Linear | _ConvNd, mean: Tensor, variance: Tensor) -> Tensor:

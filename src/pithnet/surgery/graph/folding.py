@@ -17,12 +17,16 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 from pithnet.errors import ModelError
 from pithnet.surgery.graph.foldable import (
     agree,
+    fewest_axes,
     in_float64,
     layer_inputs,
     layer_obstacle,
     norm_obstacle,
     own_way,
 )
+from pithnet.surgery.graph.inputs import REQUIRED, values
+from pithnet.surgery.graph.lookup import modules_of
+from pithnet.surgery.graph.operation import Kind
 from pithnet.surgery.graph.tracing import alone, calls, module_of, traced
 from pithnet.surgery.modes import always_training, evaluating
 from pithnet.surgery.weights.chains import Layer, chain, latent_weight, release, set_mask
@@ -57,9 +61,7 @@ class _Pair:
 
 
 @torch.no_grad()
-def fold_into_layers_(
-    model: nn.Module, example: Tensor | None = None, only: Collection[str] | None = None
-) -> Folding:
+def fold_into_layers_(model: nn.Module, example: Any = None, only: Collection[str] | None = None) -> Folding:
     """Multiplies every BN into the convolution or linear layer before it, in place, leaving nn.Identity.
 
     For eval mode: y = (Wx - m) / sqrt(v + eps) * g + b becomes W' x + b'. Masks stay; shared weights become
@@ -71,14 +73,14 @@ def fold_into_layers_(
     more than 1e-5 (Frobenius; a step of the weight's dtype in half precision), the BN stays.
 
     Args:
-        example: an input (B, ...), whose activations are what is compared. It tells the axes too: after a
-            linear layer on (B, L, C) BN normalises L. Without one random inputs are compared, and only
-            L != C tells.
+        example: inputs (B, ...), as `learn.call` takes them, whose activations are what is compared. They
+            tell the axes too: after a linear layer on (B, L, C) BN normalises L. Without them random inputs
+            are compared, and only L != C tells.
         only: the names of the BNs to fold; None for all.
 
     Raises ModelError where the network's forward cannot be followed or a weight is quantized already.
     """
-    graph = traced(model, "folding BatchNorm")
+    graph = traced(model, "folding BatchNorm", REQUIRED if example is None else example)
     pairs, kept = _pairs(model, graph)
     pairs = [pair for pair in pairs if only is None or pair.name in only]
     for pair in pairs:
@@ -127,7 +129,7 @@ def _layer_before(node: fx.Node, model: nn.Module) -> fx.Node | None:
     before = node.args[0] if len(node.args) == 1 and not node.kwargs else None
     while isinstance(before, fx.Node) and len(before.users) == 1:
         module = module_of(before, model)
-        if module is None or own_way(module, (nn.Identity,)) is not None:
+        if module is None or own_way(module, modules_of(Kind.IDENTITY)) is not None:
             return before
         before = before.args[0] if before.args else None
     return None
@@ -144,12 +146,12 @@ def _obstacle(place: str, layer: _Layer, bn: _BatchNorm, lone: bool) -> str | No
     if not lone:
         return _SHARED.format(place)
     outputs = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
-    # These two take more axes than two, and then the second is none of a linear layer's outputs.
-    several = isinstance(layer, nn.Linear) and isinstance(bn, nn.BatchNorm2d | nn.BatchNorm3d)
+    # Of an input with more axes than two the second is none of a linear layer's outputs.
+    several = isinstance(layer, nn.Linear) and fewest_axes(bn) > 2
     return _AXIS.format(place) if several or bn.num_features != outputs else None
 
 
-def _on_example(model: nn.Module, graph: fx.Graph, pairs: list[_Pair], example: Tensor) -> dict[str, str]:
+def _on_example(model: nn.Module, graph: fx.Graph, pairs: list[_Pair], example: Any) -> dict[str, str]:
     """Why BNs cannot be folded after all, by name, found on the activations of an example."""
     by_node, found = {pair.node: pair for pair in pairs}, {}
 
@@ -165,7 +167,7 @@ def _on_example(model: nn.Module, graph: fx.Graph, pairs: list[_Pair], example: 
             return value
 
     with evaluating(model):
-        Compare(model, graph=graph).run(example)
+        Compare(model, graph=graph).run(*values(model, example))
     return found
 
 

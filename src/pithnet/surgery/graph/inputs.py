@@ -6,8 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from pithnet.errors import ModelError
 
@@ -53,6 +52,18 @@ def call_arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (tuple(example), {}) if isinstance(example, tuple | list) else ((example,), {})
 
 
+def tensors(value: Any) -> Iterator[Tensor]:
+    """Every tensor in nested tuples, lists and mappings, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from tensors(part)
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from tensors(part)
+
+
 def tensors_as(example: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """The example with every tensor changed, in tuples, lists and mappings of any nesting."""
     if isinstance(example, Tensor):
@@ -65,8 +76,8 @@ def tensors_as(example: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def is_constant(value: Any) -> bool:
-    """Whether a value is a flag or a number, by which a forward may decide: a graph has it built in."""
-    return value is None or isinstance(value, bool | int | float | str | torch.dtype)
+    """Whether a value is a flag, a number or a word: forward may decide by it, so a graph has it built in."""
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def require_constant(name: str, value: Any, built_in: Any) -> None:
@@ -76,6 +87,16 @@ def require_constant(name: str, value: Any, built_in: Any) -> None:
             f"the forward was followed with {name}={built_in!r}, which is built in since; it cannot be "
             f"called with {name}={value!r}"
         )
+
+
+def given_to(graph: fx.Graph) -> dict[str, Any]:
+    """The arguments that a graph was followed with, by name: flags and numbers, and `REQUIRED` for tensors.
+
+    `bound` takes it as an example, unless some of them have no name.
+    """
+    found = {str(node.target): REQUIRED for node in graph.nodes if node.op == "placeholder"}
+    checks = [node for node in graph.nodes if node.target is require_constant]
+    return found | {check.args[0]: check.args[2] for check in checks}
 
 
 def values(model: nn.Module, example: Any) -> tuple[Any, ...]:

@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from pithnet.errors import ModelError
 from pithnet.surgery.graph.activation_quantizers import ActivationQuantizer, LearnedClip
+from pithnet.surgery.graph.given_arguments import GivenArguments, example_of, home_of
+from pithnet.surgery.graph.inputs import REQUIRED
+from pithnet.surgery.graph.lookup import operation_of
+from pithnet.surgery.graph.operation import Kind
 from pithnet.surgery.graph.tracing import WHOLE, module_of, rewire_, traced, unwire_, watched
-from pithnet.surgery.graph.train_mode import traced_to_train
+from pithnet.surgery.graph.train_mode import drops_nothing, traced_to_train
 
 HOME = "activation_quantizers"
 _PURPOSE = "quantizing activations"
-# What stays as it was in eval mode; what only moves or picks numbers; what clips at the lower end of a range.
-_NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-_MOVES = (nn.Flatten, nn.Unflatten, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.ZeroPad2d, nn.PixelShuffle)
-_MOVING = (
-    operator.getitem,
-    torch.flatten,
-    torch.reshape,
-    torch.permute,
-    torch.transpose,
-    torch.squeeze,
-    torch.unsqueeze,
-    F.pad,
-    torch.max_pool1d,
-    torch.max_pool2d,
-    F.max_pool1d,
-    F.max_pool2d,
-)
-_MOVING_METHODS = ("flatten", "view", "reshape", "permute", "transpose", "contiguous", "squeeze", "unsqueeze")
-_RELU = (nn.ReLU, nn.ReLU6)
-_RELUS = (F.relu, F.relu6, torch.relu, torch.relu_)
-_RELU_METHODS = ("relu", "relu_")
 
 
 def activation_quantizers(model: nn.Module) -> dict[str, ActivationQuantizer | LearnedClip]:
@@ -50,7 +30,7 @@ def activation_quantizers(model: nn.Module) -> dict[str, ActivationQuantizer | L
 
 
 def insert_activation_quantizers_(
-    model: nn.Module, example: Tensor, make: Callable[[str], ActivationQuantizer]
+    model: nn.Module, example: Any, make: Callable[[str], ActivationQuantizer]
 ) -> dict[str, ActivationQuantizer]:
     """Puts quantizers into the network's forward, in place, and returns them by what they follow.
 
@@ -58,14 +38,14 @@ def insert_activation_quantizers_(
     integer arithmetic clips for nothing, and not after a last linear layer, whose sums are the answer. What
     only moves or picks numbers (pooling of maxima, padding, reshaping) is followed by the quantizer of what
     it moves. A module without weights that looks at `training` (drop path, say) stays one step and goes on to
-    do so. example: an input (B, ...).
+    do so. example: inputs (B, ...), as `learn.call` takes them: what forward takes from then on.
 
     Raises ModelError where the forward cannot be followed, where it does something else in train mode (see
     `traced_to_train`), and for a model that has such quantizers already.
     """
     if activation_quantizers(model):
         raise ModelError("the activations are quantized already; start from the model before that")
-    graph = traced_to_train(model, _PURPOSE)
+    graph = traced_to_train(model, _PURPOSE, example)
     seen = watched(model, graph, example)
     made = {
         node.name: make(node.name)
@@ -79,13 +59,14 @@ def insert_activation_quantizers_(
 
 
 def reinsert_activation_quantizers_(
-    model: nn.Module, quantizers: Mapping[str, ActivationQuantizer | LearnedClip]
+    model: nn.Module, quantizers: Mapping[str, ActivationQuantizer | LearnedClip], given: Any = REQUIRED
 ) -> None:
     """Puts quantizers back, in place, after what they followed, in a network of the same forward.
 
+    given: the arguments that forward was followed with, as `GivenArguments` keeps them.
     Raises ModelError where the forward cannot be followed, or has not what one of them followed.
     """
-    graph = traced(model, _PURPOSE)
+    graph = traced(model, _PURPOSE, given)
     for name in sorted(quantizers.keys() - {node.name for node in graph.nodes}):
         raise ModelError(
             f"{type(model).__name__} has no operation {name}, after which activations were quantized; build "
@@ -112,19 +93,40 @@ def _insert_(
             _follow(graph, node, sites)
         elif source is not None and (_passes(node, model) or node.meta.get(WHOLE)):
             sites[node] = source
-            if _moves(node, model):
+            if _moves(node, model) and not operation_of(node, model).several:
                 _follow(graph, node, sites)
-    setattr(model, HOME, nn.ModuleDict(dict(quantizers)))
+    setattr(model, HOME, home_of(model, graph, quantizers))
     rewire_(model, graph, _take_apart)
 
 
 def _take_apart(state: dict[str, Any]) -> tuple[Callable[[nn.Module, Any], None], Any]:
-    return reinsert_activation_quantizers_, dict(state["_modules"].pop(HOME).items())
+    home = state["_modules"].pop(HOME)
+    quantizers = dict(home.items())
+    return (
+        (_put_back_, (quantizers, home.given))
+        if isinstance(home, GivenArguments)
+        else (
+            reinsert_activation_quantizers_,
+            quantizers,
+        )
+    )
+
+
+def _put_back_(model: nn.Module, parts: tuple[Mapping[str, ActivationQuantizer | LearnedClip], Any]) -> None:
+    quantizers, given = parts
+    reinsert_activation_quantizers_(model, quantizers, example_of(given))
 
 
 def _passes(node: fx.Node, model: nn.Module) -> bool:
     """Whether a node makes no new numbers."""
-    return _is(node, model, _NOTHING, (), ()) or _moves(node, model)
+    return _does_nothing(node, model) or _moves(node, model)
+
+
+def _does_nothing(node: fx.Node, model: nn.Module) -> bool:
+    operation = operation_of(node, model)
+    if operation.kind is Kind.DROPOUT and node.op == "call_function":
+        return drops_nothing(node)
+    return operation.does_nothing
 
 
 def _follow(graph: fx.Graph, node: fx.Node, sites: dict[fx.Node, str]) -> None:
@@ -139,47 +141,29 @@ def _needs_one(node: fx.Node, model: nn.Module) -> bool:
     if node.op in ("output", "get_attr"):
         return False
     ends = _users(node, model)
-    if ends and all(is_relu(user, model) for user in ends):
+    if ends and all(operation_of(user, model).clips_at_zero for user in ends):
         return False
     answers = all(user.op == "output" for user in ends)
-    return not (answers and isinstance(module_of(node, model), nn.Linear))
-
-
-def is_relu(node: fx.Node, model: nn.Module) -> bool:
-    """Whether a node of the model's graph clips at zero."""
-    return _is(node, model, _RELU, _RELUS, _RELU_METHODS)
+    return not (answers and node.op == "call_module" and operation_of(node, model).kind is Kind.LINEAR)
 
 
 def _users(node: fx.Node, model: nn.Module) -> list[fx.Node]:
     """Who reads the node's numbers, beyond modules that do nothing and classes that outputs are put into."""
     found = []
     for user in node.users:
-        through = isinstance(user.target, type) or _is(user, model, _NOTHING, (), ())
+        through = isinstance(user.target, type) or _does_nothing(user, model)
         found += _users(user, model) if through else [user]
     return found
 
 
 def _moves(node: fx.Node, model: nn.Module) -> bool:
-    if node.target is F.pad and not _pads_with_zeros(node):
-        return False  # another number may be none of the levels
-    return _is(node, model, _MOVES, _MOVING, _MOVING_METHODS)
+    operation = operation_of(node, model)
+    return operation.moves and not (operation.kind is Kind.PAD and _pads_with_others(node, model))
 
 
-def _pads_with_zeros(node: fx.Node) -> bool:
-    mode, value = dict(enumerate(node.args)).get(2, "constant"), dict(enumerate(node.args)).get(3)
-    return node.kwargs.get("mode", mode) == "constant" and node.kwargs.get("value", value) in (None, 0)
-
-
-def _is(
-    node: fx.Node,
-    model: nn.Module,
-    kinds: tuple[type[nn.Module], ...],
-    functions: tuple[object, ...],
-    methods: tuple[str, ...],
-) -> bool:
-    """Whether a node calls a module of these kinds, one of these functions, or a method of these names."""
-    if node.op == "call_module":
-        return isinstance(module_of(node, model), kinds)
-    return node.target in (
-        functions if node.op == "call_function" else methods if node.op == "call_method" else ()
-    )
+def _pads_with_others(node: fx.Node, model: nn.Module) -> bool:
+    """Whether what a node pads with is a number other than zero, which may be none of the levels."""
+    module = module_of(node, model)
+    given = (*node.args[2:], *(value for name, value in node.kwargs.items() if name != "pad"))
+    filling = given if module is None else (getattr(module, "value", 0),)
+    return any(isinstance(value, int | float) and value != 0 for value in filling)

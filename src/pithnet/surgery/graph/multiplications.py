@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.utils.flop_counter import FlopCounterMode
 
-from pithnet.surgery.graph.foldable import own_way
-from pithnet.surgery.graph.lookup import modules_of
+from pithnet.surgery.graph.foldable import LAYERS, own_way
 from pithnet.surgery.graph.operation import Kind, Operation
 
 Formula = Callable[[tuple[Tensor, ...], Tensor], int]
@@ -30,9 +29,9 @@ FORMULAS: dict[Kind, Formula] = {
 }
 
 
-def has_formula(operation: Operation | None) -> bool:
+def has_formula(operation: Operation) -> bool:
     """Whether shapes tell the multiply-accumulates of the operation's functions; composite ones are run."""
-    return operation is not None and (not operation.multiplies or operation.kind in FORMULAS)
+    return not operation.multiplies or operation.kind in FORMULAS
 
 
 def macs_by_shapes(operation: Operation, given: tuple[Tensor, ...], out: Any) -> int:
@@ -77,8 +76,7 @@ def layer_by_shapes(layer: nn.Module, args: tuple[Any, ...]) -> tuple[int, Tenso
     None for other modules, for those that may not compute as torch's do, and for inputs that do not fit: they
     have to be run.
     """
-    kinds = modules_of(Kind.CONVOLUTION, Kind.TRANSPOSED_CONVOLUTION, Kind.LINEAR)
-    if not isinstance(layer, kinds) or len(args) != 1 or own_way(layer, kinds) is not None:
+    if not isinstance(layer, LAYERS) or len(args) != 1 or own_way(layer, LAYERS) is not None:
         return None
     x = args[0]
     if isinstance(layer, nn.Linear):

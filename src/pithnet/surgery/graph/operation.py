@@ -62,6 +62,7 @@ class Kind(StrEnum):
     CREATE = "create"
     SHAPE = "shape"
     CHECK = "check"
+    OTHER = "other"
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ class Operation:
         modules: the classes of modules that do it; a subclass counts as the nearest base in the table.
         names: what its functions are called in torch, torch.nn.functional, torch.special and operator, its
             methods on a tensor, and its operators in torch.ops.aten.
-        multiplies: whether it multiplies matrices, so that it has multiply-accumulates.
-        moves: whether every number it gives is one that it was given, moved or picked, in eval mode.
+        multiplies: whether it multiplies matrices, or may, so that it has multiply-accumulates.
+        moves: whether it only moves or picks numbers: of what it was given, a place of each that it gives.
         views: whether it writes no numbers, and gives another view of what it was given.
         passes_scale: whether a positive factor passes through: f(c x) = c f(x) for c > 0, number by number.
         clips_at_zero: whether it gives nothing below zero, and zero for everything below zero.
@@ -95,3 +96,6 @@ class Operation:
     def does_nothing(self) -> bool:
         """Whether it gives in eval mode what it was given, as nn.Identity and nn.Dropout do."""
         return self.kind in (Kind.IDENTITY, Kind.DROPOUT)
+
+
+UNKNOWN = Operation(Kind.OTHER, multiplies=True)  # what the table does not have may do anything

@@ -157,11 +157,11 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     _line(Kind.CHANNEL_SHUFFLE, "ChannelShuffle", "channel_shuffle native_channel_shuffle", moves=True),
     _line(Kind.PIXEL_SHUFFLE, "PixelShuffle PixelUnshuffle", "pixel_shuffle pixel_unshuffle", moves=True),
+    _line(Kind.PERMUTE, "", "flip roll rot90", moves=True),
     _line(
         Kind.EXPAND,
         "",
-        "expand expand_as broadcast_to repeat tile repeat_interleave flip roll",
-        moves=True,
+        "expand expand_as broadcast_to repeat tile repeat_interleave",
     ),
     _line(Kind.COPY, "", "contiguous clone", moves=True),
     # Nothing, in eval mode.

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from pithnet.errors import ModelError
-from pithnet.surgery.graph.insertion import is_relu
+from pithnet.surgery.graph.inputs import REQUIRED, values
+from pithnet.surgery.graph.lookup import operation_of
 from pithnet.surgery.graph.tracing import module_of, traced
 from pithnet.surgery.modes import evaluating
 from pithnet.surgery.weights.holders import compressible
 
 
 @torch.no_grad()
-def relu_zeros(model: nn.Module, batches: Iterable[Tensor]) -> dict[str, float]:
+def relu_zeros(model: nn.Module, batches: Iterable[Any]) -> dict[str, float]:
     """The share of exact zeros after each ReLU, 0 to 1, by the layer whose sums the ReLU clips; in eval mode.
 
-    batches: inputs (B, ...). A ReLU after an addition is named after the first branch's last layer.
+    batches: inputs (B, ...), as `learn.call` takes them. A ReLU after an addition is named after the first
+    branch's last layer.
     Raises ModelError where the forward cannot be followed, has no ReLU, or where there are no inputs.
     """
-    graph = traced(model, "counting zeros of activations")
-    names = {node: _layer_before(node, model) for node in graph.nodes if is_relu(node, model)}
+    left = iter(batches)
+    first = next(left, REQUIRED)
+    graph = traced(model, "counting zeros of activations", first)
+    relus = [node for node in graph.nodes if operation_of(node, model).clips_at_zero]
+    names = {node: _layer_before(node, model) for node in relus}
     zeros, sizes = dict.fromkeys(names.values(), 0), dict.fromkeys(names.values(), 0)
 
     class Count(fx.Interpreter):
@@ -36,8 +42,8 @@ def relu_zeros(model: nn.Module, batches: Iterable[Tensor]) -> dict[str, float]:
 
     counter = Count(model, graph=graph)
     with evaluating(model):
-        for x in batches:
-            counter.run(x)
+        for x in chain(() if first is REQUIRED else (first,), left):
+            counter.run(*values(model, x))
     if not names or not all(sizes.values()):
         missing = "no ReLU" if not names else "no inputs"
         raise ModelError(f"there are no activations of {type(model).__name__} to count zeros of: {missing}")

@@ -17,6 +17,8 @@ from pithnet.surgery.graph.activation_quantizers import (
     is_activation_state,
     quantizer_from_state,
 )
+from pithnet.surgery.graph.given_arguments import STATE, example_of, given_of
+from pithnet.surgery.graph.inputs import REQUIRED
 from pithnet.surgery.graph.insertion import (
     HOME,
     reinsert_activation_quantizers_,
@@ -51,7 +53,9 @@ def rebuild_activations_(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         device = next((p.device for p in network.parameters()), torch.device("cpu"))
         for quantizer in quantizers.values():
             quantizer.to(device)
-        reinsert_activation_quantizers_(network, quantizers)
+        told = state.get(f"{path}.{HOME}.{STATE}" if path else f"{HOME}.{STATE}")
+        given = REQUIRED if told is None else example_of(given_of(told))
+        reinsert_activation_quantizers_(network, quantizers, given)
 
 
 def _networks(state: Mapping[str, Tensor]) -> dict[str, _Quantizers]:

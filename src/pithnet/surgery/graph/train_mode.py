@@ -9,35 +9,25 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import fx, nn
 
 from pithnet.errors import ModelError
+from pithnet.surgery.graph.inputs import REQUIRED
+from pithnet.surgery.graph.lookup import operation_of_function
+from pithnet.surgery.graph.operation import Kind
 from pithnet.surgery.graph.tracing import WITHIN, Tracer, calls, followed
 
-_DROPOUTS = (
-    F.dropout,
-    F.dropout1d,
-    F.dropout2d,
-    F.dropout3d,
-    F.alpha_dropout,
-    F.feature_alpha_dropout,
-    torch.dropout,
-    torch.alpha_dropout,
-    torch.feature_dropout,
-    torch.feature_alpha_dropout,
-)
 _OR_FREEZE = "; for inference alone freeze the model first: model.requires_grad_(False)"
 
 
-def traced_to_train(model: nn.Module, purpose: str) -> fx.Graph:
+def traced_to_train(model: nn.Module, purpose: str, example: Any = REQUIRED) -> fx.Graph:
     """As `traced`: a graph that may stand for the model's forward in train mode as well.
 
     Raises ModelError as `traced`, and, with the name, where a dropout could not be turned on in training, or
     where the network, or a part of it that has weights, computes something else in train mode. A model none
     of whose parameters trains is for eval mode only, and neither is asked of it.
     """
-    tracer = followed(model, purpose)
+    tracer = followed(model, purpose, example)
     if any(p.requires_grad for p in model.parameters()):
         _check_dropouts(tracer.graph)
         if tracer.readers:
@@ -47,16 +37,21 @@ def traced_to_train(model: nn.Module, purpose: str) -> fx.Graph:
 
 def _check_dropouts(graph: fx.Graph) -> None:
     for node in graph.nodes:
-        if node.op == "call_function" and node.target in _DROPOUTS and _is_off(node):
+        if _is_dropout(node) and _given(node, "p", 1) != 0 and drops_nothing(node):
             raise ModelError(
                 f"{node.name} would be off in training too, since forward is kept as it is in eval mode; "
                 f"use nn.Dropout, a module, in place of the function{_OR_FREEZE}"
             )
 
 
-def _is_off(dropout: fx.Node) -> bool:
-    """Whether it would drop something, but was told that this is no training."""
-    return _given(dropout, "training", "train", 2) is False and _given(dropout, "p", 1) != 0
+def drops_nothing(node: fx.Node) -> bool:
+    """Whether a node calls a dropout, as a function, that gives what it was given: eval mode, or p = 0."""
+    off = _given(node, "training", "train", 2) is False or _given(node, "p", 1) == 0
+    return _is_dropout(node) and off
+
+
+def _is_dropout(node: fx.Node) -> bool:
+    return node.op == "call_function" and operation_of_function(node.target).kind is Kind.DROPOUT
 
 
 def _given(node: fx.Node, *keys: str | int) -> Any:
@@ -118,7 +113,7 @@ def _forms(graph: fx.Graph) -> list[Any]:
     forms = []
     for node in graph.nodes:
         given = fx.map_arg((node.args, node.kwargs), lambda n: places[n])
-        if node.target in _DROPOUTS and _given(node, "p", 1) == 0:
+        if _is_dropout(node) and _given(node, "p", 1) == 0:
             given = given[0][:1]  # in train mode it drops nothing either
         forms.append((node.op, None if node.op == "output" else node.target, given))
     return forms

@@ -18,22 +18,28 @@ _INTEGERS = {torch.float32: torch.int32, torch.float64: torch.int64}
 
 
 def common_dtype(tensors: Sequence[Tensor]) -> torch.dtype:
-    """float32, or float64 where one of the tensors needs it: every value of all of them is exact in it."""
+    """Returns float32, or float64 where a tensor needs it: every value of all of them is exact in it."""
     return reduce(torch.promote_types, (t.dtype for t in tensors), torch.float32)
 
 
 def blocks(tensor: Tensor, dtype: torch.dtype) -> Iterator[Tensor]:
-    """The values in flat order as `dtype`, at most BLOCK at a time."""
+    """Yields the values in flat order as `dtype`, at most BLOCK at a time."""
     for block in tensor.detach().reshape(-1).split(BLOCK):
         yield block.to(dtype)
 
 
 def kth_smallest(tensors: Sequence[Tensor], k: int, sizes: Sequence[int] | None = None) -> tuple[Tensor, int]:
-    """The k-th smallest value (k from 1) of all tensors together, and how many values are smaller.
+    """Finds the k-th smallest value of all tensors together, and how many values are smaller.
 
-    Each value of a tensor counts as many times as that tensor's entry in `sizes` says, once where None. The
-    value: a scalar tensor of `common_dtype`, on the tensors' device. Values must be finite; 1 <= k <= how
-    many there are. O(n) time; memory for a block and 2^16 counts.
+    It takes O(n) time, and memory for a block and 2^16 counts.
+
+    Args:
+        tensors: finite numbers, on one device.
+        k: from 1 to how many values there are.
+        sizes: for each tensor how many times each of its values counts; once where None.
+
+    Returns:
+        The value, a scalar tensor of `common_dtype` on the tensors' device, and the number of smaller ones.
     """
     dtype = common_dtype(tensors)
     bits = torch.finfo(dtype).bits

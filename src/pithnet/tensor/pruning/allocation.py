@@ -10,10 +10,16 @@ from pithnet.tensor._checks import require_fraction
 
 
 def uniform(sizes: Sequence[int], sparsity: float) -> list[int]:
-    """Zeros per layer, the same share of each: sizes in weights, sparsity in [0, 1].
+    """Returns the zeros of each layer, the same share of each.
 
     The sum is round(sparsity * sum(sizes)); what rounding leaves over goes to the largest remainders.
-    Raises RecipeError for a sparsity outside [0, 1].
+
+    Args:
+        sizes: the weights of each layer.
+        sparsity: the share of zeros in all, in [0, 1].
+
+    Raises:
+        RecipeError: The sparsity is outside [0, 1].
     """
     require_fraction(sparsity, "sparsity")
     total = sum(sizes)
@@ -28,11 +34,17 @@ def uniform(sizes: Sequence[int], sparsity: float) -> list[int]:
 
 
 def erk(shapes: Sequence[Sequence[int]], sparsity: float) -> list[int]:
-    """Zeros per layer by Erdos-Renyi-Kernel: density_l proportional to sum(shape_l) / prod(shape_l).
+    """Returns the zeros of each layer by Erdos-Renyi-Kernel (RigL, Evci et al. 2020, section 3).
 
-    Shapes as torch has them, (out, in, kh, kw) or (out, in). Layers whose density would exceed 1 stay dense
-    and the rest carry their share (RigL, Evci et al. 2020, section 3). The sum is round(sparsity * weights).
-    Raises RecipeError for a sparsity outside [0, 1].
+    The density of layer l is proportional to sum(shape_l) / prod(shape_l). Layers whose density would exceed
+    1 stay dense, and the rest carry their share. The sum is round(sparsity * weights).
+
+    Args:
+        shapes: as torch has them, (out, in, kh, kw) or (out, in).
+        sparsity: the share of zeros in all, in [0, 1].
+
+    Raises:
+        RecipeError: The sparsity is outside [0, 1].
     """
     require_fraction(sparsity, "sparsity")
     sizes = [math.prod(shape) for shape in shapes]

@@ -49,11 +49,11 @@ class Criterion:
         return bool(self.needs & FROM_LABELS)
 
     def __call__(self, evidence: Evidence) -> Tensor:
-        """The scores of one weight tensor, of its shape, without a gradient.
+        """Returns the scores of one weight tensor, of its shape, without a gradient.
 
         Raises:
-            ModelError: the weight or the evidence holds NaN or inf, or is not floating point.
-            RecipeError: declared evidence is missing, undeclared evidence is read, or what the score gives is
+            ModelError: The weight or the evidence holds NaN or inf, or is not floating point.
+            RecipeError: Declared evidence is missing, undeclared evidence is read, or what the score gives is
                 no tensor of the weight's shape with numbers >= 0.
         """
         scores = self.score(evidence.opened_for(self.name, self.needs)).detach()
@@ -82,7 +82,7 @@ def criterion(name: str, needs: Iterable[str] = ("weight",)) -> Callable[[Score]
             out: pruning then keeps the zeros there are by itself.
 
     Raises:
-        RecipeError: the name is taken by another function, or `needs` names no evidence.
+        RecipeError: The name is taken by another function, or `needs` names what is no evidence.
     """
 
     def register(score: Score) -> Criterion:
@@ -100,19 +100,23 @@ def _place(score: Score) -> tuple[str, str]:
 
 
 def get_criterion(name: str) -> Criterion:
-    """The criterion called `name`; RecipeError with the nearest names if there is none."""
+    """Returns the criterion called `name`.
+
+    Raises:
+        RecipeError: There is none; the message has the nearest names.
+    """
     return lookup("criterion", name, CRITERIA, RecipeError)
 
 
 @criterion("magnitude")
 def magnitude(evidence: Evidence) -> Tensor:
-    """|w|: what is removed changes the weight tensor least in every l_p norm (Han et al. 2015, section 3)."""
+    """Scores by |w|: the weight tensor changes least in every l_p norm (Han et al. 2015, section 3)."""
     return evidence.weight.abs()
 
 
 @criterion("random", needs=("generator",))
 def random(evidence: Evidence) -> Tensor:
-    """Uniform [0, 1) scores in float32: the control that every other criterion has to beat.
+    """Scores at random, uniform in [0, 1), float32: the control that every other criterion has to beat.
 
     They are drawn on the generator's device (the CPU without one), so a seed means the same mask everywhere.
     """
@@ -123,10 +127,11 @@ def random(evidence: Evidence) -> Tensor:
 
 @criterion("lamp")
 def lamp(evidence: Evidence) -> Tensor:
-    """w_i^2 / sum of w_j^2 over the weights at least as large as w_i; float64 (LAMP, Lee et al. 2021, eq. 3).
+    """Scores by w_i^2 / sum of w_j^2 over weights at least as large as w_i (LAMP, Lee et al. 2021, eq. 3).
 
-    Orders one tensor as magnitude does. A global ranking by it cannot empty a layer as long as it keeps one
-    weight per layer: the largest weight of every non-zero tensor scores 1, the most there is.
+    The scores are float64. They order one tensor as magnitude does. A global ranking by them cannot empty a
+    layer as long as it keeps one weight per layer: the largest weight of every non-zero tensor scores 1, the
+    most there is.
     """
     flat = evidence.weight.flatten().double()
     if flat.numel() == 0:
@@ -143,30 +148,30 @@ def lamp(evidence: Evidence) -> Tensor:
 
 @criterion("taylor", needs=("weight", "gradient_magnitude"))
 def taylor(evidence: Evidence) -> Tensor:
-    """sum_b n_b / N |w dL_b/dw|: by how much a batch's loss L_b changes, to first order, without the weight.
+    """Scores by sum_b n_b / N |w dL_b/dw|, by how much losses L_b change without the weight, to first order.
 
-    The mean is over batches b of n_b samples each, N in all. As in Molchanov et al. 2017, eq. 8, the absolute
-    value is taken before the mean, so that gains on one batch do not hide losses on another; theirs is about
-    feature maps and single samples, ours about weights and batches. Molchanov et al. 2019, eq. 8, score
-    weights by (w dL/dw)^2, which gives the same order where there is one batch.
+    The mean is over batches b of n_b samples each, N in all. As in Molchanov et al. 2017, section 2.2, the
+    absolute value is taken before the mean, so that gains on one batch do not hide losses on another; theirs
+    is about feature maps and single samples, ours about weights and batches. Molchanov et al. 2019, section
+    3, score weights by (w dL/dw)^2, which gives the same order where there is one batch.
     """
     return evidence.weight.abs() * evidence.gradient_magnitude
 
 
 @criterion("snip", needs=("weight", "gradient"))
 def snip(evidence: Evidence) -> Tensor:
-    """|w dL/dw| with the gradient of all samples together, for networks before training (Lee et al. 2019).
+    """Scores by |w dL/dw| of all samples together, for networks before training (SNIP, Lee et al. 2019).
 
-    Their eq. 6 divides by the sum over the whole network. That is one number for all weights, so it changes
-    no ranking, and it is left out. With one batch it is Taylor's score; with several the gradients are
-    averaged before the absolute value, not after.
+    The paper (section 4) divides by the sum over the whole network. That is one number for all weights, so it
+    changes no ranking, and it is left out. With one batch it is Taylor's score; with several the gradients
+    are averaged before the absolute value, not after.
     """
     return (evidence.weight * evidence.gradient).abs()
 
 
 @criterion("wanda", needs=("weight", "input_norm"))
 def wanda(evidence: Evidence) -> Tensor:
-    """|w| ||x||_2: by how much the layer's outputs change without the weight (Sun et al. 2024, eq. 1).
+    """Scores by |w| ||x||_2, the change of the layer's outputs without the weight (Sun et al. 2024, eq. 1).
 
     x is all inputs that the weight multiplies: of a linear layer its input feature over samples and
     positions, of a convolution what stands under this place of the kernel wherever the kernel stops. The

@@ -19,7 +19,7 @@ FROM_BATCHES = FROM_LABELS | {"input_norm"}
 class Evidence:
     """What is known about one weight tensor; it is not changed after it is made.
 
-    A criterion gets it with the attributes that it declares; reading any other one raises RecipeError.
+    A criterion gets it with the attributes that it declares; it cannot read any other one.
 
     Args:
         weight: floating point, any shape.
@@ -51,11 +51,15 @@ class Evidence:
         self._declared = frozenset(EVIDENCE)
 
     def opened_for(self, reader: str, declared: Iterable[str]) -> Evidence:
-        """The same evidence, of which only what the criterion `reader` declared can be read.
+        """Returns the same evidence, of which only what a criterion declared can be read.
+
+        Args:
+            reader: the criterion's name, for messages.
+            declared: names of EVIDENCE.
 
         Raises:
-            ModelError: the weight, or what is declared, is not floating point or holds NaN or inf.
-            RecipeError: something that is declared was not given.
+            ModelError: The weight, or what is declared, is not floating point or holds NaN or inf.
+            RecipeError: Something that is declared was not given.
         """
         opened = Evidence(**self._given)
         opened._reader, opened._declared = reader, frozenset(declared)
@@ -123,7 +127,11 @@ class Evidence:
 
 
 def require_evidence(names: Iterable[str]) -> frozenset[str]:
-    """The names as a set. Raises RecipeError, with the nearest known name, for one that `Evidence` lacks."""
+    """Returns the names as a set.
+
+    Raises:
+        RecipeError: `Evidence` lacks one of them; the message has the nearest known name.
+    """
     for name in names:
         require_known("evidence", name, EVIDENCE, RecipeError)
     return frozenset(names)

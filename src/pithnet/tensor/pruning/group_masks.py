@@ -17,12 +17,19 @@ Dims = tuple[int, ...]
 
 
 def group_mask(weight: Tensor, dim: int | tuple[int, ...], zeros: int) -> Tensor:
-    """Boolean mask of weight's shape: False on whole groups, those of smallest norm; a group spans `dim`.
+    """Returns a boolean mask of the weight's shape, False on whole groups: those of smallest norm.
 
     As many groups go as bring the number of False nearest to `zeros`, but the best one stays. Between equal
     norms the lower index goes first.
 
-    Raises ModelError for NaN and inf, RecipeError for `zeros` below 0 or above the number of weights.
+    Args:
+        weight: floating point, any shape.
+        dim: the axis or the axes that one group spans.
+        zeros: from 0 to the number of weights.
+
+    Raises:
+        ModelError: A weight is NaN or inf.
+        RecipeError: `zeros` is out of range.
     """
     require_finite(weight, "weight")
     require_zero_count(zeros, weight.numel())
@@ -35,7 +42,7 @@ def group_mask(weight: Tensor, dim: int | tuple[int, ...], zeros: int) -> Tensor
 
 
 def group_masks(scores: Sequence[Tensor], dims: Sequence[Dims], zeros: int) -> list[Tensor]:
-    """One mask per tensor from one ranking over the groups of all, False on those of lowest mean score.
+    """Returns one mask per tensor from one ranking over the groups of all: the lowest mean scores go.
 
     Groups go in ascending order of their mean, the earlier tensor and the lower index first between equals,
     and the ranking is cut where the weights in the groups that go are nearest to `zeros` in number, the fewer
@@ -50,7 +57,7 @@ def group_masks(scores: Sequence[Tensor], dims: Sequence[Dims], zeros: int) -> l
         zeros: from 0 to the number of all scores.
 
     Raises:
-        ModelError: a score is NaN or inf, or not floating point.
+        ModelError: A score is NaN or inf, or not floating point.
         RecipeError: `zeros` is out of range.
     """
     for position, score in enumerate(scores):
@@ -79,15 +86,20 @@ def _spread(kept: Tensor, score: Tensor, dims: Dims) -> Tensor:
 
 
 def n_of_m_mask(scores: Tensor, n: int, m: int, dim: int) -> Tensor:
-    """Boolean mask: True at the n highest scores of every m neighbours along `dim`, False at the others.
+    """Returns a mask, True at the n highest scores of every m neighbours (Mishra et al. 2021, for 2:4).
 
-    Groups begin at index 0. A shorter one at the end keeps as many, or all that it has if these are fewer: in
-    no m neighbours of a group are there more than n. Between equal scores the lower index is pruned first.
-    Mishra et al. 2021, section 3, for n = 2 and m = 4.
+    Groups begin at index 0. A shorter one at the end keeps as many, or all that it has if these are fewer: no
+    group keeps more than n. Between equal scores the lower index is pruned first.
+
+    Args:
+        scores: floating point, finite, any shape.
+        n: how many of a group stay, from 1 to m - 1.
+        m: how many neighbours are a group.
+        dim: the axis along which they are neighbours.
 
     Raises:
-        ModelError: a score is NaN or inf, or not floating point.
-        RecipeError: not 1 <= n < m.
+        ModelError: A score is NaN or inf, or not floating point.
+        RecipeError: n is not between 1 and m - 1.
     """
     require_finite(scores, "scores")
     if not 1 <= n < m:

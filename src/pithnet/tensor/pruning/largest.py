@@ -13,12 +13,18 @@ Dim = int | tuple[int, ...] | None
 
 
 def largest(x: Tensor, k: int, dim: Dim = None) -> Tensor:
-    """Boolean mask of x's shape: True at exactly k places of every slice along `dim`, those of largest |x|.
+    """Returns a boolean mask of x's shape, True at exactly k places of every slice: those of largest |x|.
 
-    Between equal magnitudes the lower flat index within the slice comes first. `dim`: an axis or several, all
-    where None; the other axes are a batch. Linear in the size. `x` must be finite.
+    Between equal magnitudes the lower flat index within the slice comes first. It takes time linear in the
+    size.
 
-    Raises RecipeError unless 0 <= k <= the numbers in a slice.
+    Args:
+        x: finite numbers.
+        k: how many places of a slice.
+        dim: the axis or the axes of a slice, all where None; the other axes are a batch.
+
+    Raises:
+        RecipeError: k is not between 0 and the numbers in a slice.
     """
     slices = _slices(x.detach().abs(), dim)
     n = slices.shape[-1]
@@ -32,12 +38,20 @@ def largest(x: Tensor, k: int, dim: Dim = None) -> Tensor:
 
 
 def slice_size(shape: torch.Size, dim: Dim) -> int:
-    """How many numbers are ranked together: the product of the sizes along `dim`."""
+    """Returns how many numbers are ranked together: the product of the sizes along `dim`."""
     return math.prod(shape[d] for d in _axes(len(shape), dim))
 
 
 def require_count(k: int, n: int | None = None) -> None:
-    """Raise RecipeError unless k is a whole number from 0 to n; None: to whatever there will be."""
+    """Refuses a k that is no whole number from 0 to n.
+
+    Args:
+        k: what was asked for.
+        n: how many there are to choose from; None where that is not known yet.
+
+    Raises:
+        RecipeError: k is out of range.
+    """
     if k != int(k) or k < 0:
         raise RecipeError(f"k is {k}: use a whole number from 0 on.")
     if n is not None and k > n:

@@ -13,13 +13,17 @@ from pithnet.tensor.pruning._selection import BLOCK, blocks, kth_smallest
 
 
 def keep_mask(scores: Tensor, zeros: int) -> Tensor:
-    """Boolean mask of the shape of `scores`: False at exactly `zeros` places, those of the lowest scores.
+    """Returns a boolean mask of the shape of `scores`, False at exactly `zeros` places: the lowest scores'.
 
     Between equal scores the lower flat index is pruned first.
 
+    Args:
+        scores: floating point, finite, any shape.
+        zeros: from 0 to the number of scores.
+
     Raises:
-        ModelError: a score is NaN or inf, or `scores` is not floating point.
-        RecipeError: `zeros` is not between 0 and the number of scores.
+        ModelError: A score is NaN or inf, or `scores` is not floating point.
+        RecipeError: `zeros` is out of range.
     """
     require_finite(scores, "scores")
     require_zero_count(zeros, scores.numel())
@@ -27,13 +31,18 @@ def keep_mask(scores: Tensor, zeros: int) -> Tensor:
 
 
 def global_masks(scores: Sequence[Tensor], zeros: int) -> list[Tensor]:
-    """One mask per tensor from one ranking over all: exactly `zeros` False in total.
+    """Returns one mask per tensor from one ranking over all: exactly `zeros` False in total.
 
-    Between equal scores the earlier tensor, then the lower flat index, is pruned first. The scores
-    must be comparable between tensors (see `criteria.lamp`) and on one device; different dtypes
-    are promoted, not rounded.
+    Between equal scores the earlier tensor, then the lower flat index, is pruned first.
 
-    Raises: as `keep_mask`.
+    Args:
+        scores: finite, comparable between tensors (see `criteria.lamp`) and on one device; different dtypes
+            are promoted, not rounded.
+        zeros: from 0 to the number of all scores.
+
+    Raises:
+        ModelError: A score is NaN or inf, a tensor is not floating point, or they are on several devices.
+        RecipeError: `zeros` is out of range.
     """
     for position, score in enumerate(scores):
         require_finite(score, f"scores[{position}]")
@@ -45,11 +54,15 @@ def global_masks(scores: Sequence[Tensor], zeros: int) -> list[Tensor]:
 
 
 def lowest_pruned(scores: Sequence[Tensor], zeros: int, sizes: Sequence[int]) -> list[Tensor]:
-    """One mask per tensor from one ranking over all, whose scores stand for `sizes` weights each.
+    """Returns one mask per tensor from one ranking over all, whose scores stand for `sizes` weights each.
 
     The ranking is cut where the weights of the False entries are nearest to `zeros` in number, the fewer
     where two cuts are as near. Between equal scores the earlier tensor, then the lower index, goes first.
-    Scores are finite.
+
+    Args:
+        scores: finite, on one device.
+        zeros: from 0 to the number of weights that all scores stand for.
+        sizes: for each tensor how many weights one of its scores stands for.
     """
     if zeros == 0:
         return [torch.ones_like(score, dtype=torch.bool) for score in scores]
@@ -77,13 +90,17 @@ def _filling(available: int, size: int, missing: int) -> tuple[int, int]:
 
 
 def threshold_mask(weight: Tensor, threshold: float) -> Tensor:
-    """Boolean mask of the shape of `weight`: True where |w| > threshold, so equal magnitudes share one fate.
+    """Returns a boolean mask of the weight's shape, True where |w| > threshold: equals share one fate.
 
-    Compared in float64: a threshold is not rounded to the weight's dtype.
+    They are compared in float64: a threshold is not rounded to the weight's dtype.
+
+    Args:
+        weight: floating point, any shape.
+        threshold: 0 or more.
 
     Raises:
-        ModelError: a weight is NaN or inf.
-        RecipeError: the threshold is negative or not finite.
+        ModelError: A weight is NaN or inf.
+        RecipeError: The threshold is negative or not finite.
     """
     require_finite(weight, "weight")
     require_nonnegative(threshold, "threshold")

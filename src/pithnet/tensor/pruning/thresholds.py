@@ -8,11 +8,15 @@ from pithnet.tensor._checks import require_finite, require_nonempty, require_non
 
 
 def std_threshold(weight: Tensor, s: float) -> float:
-    """s * std(w), s >= 0; the population's standard deviation around the mean, computed in float64.
+    """Returns s * std(w), the population's standard deviation around the mean, computed in float64.
+
+    Args:
+        weight: floating point, any shape.
+        s: 0 or more.
 
     Raises:
-        ModelError: empty, or a weight is NaN or inf.
-        RecipeError: s negative or not finite.
+        ModelError: The tensor is empty, or a weight is NaN or inf.
+        RecipeError: s is negative or not finite.
     """
     require_nonnegative(s, "s")
     require_nonempty(weight, "weight")

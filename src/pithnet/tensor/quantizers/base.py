@@ -74,6 +74,11 @@ class Quantizer:
         return False
 
     @property
+    def parts(self) -> int | None:
+        """How many parts of a step a file's offsets are counted in; None where it keeps them as they are."""
+        return None
+
+    @property
     def count(self) -> int:
         """The number of levels, n; codes are 0..n-1."""
         return 2**self.bits

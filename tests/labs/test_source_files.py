@@ -10,8 +10,8 @@ import torch
 
 from pithnet import zoo
 from pithnet.coding import entropy_bits
-from pithnet.commands.source_files import SOURCE_FILES, write_source_files
 from pithnet.errors import RecipeError
+from pithnet.labs.deep_compression.source_files import SOURCE_FILES, write_source_files
 from pithnet.passes import prune, share
 
 
