@@ -33,6 +33,11 @@ class Table:
     file: str | None = None
 
 
+def having(item: str, key: str) -> Callable[[Notebook], list[Row]]:
+    """What picks the rows of an item that have a key."""
+    return lambda book: [row for row in book.of(item) if key in row]
+
+
 @dataclass(frozen=True)
 class Item(Generic[LabT]):
     """One question of a lab.

@@ -12,10 +12,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pithnet.labs.columns import ACCURACY, POINTS
-from pithnet.labs.deep_compression import figures, tables
+from pithnet.labs.deep_compression import figures
+from pithnet.labs.deep_compression.entropy_coding import position_rows
 from pithnet.labs.deep_compression.lab import DeepCompressionLab
 from pithnet.labs.deep_compression.settings import full_settings, quick_settings, starting_point
-from pithnet.labs.experiment import Experiment, Item, Table
+from pithnet.labs.experiment import Experiment, Item, Table, having
 from pithnet.labs.options import LabOptions
 from pithnet.labs.pruned_start import read_pruned
 from pithnet.labs.start import open_bench, open_book
@@ -40,6 +41,7 @@ _CODES |= {f"dense_{key}": f"{title}, zero a symbol" for key, title in _BITS.ite
 _EMPTY = {"what": "k-means from a linear start", "levels": "clusters with members", "clusters": "of"}
 _EMPTY |= {**_BITS, "inertia": "inertia"}
 _WHOLE = {"accuracy_before": "float %", **ACCURACY, "difference": "points", "bytes": "bytes"}
+_FILES = {"what": "file", "bytes": "bytes", "ratio": "times smaller"}
 
 EXPERIMENT: Experiment[DeepCompressionLab] = Experiment(
     "deep-compression",
@@ -51,7 +53,7 @@ EXPERIMENT: Experiment[DeepCompressionLab] = Experiment(
             "1",
             "Weight sharing",
             DeepCompressionLab.sharing_bits,
-            {"sharing": Table(_SHARING, rows=tables.sharings)},
+            {"sharing": Table(_SHARING, rows=having("1", "accuracy"))},
             {"weights": figures.weights, "accuracy-by-bytes": figures.accuracy_by_bytes},
         ),
         Item(
@@ -66,10 +68,10 @@ EXPERIMENT: Experiment[DeepCompressionLab] = Experiment(
             "Huffman codes and positions",
             DeepCompressionLab.huffman,
             {
-                "code-lengths": Table(_CODES, rows=tables.code_lengths),
-                "positions": Table(rows=tables.positions, file="item3-positions"),
-                "empty-clusters": Table(_EMPTY, rows=tables.empty_clusters, file="item3-empty-clusters"),
-                "codes": Table(rows=tables.codes, file="item3-codes"),
+                "code-lengths": Table(_CODES, rows=having("3", "positions")),
+                "positions": Table(rows=position_rows, file="item3-positions"),
+                "empty-clusters": Table(_EMPTY, rows=having("3", "empty"), file="item3-empty-clusters"),
+                "codes": Table(rows=lambda book: having("3", "codes")(book)[0]["codes"], file="item3-codes"),
             },
             {"code-length": figures.code_length},
         ),
@@ -79,7 +81,7 @@ EXPERIMENT: Experiment[DeepCompressionLab] = Experiment(
             DeepCompressionLab.whole_pipeline,
             {
                 "pipeline": Table(_WHOLE, rows=lambda book: book.of("4")[:1]),
-                "files": Table(rows=tables.files, file="item4-files"),
+                "files": Table(_FILES, rows=lambda book: book.of("4")[1:], file="item4-files"),
             },
             {"file-bytes": figures.file_bytes},
         ),

@@ -10,8 +10,14 @@ from torch import nn
 
 from pithnet.artifact import Metadata, encode, float32_bytes
 from pithnet.labs.deep_compression import pipeline
-from pithnet.labs.deep_compression.empty_clusters import LEFT_EMPTY, REFILLED, empty_cluster_row
-from pithnet.labs.deep_compression.entropy_coding import code_rows, layer_codes, total_row
+from pithnet.labs.deep_compression.entropy_coding import (
+    LEFT_EMPTY,
+    REFILLED,
+    code_rows,
+    empty_cluster_row,
+    layer_codes,
+    total_row,
+)
 from pithnet.labs.deep_compression.settings import BY_RECIPE, Settings
 from pithnet.labs.deep_compression.sharing import (
     Reference,

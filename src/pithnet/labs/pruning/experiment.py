@@ -7,9 +7,11 @@ chosen on what the lab shows.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pithnet.labs.columns import ACCURACY, POINTS
 from pithnet.labs.experiment import Experiment, Item, Table
@@ -17,10 +19,10 @@ from pithnet.labs.options import LabOptions
 from pithnet.labs.pruning import figures
 from pithnet.labs.pruning.cuts import Cut, one_shot, retrained
 from pithnet.labs.pruning.lab import PruningLab, baseline_row
-from pithnet.labs.pruning.numbers import NUMBERS
 from pithnet.labs.pruning.regularized import regularized
 from pithnet.labs.pruning.schedules import global_ranking, gradual, iterative
 from pithnet.labs.pruning.settings import FULL, QUICK
+from pithnet.labs.pruning.sparsity import by_layer
 from pithnet.labs.start import open_bench, open_book
 from pithnet.labs.teachers import NONE
 from pithnet.labs.writing import write_page
@@ -42,6 +44,11 @@ _OWN = {"own_sparsity": "zeros by itself %", "accuracy_before": "before the mask
 _METHODS = {"what": "method", **_OWN, "sparsity": "zeros %", **_TRAINED, **_VERSUS}
 _LAYER = {"name": "layer", "size": "weights", "start_std": "std before", "start_kurtosis": "kurtosis before"}
 _LAYER |= {"zeros": "zeros", "sparsity": "zeros %"}
+_NUMBERS: dict[str, Any] = {
+    "by_layer": by_layer,
+    "normal_within": lambda s: math.erf(s / math.sqrt(2)),
+    "laplace_within": lambda s: 1 - math.exp(-s * math.sqrt(2)),
+}
 
 EXPERIMENT: Experiment[PruningLab] = Experiment(
     "pruning",
@@ -105,7 +112,7 @@ EXPERIMENT: Experiment[PruningLab] = Experiment(
             {"zeros-by-epoch": figures.zeros_by_epoch},
         ),
     ),
-    lambda book: NUMBERS,
+    lambda book: _NUMBERS,
 )
 ITEMS = tuple(item.number for item in EXPERIMENT.items)
 
