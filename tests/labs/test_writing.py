@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,10 @@ from jinja2 import UndefinedError
 from report.reader import Reader
 
 from pithnet.errors import PithError
+from pithnet.labs.catalogue import LABS
 from pithnet.labs.experiment import Experiment, Item, Table, having
 from pithnet.labs.notebook import Notebook
-from pithnet.labs.writing import write_page
+from pithnet.labs.writing import sections, write_page
 from pithnet.report.plots import lines
 from pithnet.run.progress import Quiet
 
@@ -135,3 +137,10 @@ def test_columns_keep_their_order_and_the_template_may_give_the_caption(
     assert len(read.tables[1]) == 2
     assert "From the template." in read.text
     assert "From the item." not in read.text
+
+
+@pytest.mark.parametrize("lab", ["fixed-point", "pruning", "deep-compression", "claims"])
+def test_an_item_s_section_has_its_title(lab: str) -> None:
+    experiment = importlib.import_module(LABS[lab]).EXPERIMENT
+    headings = [(number, heading) for number, heading, _ in sections(experiment) if number is not None]
+    assert headings == [(item.number, item.title) for item in experiment.items]

@@ -12,7 +12,7 @@ from pithnet.artifact import Metadata
 from pithnet.coding.prefix import code_lengths
 from pithnet.commands.inputs import Teacher
 from pithnet.data import Batches
-from pithnet.labs.deep_compression.source_files import shared_layers, write_source_files
+from pithnet.labs.deep_compression.source_files import shared_layers
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.training import accuracy_columns
 from pithnet.labs.workbench import Bench
@@ -87,14 +87,6 @@ def _metadata(bench: Bench, recipe: Recipe) -> Metadata:
         dataset=bench.images.name,
         recipe=recipe.name,
     )
-
-
-def write_files(
-    out: Path, result: Result, before: nn.Module, pruned: nn.Module, shared: nn.Module
-) -> list[Path]:
-    """Writes model.pith and the source's six files into `out`; returns the paths of the six."""
-    result.save(out / FILE)
-    return write_source_files(out, before, pruned, shared)
 
 
 def result_row(out: Path, bench: Bench, result: Result, shared: nn.Module, start: Evaluation) -> Row:
