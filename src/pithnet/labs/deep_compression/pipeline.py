@@ -21,7 +21,6 @@ from pithnet.recipe import Recipe, Step
 from pithnet.run.compression import Compression, Problem
 from pithnet.run.folder import RunFolder
 from pithnet.run.result import Result
-from pithnet.surgery import weighted_layers
 
 PRUNED = "pruned"  # the notebook's state after the last pruning step
 FILE = "model.pith"
@@ -118,13 +117,12 @@ def formula_columns(shared: nn.Module) -> Row:
     headers are not.
     """
     layers = shared_layers(shared)
-    nonzeros = sum(int(counts.sum()) for _, _, counts in layers)
-    code_bits = sum(int(counts @ code_lengths(counts).astype(int)) for _, _, counts in layers)
-    sizes = {name: layer.weight.numel() for name, layer in weighted_layers(shared)}
-    total = sum(sizes[name] for name, _, _ in layers)
+    nonzeros = sum(int(layer.counts.sum()) for layer in layers)
+    code_bits = sum(int(layer.counts @ code_lengths(layer.counts).astype(int)) for layer in layers)
+    total = sum(layer.mask.size for layer in layers)
     return {
         "nonzero_share": nonzeros / total,
-        "quant_bits": (max(len(values) for _, values, _ in layers) - 1).bit_length(),
+        "quant_bits": (max(len(layer.values) for layer in layers) - 1).bit_length(),
         "huffman_length": code_bits / nonzeros if nonzeros else 0.0,
         "formula_ratio": 32 * total / code_bits if code_bits else 0.0,
     }
