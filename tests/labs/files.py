@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,7 +51,7 @@ def check_png(path: Path) -> None:
     assert pixels.std() > 5, path
 
 
-def check_page(path: Path, answers: list[Answer], figures: bool = True) -> None:
+def check_page(path: Path, answers: Sequence[tuple[str, str, str]], figures: bool = True) -> None:
     """One self-contained page of at most 600 kB: every answer, and drawings whose marks speak, if any."""
     page = path.read_text().replace("\xa0", " ")
     assert len(page.encode()) <= 600_000

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pithnet.labs.deep_compression.empty_clusters import empty_cluster_row
+from pithnet.labs.deep_compression.entropy_coding import empty_cluster_row
 
 
 def network() -> nn.Linear:

@@ -175,7 +175,10 @@ def test_answers_say_what_the_rows_say(out: Path, results: dict[str, Any]) -> No
     retraining = said["What does a retraining loop add to a training loop?"]
     assert "exact in 30 of 30 epochs of 10 trainings" in retraining
     ranked = rows(results, "5")[0]
-    assert f"iterative global: {100 * ranked['accuracy']:.2f} %" in said["Per layer or global?"]
+    assert (
+        f"Iterative pruning in one ranking ends at {100 * ranked['accuracy']:.2f} %"
+        in said["Per layer or global?"]
+    )
     assert "L1 as a term of the loss made " in said["Regularisation instead of magnitude?"]
     share = next(r["sparsity"] for r in ranked["layers"] if r["name"] == "conv3")
     by_ranking = said["Which layers become sparse under one ranking, and why?"]

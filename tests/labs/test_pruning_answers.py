@@ -12,8 +12,7 @@ from torch import nn
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.pruning.cuts import Cut, equal_percentile
 from pithnet.labs.pruning.experiment import EXPERIMENT
-from pithnet.labs.pruning.numbers import correlations
-from pithnet.labs.pruning.sparsity import layer_rows
+from pithnet.labs.pruning.sparsity import correlations, layer_rows
 from pithnet.labs.training import zeros
 from pithnet.run.progress import Quiet
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,10 @@ from jinja2 import UndefinedError
 from report.reader import Reader
 
 from pithnet.errors import PithError
-from pithnet.labs.experiment import Experiment, Item, Table
+from pithnet.labs.catalogue import LABS
+from pithnet.labs.experiment import Experiment, Item, Table, having
 from pithnet.labs.notebook import Notebook
-from pithnet.labs.writing import write_page
+from pithnet.labs.writing import sections, write_page
 from pithnet.report.plots import lines
 from pithnet.run.progress import Quiet
 
@@ -115,3 +118,29 @@ def test_a_template_that_names_what_is_not_there_is_an_error(book: Notebook, tmp
     template.write_text("## 1. How much?\n{{ nobody }}")
     with pytest.raises(UndefinedError, match="'nobody' is undefined"):
         write_page(TOY, book)
+
+
+def test_columns_keep_their_order_and_the_template_may_give_the_caption(
+    book: Notebook, tmp_path: Path
+) -> None:
+    book.row("1", "first", lambda: {"accuracy": 0.5})
+    book.row("1", "second", lambda: {"gain": 3, "accuracy": 0.75})
+    columns = {"what": "zeros", "gain": "gain", "loss": "loss", "accuracy": "accuracy %"}
+    tables = {"ordered": Table(columns, "From the item."), "as-it-is": Table(rows=having("1", "gain"))}
+    (tmp_path / "toy_lab" / "page.md").write_text(
+        '## 1. How much?\n{{ table("ordered", "From the template.") }}\n{{ table("as-it-is") }}'
+    )
+    write_page(replace(TOY, items=(Item("1", "How much?", measured, tables),)), book)
+    read = Reader((book.out / "index.html").read_text())
+    assert read.tables[0] == [["zeros", "gain", "accuracy %"], ["first", "–", "50"], ["second", "3", "75"]]
+    assert read.tables[1][0] == ["item", "what", "gain", "accuracy"]
+    assert len(read.tables[1]) == 2
+    assert "From the template." in read.text
+    assert "From the item." not in read.text
+
+
+@pytest.mark.parametrize("lab", ["fixed-point", "pruning", "deep-compression", "claims"])
+def test_an_item_s_section_has_its_title(lab: str) -> None:
+    experiment = importlib.import_module(LABS[lab]).EXPERIMENT
+    headings = [(number, heading) for number, heading, _ in sections(experiment) if number is not None]
+    assert headings == [(item.number, item.title) for item in experiment.items]

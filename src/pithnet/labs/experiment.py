@@ -33,6 +33,16 @@ class Table:
     file: str | None = None
 
 
+def having(item: str, key: str) -> Callable[[Notebook], list[Row]]:
+    """What picks the rows of an item that have a key."""
+    return lambda book: [row for row in book.of(item) if key in row]
+
+
+def named(*figures: Draw) -> dict[str, Draw]:
+    """Figures by the names of the functions that draw them, with dashes."""
+    return {draw.__name__.replace("_", "-"): draw for draw in figures}
+
+
 @dataclass(frozen=True)
 class Item(Generic[LabT]):
     """One question of a lab.

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 from pithnet import zoo
 from pithnet.errors import ModelError, PithError
 from pithnet.labs.notebook import Row
+from pithnet.labs.start import earlier
 from pithnet.labs.workbench import Bench
 from pithnet.surgery import (
     Codebook,
@@ -98,10 +97,10 @@ def _check_masks(path: Path, model: nn.Module) -> None:
 
 def _origin(path: Path, bench: Bench, start: nn.Module) -> str:
     """How the float network is known. Raises ModelError where it is known to be another."""
-    found = _lab_of(path)
-    if found is None:
+    lab = path.absolute().parent.parent  # the file is among its states
+    if earlier(lab, "lab") is None or earlier(lab, "rows") is None:
         return "not recorded"
-    theirs, mine = found.get("weights"), bench.facts()["weights"]
+    theirs, mine = earlier(lab, "weights"), bench.facts()["weights"]
     if theirs is not None:
         if theirs["sha256"] != mine["sha256"]:
             raise ModelError(
@@ -119,15 +118,6 @@ def _origin(path: Path, bench: Bench, start: nn.Module) -> str:
             "pruned from"
         )
     return "baseline.pt of its lab"
-
-
-def _lab_of(path: Path) -> dict[str, Any] | None:
-    """What the lab says of itself that has the file among its states, None where it is in no lab's folder."""
-    try:
-        found = json.loads((path.absolute().parent.parent / "results.json").read_text())
-        return found if "lab" in found and "rows" in found else None
-    except (OSError, ValueError, TypeError):
-        return None
 
 
 def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:

@@ -54,7 +54,7 @@ def open_bench(
     data, data_root = _data(o)
     precision = o.precision
     if o.resume and precision == "auto":
-        precision = _earlier_precision(out) or precision
+        precision = earlier(out, "precision") or precision
     network = o.model or models.get(data)
     show = progress or Quiet()
     images = DataSettings(
@@ -113,10 +113,13 @@ def _data(options: LabOptions) -> tuple[str, Path | None]:
     return ("digits", None) if options.quick else (options.data or "cifar10", options.data_root)
 
 
-def _earlier_precision(out: Path) -> str | None:
-    """What "auto" came to when the lab in `out` began: timed again, it might come to something else."""
+def earlier(out: Path, key: str) -> Any:
+    """What the results.json in `out` says of that name, None where there is none.
+
+    "auto" precision, timed again, might come to something else; so a lab that goes on asks what it came to.
+    """
     try:
-        return str(json.loads((out / "results.json").read_text())["precision"])
+        return json.loads((out / "results.json").read_text())[key]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

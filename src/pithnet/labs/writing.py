@@ -19,7 +19,7 @@ from pithnet.report.figures import save_png
 
 _HEADING = re.compile(r"^## +(?:(\w+)\. +)?(.+)$", re.M)
 _BLOCK = re.compile(r"\n*\x02(\d+)\x03\n*")
-_NESTED = ("layers", "structure", "parts")
+_NESTED = ("layers", "structure", "parts", "positions")
 
 
 def write_page(experiment: Experiment[Any], book: Notebook) -> None:

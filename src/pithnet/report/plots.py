@@ -93,7 +93,7 @@ def named_points(
 def _apart(places: Sequence[tuple[str, float, float]]) -> list[tuple[str, float, float]]:
     """The points, highest first, whose names do not run into the name of one before."""
     _, xs, ys = zip(*places, strict=True)
-    wide, high = 0.16 * (max(xs) - min(xs)), 0.03 * (max(ys) - min(ys))
+    wide, high = 0.16 * (max(xs) - min(xs)), 0.045 * (max(ys) - min(ys))
     kept: list[tuple[str, float, float]] = []
     for name, x, y in sorted(places, key=lambda place: -place[2]):
         if all(abs(x - a) > wide or abs(y - b) > high for _, a, b in kept):

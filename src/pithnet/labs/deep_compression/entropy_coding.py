@@ -1,4 +1,4 @@
-"""Huffman codes and positions of shared layers, against their entropy and fixed widths."""
+"""Item 3: Huffman codes and positions of shared layers, against their entropy and fixed widths."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -19,8 +20,12 @@ from pithnet.coding import (
 )
 from pithnet.coding.gaps import MAX_BITS, relative_gaps
 from pithnet.coding.prefix import canonical_codes, code_lengths
-from pithnet.labs.notebook import Row
+from pithnet.labs.experiment import having
+from pithnet.labs.notebook import Notebook, Row
 from pithnet.surgery import weighted_layers
+from pithnet.tensor import kmeans_1d
+
+REFILLED, LEFT_EMPTY = "refill", "keep"
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +103,18 @@ def total_row(rows: list[Row]) -> Row:
     return total
 
 
+def position_rows(book: Notebook) -> list[Row]:
+    """Every layer and all: bytes of its positions by each coder, the least for them, and the choice."""
+    rows = having("3", "positions")(book)
+    coders = dict.fromkeys(name for r in rows for name in r["positions"])
+    return [
+        {"layer": r["what"]}
+        | {name: r["positions"].get(name) for name in coders}
+        | {"entropy of the mask": r["positions_entropy_bytes"], "chosen": r.get("positions_chosen")}
+        for r in rows
+    ]
+
+
 def code_rows(layer: LayerCode) -> list[dict[str, Any]]:
     """The layer's canonical Huffman code: symbol (rank of the value), value, count, length, code."""
     lengths = code_lengths(layer.counts)
@@ -114,3 +131,39 @@ def code_rows(layer: LayerCode) -> list[dict[str, Any]]:
             zip(layer.values, layer.counts, lengths, codes, strict=True)
         )
     ]
+
+
+@torch.no_grad()
+def empty_cluster_row(model: nn.Module, bits: int, empty: str) -> Row:
+    """k-means of each layer's non-zero weights from a linear start; bits a non-zero weight over all layers.
+
+    Args:
+        empty: "refill" halves the cluster with the largest error for each empty one; "keep" leaves an empty
+            one as it is, as in Lloyd's own iterations. As `pithnet.tensor.kmeans_1d`.
+
+    Returns:
+        levels: clusters with members, of `clusters` in all; huffman_bits, entropy_bits: means over the
+        non-zero weights; inertia: the sum of squared distances.
+    """
+    code = ideal = inertia = 0.0
+    weights = levels = clusters = 0
+    for _, layer in weighted_layers(model):
+        values = layer.weight[layer.weight != 0]
+        if not len(values):
+            continue
+        found = kmeans_1d(values, 2**bits, "linear", empty=empty)
+        counts = np.bincount(found.assignment.cpu().numpy().ravel(), minlength=len(found.centroids))
+        code += average_length(counts, code_lengths(counts)) * len(values)
+        ideal += entropy_bits(counts) * len(values)
+        inertia, levels = inertia + found.inertia, levels + len(found.centroids)
+        weights, clusters = weights + len(values), clusters + 2**bits
+    return {
+        "empty": empty,
+        "nonzeros": weights,
+        "clusters": clusters,
+        "levels": levels,
+        "fixed_bits": bits,
+        "huffman_bits": code / max(weights, 1),
+        "entropy_bits": ideal / max(weights, 1),
+        "inertia": inertia,
+    }

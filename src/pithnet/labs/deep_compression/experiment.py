@@ -12,10 +12,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pithnet.labs.columns import ACCURACY, POINTS
-from pithnet.labs.deep_compression import figures, tables
-from pithnet.labs.deep_compression.lab import DeepCompressionLab
+from pithnet.labs.deep_compression import figures as draw
+from pithnet.labs.deep_compression.entropy_coding import position_rows
+from pithnet.labs.deep_compression.lab import DeepCompressionLab as Lab
 from pithnet.labs.deep_compression.settings import full_settings, quick_settings, starting_point
-from pithnet.labs.experiment import Experiment, Item, Table
+from pithnet.labs.experiment import Experiment, Item, Table, having, named
 from pithnet.labs.options import LabOptions
 from pithnet.labs.pruned_start import read_pruned
 from pithnet.labs.start import open_bench, open_book
@@ -40,49 +41,32 @@ _CODES |= {f"dense_{key}": f"{title}, zero a symbol" for key, title in _BITS.ite
 _EMPTY = {"what": "k-means from a linear start", "levels": "clusters with members", "clusters": "of"}
 _EMPTY |= {**_BITS, "inertia": "inertia"}
 _WHOLE = {"accuracy_before": "float %", **ACCURACY, "difference": "points", "bytes": "bytes"}
+_FILES = {"what": "file", "bytes": "bytes", "ratio": "times smaller"}
+_SHARING_TABLES = {"sharing": Table(_SHARING, rows=having("1", "accuracy"))}
+_SHARING_FIGURES = named(draw.weights, draw.accuracy_by_bytes)
+_INIT_TITLE = "Centroid initialisation and codebook fine-tuning"
+_INIT_TABLES = {"initialisations": Table(_INITS)}
+_HUFFMAN_TABLES = {
+    "code-lengths": Table(_CODES, rows=having("3", "positions")),
+    "positions": Table(rows=position_rows, file="item3-positions"),
+    "empty-clusters": Table(_EMPTY, rows=having("3", "empty"), file="item3-empty-clusters"),
+    "codes": Table(rows=lambda book: having("3", "codes")(book)[0]["codes"], file="item3-codes"),
+}
+_PIPELINE_TABLES = {
+    "pipeline": Table(_WHOLE, rows=lambda book: book.of("4")[:1]),
+    "files": Table(_FILES, rows=lambda book: book.of("4")[1:], file="item4-files"),
+}
 
-EXPERIMENT: Experiment[DeepCompressionLab] = Experiment(
+EXPERIMENT: Experiment[Lab] = Experiment(
     "deep-compression",
     "Deep Compression",
     "pithnet.labs.deep_compression",
     (
-        Item("0", "The start", DeepCompressionLab.start, {"start": Table(_START)}),
-        Item(
-            "1",
-            "Weight sharing",
-            DeepCompressionLab.sharing_bits,
-            {"sharing": Table(_SHARING, rows=tables.sharings)},
-            {"weights": figures.weights, "accuracy-by-bytes": figures.accuracy_by_bytes},
-        ),
-        Item(
-            "2",
-            "Centroid initialisation and codebook fine-tuning",
-            DeepCompressionLab.initialisations,
-            {"initialisations": Table(_INITS)},
-            {"codebook-tuning": figures.codebook_tuning},
-        ),
-        Item(
-            "3",
-            "Huffman codes and positions",
-            DeepCompressionLab.huffman,
-            {
-                "code-lengths": Table(_CODES, rows=tables.code_lengths),
-                "positions": Table(rows=tables.positions, file="item3-positions"),
-                "empty-clusters": Table(_EMPTY, rows=tables.empty_clusters, file="item3-empty-clusters"),
-                "codes": Table(rows=tables.codes, file="item3-codes"),
-            },
-            {"code-length": figures.code_length},
-        ),
-        Item(
-            "4",
-            "The whole pipeline",
-            DeepCompressionLab.whole_pipeline,
-            {
-                "pipeline": Table(_WHOLE, rows=lambda book: book.of("4")[:1]),
-                "files": Table(rows=tables.files, file="item4-files"),
-            },
-            {"file-bytes": figures.file_bytes},
-        ),
+        Item("0", "The start", Lab.start, {"start": Table(_START)}),
+        Item("1", "Weight sharing", Lab.sharing_bits, _SHARING_TABLES, _SHARING_FIGURES),
+        Item("2", _INIT_TITLE, Lab.initialisations, _INIT_TABLES, named(draw.codebook_tuning)),
+        Item("3", "Huffman codes and positions", Lab.huffman, _HUFFMAN_TABLES, named(draw.code_length)),
+        Item("4", "The whole pipeline", Lab.whole_pipeline, _PIPELINE_TABLES, named(draw.file_bytes)),
     ),
 )
 ITEMS = tuple(item.number for item in EXPERIMENT.items if item.number != "0")
@@ -112,7 +96,7 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
         "pruned": None if given is None else given.facts,
     }
     book = open_book("deep-compression", out, options, bench, facts, progress)
-    lab = DeepCompressionLab(book, bench, settings, given)
+    lab = Lab(book, bench, settings, given)
     EXPERIMENT.measure(lab, ("0", *wanted))
     lab.keep_weights()
     write_page(EXPERIMENT, book)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from pithnet.labs.deep_compression.lab import WEIGHTS
-from pithnet.labs.deep_compression.tables import layers, sharings
+from pithnet.labs.experiment import having
 from pithnet.labs.notebook import Notebook
 from pithnet.report.plots import bars, grouped_bars, histograms, lines
 
@@ -20,7 +20,7 @@ def weights(book: Notebook) -> Figure:
 
 def accuracy_by_bytes(book: Notebook) -> Figure:
     """A line: accuracy against the bytes of the file."""
-    rows = sharings(book)
+    rows = having("1", "accuracy")(book)
     points = ([r["file_bytes"] for r in rows], [100 * r["accuracy"] for r in rows])
     return lines({"test accuracy": points}, "", "bytes of the file", "test accuracy, %")
 
@@ -35,8 +35,9 @@ def codebook_tuning(book: Notebook) -> Figure:
 def code_length(book: Notebook) -> Figure:
     """Bars: each layer's Huffman length, beside its entropy and the fixed width."""
     kinds = {"huffman_bits": "Huffman", "entropy_bits": "entropy", "fixed_bits": "fixed width"}
-    series = {title: [r[key] for r in layers(book)] for key, title in kinds.items()}
-    return grouped_bars([r["what"] for r in layers(book)], series, "", "bits per non-zero weight")
+    rows = having("3", "positions_chosen")(book)
+    series = {title: [r[key] for r in rows] for key, title in kinds.items()}
+    return grouped_bars([r["what"] for r in rows], series, "", "bits per non-zero weight")
 
 
 def file_bytes(book: Notebook) -> Figure:

@@ -10,8 +10,14 @@ from torch import nn
 
 from pithnet.artifact import Metadata, encode, float32_bytes
 from pithnet.labs.deep_compression import pipeline
-from pithnet.labs.deep_compression.empty_clusters import LEFT_EMPTY, REFILLED, empty_cluster_row
-from pithnet.labs.deep_compression.entropy_coding import code_rows, layer_codes, total_row
+from pithnet.labs.deep_compression.entropy_coding import (
+    LEFT_EMPTY,
+    REFILLED,
+    code_rows,
+    empty_cluster_row,
+    layer_codes,
+    total_row,
+)
 from pithnet.labs.deep_compression.settings import BY_RECIPE, Settings
 from pithnet.labs.deep_compression.sharing import (
     Reference,
@@ -19,6 +25,7 @@ from pithnet.labs.deep_compression.sharing import (
     most_distinct_values,
     sharing_columns,
 )
+from pithnet.labs.deep_compression.source_files import write_source_files
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.pruned_start import PrunedFile
 from pithnet.labs.training import accuracy_columns, float_network, train, training_columns, zeros
@@ -148,7 +155,8 @@ class DeepCompressionLab:
     def whole_pipeline(self) -> None:
         """Item 4: the recipe as a whole, its file, and the source's six files."""
         out, (result, compressed) = self.book.out, self.carried_out
-        files = pipeline.write_files(out, result, self.float_model, self.by_recipe, compressed)
+        result.save(out / pipeline.FILE)
+        files = write_source_files(out, self.float_model, self.by_recipe, compressed)
         row = partial(pipeline.result_row, out, self.bench, result, compressed, self.float_evaluation)
         self.book.row("4", "whole pipeline", row)
         sizes: dict[str, Row] = {

@@ -13,7 +13,7 @@ from pithnet.artifact import Metadata
 from pithnet.coding.prefix import code_lengths
 from pithnet.commands.inputs import Teacher
 from pithnet.data import Batches
-from pithnet.labs.deep_compression.source_files import shared_layers, write_source_files
+from pithnet.labs.deep_compression.source_files import shared_layers
 from pithnet.labs.notebook import STATES, Notebook, Row
 from pithnet.labs.training import accuracy_columns
 from pithnet.labs.workbench import Bench
@@ -24,7 +24,6 @@ from pithnet.results.store import SETTINGS
 from pithnet.run.compression import carry_out
 from pithnet.run.problem import prepare
 from pithnet.run.result import Result
-from pithnet.surgery import weighted_layers
 
 PRUNED = "pruned"  # the notebook's state after the last pruning step
 FILE = "model.pith"
@@ -90,14 +89,6 @@ def _metadata(bench: Bench, recipe: Recipe) -> Metadata:
     )
 
 
-def write_files(
-    out: Path, result: Result, before: nn.Module, pruned: nn.Module, shared: nn.Module
-) -> list[Path]:
-    """Writes model.pith and the source's six files into `out`; returns the paths of the six."""
-    result.save(out / FILE)
-    return write_source_files(out, before, pruned, shared)
-
-
 def result_row(out: Path, bench: Bench, result: Result, shared: nn.Module, start: Evaluation) -> Row:
     """Accuracy of model.pith loaded from disk, its bytes, and the compression by the source's formula."""
     loaded = artifact.load(out / FILE).to(bench.device)
@@ -127,13 +118,12 @@ def formula_columns(shared: nn.Module) -> Row:
     headers are not.
     """
     layers = shared_layers(shared)
-    nonzeros = sum(int(counts.sum()) for _, _, counts in layers)
-    code_bits = sum(int(counts @ code_lengths(counts).astype(int)) for _, _, counts in layers)
-    sizes = {name: layer.weight.numel() for name, layer in weighted_layers(shared)}
-    total = sum(sizes[name] for name, _, _ in layers)
+    nonzeros = sum(int(layer.counts.sum()) for layer in layers)
+    code_bits = sum(int(layer.counts @ code_lengths(layer.counts).astype(int)) for layer in layers)
+    total = sum(layer.mask.size for layer in layers)
     return {
         "nonzero_share": nonzeros / total,
-        "quant_bits": (max(len(values) for _, values, _ in layers) - 1).bit_length(),
+        "quant_bits": (max(len(layer.values) for layer in layers) - 1).bit_length(),
         "huffman_length": code_bits / nonzeros if nonzeros else 0.0,
         "formula_ratio": 32 * total / code_bits if code_bits else 0.0,
     }

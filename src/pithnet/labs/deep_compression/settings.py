@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pithnet.labs.deep_compression import pipeline
 from pithnet.labs.options import LabOptions
+from pithnet.labs.start import earlier
 from pithnet.labs.teachers import NONE, LabTeacher
 from pithnet.learn import Training, from_scratch
 from pithnet.recipe import Recipe, load_recipe
@@ -61,13 +61,6 @@ def starting_point(out: Path, options: LabOptions, wanted: Collection[str]) -> s
     """
     if options.pruned is not None:
         return FROM_FILE
-    if options.resume and (before := _earlier(out)) in (BY_RECIPE, ONE_SHOT):
-        return str(before)
+    if options.resume and (before := earlier(out, "start")) in (BY_RECIPE, ONE_SHOT):
+        return before
     return BY_RECIPE if "4" in wanted else ONE_SHOT
-
-
-def _earlier(out: Path) -> str | None:
-    try:
-        return str(json.loads((out / "results.json").read_text())["start"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

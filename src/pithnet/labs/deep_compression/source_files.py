@@ -25,8 +25,8 @@ from torch import nn
 
 from pithnet.artifact import plain_state
 from pithnet.atomic import write_atomic
-from pithnet.coding.prefix import canonical_codes, code_lengths
 from pithnet.errors import RecipeError
+from pithnet.labs.deep_compression.entropy_coding import LayerCode, code_rows, layer_codes
 from pithnet.surgery import Codebook, parametrization, weighted_layers
 
 BEFORE = "net_before_pruning.pt"
@@ -66,39 +66,32 @@ def write_network(path: Path, model: nn.Module) -> None:
 
 def write_shared(folder: Path, model: nn.Module) -> None:
     """net_after_quantization.pt, codebooks and Huffman codes of a model whose layers have codebooks."""
-    tables = shared_layers(model)
+    codes = shared_layers(model)
     write_network(folder / SHARED, model)
-    codebook = np.full((len(tables), max(len(values) for _, values, _ in tables)), np.nan, np.float32)
+    codebook = np.full((len(codes), max(len(code.values) for code in codes)), np.nan, np.float32)
     encoding, frequencies = [], []
-    for layer, (name, values, counts) in enumerate(tables):
-        codebook[layer, : len(values)] = values
-        lengths = code_lengths(counts)
-        codes = canonical_codes(lengths)
-        for symbol, (code, length, count) in enumerate(zip(codes, lengths, counts, strict=True)):
-            text = f"{int(code):0{int(length)}b}" if length else ""
-            encoding.append((layer, name, symbol, text, length))
-            frequencies.append((layer, name, symbol, count))
+    for layer, code in enumerate(codes):
+        codebook[layer, : len(code.values)] = code.values
+        for row in code_rows(code):
+            encoding.append((layer, code.name, row["symbol"], row["code"], row["length"]))
+            frequencies.append((layer, code.name, row["symbol"], row["count"]))
     _write_array(folder / CODEBOOK, codebook)
     _write_array(folder / ENCODING, np.array(encoding, ENCODING_DTYPE))
     _write_array(folder / FREQUENCIES, np.array(frequencies, FREQUENCY_DTYPE))
 
 
-def shared_layers(model: nn.Module) -> list[tuple[str, NDArray[np.float32], NDArray[np.int64]]]:
-    """(name, distinct non-zero values ascending, how often each occurs) of every layer with a codebook.
+def shared_layers(model: nn.Module) -> list[LayerCode]:
+    """The values and counts of every layer with a codebook.
 
-    Raises RecipeError where there is none.
+    Raises:
+        RecipeError: Where no layer has one.
     """
-    rows = []
-    for name, layer in weighted_layers(model):
-        if parametrization(layer, Codebook) is not None:
-            weight = layer.weight.detach()
-            values, counts = weight[weight != 0].unique(return_counts=True)
-            rows.append((name, values.cpu().numpy(), counts.cpu().numpy()))
-    if not rows:
+    shared = {name for name, layer in weighted_layers(model) if parametrization(layer, Codebook) is not None}
+    if not shared:
         raise RecipeError(
             "the source's files need shared weights; use a recipe with a share step, such as deep-compression"
         )
-    return rows
+    return [code for code in layer_codes(model) if code.name in shared]
 
 
 def _write_array(path: Path, array: NDArray[np.generic]) -> None:

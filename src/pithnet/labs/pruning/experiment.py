@@ -7,20 +7,22 @@ chosen on what the lab shows.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pithnet.labs.columns import ACCURACY, POINTS
-from pithnet.labs.experiment import Experiment, Item, Table
+from pithnet.labs.experiment import Experiment, Item, Table, named
 from pithnet.labs.options import LabOptions
-from pithnet.labs.pruning import figures
+from pithnet.labs.pruning import figures as draw
 from pithnet.labs.pruning.cuts import Cut, one_shot, retrained
 from pithnet.labs.pruning.lab import PruningLab, baseline_row
-from pithnet.labs.pruning.numbers import NUMBERS
 from pithnet.labs.pruning.regularized import regularized
 from pithnet.labs.pruning.schedules import global_ranking, gradual, iterative
 from pithnet.labs.pruning.settings import FULL, QUICK
+from pithnet.labs.pruning.sparsity import by_layer
 from pithnet.labs.start import open_bench, open_book
 from pithnet.labs.teachers import NONE
 from pithnet.labs.writing import write_page
@@ -33,7 +35,7 @@ _RIVAL = {f"rival_{k}": f"{v} " for k, v in POINTS.items()} | {"rival_difference
 _VERSUS = {f"magnitude_{k}": f"{v} " for k, v in POINTS.items()}
 _VERSUS |= {"magnitude_difference": "points vs magnitude"}
 _BEST = {"best_over_test_epochs": "best test epoch %"}
-_TRAINED = {**ACCURACY, **_CHANGE, **_BEST, "masks_exact": "zeros exact"}
+_TRAINED = {**ACCURACY, **_CHANGE, **_BEST, "masks_exact": "zeros exact", "epochs": "epochs"}
 _BASELINE = {"what": "network", **ACCURACY, **_BEST, "epochs": "epochs", "parameters": "parameters"}
 _ONE_SHOT = {"what": "pruning", "sparsity": "zeros %", **ACCURACY, **_CHANGE, **_RIVAL}
 _RETRAINED = {"what": "pruning", "sparsity": "zeros %", "accuracy_before": "before %", **_TRAINED}
@@ -42,6 +44,24 @@ _OWN = {"own_sparsity": "zeros by itself %", "accuracy_before": "before the mask
 _METHODS = {"what": "method", **_OWN, "sparsity": "zeros %", **_TRAINED, **_VERSUS}
 _LAYER = {"name": "layer", "size": "weights", "start_std": "std before", "start_kurtosis": "kurtosis before"}
 _LAYER |= {"zeros": "zeros", "sparsity": "zeros %"}
+_PATTERNS = {f"pattern-{i}": partial(draw.pattern, f"pattern-{i}") for i in (1, 2, 3)}
+_CUT_TABLES = {
+    "one-shot": Table(_ONE_SHOT),
+    "largest-deviation": Table(_LAYER, rows=draw.widest_layers, file="item2-largest-deviation"),
+}
+_CUT_FIGURES = named(draw.sparsity_per_layer, draw.zeros_by_kurtosis) | _PATTERNS
+_SCHEDULE_TABLES, _METHOD_TABLES = {"iterative": Table(_SCHEDULES)}, {"methods": Table(_METHODS)}
+_METHOD_FIGURES = named(draw.zeros_by_epoch)
+_RANKING_TABLES = {
+    "global": Table(_SCHEDULES),
+    "ranked-layers": Table(_LAYER, rows=lambda book: book.of("5")[0]["layers"], file="item5-ranked"),
+}
+_RANKING_FIGURES = named(draw.zeros_per_layer) | _PATTERNS
+_NUMBERS: dict[str, Any] = {
+    "by_layer": by_layer,
+    "normal_within": lambda s: math.erf(s / math.sqrt(2)),
+    "laplace_within": lambda s: 1 - math.exp(-s * math.sqrt(2)),
+}
 
 EXPERIMENT: Experiment[PruningLab] = Experiment(
     "pruning",
@@ -49,63 +69,13 @@ EXPERIMENT: Experiment[PruningLab] = Experiment(
     "pithnet.labs.pruning",
     (
         Item("1", "Baseline", baseline_row, {"baseline": Table(_BASELINE)}),
-        Item(
-            "2",
-            "One-shot, without retraining",
-            one_shot,
-            {
-                "one-shot": Table(_ONE_SHOT),
-                "largest-deviation": Table(
-                    _LAYER,
-                    rows=figures.widest_layers,
-                    file="item2-largest-deviation",
-                ),
-            },
-            {
-                "sparsity-per-layer": figures.sparsity_per_layer,
-                "zeros-by-kurtosis": figures.zeros_by_kurtosis,
-                "pattern-1": partial(figures.draw_pattern, "pattern-1"),
-                "pattern-2": partial(figures.draw_pattern, "pattern-2"),
-            },
-        ),
-        Item(
-            "3",
-            "Retrained",
-            retrained,
-            {"retrained": Table(_RETRAINED | {"epochs": "epochs"})},
-            {"accuracy-by-sparsity": figures.accuracy_by_sparsity},
-        ),
-        Item(
-            "4",
-            "Iterative against one-shot",
-            iterative,
-            {"iterative": Table(_SCHEDULES)},
-            {"accuracy-by-epoch": figures.accuracy_by_epoch},
-        ),
-        Item(
-            "5",
-            "One ranking over all layers",
-            global_ranking,
-            {
-                "global": Table(_SCHEDULES),
-                "ranked-layers": Table(
-                    _LAYER, rows=lambda book: book.of("5")[0]["layers"], file="item5-ranked"
-                ),
-            },
-            {
-                "zeros-per-layer": figures.zeros_per_layer,
-                "pattern-3": partial(figures.draw_pattern, "pattern-3"),
-            },
-        ),
-        Item(
-            "6",
-            "Regularised instead of magnitude",
-            regularized,
-            {"methods": Table(_METHODS)},
-            {"zeros-by-epoch": figures.zeros_by_epoch},
-        ),
+        Item("2", "One-shot, without retraining", one_shot, _CUT_TABLES, _CUT_FIGURES),
+        Item("3", "Retrained", retrained, {"retrained": Table(_RETRAINED)}, named(draw.accuracy_by_sparsity)),
+        Item("4", "Iterative against one-shot", iterative, _SCHEDULE_TABLES, named(draw.accuracy_by_epoch)),
+        Item("5", "One ranking over all layers", global_ranking, _RANKING_TABLES, _RANKING_FIGURES),
+        Item("6", "Regularised instead of magnitude", regularized, _METHOD_TABLES, _METHOD_FIGURES),
     ),
-    lambda book: NUMBERS,
+    lambda book: _NUMBERS,
 )
 ITEMS = tuple(item.number for item in EXPERIMENT.items)
 
@@ -157,4 +127,4 @@ def _keep_patterns(lab: PruningLab) -> None:
         models["pattern-3"] = lambda: gradual(lab, "global").model
     for key, model in models.items():
         if lab.book.load(key) is None:
-            lab.book.save(key, figures.masks_of(model()))
+            lab.book.save(key, draw.masks_of(model()))

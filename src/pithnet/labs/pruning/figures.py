@@ -11,7 +11,7 @@ from torch import nn
 
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.pruning.schedules import GLOBAL, PER_LAYER
-from pithnet.report.figures import pattern
+from pithnet.report.figures import pattern as masks_pattern
 from pithnet.report.plots import grouped_bars, heatmap, lines, named_points
 from pithnet.surgery import weighted_layers
 
@@ -88,8 +88,8 @@ def masks_of(model: nn.Module) -> dict[str, Any]:
     return {layers[i][0]: (layers[i][1].weight.detach() != 0).cpu() for i in chosen}
 
 
-def draw_pattern(key: str, book: Notebook) -> Figure:
+def pattern(key: str, book: Notebook) -> Figure:
     """Pictures of the masks that the lab keeps under `key`, a filter a row."""
     masks = book.load(key)
     assert masks is not None
-    return pattern({name: mask.numpy() for name, mask in masks.items()}, columns=2)
+    return masks_pattern({name: mask.numpy() for name, mask in masks.items()}, columns=2)

@@ -79,5 +79,24 @@ def rank_correlation(a: list[float], b: list[float]) -> float:
     return float(x @ y) / scale if scale else 0.0
 
 
+_MEASURES = {"kurtosis": "start_kurtosis", "standard deviation": "start_std", "number of weights": "size"}
+
+
+def correlations(layers: list[Row]) -> dict[str, float]:
+    """Spearman's rank correlation of sparsity with the kurtosis, std and size of the start's layers."""
+    shares = [r["sparsity"] for r in layers]
+    return {
+        name: rank_correlation([float(r[key]) for r in layers], shares) for name, key in _MEASURES.items()
+    }
+
+
+def by_layer(row: Row) -> Row:
+    """The layers of a row with the most and the fewest zeros, and what the shares of zeros go along with."""
+    ordered, found = sorted(row["layers"], key=lambda r: r["sparsity"]), correlations(row["layers"])
+    strongest = max(found, key=lambda name: abs(found[name]))
+    said = {"most": ordered[:-4:-1], "fewest": ordered[:3], "count": len(ordered)}
+    return said | {"correlations": found, "strongest": strongest}
+
+
 def _ranks(values: Tensor) -> Tensor:
     return ((values[:, None] > values).sum(1) + (values[:, None] >= values).sum(1)).double() / 2
