@@ -44,7 +44,9 @@ def calibrate(observer: str, images: int) -> dict[str, float]:
     torch.manual_seed(0)
     model = zoo.build("resnet20").eval()
     _, row = measured(
-        lambda: quantize(model, 8, activations=8, observer=observer, calibrate=RandomImages(images))
+        lambda: quantize(
+            model, 8, activations=8, observer=observer, calibrate=RandomImages(images), fit="range"
+        )
     )
     return row
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import pithnet as pn
+from pithnet import api
+from tests.run.running import Crash, crash_after
 
 # The file of a network so small is mostly its header, and a trivial way may be smaller.
 pytestmark = pytest.mark.filterwarnings("ignore:.* bytes and this file:pithnet.PithWarning")
@@ -131,7 +135,7 @@ def test_temporary_files_go_with_the_result(
 
 def test_quantized_activations_are_refused_before_anything_is_done() -> None:
     net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 2))
-    pn.quantize(net, activations=8, calibrate=torch.randn(9, 1, 8, 8))
+    pn.quantize(net, activations=8, calibrate=torch.randn(9, 1, 8, 8), bits=8, fit="range")
     recipe = pn.recipe.parse({"name": "x", "steps": [{"train": {"epochs": 1}}]}, "x")
     with pytest.raises(pn.ArtifactError, match="has activation quantizers"):
         pn.compress(net, train=[(torch.randn(9, 1, 8, 8), torch.zeros(9).long())], recipe=recipe)
@@ -172,3 +176,42 @@ def test_every_public_name_is_there(name: str) -> None:
 def test_an_unknown_name() -> None:
     with pytest.raises(AttributeError, match="pithnet has no 'prunne'"):
         _ = pn.prunne
+
+
+def test_a_run_that_was_stopped_is_resumed_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    net, batches = pn.zoo.build("digits-cnn", width=4), list(_random_batches())
+    steps = [{"prune": {"sparsity": 0.5, "ramp": 0.5}, "train": {"epochs": 3}}, {"share": {"bits": 2}}]
+    whole = pn.compress(net, batches, recipe={"steps": steps}, out=tmp_path / "whole")
+    kept = api.carry_out
+
+    def stopped(problem: Any, store: Any, show: Any, **options: Any) -> Any:
+        show.epoch = crash_after(2)
+        return kept(problem, store, show, **options)
+
+    monkeypatch.setattr(api, "carry_out", stopped)
+    with pytest.raises(Crash):
+        pn.compress(net, batches, recipe={"steps": steps}, out=tmp_path / "cut", resume=True)
+    monkeypatch.setattr(api, "carry_out", kept)
+    assert not (tmp_path / "cut" / "model.pith").exists()
+    again = pn.compress(net, batches, recipe={"steps": steps}, out=tmp_path / "cut", resume=True)
+    assert (tmp_path / "cut" / "model.pith").read_bytes() == (tmp_path / "whole" / "model.pith").read_bytes()
+    assert again.bytes == whole.bytes
+    for change, said in (
+        ({"model": pn.zoo.build("digits-cnn", width=4)}, "the model's weights are not those"),
+        ({"recipe": {"steps": steps[1:]}}, "the recipe is not the one"),
+        ({"train": batches[1:]}, "the training data is not that"),
+    ):
+        given = {"model": net, "train": batches, "recipe": {"steps": steps}, **change}
+        with pytest.raises(pn.PithError, match=said):
+            pn.compress(**given, out=tmp_path / "cut", resume=True)
+    with pytest.raises(pn.RecipeError, match="say which by out="):
+        pn.compress(net, batches, recipe={"steps": steps}, resume=True)
+
+
+def _random_batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    g = torch.Generator().manual_seed(3)
+    for _ in range(3):
+        yield torch.randn(16, 1, 8, 8, generator=g), torch.randint(0, 10, (16,), generator=g)

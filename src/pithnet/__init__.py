@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         tensor,
         zoo,
     )
-    from pithnet.api import CompressionResult, compress, inspect, save
+    from pithnet.api import CompressionResult, compress, inspect, plan, save
     from pithnet.artifact import Inspection, Metadata, decode, encode, load
     from pithnet.deploy import Int8Export, export_int8
     from pithnet.learn import evaluate
@@ -58,7 +58,7 @@ _ROOMS = (
     "zoo",
 )
 _HOMES = {
-    "api": ("CompressionResult", "compress", "inspect", "save"),
+    "api": ("CompressionResult", "compress", "inspect", "plan", "save"),
     "artifact": ("Inspection", "Metadata", "decode", "encode", "load"),
     "deploy": ("Int8Export", "export_int8"),
     "learn": ("evaluate",),
@@ -114,6 +114,7 @@ __all__ = [
     "load",
     "load_recipe",
     "passes",
+    "plan",
     "policies",
     "prune",
     "prune_by_std",

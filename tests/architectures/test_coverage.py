@@ -256,7 +256,7 @@ def test_a_pattern_that_matches_nothing_names_the_nearest_and_changes_nothing() 
     for call in (
         lambda: pn.prune(model, 0.5, also=["*.expert.*"]),
         lambda: pn.share(model, 2, also=["*.expert.*"]),
-        lambda: pn.quantize(model, 4, also=["*.expert.*"]),
+        lambda: pn.quantize(model, 4, also=["*.expert.*"], fit="range"),
         lambda: pn.GradualPruning(model, 0.5, ramp=0.5, also=["*.expert.*"]),
         lambda: compress(model, also=["*.expert.*"]),
     ):
@@ -297,8 +297,8 @@ def test_experts_are_quantized_each_by_itself(quantizer: str) -> None:
     alone = nn.Sequential(nn.Linear(32, 16, bias=False))
     with torch.no_grad():
         alone[0].weight.copy_(model.layers[0]["experts"].down_proj[1])
-    pn.quantize(model, 4, quantizer=quantizer, also=["*.experts.*"])
-    pn.quantize(alone, 4, quantizer=quantizer)
+    pn.quantize(model, 4, quantizer=quantizer, also=["*.experts.*"], fit="range")
+    pn.quantize(alone, 4, quantizer=quantizer, fit="range")
     assert torch.equal(model.layers[0]["experts"].down_proj[1], alone[0].weight)
 
 

@@ -129,7 +129,7 @@ def test_gradients_reach_and_zeros_stay(kind: str) -> None:
 @pytest.mark.parametrize("kind", RECURRENT)
 def test_sharing_and_quantizing_are_what_it_computes(kind: str, tmp_path: Path) -> None:
     x = sequences()
-    for change in (lambda m: pn.share(m, bits=2), lambda m: pn.quantize(m, bits=3)):
+    for change in (lambda m: pn.share(m, bits=2), lambda m: pn.quantize(m, bits=3, fit="range")):
         model = build(kind).eval()
         change(model)
         by_hand = build(kind).eval()

@@ -31,7 +31,7 @@ def test_every_network_of_the_zoo_is_its_own() -> None:
 
 
 def test_passes_and_finalize_leave_the_name() -> None:
-    for change in (lambda m: prune(m, 0.5), lambda m: share(m, 2), lambda m: quantize(m, 4)):
+    for change in (lambda m: prune(m, 0.5), lambda m: share(m, 2), lambda m: quantize(m, 4, fit="range")):
         model = trained_like("digits-cnn", width=4)
         change(model)
         assert found(model) == found(finalize(model)) == ("digits-cnn", {"width": 4})

@@ -21,7 +21,7 @@ def quantized(name: str, granularity: str, bits: int, sparsity: float = 0.0) -> 
         nn.init.normal_(p, 0, 0.1, generator=g)
     if sparsity:
         prune(model, sparsity)
-    quantize(model, bits, quantizer=name, granularity=granularity)
+    quantize(model, bits, quantizer=name, granularity=granularity, fit="range")
     return model
 
 
@@ -70,7 +70,7 @@ def test_other_widths_take_no_more_than_their_bits(name: str, bits: int) -> None
 
 def test_a_model_with_quantized_activations_is_refused_with_what_to_do() -> None:
     model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 2))
-    quantize(model, activations=8, clip="learned", calibrate=torch.randn(9, 1, 8, 8))
+    quantize(model, activations=8, clip="learned", calibrate=torch.randn(9, 1, 8, 8), bits=8, fit="range")
     for refused in (model, finalize(model)):
         with pytest.raises(ArtifactError, match=r"activation quantizers .* export it to ONNX, or save"):
             encode(refused)

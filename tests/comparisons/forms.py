@@ -129,7 +129,7 @@ def layers_of_every_kind(seed: int) -> Iterator[Value]:
     x, left = maps(seed), []
     for kind in KINDS:
         reference, model = built(kind, seed), built(kind, seed)
-        quantize(model, 2, quantizer="dynamic")
+        quantize(model, 2, quantizer="dynamic", fit="range")
         before = float((model(x) - reference(x)).square().mean())
         assert reconstruct_blocks(model, reference, x, steps=100) == 1
         left.append(float((model(x) - reference(x)).square().mean()) / before)

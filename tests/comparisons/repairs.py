@@ -30,7 +30,7 @@ def matched_norms(seed: int) -> Iterator[Value]:
     """2 bits with and without the statistics of BN matched."""
     seen, fresh = images(seed)
     reference, model = plain_net(seed), plain_net(seed)
-    quantize(model, 2, quantizer="dynamic")
+    quantize(model, 2, quantizer="dynamic", fit="range")
     before = error(model, reference, fresh)
     match_norms(model, reference, seen)
     yield Value("error left", error(model, reference, fresh) / before, 1)
@@ -41,7 +41,7 @@ def corrected_biases(seed: int) -> Iterator[Value]:
     """3 bits on a folded network: the mean of its answers on the very images is the reference's."""
     seen, fresh = images(seed)
     reference, model = plain_net(seed), plain_net(seed)
-    quantize(model, 3, activations=8, calibrate=seen)
+    quantize(model, 3, activations=8, calibrate=seen, fit="range")
     before, apart = error(model, reference, fresh), _mean_difference(model, reference, seed)
     correct_biases(model, reference, seen)
     yield Value("error left", error(model, reference, fresh) / before, 1)
@@ -65,7 +65,7 @@ def equalized_ranges(seed: int) -> Iterator[Value]:
     plain, equal = copy.deepcopy(reference), copy.deepcopy(reference)
     equalize(equal)
     for model in (plain, equal):
-        quantize(model, None, overrides={"3": 5, "6": 5}, granularity="tensor")
+        quantize(model, None, overrides={"3": 5, "6": 5}, granularity="tensor", fit="range")
     yield Value("error left", error(equal, reference, fresh) / error(plain, reference, fresh), 1)
 
 
@@ -77,7 +77,7 @@ def second_order_rounding(seed: int) -> Iterator[Value]:
     for quantizer in QUANTIZERS:
         for granularity in ("tensor", "channel", "group"):
             model = plain_net(seed)
-            quantize(model, 3, quantizer=quantizer, granularity=granularity, group_size=9)
+            quantize(model, 3, quantizer=quantizer, granularity=granularity, group_size=9, fit="range")
             before = error(model, reference, fresh)
             reconstruct(model, seen)
             yield Value(f"{quantizer}, {granularity}", error(model, reference, fresh) / before, 1)
@@ -88,7 +88,7 @@ def learned_rounding(seed: int) -> Iterator[Value]:
     """3 bits rounded by AdaRound and to the nearest levels, on the images it learned from."""
     seen, _ = images(seed)
     reference, model = plain_net(seed), plain_net(seed)
-    quantize(model, 3)
+    quantize(model, 3, fit="range")
     before = error(model, reference, seen)
     reconstruct(model, seen, "adaround", steps=250)
     yield Value("error left", error(model, reference, seen) / before, 1)
@@ -113,7 +113,7 @@ def without_labels(seed: int) -> Iterator[Value]:
     """2 bits with all repairs, without blocks, and plainly rounded: divergence of the answers."""
     seen, fresh = images(seed)
     reference, model, unblocked, plain = (residual_net(seed) for _ in range(4))
-    quantize(plain, 2, quantizer="dynamic")
+    quantize(plain, 2, quantizer="dynamic", fit="range")
     quantize_without_labels(model, 2, seen, steps=100)
     quantize_without_labels(unblocked, 2, seen, steps=0)
     found, without, worst = (divergence(m, reference, fresh) for m in (model, unblocked, plain))

@@ -15,7 +15,7 @@ from pithnet.tensor.observers import get_observer
 def quantized(model: nn.Module, images: Tensor, bits: int = 8) -> nn.Module:
     """A copy with `bits`-bit weights and 8-bit activations, calibrated on float32 images (N, C, H, W)."""
     found = copy.deepcopy(model).eval()
-    quantize(found, bits, activations=8, observer="min-max", calibrate=images)
+    quantize(found, bits, activations=8, observer="min-max", calibrate=images, fit="range")
     return found
 
 

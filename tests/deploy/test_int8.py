@@ -139,7 +139,7 @@ def test_learned_clips_are_exported_too(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten())
     x = torch.randn(32, 1, 8, 8)
-    quantize(model, 8, activations=8, clip="learned", calibrate=x)
+    quantize(model, 8, activations=8, clip="learned", calibrate=x, fit="range")
     export_onnx(static_int8(model).model, (1, 8, 8), tmp_path / "pact.onnx")
     assert operators(tmp_path / "pact.onnx").int8("convolution") == 2
     same = agreement(tmp_path / "pact.onnx", with_stored_biases(model, tmp_path / "pact.onnx"), [x])

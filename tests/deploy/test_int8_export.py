@@ -136,7 +136,7 @@ def broken() -> nn.Module:
 
 def quantized() -> nn.Module:
     model = trained()
-    pn.quantize(model, 8, activations=8, calibrate=images())
+    pn.quantize(model, 8, activations=8, calibrate=images(), fit="range")
     return model
 
 

@@ -23,8 +23,8 @@ def test_quantized_activations_keep_the_class_and_the_arguments_name() -> None:
     plain, x = Classifier().eval(), images()
     model = copy.deepcopy(plain)
     model.answer = output_object
-    pn.quantize(model, 8, activations=8, calibrate=x)
-    pn.quantize(plain, 8, activations=8, calibrate=x)
+    pn.quantize(model, 8, activations=8, calibrate=x, fit="range")
+    pn.quantize(plain, 8, activations=8, calibrate=x, fit="range")
     found = model(pixel_values=x)
     assert isinstance(found, ModelOutput)
     # The last linear layer's sums are the answer, in an object as without one: no quantizer follows them.

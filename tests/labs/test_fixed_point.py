@@ -224,7 +224,7 @@ def test_repairs_without_labels_win_back_what_few_levels_lose(results: dict[str,
 
 def test_more_levels_than_the_bits_allow_are_refused() -> None:
     model = zoo.build("digits-cnn")
-    quantize(model, 3, quantizer="dynamic", skip=("conv1",))
+    quantize(model, 3, quantizer="dynamic", skip=("conv1",), fit="range")
     assert most_levels(model, ("conv1",), 3) == 8
     with pytest.raises(ModelError, match=r"conv2 has \d levels in a channel, more than 2 bits"):
         most_levels(model, ("conv1",), 2)

@@ -92,7 +92,7 @@ def test_item_3_begins_with_the_file_s_network(
 
 def quantized(model: nn.Module) -> None:
     prune(model, 0.7)
-    quantize(model, 4)
+    quantize(model, 4, fit="range")
 
 
 @pytest.mark.parametrize(

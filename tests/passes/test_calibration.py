@@ -81,7 +81,7 @@ def test_the_pass_warns_and_goes_on() -> None:
     x = torch.randn(300, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     loader = [(part, torch.full((100,), c)) for c, part in enumerate(x.split(100))]
     with pytest.warns(UserWarning, match="sorted by class"):
-        quantize(model, activations=8, calibrate=loader)
+        quantize(model, activations=8, calibrate=loader, bits=8, fit="range")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert model(x).shape == (300, 5)

@@ -63,18 +63,18 @@ def small_and_large() -> nn.Module:
 
 
 def in_pairs(model: nn.Module) -> object:
-    return quantize(model, 3, quantizer="dynamic", symmetric=True)
+    return quantize(model, 3, quantizer="dynamic", symmetric=True, fit="range")
 
 
 CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], object], str]] = {
     "quantize": (
         lambda: wide(torch.float16),
-        lambda m: quantize(m, 3, quantizer="dynamic", symmetric=True),
+        lambda m: quantize(m, 3, quantizer="dynamic", symmetric=True, fit="range"),
         "quantize would leave.*2.weight",
     ),
     "float32": (
         lambda: wide(torch.float32),
-        lambda m: quantize(m, 3, quantizer="dynamic", symmetric=True),
+        lambda m: quantize(m, 3, quantizer="dynamic", symmetric=True, fit="range"),
         "quantize would leave.*2.weight",
     ),
     "match_norms": (net, lambda m: match_norms(m, net(), BROKEN), "1.running_mean"),
@@ -163,5 +163,5 @@ def test_what_was_not_finite_before_may_stay_so() -> None:
     model.register_buffer("mask", torch.full((3,), -torch.inf))
     with finite_or_unchanged(model, "a pass"):
         model[0].bias.data += 1
-    quantize(model, 4)
+    quantize(model, 4, fit="range")
     assert not model.mask.isfinite().any()

@@ -108,7 +108,7 @@ def folded() -> nn.Module:
 
 def with_activations() -> nn.Module:
     model = net()
-    quantize(model, None, activations=8, calibrate=IMAGES)
+    quantize(model, None, activations=8, calibrate=IMAGES, fit="range")
     return model
 
 

@@ -33,7 +33,7 @@ TOKENS = SAMPLES["input_ids"]
 )
 def test_batches_and_calls_of_every_form(calibrate: Any) -> None:
     reference, model, emptied = reader(), reader(), reader()
-    quantize(emptied, 0, skip=["unused"])
+    quantize(emptied, 0, skip=["unused"], fit="range")
     record = quantize_without_labels(model, 3, calibrate, steps=60)
     assert record.unread == ("unused",)
     assert "left in float, the network never reads them: unused" in str(record)

@@ -119,7 +119,7 @@ def test_a_shared_layer_is_refused_by_name_before_the_others_change() -> None:
 def test_a_quantized_layer_is_refused_by_name_unless_it_was_pruned_before() -> None:
     model = net()
     prune(model, 0.3, skip=("6",))
-    quantize(model, 4)
+    quantize(model, 4, fit="range")
     with pytest.raises(ModelError, match=r"6\.weight is quantized .* prune before quantizing"):
         prune(model, 0.5)
     record = prune(model, 0.5, skip=("6",))

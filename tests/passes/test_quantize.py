@@ -29,7 +29,7 @@ def test_the_record_counts_zeros_levels_and_bits() -> None:
     model = net()
     prune(model, 0.5)
     zeros = {n: int((model[int(n)].weight == 0).sum()) for n in SIZES}
-    record = quantize(model, 3, overrides={"6": 2, "0": None})
+    record = quantize(model, 3, overrides={"6": 2, "0": None}, fit="range")
     assert record.what == "quantize linear 3 bits"
     assert [(r.name, r.size, r.bits) for r in record.layers] == [
         ("0", 27, None),
@@ -51,7 +51,7 @@ def test_the_record_counts_zeros_levels_and_bits() -> None:
 def test_overrides_go_by_name_part_and_pattern_and_the_last_counts() -> None:
     model = zoo.build("resnet20")
     overrides = {"layer1": 2, "*.conv2": 3, "layer3.2": 4, "conv1": None, "linear": 0}
-    record = quantize(model, 6, overrides=overrides)
+    record = quantize(model, 6, overrides=overrides, fit="range")
     bits = {row.name: row.bits for row in record.layers}
     assert bits["conv1"] is None
     assert bits["linear"] == 0
@@ -68,21 +68,21 @@ def test_overrides_go_by_name_part_and_pattern_and_the_last_counts() -> None:
 def test_average_bits_are_the_sources(stages: tuple[int, ...], average: float) -> None:
     model = zoo.build("resnet20b")
     overrides = {f"layer{i}": bits for i, bits in enumerate(stages, 1)}
-    quantize(model, None, overrides=overrides, quantizer="dynamic", granularity="tensor")
+    quantize(model, None, overrides=overrides, quantizer="dynamic", granularity="tensor", fit="range")
     assert average_bits(model) == pytest.approx(average, abs=5e-5)
 
 
 def test_average_bits_count_float_layers_with_32() -> None:
     model = net()
     assert average_bits(model) == 32
-    quantize(model, 4, skip=("6",))
+    quantize(model, 4, skip=("6",), fit="range")
     assert average_bits(model) == pytest.approx((243 * 4 + 360 * 32) / TOTAL)
 
 
 def test_activations_are_unsigned_and_batchnorm_is_gone() -> None:
     model = net().eval()
     expected = model(IMAGES)
-    record = quantize(model, 8, activations=8, calibrate=IMAGES)
+    record = quantize(model, 8, activations=8, calibrate=IMAGES, fit="range")
     assert record.what == "quantize linear 8 bits, activations 8"
     assert not any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
     assert list(activation_quantizers(model)) == ["input_1", "_2", "_3", "_4"]
@@ -96,7 +96,7 @@ def test_activations_are_unsigned_and_batchnorm_is_gone() -> None:
 def test_quantized_activations_train_in_a_plain_loop() -> None:
     model = net()
     prune(model, 0.5)
-    quantize(model, 4, activations=4, calibrate=IMAGES, clip="learned")
+    quantize(model, 4, activations=4, calibrate=IMAGES, clip="learned", fit="range")
     clips = [q for q in activation_quantizers(model).values() if isinstance(q, LearnedClip)]
     assert clips
     before = [clip.alpha.detach().clone() for clip in clips]
@@ -120,24 +120,26 @@ def test_quantized_activations_train_in_a_plain_loop() -> None:
 def test_a_loader_with_labels_calibrates_as_its_images_do() -> None:
     labels = torch.randint(0, 5, (120,), generator=torch.Generator().manual_seed(1))
     models = [net().eval(), net().eval()]
-    quantize(models[0], activations=8, calibrate=IMAGES, observer="min-max")
+    quantize(models[0], activations=8, calibrate=IMAGES, observer="min-max", bits=8, fit="range")
     loader = list(zip(IMAGES.split(30), labels.split(30), strict=True))
-    quantize(models[1], activations=8, calibrate=loader, observer="min-max")
+    quantize(models[1], activations=8, calibrate=loader, observer="min-max", bits=8, fit="range")
     assert torch.equal(models[0](IMAGES), models[1](IMAGES))
 
 
 def test_a_generator_calibrates_with_all_its_batches() -> None:
     models = [net().eval(), net().eval()]
     models[1].load_state_dict(models[0].state_dict())
-    quantize(models[0], activations=8, calibrate=[IMAGES[:4], 3 * IMAGES[4:]])
-    quantize(models[1], activations=8, calibrate=(x for x in [IMAGES[:4], 3 * IMAGES[4:]]))
+    quantize(models[0], activations=8, calibrate=[IMAGES[:4], 3 * IMAGES[4:]], bits=8, fit="range")
+    quantize(
+        models[1], activations=8, calibrate=(x for x in [IMAGES[:4], 3 * IMAGES[4:]]), bits=8, fit="range"
+    )
     assert torch.equal(models[0](IMAGES), models[1](IMAGES))
 
 
 def test_weights_shared_before_are_rounded_on_top() -> None:
     model = net()
     share(model, 3)
-    quantize(model, 8)
+    quantize(model, 8, fit="range")
     part = fake_quantizer(model[6])
     assert part is not None
     assert len(chain(model[6])) == 2
@@ -192,22 +194,22 @@ def test_a_wrong_argument_is_refused_and_the_model_untouched(case: str) -> None:
     model = net().eval()
     before, expected = dict(model.state_dict()), model(IMAGES)
     with pytest.raises(error, match=message), warnings.catch_warnings():
-        quantize(model, **arguments)
+        quantize(model, **{"bits": 8, "fit": "range", **arguments})
     assert model.state_dict().keys() == before.keys()
     assert torch.equal(model(IMAGES), expected)
 
 
 def test_layers_that_cannot_be_quantized_are_named() -> None:
     with pytest.raises(ModelError, match=r"0 \(Embedding\), which rescales .*; add '0' to skip"):
-        quantize(nn.Sequential(nn.Embedding(4, 4, max_norm=1.0), nn.Linear(4, 2)))
+        quantize(nn.Sequential(nn.Embedding(4, 4, max_norm=1.0), nn.Linear(4, 2)), bits=8, fit="range")
     model = net()
     LevelTraining(model, 3)
     with pytest.raises(ModelError, match=r"0.weight is training its levels; run freeze_levels"):
-        quantize(model)
+        quantize(model, bits=8, fit="range")
     model = net()
-    quantize(model, activations=8, calibrate=IMAGES)
+    quantize(model, activations=8, calibrate=IMAGES, bits=8, fit="range")
     with pytest.raises(ModelError, match="quantized already"):
-        quantize(model, activations=8, calibrate=IMAGES)
+        quantize(model, activations=8, calibrate=IMAGES, bits=8, fit="range")
 
 
 @pytest.mark.parametrize("clip", ["observed", "learned"])
@@ -215,7 +217,7 @@ def test_layers_that_cannot_be_quantized_are_named() -> None:
 def test_models_of_other_dtypes_are_quantized_and_train(dtype: torch.dtype, clip: str) -> None:
     model, images = net().eval().to(dtype), IMAGES.to(dtype)
     expected = model(images).detach()
-    quantize(model, activations=8, clip=clip, calibrate=images)
+    quantize(model, activations=8, clip=clip, calibrate=images, bits=8, fit="range")
     answer = model(images)
     assert answer.dtype == dtype
     assert 0 < float((answer - expected).detach().abs().max()) < 0.1 * float(expected.abs().max())
@@ -227,7 +229,7 @@ def test_models_of_other_dtypes_are_quantized_and_train(dtype: torch.dtype, clip
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
 def test_a_quantized_model_may_change_its_dtype(dtype: torch.dtype, clip: str) -> None:
     model = net().eval()
-    quantize(model, activations=8, fit="mse", clip=clip, calibrate=IMAGES)
+    quantize(model, activations=8, fit="mse", clip=clip, calibrate=IMAGES, bits=8)
     expected = model(IMAGES).detach()
     answer = model.to(dtype)(IMAGES.to(dtype))
     assert answer.dtype == dtype
@@ -237,7 +239,7 @@ def test_a_quantized_model_may_change_its_dtype(dtype: torch.dtype, clip: str) -
 def test_a_network_of_mixed_dtypes_is_quantized_throughout() -> None:
     model = net()
     model[6].bfloat16()
-    quantize(model, 4)
+    quantize(model, 4, fit="range")
     assert [layer.weight.dtype for _, layer in weighted_layers(model)] == [
         torch.float32,
         torch.float32,
@@ -263,6 +265,6 @@ def test_a_norm_over_steps_is_not_folded_into_features() -> None:
     for _ in range(50):
         model(x * torch.arange(1, 9)[:, None])
     expected = model.eval()(x).detach()
-    quantize(model, 8, activations=8, calibrate=x)
+    quantize(model, 8, activations=8, calibrate=x, fit="range")
     assert isinstance(model.norm, nn.BatchNorm1d)
     assert float((model(x) - expected).detach().abs().max()) < 0.05 * float(expected.abs().max())

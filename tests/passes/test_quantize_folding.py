@@ -116,7 +116,7 @@ def _unfolded(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
     with monkeypatch.context() as patch:
         home = import_module("pithnet.passes.quantize")  # the package has a function of that name
         patch.setattr(home, "fold_into_layers_", lambda *_: Folding((), {}))
-        quantize(found, activations=8, calibrate=IMAGES)
+        quantize(found, activations=8, calibrate=IMAGES, bits=8, fit="range")
     return found
 
 
@@ -125,7 +125,7 @@ def test_a_layer_that_is_not_torchs_keeps_its_bn_in_float(case: str, monkeypatch
     make, why = CASES[case]
     model = _lively(make())
     expected = _unfolded(model, monkeypatch)
-    record = quantize(model, activations=8, calibrate=IMAGES)
+    record = quantize(model, activations=8, calibrate=IMAGES, bits=8, fit="range")
     assert _error(model(IMAGES), expected(IMAGES)) < ALLOWED
     assert list(record.norms_in_float) == ["1"]
     assert why in record.norms_in_float["1"]
@@ -135,14 +135,14 @@ def test_a_layer_that_is_not_torchs_keeps_its_bn_in_float(case: str, monkeypatch
 def test_a_norm_with_a_gain_of_its_own_is_not_folded(monkeypatch: pytest.MonkeyPatch) -> None:
     model = _lively(_net(norm=GainNorm(8)))
     expected = _unfolded(model, monkeypatch)
-    quantize(model, activations=8, calibrate=IMAGES)
+    quantize(model, activations=8, calibrate=IMAGES, bits=8, fit="range")
     assert _error(model(IMAGES), expected(IMAGES)) < ALLOWED
 
 
 def test_torchs_own_layers_are_folded_and_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     model = _lively(_net())
     expected = _unfolded(model, monkeypatch)
-    record = quantize(model, activations=8, calibrate=IMAGES)
+    record = quantize(model, activations=8, calibrate=IMAGES, bits=8, fit="range")
     assert _error(model(IMAGES), expected(IMAGES)) < ALLOWED
     assert record.norms_in_float == {}
     assert isinstance(model[1], nn.Identity)
@@ -161,7 +161,7 @@ def test_nothing_is_folded_under_a_global_hook(monkeypatch: pytest.MonkeyPatch) 
     model = _lively(_net())
     with _global_hook():
         expected = _unfolded(model, monkeypatch)
-        record = quantize(model, activations=8, calibrate=IMAGES)
+        record = quantize(model, activations=8, calibrate=IMAGES, bits=8, fit="range")
         assert _error(model(IMAGES), expected(IMAGES)) < ALLOWED
     assert "global hook" in record.norms_in_float["1"]
 
@@ -186,7 +186,7 @@ def test_biases_are_corrected_beside_a_reference_folded_at_the_same_places() -> 
         model(IMAGES + 1)
     reference = copy.deepcopy(model.eval())
     expected = reference(IMAGES).detach()
-    record = quantize(model, 8, activations=8, calibrate=IMAGES)
+    record = quantize(model, 8, activations=8, calibrate=IMAGES, fit="range")
     assert list(record.norms_in_float) == ["bn2"]
     correct_biases(model, reference, IMAGES)
     assert _error(model(IMAGES), expected) < ALLOWED

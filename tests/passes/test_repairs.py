@@ -49,7 +49,7 @@ def error(model: nn.Module, reference: nn.Module) -> float:
 
 def rounded(bits: int = 3, **options: object) -> nn.Module:
     model = net()
-    quantize(model, bits, **options)  # type: ignore[arg-type]
+    quantize(model, bits, **{"fit": "range", **options})  # type: ignore[arg-type]
     return model
 
 
@@ -141,7 +141,7 @@ def test_a_layer_called_twice_is_compared_call_by_call(
     repair(reference, reference, SEEN)
     for key, value in model.state_dict().items():
         assert torch.equal(value, reference.state_dict()[key]), f"{key}, beside itself"
-    quantize(model, 2, quantizer="dynamic")
+    quantize(model, 2, quantizer="dynamic", fit="range")
     before = error(model, reference)
     repair(model, reference, SEEN)
     assert error(model, reference) < before
@@ -241,7 +241,7 @@ def test_adaround_rounds_up_or_down_and_no_further() -> None:
 def test_reconstruction_keeps_zeros(method: str) -> None:
     model = net()
     prune(model, 0.6)
-    quantize(model, 4)
+    quantize(model, 4, fit="range")
     reconstruct(model, SEEN[:50], method)
     pruned = 0
     for _, layer in weighted_layers(model):
@@ -342,20 +342,20 @@ class Deaf(nn.Module):
 
 def transposed() -> nn.Module:
     model = nn.Sequential(nn.ConvTranspose2d(3, 4, 3))
-    quantize(model, 4)
+    quantize(model, 4, fit="range")
     return model
 
 
 def shared() -> nn.Module:
     model = net()
     share(model, 3, skip=["3", "6", "10"])
-    quantize(model, 4)
+    quantize(model, 4, fit="range")
     return model
 
 
 def deaf() -> nn.Module:
     model = Deaf()
-    quantize(model, 4)
+    quantize(model, 4, fit="range")
     return model
 
 
@@ -412,5 +412,5 @@ def test_what_cannot_be_repaired_is_said(call: Callable[[], object], error: type
 
 def folded_and_quantized() -> nn.Module:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3))
-    quantize(model, 4)
+    quantize(model, 4, fit="range")
     return model

@@ -37,7 +37,7 @@ def test_sensitivity_is_the_divergence_of_the_answers() -> None:
     model = net().eval()
     found = sensitivity(model, IMAGES, widths=(2,))
     other = net().eval()
-    quantize(other, None, overrides={"3": 2})
+    quantize(other, None, overrides={"3": 2}, fit="range")
     with torch.no_grad():
         p, q = model(IMAGES).log_softmax(1), other(IMAGES).log_softmax(1)
     assert found["3"][0] == pytest.approx(float((p.exp() * (p - q)).sum(1).mean()), rel=1e-4)
@@ -104,7 +104,7 @@ def test_a_budget_is_kept_and_no_choice_within_it_is_better(budget: float) -> No
     model = net()
     found = sensitivity(model, IMAGES, widths=WIDTHS)
     bits = allocate_bits(model, found, widths=WIDTHS, average_bits=budget)
-    quantize(model, None, overrides=bits)
+    quantize(model, None, overrides=bits, fit="range")
     assert average_bits(model) <= budget + 1e-9
 
     def harm(choice: tuple[int, ...]) -> float:
@@ -122,7 +122,7 @@ def test_layers_without_a_sensitivity_count_with_32_bits() -> None:
     found = sensitivity(model, IMAGES, widths=WIDTHS, skip=("0",))
     bits = allocate_bits(model, found, widths=WIDTHS, average_bits=5.0)
     assert set(bits) == {"3", "6"}
-    quantize(model, None, overrides=bits)
+    quantize(model, None, overrides=bits, fit="range")
     assert average_bits(model) <= 5.0
     by_size = allocate_bits(model, found, widths=WIDTHS, size=(216 * 8 + 360 * 2) // 8)
     assert sum(SIZES[name] * b for name, b in by_size.items()) <= 216 * 8 + 360 * 2

@@ -33,7 +33,7 @@ def quantized(
 ) -> nn.Module:
     model = net()
     prune(model, sparsity)
-    quantize(model, bits, quantizer=name, granularity=granularity, group_size=8)
+    quantize(model, bits, quantizer=name, granularity=granularity, group_size=8, fit="range")
     return model
 
 
@@ -86,7 +86,7 @@ def test_zeros_of_a_plain_weight_are_masked_before_it_is_quantized() -> None:
     model = net()
     with torch.no_grad():
         model[5].weight[:, :50] = 0
-    quantize(model, 3, quantizer="dynamic")
+    quantize(model, 3, quantizer="dynamic", fit="range")
     train_plainly(model, sgd(model), 3)
     assert not model[5].weight[:, :50].any()
     assert [type(part) for part in chain(model[0])] == [FakeQuantizer]
@@ -95,7 +95,7 @@ def test_zeros_of_a_plain_weight_are_masked_before_it_is_quantized() -> None:
 def test_quantizing_again_replaces_the_levels_and_keeps_the_mask() -> None:
     model = quantized(bits=4)
     latent = latent_weight(model[3])
-    quantize(model, 2)
+    quantize(model, 2, fit="range")
     assert [type(part) for part in chain(model[3])] == [Mask, FakeQuantizer]
     assert latent_weight(model[3]) is latent
     assert max(level_counts(model).values()) <= 4
@@ -160,7 +160,7 @@ def test_finalized_weights_are_final() -> None:
     model = quantized("linear", bits=8)
     once = finalize(model)
     twice = finalize(once)
-    quantize(once, 8)
+    quantize(once, 8, fit="range")
     again = finalize(once)
     for key, value in twice.state_dict().items():
         if key.endswith("weight") and value.ndim > 1:
@@ -170,7 +170,7 @@ def test_finalized_weights_are_final() -> None:
 def test_tied_weights_share_one_quantizer() -> None:
     model = nn.Sequential(nn.Linear(6, 6, bias=False), nn.ReLU(), nn.Linear(6, 6, bias=False))
     model[2].weight = model[0].weight
-    record = quantize(model, 3, quantizer="lsq")
+    record = quantize(model, 3, quantizer="lsq", fit="range")
     assert len(record.layers) == 1
     assert torch.equal(model[0].weight, model[2].weight)
     assert len(list(model.parameters())) == 2
@@ -179,7 +179,7 @@ def test_tied_weights_share_one_quantizer() -> None:
 def test_a_frozen_layer_has_a_frozen_step() -> None:
     model = net()
     model[3].weight.requires_grad_(False)
-    quantize(model, 4, quantizer="lsq")
+    quantize(model, 4, quantizer="lsq", fit="range")
     frozen, free = fake_quantizer(model[3]), fake_quantizer(model[0])
     assert frozen is not None
     assert free is not None
@@ -201,7 +201,7 @@ def test_compile_follows_a_mask_and_a_fake_quantizer() -> None:
 
 def test_export_writes_the_weight_as_quantize_and_dequantize() -> None:
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU())
-    quantize(model, 8)
+    quantize(model, 8, fit="range")
     program = torch.export.export(model.eval(), (torch.randn(2, 1, 8, 8),))
     called = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
     assert any("fake_quantize_per_channel_affine" in name for name in called)

@@ -116,7 +116,7 @@ def test_a_bn_that_does_not_stand_alone_after_a_layer_stays() -> None:
 
 def test_a_quantized_weight_is_not_folded_into() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    quantize(model, 4)
+    quantize(model, 4, fit="range")
     with pytest.raises(ModelError, match=r"0.weight is quantized already, its BatchNorm not folded"):
         fold_into_layers_(model)
 

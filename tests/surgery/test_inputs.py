@@ -67,7 +67,7 @@ def near(found: Tensor, expected: Tensor) -> bool:
 def test_activations_of_two_inputs_are_quantized(calibrate: object) -> None:
     model = pair()
     expected = model(IMAGES, NUMBERS)
-    record = quantize(model, activations=8, calibrate=calibrate)
+    record = quantize(model, activations=8, calibrate=calibrate, bits=8, fit="range")
     assert record.norms_in_float == {}
     assert isinstance(model.bn, nn.Identity)
     places = activation_quantizers(model)
@@ -84,7 +84,7 @@ def test_an_argument_with_a_default_that_is_given_is_followed_and_kept() -> None
     model = pair()
     expected = model(IMAGES, NUMBERS, MASK, twice=True)
     batch = {"image": IMAGES, "numbers": NUMBERS, "mask": MASK, "twice": True}
-    quantize(model, activations=8, calibrate=[batch])
+    quantize(model, activations=8, calibrate=[batch], bits=8, fit="range")
     assert {"mask", "mul", "mul_1"} <= activation_quantizers(model).keys()
     found = model(IMAGES, NUMBERS, MASK, twice=True)
     assert near(found, expected)
@@ -99,7 +99,11 @@ def test_an_argument_with_a_default_that_is_given_is_followed_and_kept() -> None
     assert torch.equal(torch.load(file, weights_only=False)(IMAGES, NUMBERS, MASK), found)
     other = pair()
     quantize(
-        other, activations=8, calibrate=[{"image": IMAGES, "numbers": NUMBERS, "mask": MASK, "twice": False}]
+        other,
+        activations=8,
+        calibrate=[{"image": IMAGES, "numbers": NUMBERS, "mask": MASK, "twice": False}],
+        bits=8,
+        fit="range",
     )
     with pytest.raises(ModelError, match="quantized with other arguments; load it with"):
         other.load_state_dict(model.state_dict(), strict=False)
@@ -155,7 +159,7 @@ def test_parts_of_a_split_and_inputs_without_names_are_quantized() -> None:
     torch.manual_seed(0)
     model, x, y = Pieces(), normal(40, 4), normal(40, 4, seed=1)
     expected = model(x, y)
-    quantize(model, activations=8, calibrate=[((x, y), None)])
+    quantize(model, activations=8, calibrate=[((x, y), None)], bits=8, fit="range")
     assert list(activation_quantizers(model)) == ["inputs_0", "inputs_1", "add", "layer", "mul"]
     assert near(model(x, y), expected)
 
@@ -172,7 +176,7 @@ class ByShapes(nn.Module):
 def test_what_needs_a_forward_of_modules_refuses_by_name_what_only_an_export_follows() -> None:
     model = ByShapes()
     with pytest.raises(ModelError, match=r"follows the forward of ByShapes.*out of forward"):
-        quantize(model, activations=8, calibrate=normal(8, 4))
+        quantize(model, activations=8, calibrate=normal(8, 4), bits=8, fit="range")
     assert type(model) is ByShapes
     assert not activation_quantizers(model)
 

@@ -98,7 +98,7 @@ def test_channels_on_axis_1_are_quantized_as_those_of_the_transposed_linear_laye
 @pytest.mark.usefixtures("transformers")
 def test_a_state_tells_where_the_channels_lie() -> None:
     model = nn.Sequential(Conv1D(6, 4), nn.Linear(6, 2))
-    pn.quantize(model, 3, quantizer="lsq")
+    pn.quantize(model, 3, quantizer="lsq", fit="range")
     state = model.state_dict()
     assert state["0.parametrizations.weight.0._extra_state"].tolist()[4:] == [1]
     assert len(state["1.parametrizations.weight.0._extra_state"]) == 4
@@ -130,7 +130,7 @@ def test_filters_are_outputs_wherever_they_lie() -> None:
 def test_experts_have_a_step_for_each_expert_and_output() -> None:
     register_kind(Mixture, weights=("up", "down"), channel_axis=(0, 2))
     model = nn.Sequential(Mixture())
-    pn.quantize(model, 3)
+    pn.quantize(model, 3, fit="range")
     layers = dict(weighted_layers(model))
     assert [len(fake_quantizer(layers[name]).rows(layers[name].weight)) for name in layers] == [24, 15]
     with torch.no_grad():
@@ -205,7 +205,7 @@ def test_a_file_takes_no_more_for_channels_on_another_axis() -> None:
         model = nn.Sequential(layer)
         with torch.no_grad():
             getattr(layer, tensor).copy_(weight)
-        pn.quantize(model, 4)
+        pn.quantize(model, 4, fit="range")
         final = pn.finalize(model)
         data = pn.encode(final)
         state, _ = pn.decode(data)
@@ -226,5 +226,5 @@ def test_an_axis_that_a_weight_has_not_is_refused_by_name_before_anything_change
     register_kind(Conv1D, channel_axis=2)
     model = nn.Sequential(nn.Linear(4, 4), Conv1D(6, 4))
     with pytest.raises(pn.ModelError, match=r"1\.weight has 2 dimensions and no axis 2"):
-        pn.quantize(model, 4)
+        pn.quantize(model, 4, fit="range")
     assert "weight" in model[0]._parameters

@@ -125,7 +125,7 @@ COMPRESSED: dict[str, Callable[[nn.Module], object]] = {
     "masks": lambda m: prune(m, 0.5),
     "codebooks": lambda m: share(m, 2),
     "levels": lambda m: LevelTraining(m, 4),
-    "weights": lambda m: quantize(m, 3),
+    "weights": lambda m: quantize(m, 3, fit="range"),
 }
 
 
@@ -176,7 +176,7 @@ def test_a_traced_network_is_saved_and_restored() -> None:
 
     torch.manual_seed(0)
     model = make()
-    quantize(model, activations=8, calibrate=X)
+    quantize(model, activations=8, calibrate=X, bits=8, fit="range")
     assert torch.equal(saved_and_loaded(model)(X), model(X))
     assert torch.equal(restore(make(), model.state_dict())(X), model(X))
 
@@ -213,6 +213,6 @@ def test_a_float_state_takes_the_quantizers_off_again() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3))
     state, x = copy.deepcopy(model.state_dict()), torch.randn(8, 3)
     expected = model(x)
-    quantize(model, 4, activations=4, calibrate=x)
+    quantize(model, 4, activations=4, calibrate=x, fit="range")
     assert torch.equal(restore(model, state)(x), expected)
     assert type(model) is nn.Sequential

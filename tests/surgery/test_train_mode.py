@@ -24,7 +24,7 @@ def test_what_drops_in_training_goes_on_dropping_and_is_nothing_in_eval_mode(kin
     model, plain = residual(DROPS[kind]()), residual(nn.Identity())
     x = images()
     for each in (model, plain):
-        quantize(each, activations=8, calibrate=x)
+        quantize(each, activations=8, calibrate=x, bits=8, fit="range")
     assert isinstance(model, Residual)
     assert activation_quantizers(model).keys() == activation_quantizers(plain).keys()
     assert torch.equal(model(x), plain(x))
@@ -53,7 +53,7 @@ def test_a_norm_that_looks_at_the_mode_goes_on_learning_its_statistics() -> None
     torch.manual_seed(0)
     x, model = images(), nn.Sequential(nn.Conv2d(3, 4, 3), ActiveNorm(4), nn.Conv2d(4, 2, 3)).eval()
     expected = model(x).detach()
-    record = quantize(model, activations=8, calibrate=x)
+    record = quantize(model, activations=8, calibrate=x, bits=8, fit="range")
     assert float(((model(x) - expected).norm() / expected.norm()).detach()) < 0.02
     assert "it (ActiveNorm) has a forward of its own" in record.norms_in_float["1"]
     before = model[1].running_mean.clone()  # type: ignore[union-attr,operator]
@@ -137,7 +137,7 @@ def test_a_part_with_weights_that_does_something_else_in_training_is_refused(cas
     model, x = make(), torch.randn(8, 3, 4)
     kind, keys, drawn = type(model), list(model.state_dict()), random.getstate()
     with pytest.raises(ModelError, match=message):
-        quantize(model, activations=8, calibrate=x)
+        quantize(model, activations=8, calibrate=x, bits=8, fit="range")
     assert (type(model), list(model.state_dict()), random.getstate()) == (kind, keys, drawn)
     assert all(m.training for m in model.modules())
 
@@ -147,20 +147,20 @@ def test_a_frozen_model_is_for_inference_and_quantized(case: str) -> None:
     torch.manual_seed(0)
     model, x = REFUSED[case][0]().requires_grad_(False).eval(), torch.randn(8, 3, 4)
     expected = model(x)
-    quantize(model, activations=8, calibrate=x)
+    quantize(model, activations=8, calibrate=x, bits=8, fit="range")
     assert float((model(x) - expected).norm() / expected.norm()) < 0.05
 
 
 @pytest.mark.parametrize("make", [lambda: Auxiliary(second=False), lambda: nn.Sequential(Attention(0.0))])
 def test_a_look_at_the_mode_that_changes_nothing_is_no_obstacle(make: Callable[[], nn.Module]) -> None:
     model, x = make(), torch.randn(8, 3, 4)
-    quantize(model, activations=8, calibrate=x)
+    quantize(model, activations=8, calibrate=x, bits=8, fit="range")
     assert torch.equal(model.train()(x), model.eval()(x))
 
 
 def test_a_copy_drops_on_its_own() -> None:
     model, x = residual(DropPath()), images()
-    quantize(model, activations=8, calibrate=x)
+    quantize(model, activations=8, calibrate=x, bits=8, fit="range")
     twin = copy.deepcopy(model)
     assert torch.equal(twin(x), model(x))
     assert twin.drop is not model.drop

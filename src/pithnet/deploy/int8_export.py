@@ -194,7 +194,7 @@ def _quantize_(model: nn.Module, batches: Sequence[Tensor]) -> None:
     kept = dict.fromkeys(_as_they_are(model))
     model.requires_grad_(False)  # what forward does in train mode does not matter here
     try:
-        quantize(model, 8, activations=8, calibrate=batches, overrides=kept, skip=skip)
+        quantize(model, 8, activations=8, calibrate=batches, overrides=kept, skip=skip, fit="range")
     except ModelError as e:
         if not any(isinstance(m, nn.Linear) for m in model.modules()):
             raise

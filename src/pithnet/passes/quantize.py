@@ -58,7 +58,7 @@ class WeightScheme:
     symmetric: bool | None = None
     granularity: str = "channel"
     group_size: int = GROUP_SIZE
-    fit: str = "range"
+    fit: str = "mse"
 
     def __post_init__(self) -> None:
         get_quantizer(self.quantizer, MAX_BITS, self.symmetric)
@@ -113,13 +113,13 @@ class ActivationScheme:
 @torch.no_grad()
 def quantize(
     model: nn.Module,
-    bits: int | None = 8,
+    bits: int | None,
     *,
     quantizer: str = "linear",
     symmetric: bool | None = None,
     granularity: str = "channel",
     group_size: int = GROUP_SIZE,
-    fit: str = "range",
+    fit: str = "mse",
     overrides: Mapping[str, int | None] | None = None,
     skip: Sequence[str] = (),
     also: Sequence[str] = (),

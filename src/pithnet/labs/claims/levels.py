@@ -38,7 +38,7 @@ def _damage(model: nn.Module, images: Tensor, zeros: float, bits: int | None) ->
     if zeros:
         prune(changed, zeros, scope="uniform")
     if bits is not None:
-        quantize(changed, bits, quantizer="dynamic", granularity="tensor")
+        quantize(changed, bits, quantizer="dynamic", granularity="tensor", fit="range")
     return divergence(changed, model, images)
 
 
@@ -49,7 +49,7 @@ def _errors(model: nn.Module) -> dict[str, float]:
         changed = copy.deepcopy(model)
         prune(changed, zeros, scope="uniform")
         before = [layer.weight.detach().clone() for _, layer in weighted_layers(changed)]
-        quantize(changed, 3, quantizer="dynamic", granularity="tensor")
+        quantize(changed, 3, quantizer="dynamic", granularity="tensor", fit="range")
         after = [layer.weight.detach() for _, layer in weighted_layers(changed)]
         size = sum(w.numel() for w in before)
         found[f"{zeros:g}"] = (
@@ -61,7 +61,7 @@ def _errors(model: nn.Module) -> dict[str, float]:
 def straight_through_gradient(model: nn.Module, bench: Bench) -> Found:
     """Statement 9: the gradient that reaches the weights beside the one of the quantized weights."""
     quantized = copy.deepcopy(model)
-    quantize(quantized, 3, quantizer="dynamic", granularity="tensor")
+    quantize(quantized, 3, quantizer="dynamic", granularity="tensor", fit="range")
     x, y = first_batch(bench.test_batches())
     layers = [layer for _, layer in weighted_layers(quantized)]
     latent = [p for p in quantized.parameters() if p.ndim > 1]

@@ -14,10 +14,10 @@ from pithnet.surgery import weighted_layers
 
 SOURCE, OURS, SYMMETRIC, WITH_ZERO = "source", "ours", "symmetric", "symmetric with zero"
 LEVELS: Mapping[str, Mapping[str, Any]] = {
-    SOURCE: {"quantizer": "dynamic", "granularity": "tensor"},
+    SOURCE: {"quantizer": "dynamic", "granularity": "tensor", "fit": "range"},
     OURS: {"quantizer": "lsq", "granularity": "channel", "fit": "mse"},
-    SYMMETRIC: {"quantizer": "dynamic", "granularity": "tensor", "symmetric": True},
-    WITH_ZERO: {"quantizer": "linear", "granularity": "tensor", "symmetric": True},
+    SYMMETRIC: {"quantizer": "dynamic", "granularity": "tensor", "symmetric": True, "fit": "range"},
+    WITH_ZERO: {"quantizer": "linear", "granularity": "tensor", "symmetric": True, "fit": "range"},
 }
 # What --levels names.
 CHOICES = {SOURCE: (SOURCE,), SYMMETRIC: (SYMMETRIC, WITH_ZERO), OURS: (OURS,)}

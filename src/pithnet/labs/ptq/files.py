@@ -166,7 +166,7 @@ def _imagenet_row(form: Form) -> Row:
     images = torch.randn(_RANDOM_IMAGES, *zoo.input_shape(IMAGENET))
 
     def simulate(scheme: Scheme) -> nn.Module:
-        quantize(model, scheme.weights, activations=scheme.activations, calibrate=images)
+        quantize(model, scheme.weights, activations=scheme.activations, calibrate=images, fit="range")
         return model
 
     with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pithnet.learn import StepSchedule
 from pithnet.passes.gradual_pruning import GradualPruning
-from pithnet.passes.granularities import NofM, get_granularity
+from pithnet.passes.granularities import NofM, axes_of, get_granularity
 from pithnet.passes.needs import Given, Need
 from pithnet.passes.prune import prune, prune_by_std
 from pithnet.passes.records import Record
@@ -65,7 +65,7 @@ class Pruning(Pass[Prune]):
         scores = [torch.where(m.rows != 0, score, -1.0) for m, score in zip(layers, scores, strict=True)]
         if isinstance(unit, NofM):
             for layer, score in zip(layers, scores, strict=True):
-                layer.cut(n_of_m_mask(score, unit.n, unit.m, 1))
+                layer.cut(_n_of_m(layer, score, unit))
         else:
             cut(
                 layers, [_grouped(score, s.granularity) for score in scores], unit.amount(s.sparsity), s.scope
@@ -92,6 +92,16 @@ class Pruning(Pass[Prune]):
         record = self._record if self._ramp is None else self._ramp.record
         assert record is not None
         return record
+
+
+def _n_of_m(layer: LayerSketch, score: Tensor, unit: NofM) -> Tensor:
+    """The mask of N of every M inputs; a sample has no neighbours, and keeps as many of any M."""
+    inputs = layer.shape[axes_of(layer.layer, "channels")[-1]]
+    if inputs <= unit.n:
+        return torch.ones_like(score, dtype=torch.bool)
+    if score.shape[1] != layer.columns or layer.columns % inputs:
+        return n_of_m_mask(score, unit.n, unit.m, 1)
+    return n_of_m_mask(score.view(len(score), inputs, -1), unit.n, unit.m, 1).flatten(1)
 
 
 def _data(given: Given) -> dict[str, Any]:
