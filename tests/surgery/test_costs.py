@@ -235,6 +235,22 @@ def test_zeros_and_shared_values_cost_what_others_do() -> None:
     assert pn.costs(model, example).parameters > size(model)  # codebooks are smaller
 
 
+def test_quantized_activations_are_rows_of_their_own_and_multiply_nothing() -> None:
+    model, example = zoo.build("digits-cnn", width=4).eval(), torch.zeros(1, 1, 8, 8)
+    plain = pn.costs(model, example)
+    pn.quantize(model, activations=8, calibrate=torch.randn(50, 1, 8, 8))
+    found = pn.costs(model, example)
+    assert found.macs == plain.macs
+    assert [row.name for row in found if row.kind == "rounding"] == [
+        f"activation_quantizers.{place}" for place in ("x", "relu", "relu_1", "relu_2", "mean")
+    ]
+
+
+def test_a_wrapped_network_costs_what_the_network_does() -> None:
+    model, example = zoo.build("digits-cnn", width=4), torch.zeros(1, 1, 8, 8)
+    assert pn.costs(nn.DataParallel(model), example) == pn.costs(model, example)
+
+
 def test_the_model_and_random_numbers_are_left_alone() -> None:
     class Drawing(nn.Module):
         def __init__(self) -> None:

@@ -45,15 +45,15 @@ class Work:
 
 
 def work_of(model: nn.Module, example: Any) -> dict[str, Work]:
-    """The work of every operation by name, in order: a module has its own name, a function one of its place.
+    """Finds the work of every operation, in order; a module has its own name, a function one of its place.
 
     Args:
-        model: a network in eval mode, of whose tensors the shapes count; it may be changed.
-        example: inputs, as `learn.call` takes them; in-place operations may change them.
+        model: A network in eval mode, of whose tensors the shapes count; it may be changed.
+        example: Inputs, as `learn.call` takes them; in-place operations may change them.
 
     Raises:
-        ModelError: where neither torch.fx nor torch.export follows the forward; whatever the network raises
-            where it does not take the example.
+        ModelError: Neither torch.fx nor torch.export follows the forward. What the network itself raises,
+            where it does not take the example, is passed on.
     """
     with _apart():
         try:
