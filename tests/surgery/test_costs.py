@@ -17,6 +17,7 @@ import pithnet as pn
 from pithnet import zoo
 from pithnet.errors import ModelError
 from pithnet.learn.batch import call
+from pithnet.surgery.graph.shapes import weightless
 
 
 def torch_counts(model: nn.Module, example: Any) -> int:
@@ -223,6 +224,19 @@ def test_the_table_has_a_row_for_each_operation_and_the_sums() -> None:
     assert lines[4].split() == ["conv2", "convolution", "294,912", "18,432", "1,024", "73,728"]
     assert lines[-1].split() == ["DigitsCNN", "all", "903,808", "56,554", "12,362", "226,216"]
     assert len(lines) == 13
+
+
+def test_layers_are_not_computed_and_weights_take_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*given: Any) -> Tensor:
+        raise AssertionError("a layer was computed")
+
+    model = zoo.build("resnet18", width=8)
+    hollow_ones = weightless(model)
+    assert [p.shape for p in hollow_ones.parameters()] == [p.shape for p in model.parameters()]
+    assert max(p.untyped_storage().nbytes() for p in hollow_ones.parameters()) == 4
+    monkeypatch.setattr(nn.Conv2d, "forward", run)
+    monkeypatch.setattr(nn.Linear, "forward", run)
+    assert pn.costs(model, torch.zeros(1, 3, 32, 32)).parameters == size(model)
 
 
 def test_zeros_and_shared_values_cost_what_others_do() -> None:

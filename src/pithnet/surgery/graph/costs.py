@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from pithnet.errors import ModelError, lookup
-from pithnet.surgery.graph.counting import Work, work_of
+from pithnet.surgery.graph.counting import Work, apart, work_of
 from pithnet.surgery.graph.inputs import bound, tensors_as
 from pithnet.surgery.graph.lookup import operation_of_module
 from pithnet.surgery.graph.shapes import weightless
@@ -128,7 +128,8 @@ def costs(model: nn.Module, example: Any) -> Costs:
     if lazy:
         raise ModelError(f"{lazy} has no weights yet; run one batch through the model first")
     bound(model, example)
-    work = {plain_key(name): each for name, each in _work(model, example).items()}
+    with apart():
+        work = {plain_key(name): each for name, each in _work(model, example).items()}
     parameters, unread = _parameters(model, work)
     rows = [
         Cost(name, each.kind, each.macs, parameters.get(name, 0), each.activations, each.calls)
