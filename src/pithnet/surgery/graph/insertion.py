@@ -116,14 +116,9 @@ def _insert_(
 def _take_apart(state: dict[str, Any]) -> tuple[Callable[[nn.Module, Any], None], Any]:
     home = state["_modules"].pop(HOME)
     quantizers = dict(home.items())
-    return (
-        (_put_back_, (quantizers, home.given))
-        if isinstance(home, GivenArguments)
-        else (
-            reinsert_activation_quantizers_,
-            quantizers,
-        )
-    )
+    if isinstance(home, GivenArguments):
+        return _put_back_, (quantizers, home.given)
+    return reinsert_activation_quantizers_, quantizers
 
 
 def _put_back_(model: nn.Module, parts: tuple[Mapping[str, ActivationQuantizer | LearnedClip], Any]) -> None:
