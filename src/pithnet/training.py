@@ -3,8 +3,8 @@
 It needs neither torch nor pydantic, so that every room can use it.
 """
 
-from __future__ import annotations
-
+# Without `from __future__ import annotations`: the command line reads the fields' types in the module of a
+# subclass, where the names of this one are unknown.
 import math
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal, get_type_hints

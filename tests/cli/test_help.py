@@ -16,7 +16,7 @@ from .conftest import Run
 IMPERATIVES = {
     *("Calibrate", "Carry", "Choose", "Compress", "Compute", "Continue", "Draw", "Fetch", "Give", "Hold"),
     *("Keep", "Learn", "Let", "Measure", "Name", "Normalise", "Print", "Put", "Read", "Run", "Show"),
-    *("Spread", "Start", "Store", "Take", "Time", "Train", "Weigh", "Write"),
+    *("Scale", "Spread", "Start", "Step", "Store", "Take", "Time", "Train", "Weigh", "Write"),
 }
 HEAVY = ("torch", "numpy", "pydantic", "matplotlib", "yaml", "jinja2")
 

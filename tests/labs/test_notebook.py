@@ -29,10 +29,10 @@ def test_a_finished_row_is_on_disk_and_is_kept_by_resume(tmp_path: Path) -> None
 
 
 def test_a_row_that_fails_leaves_the_others(tmp_path: Path) -> None:
-    book = Notebook(tmp_path, FACTS)
-    book.row("1", "baseline", lambda: {"accuracy": 0.9})
-    with pytest.raises(AssertionError):
-        book.row("2", "broken", measured_again)
+    with Notebook(tmp_path, FACTS) as book:
+        book.row("1", "baseline", lambda: {"accuracy": 0.9})
+        with pytest.raises(AssertionError):
+            book.row("2", "broken", measured_again)
     assert [r["item"] for r in Notebook(tmp_path, FACTS, resume=True).rows] == ["1"]
 
 
@@ -63,9 +63,9 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 def test_states_are_kept_by_key(tmp_path: Path) -> None:
-    book = Notebook(tmp_path, FACTS)
-    assert book.load("percentile q = 0.5") is None
-    book.save("percentile q = 0.5", {"weights": torch.arange(3), "history": [{"epoch": 1}]})
+    with Notebook(tmp_path, FACTS) as book:
+        assert book.load("percentile q = 0.5") is None
+        book.save("percentile q = 0.5", {"weights": torch.arange(3), "history": [{"epoch": 1}]})
     found = Notebook(tmp_path, FACTS, resume=True).load("percentile q = 0.5")
     assert found is not None
     assert torch.equal(found["weights"], torch.arange(3))

@@ -156,6 +156,7 @@ def test_a_lab_goes_on_in_its_precision_only(tmp_path: Path) -> None:
         opened(tmp_path / "out", resume=True)
     for same in ("bf16", "auto"):  # what auto came to is not measured again
         book, bench = opened(tmp_path / "out", precision=same, items="2", resume=True)
+        book.close()
         assert bench.precision == "bf16"
         assert [row["what"] for row in book.rows] == ["baseline"]
 
@@ -264,13 +265,15 @@ def test_a_teacher_that_does_not_take_the_images_is_refused(tmp_path: Path) -> N
 
 def test_a_lab_whose_settings_say_another_precision_can_go_on(tmp_path: Path) -> None:
     book, _ = opened(tmp_path / "out", precision="bf16")
-    written = json.loads(book.path.read_text())
+    book.close()
+    written = json.loads(book.results.read_text())
     written["settings"]["tuning"]["precision"] = "float32"  # as it once was, whatever was trained in
-    book.path.write_text(json.dumps(written))
+    book.results.write_text(json.dumps(written))
     again, _ = opened(tmp_path / "out", precision="bf16", resume=True)
+    again.close()
     assert again.facts["settings"]["tuning"]["precision"] == "bf16"
     written["settings"]["tuning"]["lr"] = 0.2
-    book.path.write_text(json.dumps(written))
+    book.results.write_text(json.dumps(written))
     with pytest.raises(PithError, match=r"was measured with settings\.tuning\.lr 0\.2, not 0\.1"):
         opened(tmp_path / "out", precision="bf16", resume=True)
 

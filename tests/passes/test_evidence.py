@@ -18,6 +18,7 @@ from pithnet.learn import Loss
 from pithnet.passes import GradualPruning, prune
 from pithnet.passes.evidence import collect
 from pithnet.surgery import Mask, latent_weight, parametrization
+from pithnet.surgery.weights import kinds
 from pithnet.tensor import CRITERIA, get_criterion, global_masks
 
 from .networks import net
@@ -334,3 +335,22 @@ def test_gradual_pruning_refuses_at_the_start(
     with pytest.raises(error, match=message):
         GradualPruning(model, 0.5, ramp=0.5, **options)
     assert parametrization(model[0], Mask) is None
+
+
+class Turned(nn.Module):
+    """A linear layer whose weight is (inputs, outputs)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.weight
+
+
+def test_matrices_of_registered_kinds_have_inputs_on_their_own_axis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kinds, "_KINDS", dict(kinds._KINDS))
+    kinds.register_kind(Turned, channel_axis=1)
+    x = torch.randn(4, 5, 3)
+    (known,) = collect(nn.Sequential(Turned()), get_criterion("wanda"), [x])
+    torch.testing.assert_close(known["input_norm"], x.flatten(0, 1).norm(dim=0)[:, None])

@@ -55,3 +55,18 @@ def test_a_recipe_goes_by_it() -> None:
     found = pn.compress(model, recipe=recipe, rivals=False).model
     for i in (0, 2):
         assert torch.equal(found[i].weight != 0, expected(model[i].weight))
+
+
+@pytest.mark.parametrize("ramp", [0.0, 0.5])
+def test_a_recipe_gives_a_criterion_its_batches_and_prunes_whole_neurons(ramp: float) -> None:
+    model = network()
+    g = torch.Generator().manual_seed(0)
+    train = [(torch.randn(8, 6, generator=g), torch.randint(3, (8,), generator=g)) for _ in range(2)]
+    prune = {"sparsity": 0.5, "criterion": "taylor", "granularity": "neuron", "skip": ["2"], "ramp": ramp}
+    step = {"prune": prune, "train": {"epochs": 2, "lr": 0.01}}
+    recipe = pn.recipe.parse({"name": "mine", "steps": [step]}, "mine")
+    found = pn.compress(model, train, recipe=recipe, rivals=False).model
+    assert int((found[0].weight == 0).all(1).sum()) == int((found[0].weight == 0).any(1).sum()) == 10
+    if not ramp:
+        pn.prune(model, 0.5, criterion="taylor", granularity="neuron", skip=("2",), batches=train)
+        assert torch.equal(found[0].weight == 0, model[0].weight == 0)

@@ -17,6 +17,7 @@ import pithnet as pn
 from pithnet import zoo
 from pithnet.errors import ModelError
 from pithnet.learn.batch import call
+from pithnet.surgery.graph.shapes import weightless
 
 
 def torch_counts(model: nn.Module, example: Any) -> int:
@@ -225,6 +226,19 @@ def test_the_table_has_a_row_for_each_operation_and_the_sums() -> None:
     assert len(lines) == 13
 
 
+def test_layers_are_not_computed_and_weights_take_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*given: Any) -> Tensor:
+        raise AssertionError("a layer was computed")
+
+    model = zoo.build("resnet18", width=8)
+    hollow_ones = weightless(model)
+    assert [p.shape for p in hollow_ones.parameters()] == [p.shape for p in model.parameters()]
+    assert max(p.untyped_storage().nbytes() for p in hollow_ones.parameters()) == 4
+    monkeypatch.setattr(nn.Conv2d, "forward", run)
+    monkeypatch.setattr(nn.Linear, "forward", run)
+    assert pn.costs(model, torch.zeros(1, 3, 32, 32)).parameters == size(model)
+
+
 def test_zeros_and_shared_values_cost_what_others_do() -> None:
     model, example = zoo.build("digits-cnn", width=4), torch.zeros(1, 1, 8, 8)
     plain = pn.costs(model, example)
@@ -233,6 +247,22 @@ def test_zeros_and_shared_values_cost_what_others_do() -> None:
     pn.share(model, bits=3)
     assert pn.costs(model, example) == plain
     assert pn.costs(model, example).parameters > size(model)  # codebooks are smaller
+
+
+def test_quantized_activations_are_rows_of_their_own_and_multiply_nothing() -> None:
+    model, example = zoo.build("digits-cnn", width=4).eval(), torch.zeros(1, 1, 8, 8)
+    plain = pn.costs(model, example)
+    pn.quantize(model, activations=8, calibrate=torch.randn(50, 1, 8, 8))
+    found = pn.costs(model, example)
+    assert found.macs == plain.macs
+    assert [row.name for row in found if row.kind == "rounding"] == [
+        f"activation_quantizers.{place}" for place in ("x", "relu", "relu_1", "relu_2", "mean")
+    ]
+
+
+def test_a_wrapped_network_costs_what_the_network_does() -> None:
+    model, example = zoo.build("digits-cnn", width=4), torch.zeros(1, 1, 8, 8)
+    assert pn.costs(nn.DataParallel(model), example) == pn.costs(model, example)
 
 
 def test_the_model_and_random_numbers_are_left_alone() -> None:

@@ -11,7 +11,7 @@ from pithnet.deploy import NO_VNNI
 
 
 def bench_table(found: dict[str, Any], batch: int, threads: int) -> Table:
-    """The rows of one batch size and number of threads."""
+    """Returns a table of the rows of one batch size and number of threads."""
     table = Table(
         title=where(batch, threads).capitalize(),
         title_justify="left",
@@ -31,12 +31,12 @@ def bench_table(found: dict[str, Any], batch: int, threads: int) -> Table:
 
 
 def bench_cells(found: dict[str, Any]) -> list[tuple[int, int]]:
-    """(batch, threads) of the tables, in the order they were measured."""
+    """Returns (batch, threads) of each table, in the order in which they were measured."""
     return list(dict.fromkeys((row["batch"], row["threads"]) for row in found["rows"]))
 
 
 def bench_lines(found: dict[str, Any]) -> list[str]:
-    """What the tables do not say."""
+    """Returns what the tables do not say."""
     warning = [NO_VNNI] if found["int8_instructions"] is False else []
     h = found["hardware"]
     return [*found["verdicts"], *warning, f"{h['processor']}, {h['cores']} cores, torch {h['torch']}"]

@@ -21,6 +21,7 @@ def evaluate(
 
     Args:
         file: Read this .pith file, ONNX file, or checkpoint of the architecture --model.
+        data: Take the images that these options name.
         model: Name the architecture of a checkpoint, such as resnet20.
         device: Run the network on cpu, or on cuda, which is one GPU. An ONNX file runs on the CPU.
         json: Print one JSON object with accuracy (0 to 1), interval, loss, n, bytes and more.
@@ -78,6 +79,8 @@ def export(
 
     Args:
         file: Read this .pith file, or this checkpoint of the architecture --model.
+        data: Take the images that these options name.
+        settings: Write the file as these options say.
         to: Write this ONNX file.
         json: Print one JSON object with bytes, operators, in_float, max_difference, step and more.
     """
@@ -99,6 +102,7 @@ def bench(
 
     Args:
         files: Time these ONNX files, .pith files, or checkpoints of the architecture --model.
+        settings: Time them as these options say.
         json: Print one JSON object with rows (one per file, runtime, batch size and number of threads),
             verdicts and hardware.
     """

@@ -23,7 +23,7 @@ def show(*parts: Any) -> None:
 
 
 def accuracy_line(measured: dict[str, Any]) -> str:
-    """An accuracy in words, with its interval and on how many images it was measured."""
+    """Says an accuracy in words, with its interval and on how many images it was measured."""
     low, high = (100 * v for v in measured["interval"])
     share = f"{100 * measured['accuracy']:.2f} % (95 % interval {low:.2f} to {high:.2f})"
     return f"accuracy {share} on {measured['n']:,}"

@@ -56,6 +56,8 @@ def train(
     """Train a network from random weights.
 
     Args:
+        data: Take the images that these options name.
+        settings: Train as these options say.
         out: Put the run into this new folder.
         resume: Continue the stopped run of this folder with its own settings.
         json: Print the results as one JSON object.
@@ -84,6 +86,8 @@ def compress(
     """Carry out a recipe on a trained network and write one small file.
 
     Args:
+        data: Take the images that these options name.
+        settings: Compress as these options say.
         out: Put the run into this new folder: model.pith, report.html, results.json and what it takes to
             resume.
         resume: Continue the stopped run of this folder with its own settings.
@@ -109,6 +113,7 @@ def lab(name: str, options: Annotated[LabOptions, Parameter(name="*")] = _LAB, *
 
     Args:
         name: Run the lab linear, fixed-point, pruning, deep-compression, ptq or claims.
+        options: Run the lab as these options say.
         out: Put results.json, tables, plots and index.html into this folder.
     """
     from pithnet.run.progress import reporter

@@ -22,7 +22,7 @@ def _table(title: str, columns: str) -> Table:
 
 
 def plan_table(plan: Plan, recipe: str) -> Table:
-    """What will happen to each layer."""
+    """Returns a table of what will happen to each layer."""
     table = _table(f"Plan: {recipe}", "layer shape> weights> passes zeros> levels> bytes>")
     for layer in plan.layers:
         share = f"{100 * layer.zeros / layer.weights:.1f} %" if layer.weights else ""
@@ -50,7 +50,7 @@ def _coverage(results: Mapping[str, Any]) -> str:
 
 
 def result_table(results: Mapping[str, Any]) -> Table:
-    """The float model, its trivial rivals, and the file."""
+    """Returns a table of the float model, its trivial rivals, and the file."""
     table = _table("", "what bytes> ratio> accuracy> 95_%_interval>")
     table.add_row("float32", f"{results['float_bytes']:,}", "1.0x", *_accuracy(results["before"]))
     for name, size in results["rivals"].items():
@@ -62,7 +62,7 @@ def result_table(results: Mapping[str, Any]) -> Table:
 
 
 def result_lines(results: Mapping[str, Any]) -> list[str]:
-    """What the table does not say."""
+    """Returns what the table does not say."""
     lines = [_coverage(results)]
     smallest = min(results["rivals"], key=lambda name: results["rivals"][name]["bytes"], default=None)
     if smallest is not None and results["rivals"][smallest]["bytes"] < results["bytes"]:
@@ -80,7 +80,7 @@ def result_lines(results: Mapping[str, Any]) -> list[str]:
 
 
 def inspection_table(found: Inspection) -> Table:
-    """A row per tensor."""
+    """Returns a table with a row for each tensor."""
     table = _table("", "tensor shape> coding zeros> levels> bits> bytes> positions> symbols> codebook>")
     for t in found.tensors:
         parts = (f"{t.bytes[p]:,}" for p in ("positions", "symbols", "codebook"))
@@ -90,7 +90,7 @@ def inspection_table(found: Inspection) -> Table:
 
 
 def inspection_lines(found: Inspection) -> list[str]:
-    """The file as a whole."""
+    """Returns what there is to say of the file as a whole."""
     parts = ", ".join(f"{name} {size:,}" for name, size in found.parts.items() if size)
     lines = [f"{found.bytes:,} bytes, {found.ratio:.1f}x smaller than float32: {parts}"]
     facts = {

@@ -58,16 +58,25 @@ class Notebook(Store):
         make_folder(self.path)
         make_folder(self.path / STATES)
         self.lock("or choose another --out")
-        if (self.path / RESULTS).exists():
-            if not resume:
-                raise PithError(f"{self.path} holds a lab already; add --resume, or choose another --out")
-            self.rows = self._read()
-        self._write()
+        try:
+            if self.results.exists():
+                if not resume:
+                    raise PithError(f"{self.path} holds a lab already; add --resume, or choose another --out")
+                self.rows = self._read()
+            self._write()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def out(self) -> Path:
         """The lab's folder."""
         return self.path
+
+    @property
+    def results(self) -> Path:
+        """results.json."""
+        return self.path / RESULTS
 
     def _read(self) -> list[Row]:
         file = self.path / RESULTS

@@ -46,6 +46,7 @@ class Bar:
 
     @property
     def total(self) -> float:
+        """How long its parts are together."""
         return sum(part.value for part in self.parts)
 
 
@@ -67,6 +68,7 @@ class BarChart:
 
     @property
     def scale(self) -> float:
+        """The length that fills the width."""
         return self.longest or max((bar.total + bar.gone for bar in self.bars), default=0.0) or 1.0
 
 
@@ -85,7 +87,7 @@ class _Place:
 
 
 def bar_charts(charts: Sequence[BarChart], track: float = 3.6, row: float = 0.27) -> Figure:
-    """A figure of charts side by side, with one legend below of all parts that have a name.
+    """Draws charts side by side, with one legend below of all parts that have a name.
 
     Args:
         charts: the charts, from left to right.

@@ -41,14 +41,30 @@ _DPI = 150
 def axes(
     title: str = "", x: str = "", y: str = "", size: tuple[float, float] = (7.0, 4.2)
 ) -> tuple[Figure, Axes]:
-    """A new figure of `size` inches with one pair of axes, to draw on and give to `save_png`."""
+    """Makes a new figure with one pair of axes.
+
+    Args:
+        title: what stands above it.
+        x: what the x axis shows.
+        y: what the y axis shows.
+        size: width and height in inches.
+    """
     fig, (ax,) = panels(1, size)
     ax.set(title=title, xlabel=x, ylabel=y)
     return fig, ax
 
 
 def panels(count: int, size: tuple[float, float] = (4.2, 3.6), columns: int = 4) -> tuple[Figure, list[Axes]]:
-    """A new figure with `count` pairs of axes of `size` inches each, at most `columns` side by side."""
+    """Makes a new figure with several pairs of axes, row by row.
+
+    Args:
+        count: how many.
+        size: width and height in inches of each.
+        columns: how many stand side by side at most.
+
+    Raises:
+        PithError: Where `count` is below 1.
+    """
     if count < 1:
         raise PithError("a figure needs at least one panel")
     columns = min(columns, count)
@@ -61,7 +77,8 @@ def panels(count: int, size: tuple[float, float] = (4.2, 3.6), columns: int = 4)
 def save_png(fig: Figure, path: str | Path) -> Path:
     """Writes a figure at 150 dots per inch, whole or not at all; the same figure gives the same bytes.
 
-    Raises PithError where the file cannot be written.
+    Raises:
+        PithError: Where the file cannot be written.
     """
     buffer = io.BytesIO()
     with rc_context(STYLE):
@@ -77,7 +94,7 @@ def settle(fig: Figure) -> None:
 
 
 def canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    """A new figure of that many inches, all of it one pair of axes in inches from the upper left corner."""
+    """Makes a figure of that many inches, all of it one pair of axes in inches from the upper left corner."""
     with rc_context(STYLE):
         fig = Figure(figsize=(width, height))
         ax = fig.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0), autoscale_on=False)
@@ -86,10 +103,17 @@ def canvas(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def pattern(masks: Mapping[str, ArrayLike], columns: int = 4) -> Figure:
-    """Pictures of sparsity patterns: what is not zero is dark, an output channel per row.
+    """Draws sparsity patterns: what is not zero is dark, an output channel is a row.
 
-    masks: name -> weights or masks, two or more dimensions; those after the first are laid out side by side.
-    A picture finer than its pixels shows the share of non-zeros instead. Raises PithError for other shapes.
+    A picture finer than its pixels shows the share of non-zeros instead.
+
+    Args:
+        masks: weights or masks by name, of two or more dimensions; those after the first are laid out side by
+            side.
+        columns: how many pictures stand side by side at most.
+
+    Raises:
+        PithError: Where there is no mask, or one has fewer dimensions or none of a size above 0.
     """
     if not masks:
         raise PithError("there is no mask to draw; give at least one layer")

@@ -18,7 +18,7 @@ _RATIOS = (
 
 
 def title(r: Results) -> tuple[str, str]:
-    """The page's title and the line under it."""
+    """Returns the page's title and the line under it."""
     network = r.architecture or r.model or "A network"
     if r.bytes is None:
         return f"{network}, trained", f"on {r.dataset}" if r.dataset else ""
@@ -27,7 +27,7 @@ def title(r: Results) -> tuple[str, str]:
 
 
 def headline_figures(record: RunRecord) -> dict[str, Figure]:
-    """`ratios`: the field's two ways to count how many times smaller, for results that have both."""
+    """Draws `ratios`: the field's two ways to count how many times smaller, for results that have both."""
     r = record.results
     if not (r.float_bytes and r.bytes and r.formula_ratio):
         return {}
@@ -35,7 +35,7 @@ def headline_figures(record: RunRecord) -> dict[str, Figure]:
 
 
 def add_headline(page: Page, record: RunRecord, figures: Mapping[str, Figure]) -> None:
-    """Conclusion first; then the numbers large; then accuracies as a table and the two ratios."""
+    """Adds the conclusion, then the numbers in large type, the accuracies as a table, and the two ratios."""
     r = record.results
     if conclusion(r):
         page.lead(conclusion(r))
@@ -55,7 +55,7 @@ def add_headline(page: Page, record: RunRecord, figures: Mapping[str, Figure]) -
 
 
 def conclusion(r: Results) -> str:
-    """What came out, in two or three sentences; no stronger than the interval allows."""
+    """Says what came out, in two or three sentences; no stronger than the interval allows."""
     said = []
     if r.bytes and r.float_bytes:
         said.append(
@@ -78,7 +78,7 @@ def conclusion(r: Results) -> str:
 
 
 def verdict(d: Difference) -> str:
-    """The paired difference in words, no stronger than its interval allows."""
+    """Says the paired difference in words, no stronger than its interval allows."""
     low, high = d.shown(d.low), d.shown(d.high)
     if not d.share:
         zero = "holds" if d.low <= 0 <= d.high else "does not hold"
@@ -95,7 +95,7 @@ def verdict(d: Difference) -> str:
 
 
 def on(a: Accuracy, measured_on: str) -> str:
-    """'10,000 test images'; a held-out count is in the words already."""
+    """Says on what was measured, such as '10,000 test images'; a held-out count is in the words already."""
     if measured_on[:1].isdigit():
         return measured_on
     return f"{a.n:,} {measured_on if a.metric == 'accuracy' else measured_on.replace('images', 'samples')}"

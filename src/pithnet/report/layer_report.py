@@ -21,7 +21,7 @@ _MOST_BARS = 40  # a longer list of layers is folded
 
 
 def layer_figures(record: RunRecord) -> dict[str, Figure]:
-    """`layers`: bytes, zeros and bits of each weight as bars, for results that know the file's tensors."""
+    """Draws `layers`: bytes, zeros and bits of each weight, for results that know the file's tensors."""
     weights = [t for t in record.results.tensors if t.is_weight]
     if not weights or not record.results.bytes:
         return {}
@@ -34,7 +34,7 @@ def layer_figures(record: RunRecord) -> dict[str, Figure]:
 
 
 def add_layers(page: Page, record: RunRecord, figures: Mapping[str, Figure]) -> None:
-    """Bars and a table of the weights; the vectors (biases, normalisation) as one sum, their table folded."""
+    """Adds bars and a table of the weights, and a folded table of the vectors (biases, normalisation)."""
     tensors, whole = record.results.tensors, record.results.bytes
     if not tensors or not whole:
         return

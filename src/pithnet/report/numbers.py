@@ -11,28 +11,28 @@ _SHOWN = 6
 
 
 def plain(value: Any) -> Any:
-    """numpy scalars and arrays as Python's numbers and lists, anything else unchanged."""
+    """Turns numpy's scalars and arrays into Python's numbers and lists, and leaves all else as it is."""
     if hasattr(value, "tolist") and not isinstance(value, str | bytes):
         return value.tolist()
     return value
 
 
 def is_numeric(value: Any) -> bool:
-    """Whether a value is a number or a list of two numbers (an interval)."""
+    """Says whether a value is a number or a list of two numbers (an interval)."""
     if isinstance(value, list | tuple):
         return len(value) == 2 and all(is_numeric(v) and not isinstance(v, list | tuple) for v in value)
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def column_texts(values: Iterable[Any]) -> list[str]:
-    """The texts of a column's cells; its floats get the same decimals, so that the eye can compare them."""
+    """Returns the texts of a column's cells; its floats get the same decimals, for the eye to compare."""
     cells = [plain(v) for v in values]
     decimals = _decimals(list(_floats(cells)))
     return [_text(v, decimals) for v in cells]
 
 
 def columns_texts(columns: Iterable[Sequence[Any]]) -> list[tuple[tuple[str, ...], bool]]:
-    """Of each column of a table, the texts of its cells and whether all that it holds are numbers."""
+    """Returns, for each column of a table, the texts of its cells and whether it holds numbers alone."""
     found = []
     for cells in ([plain(v) for v in column] for column in columns):
         numeric = all(is_numeric(v) for v in cells if v is not None)

@@ -39,15 +39,15 @@ class Page:
         self._blocks.append(Markup('<h2 id="{}">{}</h2>').format(anchor, heading))
 
     def lead(self, paragraph: str) -> None:
-        """The page's conclusion, in larger type, above everything else."""
+        """Puts the page's conclusion, in larger type, above everything else."""
         self._lead = paragraph
 
     def text(self, paragraph: str) -> None:
-        """A paragraph."""
+        """Adds a paragraph."""
         self._add("text.html", text=paragraph)
 
     def facts(self, facts: Sequence[tuple[str, str, str]]) -> None:
-        """The few numbers that matter, large: (number, what it is, a note)."""
+        """Adds the few numbers that matter, large: (number, what it is, a note)."""
         self._add("facts.html", facts=facts)
 
     def table(
@@ -58,11 +58,17 @@ class Page:
         folded: str = "",
         total: Row | None = None,
     ) -> None:
-        """A table of dictionaries, sorted by a click on a column's head.
+        """Adds a table of dictionaries, sorted by a click on a column's head.
 
-        columns: which keys, in which order; all of them in order of appearance where None. folded: where
-        given, the line that opens the table. total: a last row that stays where it is.
-        Raises PithError for a column that no row has.
+        Args:
+            rows: a dictionary for each row.
+            columns: which keys, in which order; all of them in the order of appearance where it is None.
+            caption: stands above it.
+            folded: where given, the line that opens the table.
+            total: a last row that stays where it is.
+
+        Raises:
+            PithError: Where no row has one of the columns.
         """
         shown = table_columns([*rows, *([total] if total else [])], columns)
         self._add(
@@ -75,11 +81,11 @@ class Page:
         )
 
     def code(self, text: str, caption: str = "") -> None:
-        """Text as it is, in a box of its own."""
+        """Adds text as it is, in a box of its own."""
         self._add("code.html", text=text, caption=caption)
 
     def prose(self, markdown: str) -> None:
-        """Paragraphs, lists and tables in Markdown; HTML in it is shown as text."""
+        """Adds paragraphs, lists and tables in Markdown; HTML in it is shown as text."""
         self._add("prose.html", html=Markup(_markdown().render(_with_hard_spaces(markdown))))
 
     def figure(self, fig: Figure, caption: str = "", title: str = "", folded: str = "") -> None:
@@ -99,7 +105,7 @@ class Page:
         self._add("plot.html", drawings=drawn, caption=caption, folded="")
 
     def render(self) -> str:
-        """The page's HTML."""
+        """Returns the page's HTML."""
         return render(
             "page.html",
             title=self.title,
@@ -110,7 +116,11 @@ class Page:
         )
 
     def write(self, path: str | Path) -> Path:
-        """Writes the page, whole or not at all. Raises PithError where it cannot be written."""
+        """Writes the page, whole or not at all, and returns where it is.
+
+        Raises:
+            PithError: Where it cannot be written.
+        """
         write_atomic(Path(path), self.render().encode())
         return Path(path)
 

@@ -30,7 +30,7 @@ class FrontierPoint(NamedTuple):
 
 
 def bars(values: Mapping[str, float], title: str = "", x: str = "") -> Figure:
-    """Horizontal bars in the order given, each with its name."""
+    """Draws horizontal bars in the order given, each with its name."""
     fig, ax = axes(title, x, size=(7.0, max(2.0, 0.9 + 0.26 * len(values))))
     drawn = ax.barh(list(values), list(values.values()), color=COLOURS[0])
     for bar, (name, value) in zip(drawn, values.items(), strict=True):
@@ -43,7 +43,7 @@ def bars(values: Mapping[str, float], title: str = "", x: str = "") -> Figure:
 def grouped_bars(
     groups: Sequence[str], series: Mapping[str, Sequence[float]], title: str = "", y: str = ""
 ) -> Figure:
-    """Upright bars side by side: for each of `groups` one of every series; NaN leaves a bar out."""
+    """Draws upright bars side by side: for each of `groups` one of every series; NaN leaves a bar out."""
     fig, ax = axes(title, "", y, (max(7.0, 0.45 * len(groups)), 4.2))
     at, width = np.arange(len(groups)), 0.8 / len(series)
     for i, (name, values) in enumerate(series.items()):
@@ -60,7 +60,7 @@ def grouped_bars(
 
 
 def lines(series: Mapping[str, Points], title: str = "", x: str = "", y: str = "") -> Figure:
-    """Lines: name -> (xs, ys), with a marker at each point and a legend where there are several."""
+    """Draws lines, name -> (xs, ys), with a marker at each point and a legend where there are several."""
     many = len(series) > _LINES
     fig, ax = axes(title, x, y, (7.0, 4.2 + 0.12 * len(series)) if many else (7.0, 4.2))
     for i, (name, (xs, ys)) in enumerate(series.items()):
@@ -80,7 +80,10 @@ def lines(series: Mapping[str, Points], title: str = "", x: str = "", y: str = "
 def named_points(
     labels: Sequence[str], xs: Sequence[float], ys: Sequence[float], title: str = "", x: str = "", y: str = ""
 ) -> Figure:
-    """A point for each of `labels`; its name stands beside it where there is room, and every mark says it."""
+    """Draws a point for each of `labels`, with its name beside it where there is room.
+
+    Every mark says its name and its place.
+    """
     fig, ax = axes(title, x, y)
     drawn = ax.scatter(xs, ys)
     places = list(zip(labels, xs, ys, strict=True))
@@ -104,7 +107,7 @@ def _apart(places: Sequence[tuple[str, float, float]]) -> list[tuple[str, float,
 def heatmap(
     rows: Sequence[str], columns: Sequence[str], values: NDArray[np.float64], title: str = "", scale: str = ""
 ) -> Figure:
-    """Shares from 0 to 1 as colours, a cell each: values (rows, columns); `scale` names the colour bar."""
+    """Draws shares from 0 to 1 as colours: values (rows, columns); `scale` names the colour bar."""
     fig, ax = axes(title, size=(max(7.0, 0.45 * len(columns)), 2.0 + 0.32 * len(rows)))
     mesh = ax.pcolormesh(values, vmin=0, vmax=1, cmap="viridis")
     cells = ((i, j) for i in range(len(rows)) for j in range(len(columns)))
@@ -120,7 +123,7 @@ def heatmap(
 def histograms(
     values: Mapping[str, NDArray[np.float32]], x: str = "", y: str = "", bins: int = 120
 ) -> Figure:
-    """Histograms over the same bins, a panel each."""
+    """Draws histograms over the same bins, a panel each."""
     fig, all_axes = panels(len(values), (3.5, 2.6), columns=3)
     low, high = min(v.min() for v in values.values()), max(v.max() for v in values.values())
     edges = np.linspace(low, high, bins + 1)
@@ -135,7 +138,7 @@ def histograms(
 
 
 def said(value: float) -> str:
-    """A number as a mark says it: whole ones with commas, others with five digits."""
+    """Says a number as marks do: whole ones with commas, others with five digits."""
     return f"{int(value):,}" if float(value).is_integer() else f"{value:.5g}"
 
 
@@ -147,16 +150,19 @@ def name_ticks(set_ticks: Callable[..., object], at: NDArray[Any], names: Sequen
 
 
 def dash(number: int) -> str:
-    """How the line of that number is drawn: dashed where colours come again."""
+    """Returns the style of the line of that number: dashed where colours come again."""
     return DASHES[number // len(COLOURS) % len(DASHES)]
 
 
 def frontier(
     series: Mapping[str, Sequence[FrontierPoint]], title: str = "", reference: float | None = None
 ) -> Figure:
-    """Accuracy (%) against bytes on a logarithmic axis, with intervals; a line joins what nothing dominates.
+    """Draws accuracy (%) against bytes on a logarithmic axis; a line joins what nothing dominates.
 
-    reference: accuracy of the uncompressed model in [0, 1], drawn as a dashed line.
+    Args:
+        series: points by name, drawn with their intervals.
+        title: stands above them.
+        reference: accuracy of the uncompressed model in [0, 1], drawn as a dashed line.
     """
     fig, ax = axes(title, "bytes", "accuracy (%)")
     for (name, points), colour in zip(series.items(), _endless(len(series)), strict=True):
@@ -190,7 +196,7 @@ def _log_bytes(ax: Axes, sizes: Sequence[int]) -> None:
 
 
 def undominated(points: Sequence[FrontierPoint]) -> list[FrontierPoint]:
-    """Those points, by rising bytes, to which no other is both no larger and no less accurate."""
+    """Returns those points, by rising bytes, to which no other is both no larger and no less accurate."""
     best: list[FrontierPoint] = []
     for point in sorted(points, key=lambda p: (p.bytes, -p.accuracy)):
         if not best or point.accuracy > best[-1].accuracy:

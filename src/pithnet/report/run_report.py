@@ -39,7 +39,7 @@ def write_report(run_folder: str | Path, out: str | Path | None = None) -> Path:
 
 
 def report_page(record: RunRecord, figures: Mapping[str, Figure]) -> Page:
-    """The page of a run, with the figures that `run_figures.draw_figures` made of it."""
+    """Makes the page of a run, with the figures that `run_figures.draw_figures` made of it."""
     page = Page(*title(record.results))
     add_headline(page, record, figures)
     add_size(page, record, figures)

@@ -39,7 +39,7 @@ _ENLARGED_FROM = 3  # an enlarged chart is worth its place where the scale chang
 
 
 def size_figures(record: RunRecord) -> dict[str, Figure]:
-    """`sizes` against trivial ways, `stages` from float32 to the file, and its `parts`; for a file alone."""
+    """Draws `sizes` against trivial ways, the `stages` and the `parts` of the file, if there is one."""
     r = record.results
     if r.bytes is None:
         return {}
@@ -53,7 +53,7 @@ def size_figures(record: RunRecord) -> dict[str, Figure]:
 
 
 def add_size(page: Page, record: RunRecord, figures: Mapping[str, Figure]) -> None:
-    """Bars of all sizes, of the stages and of the file's parts, for results that have a file."""
+    """Adds bars of all sizes, of the stages and of the file's parts, for results that have a file."""
     r = record.results
     if r.bytes is None:
         return

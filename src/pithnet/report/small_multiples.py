@@ -58,7 +58,7 @@ class Picture:
 
 
 def histogram_grid(histograms: Sequence[Histogram]) -> Figure:
-    """A histogram for each layer: grey before; blue after, as stems or as an outline, on one scale of counts.
+    """Draws a histogram for each layer: grey before, blue after as stems or an outline, on one scale.
 
     Every bin and every level says its count when it is pointed at; above 40 layers, every layer its sums.
 
@@ -73,7 +73,7 @@ def histogram_grid(histograms: Sequence[Histogram]) -> Figure:
 
 
 def picture_grid(pictures: Sequence[Picture]) -> Figure:
-    """A picture for each layer, a pixel for each cell: the fewer zeros, the stronger the colour.
+    """Draws a picture for each layer, a pixel for each cell: the fewer zeros, the stronger the colour.
 
     Raises:
         PithError: Where there is no layer.

@@ -33,9 +33,10 @@ class Column:
 
 
 def column_names(rows: Sequence[Row], columns: Sequence[str] | None = None) -> list[str]:
-    """The keys of all rows in the order they first appear, or `columns` as given.
+    """Returns the keys of all rows in the order in which they first appear, or `columns` as given.
 
-    Raises PithError for a column that no row has.
+    Raises:
+        PithError: Where no row has one of the columns.
     """
     known = list(dict.fromkeys(key for row in rows for key in row))
     for name in columns or ():
@@ -45,7 +46,7 @@ def column_names(rows: Sequence[Row], columns: Sequence[str] | None = None) -> l
 
 
 def table_columns(rows: Sequence[Row], columns: Sequence[str] | None = None) -> list[Column]:
-    """What a page shows of `rows`: a dash where a row lacks a key, underscores of names as spaces."""
+    """Returns what a page shows of `rows`: a dash where a row lacks a key, underscores of names as spaces."""
     names = column_names(rows, columns)
     texts = columns_texts([[row.get(name) for row in rows] for name in names])
     return [Column(name.replace("_", " "), *found) for name, found in zip(names, texts, strict=True)]
@@ -55,7 +56,14 @@ def write_csv(path: str | Path, rows: Sequence[Row], columns: Sequence[str] | No
     """Writes rows as CSV (UTF-8, a header line), whole or not at all.
 
     Numbers keep all their digits, None and missing keys are empty, lists and dictionaries are JSON.
-    Raises PithError for a column that no row has, and where the file cannot be written.
+
+    Args:
+        path: the file to write.
+        rows: dictionaries, one for each line.
+        columns: which keys, in which order; all of them in the order of appearance where it is None.
+
+    Raises:
+        PithError: Where no row has one of the columns, or the file cannot be written.
     """
     names = column_names(rows, columns)
     buffer = io.StringIO()

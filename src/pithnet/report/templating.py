@@ -30,12 +30,12 @@ def _environment() -> Environment:
 
 
 def render(template: str, **context: Any) -> Markup:
-    """The template filled in."""
+    """Fills in a template."""
     return Markup(_environment().get_template(template).render(**context))
 
 
 def rich_text(text: str) -> Markup:
-    """Plain text with **bold** and `code`, everything else escaped."""
+    """Marks up **bold** and `code` in plain text, and escapes all else."""
     parts, end = [], 0
     for mark in _MARKED.finditer(text):
         parts.append(_escaped(text[end : mark.start()]))

@@ -59,7 +59,7 @@ class Moment:
 
 
 def curve_charts(charts: Sequence[Chart], x_label: str) -> Figure:
-    """Charts in two columns with one legend. Every point says its curve, place and value.
+    """Draws charts in two columns with one legend. Every point says its curve, place and value.
 
     Raises:
         PithError: Where a chart has no finite point, or there is no chart.
@@ -93,7 +93,7 @@ def _draw_curves(ax: Axes, chart: Chart, x_label: str) -> None:
 
 
 def timeline(spans: Sequence[Span], moments: Sequence[Moment], title: str) -> Figure:
-    """Spans one after the other over their seconds, with a mark above for each moment.
+    """Draws spans one after the other over their seconds, with a mark above for each moment.
 
     Raises:
         PithError: Where the spans take no time.

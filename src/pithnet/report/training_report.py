@@ -22,7 +22,7 @@ CURVES: tuple[tuple[str, str, Callable[[Epoch], float | None]], ...] = (
 
 
 def training_figures(record: RunRecord) -> dict[str, Figure]:
-    """`timeline`: how long each step took; `training`: curves over all epochs; for runs that logged them."""
+    """Draws `timeline`, how long each step took, and `training`, curves over the epochs, if there are any."""
     log = record.log
     drawn = {"timeline": _timeline(log)} if any(e.seconds for e in log.epochs) else {}
     charts = [Chart(title, unit, curves(log.epochs, value)) for title, unit, value in CURVES]
@@ -31,7 +31,7 @@ def training_figures(record: RunRecord) -> dict[str, Figure]:
 
 
 def add_training(page: Page, log: EventLog, figures: Mapping[str, Figure]) -> None:
-    """A timeline, a row per training and pass, and loss, accuracy, rate and zeros over all epochs."""
+    """Adds a timeline, a row for each training and pass, and curves over all epochs."""
     if not log.epochs and not log.passes:
         return
     page.section("What was done")
@@ -54,7 +54,7 @@ def add_training(page: Page, log: EventLog, figures: Mapping[str, Figure]) -> No
 
 
 def curves(epochs: Sequence[Epoch], value: Callable[[Epoch], float | None]) -> list[Curve]:
-    """One curve per step, over the epochs of the whole run counted from 1; empty where none has the value."""
+    """Returns a curve for each step, over the epochs of the whole run from 1; none where no epoch has it."""
     points: dict[tuple[int, str], list[tuple[float, float]]] = {}
     for position, epoch in enumerate(epochs, 1):
         y = value(epoch)

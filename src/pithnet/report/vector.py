@@ -56,7 +56,7 @@ def describe(artist: Artist, tips: Sequence[str]) -> None:
 
 
 def inline_svg(fig: Figure, title: str) -> Markup:
-    """The figure as an `<svg>` element that is complete without scripts, fonts or files.
+    """Draws the figure as an `<svg>` element that is complete without scripts, fonts or files.
 
     The same figure gives the same text. Coordinates are rounded to a tenth of a point. The figure keeps the
     layout that it is drawn with here, so that a PNG of it shows the same.

@@ -12,7 +12,13 @@ PARTS = ("positions", "values", "levels", "vectors", "frame", "unsplit")
 
 @dataclass(frozen=True)
 class Stage:
-    """A way to store the model. parts: bytes of each of PARTS; `meaning` says what is counted."""
+    """A way to store the model.
+
+    Attributes:
+        name: what the report calls it.
+        meaning: says what is counted.
+        parts: bytes of each of PARTS.
+    """
 
     name: str
     meaning: str
@@ -20,11 +26,12 @@ class Stage:
 
     @property
     def bytes(self) -> int:
+        """How many bytes the model takes so."""
         return sum(self.parts.values())
 
 
 def stages(r: Results) -> list[Stage]:
-    """From float32 to the file; empty where the results do not account for every byte of it.
+    """Returns the stages up to the file; none where the results do not account for every byte of it.
 
     Up to `shared` they are what a plain format would take, `coded`, `normalisation` and `file` are bytes of
     the file itself.

@@ -16,7 +16,7 @@ _MOST_SHOWN = 40  # more layers than that are folded
 
 
 def weight_figures(record: RunRecord) -> dict[str, Figure]:
-    """`weights`: histograms, and `zeros`: pictures of where they are, for runs that have measured them."""
+    """Draws `weights`, histograms, and `zeros`, pictures of places, for runs that have measured them."""
     layers = record.measurements.layers if record.measurements else []
     if not layers:
         return {}
@@ -27,7 +27,7 @@ def weight_figures(record: RunRecord) -> dict[str, Figure]:
 
 
 def add_weights(page: Page, record: RunRecord, figures: Mapping[str, Figure]) -> None:
-    """Histograms and pictures of zeros, for runs that have measured them."""
+    """Adds histograms and pictures of zeros, for runs that have measured them."""
     layers = record.measurements.layers if record.measurements else []
     if not layers:
         return
@@ -52,13 +52,13 @@ def add_weights(page: Page, record: RunRecord, figures: Mapping[str, Figure]) ->
 
 
 def spread_notes(s: Spread) -> list[str]:
-    """How many levels there are, and how many weights are left, in words."""
+    """Says how many levels there are, and how many weights are left, in words."""
     levels = [f"{len(s.levels)} levels"] if s.levels is not None else []
     return [*levels, f"{s.kept:,} of {s.weights:,} left"]
 
 
 def zero_notes(s: Spread) -> list[str]:
-    """Share of zeros, and what is empty, in words."""
+    """Says the share of zeros, and what is empty, in words."""
     notes = [f"{100 * (s.weights - s.kept) / s.weights:.1f} % zeros"]
     rows, columns = s.shape[0], s.shape[1]
     if math.prod(s.shape[2:]) > 1:

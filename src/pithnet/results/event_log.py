@@ -10,7 +10,14 @@ from pydantic import BaseModel
 
 
 class Epoch(BaseModel):
-    """One epoch of training; `number` is the step it belongs to. sparsity: share of zeros after it (0-1)."""
+    """One epoch of training.
+
+    Attributes:
+        number: the step that it belongs to, from 0.
+        step: the name of that step.
+        epoch: its number in the step, from 1.
+        sparsity: the share of zeros after it, from 0 to 1.
+    """
 
     number: int = 0
     step: str = "train"
@@ -24,7 +31,7 @@ class Epoch(BaseModel):
 
 
 class Layer(BaseModel):
-    """One layer after a pass."""
+    """What a pass did to one layer: its weights, how many are zero, and on how many levels the others are."""
 
     name: str
     size: int
@@ -43,7 +50,11 @@ class Pass(BaseModel):
 
 @dataclass(frozen=True)
 class EventLog:
-    """Epochs, passes and remarks in order; unreadable: broken lines."""
+    """Epochs, passes and remarks in order.
+
+    Attributes:
+        unreadable: how many lines were broken.
+    """
 
     epochs: tuple[Epoch, ...] = ()
     passes: tuple[Pass, ...] = ()
@@ -52,7 +63,7 @@ class EventLog:
 
 
 def read_events(text: str) -> EventLog:
-    """The log's epochs and passes; of what a stopped and resumed run logged twice, the later one.
+    """Reads the log's epochs and passes; of what a stopped and resumed run logged twice, the later one.
 
     A run killed while it wrote leaves a broken line; the rest of the log is good, so it is only counted.
     """

@@ -18,7 +18,7 @@ _MOST_CELLS = 1024
 
 
 def layer_name(tensor: str) -> str:
-    """The name of the layer whose tensor it is; its own where it is not called `weight`."""
+    """Returns the name of the layer whose tensor it is, or its own where it is not called `weight`."""
     return tensor.removesuffix(".weight") or tensor
 
 
@@ -30,7 +30,11 @@ class Grid(BaseModel):
     shares: str
 
     def cells(self) -> NDArray[np.uint8]:
-        """(rows, columns); 0 is empty, 255 full. Raises PithError where the bytes are not so many."""
+        """Returns the shares as bytes (rows, columns): 0 is empty, 255 is full.
+
+        Raises:
+            PithError: Where there are not so many bytes.
+        """
         size = self.rows * self.columns
         try:
             data = zlib.decompressobj().decompress(base64.b64decode(self.shares, validate=True), size + 1)
@@ -64,6 +68,7 @@ class Spread(BaseModel):
 
     @property
     def weights(self) -> int:
+        """How many weights there are."""
         return math.prod(self.shape)
 
     @property

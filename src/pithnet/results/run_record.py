@@ -18,9 +18,11 @@ _Kind = TypeVar("_Kind", bound=BaseModel)
 
 
 class Accuracy(BaseModel):
-    """On n images; accuracy and its 95 % interval in [0, 1].
+    """An accuracy and its 95 % interval, in [0, 1], on n images.
 
-    metric: what was measured in its place; share: whether that is one of 0 to 1, not in a unit of its own.
+    Attributes:
+        metric: the name of what was measured, perhaps in its place.
+        share: whether that lies in [0, 1], and is not in a unit of its own.
     """
 
     accuracy: float
@@ -36,7 +38,7 @@ class Accuracy(BaseModel):
         return " %" if self.share else ""
 
     def shown(self, value: float) -> str:
-        """A value of the metric as people read it: per cent of a share."""
+        """Says a value of the metric as people read it: per cent of a share."""
         return f"{100 * value:.2f}" if self.share else f"{value:.4g}"
 
 
@@ -50,6 +52,7 @@ class Difference(BaseModel):
     share: bool = True
 
     def shown(self, value: float) -> str:
+        """Says a difference with its sign."""
         return f"{value:+.2f}" if self.share else f"{value:+.3g}"
 
 
@@ -133,7 +136,11 @@ class Results(BaseModel):
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A finished run. file_bytes: of model.pith; it, plan and measurements are None where there are none."""
+    """A finished run.
+
+    Attributes:
+        file_bytes: the bytes of model.pith; None, as plan and measurements are, where there is none.
+    """
 
     results: Results
     log: EventLog
@@ -144,7 +151,11 @@ class RunRecord:
 
 
 def read_run(path: Path) -> RunRecord:
-    """Reads a run folder. Raises PithError where it is none, is not finished, or a file of it is damaged."""
+    """Reads a run folder.
+
+    Raises:
+        PithError: Where the folder holds no run, the run is not finished, or a file of it is damaged.
+    """
     results = _results(path)
     artifact = path / "model.pith"
     return RunRecord(

@@ -222,9 +222,10 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
     book, bench = open_lab(
         "claims", out, replace(options, data="digits"), batch_size=_BATCH, facts=facts, progress=progress
     )
-    if (options.data, options.data_root) not in ((None, None), ("digits", None)):
-        book.progress.note("lab claims runs on the bundled digits; --data and --data-root are not used")
-    model = float_network(book, bench, _TRAINING).model
-    EXPERIMENT.measure(ClaimsLab(book, bench, model), wanted)
-    write_page(EXPERIMENT, book)
-    return book.path
+    with book:
+        if (options.data, options.data_root) not in ((None, None), ("digits", None)):
+            book.progress.note("lab claims runs on the bundled digits; --data and --data-root are not used")
+        model = float_network(book, bench, _TRAINING).model
+        EXPERIMENT.measure(ClaimsLab(book, bench, model), wanted)
+        write_page(EXPERIMENT, book)
+    return book.results

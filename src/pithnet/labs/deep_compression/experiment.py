@@ -96,8 +96,9 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
         "pruned": None if given is None else given.facts,
     }
     book = open_book("deep-compression", out, options, bench, facts, progress)
-    lab = Lab(book, bench, settings, given)
-    EXPERIMENT.measure(lab, ("0", *wanted))
-    lab.keep_weights()
-    write_page(EXPERIMENT, book)
-    return book.path
+    with book:
+        lab = Lab(book, bench, settings, given)
+        EXPERIMENT.measure(lab, ("0", *wanted))
+        lab.keep_weights()
+        write_page(EXPERIMENT, book)
+    return book.results

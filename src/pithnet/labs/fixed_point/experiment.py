@@ -185,13 +185,14 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
     }
     facts = {"epochs": epochs, "settings": asdict(settings), "pruned": given.facts if given else None}
     book = open_book("fixed-point", out, options, bench, facts, progress)
-    kinds = [kind for name in levels for kind in CHOICES[name]]
-    lab = FixedPointLab(book, bench, settings, kinds, given)
-    EXPERIMENT.measure(lab, ("0", *wanted))
-    if book.of("1"):
-        book.save("levels", lab.pictured())
-    write_page(EXPERIMENT, book)
-    return book.path
+    with book:
+        kinds = [kind for name in levels for kind in CHOICES[name]]
+        lab = FixedPointLab(book, bench, settings, kinds, given)
+        EXPERIMENT.measure(lab, ("0", *wanted))
+        if book.of("1"):
+            book.save("levels", lab.pictured())
+        write_page(EXPERIMENT, book)
+    return book.results
 
 
 def chosen_items(options: LabOptions, levels: tuple[str, ...]) -> tuple[str, ...]:

@@ -195,11 +195,12 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
     seeds = tuple(range(options.seed, options.seed + designs))
     facts = {"settings": _settings(), "seeds": list(seeds), "epochs": {"steps": STEPS}}
     book = open_book("linear", out, options, None, facts, progress)
-    with one_thread():
-        EXPERIMENT.measure(LinearLab(book, seeds), [item.number for item in EXPERIMENT.items])
-    write_page(EXPERIMENT, book)
-    write_csv(out / "paths.csv", [row for data in DATA for walk in walks(data) for row in walk.steps()])
-    return book.path
+    with book:
+        with one_thread():
+            EXPERIMENT.measure(LinearLab(book, seeds), [item.number for item in EXPERIMENT.items])
+        write_page(EXPERIMENT, book)
+        write_csv(out / "paths.csv", [row for data in DATA for walk in walks(data) for row in walk.steps()])
+    return book.results
 
 
 def _settings() -> Row:

@@ -110,11 +110,12 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
     }
     facts = {"settings": asdict(settings), "epochs": lengths}
     book = open_book("pruning", out, options, bench, facts, progress)
-    lab = PruningLab(book, bench, settings)
-    EXPERIMENT.measure(lab, ("1", *wanted))
-    _keep_patterns(lab)
-    write_page(EXPERIMENT, book)
-    return book.path
+    with book:
+        lab = PruningLab(book, bench, settings)
+        EXPERIMENT.measure(lab, ("1", *wanted))
+        _keep_patterns(lab)
+        write_page(EXPERIMENT, book)
+    return book.results
 
 
 def _keep_patterns(lab: PruningLab) -> None:

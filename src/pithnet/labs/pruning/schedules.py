@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 from torch import nn
 
@@ -11,6 +12,7 @@ from pithnet.labs.pruning.lab import PruningLab
 from pithnet.labs.training import Trained, difference_columns
 from pithnet.passes import GradualPruning
 
+Train = Callable[[], Trained]
 PER_LAYER, GLOBAL = "iterative, per layer", "iterative, global"
 
 
@@ -32,19 +34,23 @@ def iterative(lab: PruningLab) -> None:
     name = f"one-shot {100 * s.target:g} %, then {s.retrain.epochs} epochs"
     lab.book.row("4", name, lambda: lab.columns(retrain(lab, one_shot)))
     _per_layer(lab)
-    _compare(lab, "4", "iterative minus one-shot", retrain(lab, one_shot), gradual(lab, "uniform"))
+    _compare(
+        lab, "4", "iterative minus one-shot", lambda: retrain(lab, one_shot), lambda: gradual(lab, "uniform")
+    )
 
 
 def global_ranking(lab: PruningLab) -> None:
     """Item 5: one ranking over all layers, against item 4's iterative row."""
     _per_layer(lab)
     lab.book.row("5", GLOBAL, lambda: lab.columns(gradual(lab, "global")))
-    _compare(lab, "5", "global minus per layer", gradual(lab, "uniform"), gradual(lab, "global"))
+    _compare(
+        lab, "5", "global minus per layer", lambda: gradual(lab, "uniform"), lambda: gradual(lab, "global")
+    )
 
 
 def _per_layer(lab: PruningLab) -> None:
     lab.book.row("4", PER_LAYER, lambda: lab.columns(gradual(lab, "uniform")))
 
 
-def _compare(lab: PruningLab, item: str, what: str, a: Trained, b: Trained) -> None:
-    lab.book.row(item, what, lambda: difference_columns(a.evaluation.correct, b.evaluation.correct))
+def _compare(lab: PruningLab, item: str, what: str, a: Train, b: Train) -> None:
+    lab.book.row(item, what, lambda: difference_columns(a().evaluation.correct, b().evaluation.correct))

@@ -144,8 +144,9 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
             "settings": asdict(settings),
         },
     )
-    if options.epochs is not None and options.weights is not None:
-        book.progress.note("--epochs is not used: with --weights, items 2 and 3 train nothing")
-    EXPERIMENT.measure(PtqLab(book, bench, settings), ("0", *wanted))
-    write_page(EXPERIMENT, book)
-    return book.path
+    with book:
+        if options.epochs is not None and options.weights is not None:
+            book.progress.note("--epochs is not used: with --weights, items 2 and 3 train nothing")
+        EXPERIMENT.measure(PtqLab(book, bench, settings), ("0", *wanted))
+        write_page(EXPERIMENT, book)
+    return book.results

@@ -36,8 +36,13 @@ def equalize(model: nn.Module) -> int:
     between the layers: fold it first (`surgery.fold_into_layers_`); with a step per channel the first layer
     does not need it, the second one does. Layers tied to others by a weight or bias stay as they are, and so
     do layers that may compute something else than torch's (a forward of their own, a hook).
-    Raises ModelError where the forward cannot be followed, where no pair is found, and for weights that are
-    quantized or shared already.
+
+    Args:
+        model: The network, changed in place.
+
+    Raises:
+        ModelError: The forward cannot be followed, no pair is found, or weights are quantized or shared
+            already.
     """
     pairs = _pairs(model)
     if not pairs:

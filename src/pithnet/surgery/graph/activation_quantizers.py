@@ -15,7 +15,7 @@ _OBSERVED, _LEARNED = 0, 1  # the first number of a quantizer's extra state
 
 
 def is_activation_state(state: object) -> bool:
-    """Whether this is of the form that `get_extra_state` of an activation quantizer gives."""
+    """Tells whether this is of the form that `get_extra_state` of an activation quantizer gives."""
     return isinstance(state, Tensor) and state.shape == (2,) and state.dtype == torch.int64
 
 
@@ -38,16 +38,24 @@ class ActivationQuantizer(nn.Module):
         self.register_buffer("zero_point", torch.tensor(0, dtype=torch.int32))
 
     def get_extra_state(self) -> Tensor:
-        """int64 (2,): 0 for an observed range, and the bits."""
+        """Returns int64 (2,): 0 for an observed range, and the bits."""
         return torch.tensor([_OBSERVED, self.bits])
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Raises ModelError where the state is of another quantizer: then `restore` is the way to load it."""
+        """Checks that a state is of such a quantizer.
+
+        Raises:
+            ModelError: It is of another one; `restore` is the way to load it.
+        """
         if state.tolist() != self.get_extra_state().tolist():
             raise ModelError("the state is of a model quantized otherwise; load it with pithnet.restore")
 
     def settle(self) -> None:
-        """Takes the range its observer found. Raises ModelError, with the place, for constant activations."""
+        """Takes the range its observer found.
+
+        Raises:
+            ModelError: The activations are constant; the place is said.
+        """
         assert self.observer is not None
         low, high = self.observer.range()
         if self.observer.lowest == self.observer.highest:
@@ -87,11 +95,15 @@ class LearnedClip(nn.Module):
         return self.alpha.detach() / self.quant_max
 
     def get_extra_state(self) -> Tensor:
-        """int64 (2,): 1 for a learned range, and the bits."""
+        """Returns int64 (2,): 1 for a learned range, and the bits."""
         return torch.tensor([_LEARNED, self.bits])
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Raises ModelError where the state is of another quantizer: then `restore` is the way to load it."""
+        """Checks that a state is of such a quantizer.
+
+        Raises:
+            ModelError: It is of another one; `restore` is the way to load it.
+        """
         if state.tolist() != self.get_extra_state().tolist():
             raise ModelError("the state is of a model quantized otherwise; load it with pithnet.restore")
 
@@ -100,9 +112,10 @@ class LearnedClip(nn.Module):
 
 
 def quantizer_from_state(place: str, state: Mapping[str, Tensor]) -> ActivationQuantizer | LearnedClip:
-    """The settled quantizer of a state_dict's tensors: `_extra_state`, `zero_point`, and `scale` or `alpha`.
+    """Makes the settled quantizer of a state_dict's `_extra_state`, `zero_point`, and `scale` or `alpha`.
 
-    Raises ModelError, with the place, for a state that is none.
+    Raises:
+        ModelError: The state is of no known quantizer; the place is said.
     """
     kind, bits = state["_extra_state"].tolist()
     tensor = {_OBSERVED: "scale", _LEARNED: "alpha"}.get(kind)

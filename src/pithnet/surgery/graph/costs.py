@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from pithnet.errors import ModelError, lookup
-from pithnet.surgery.graph.counting import Work, work_of
+from pithnet.surgery.graph.counting import Work, apart, work_of
 from pithnet.surgery.graph.inputs import bound, tensors_as
 from pithnet.surgery.graph.lookup import operation_of_module
 from pithnet.surgery.graph.shapes import weightless
@@ -81,7 +81,11 @@ class Costs:
         return sum(row.bytes for row in self.rows)
 
     def __getitem__(self, name: str) -> Cost:
-        """The row of that name. Raises ModelError, with the nearest names, where there is none."""
+        """Returns the row of that name.
+
+        Raises:
+            ModelError: There is no such row; the nearest names are said.
+        """
         return lookup("operation", name, {row.name: row for row in self.rows}, ModelError)
 
     def __iter__(self) -> Iterator[Cost]:
@@ -100,7 +104,7 @@ class Costs:
 
 
 def costs(model: nn.Module, example: Any) -> Costs:
-    """What a network costs to compute for an example, layer by layer, found without computing its layers.
+    """Counts what a network costs to compute for an example, layer by layer, without computing its layers.
 
     The forward is followed by torch.fx, or, where it decides by shapes, by torch.export. Multiply-accumulates
     are those of convolutions, linear layers, recurrent layers, matrix products and attention: half of what
@@ -117,14 +121,15 @@ def costs(model: nn.Module, example: Any) -> Costs:
         `Costs`, with a row for each operation that has parameters, multiplies or gives new numbers.
 
     Raises:
-        ModelError: where neither front end follows the forward, or the network does not take the example.
+        ModelError: Neither front end follows the forward, or the network does not take the example.
     """
     model = unwrapped(model)
     lazy = uninitialized(model)
     if lazy:
         raise ModelError(f"{lazy} has no weights yet; run one batch through the model first")
     bound(model, example)
-    work = {plain_key(name): each for name, each in _work(model, example).items()}
+    with apart():
+        work = {plain_key(name): each for name, each in _work(model, example).items()}
     parameters, unread = _parameters(model, work)
     rows = [
         Cost(name, each.kind, each.macs, parameters.get(name, 0), each.activations, each.calls)

@@ -45,26 +45,25 @@ class Work:
 
 
 def work_of(model: nn.Module, example: Any) -> dict[str, Work]:
-    """The work of every operation by name, in order: a module has its own name, a function one of its place.
+    """Finds the work of every operation, in order; a module has its own name, a function one of its place.
 
     Args:
-        model: a network in eval mode, of whose tensors the shapes count; it may be changed.
-        example: inputs, as `learn.call` takes them; in-place operations may change them.
+        model: A network in eval mode, of whose tensors the shapes count; it may be changed.
+        example: Inputs, as `learn.call` takes them; in-place operations may change them.
 
     Raises:
-        ModelError: where neither torch.fx nor torch.export follows the forward; whatever the network raises
-            where it does not take the example.
+        ModelError: Neither torch.fx nor torch.export follows the forward. What the network itself raises,
+            where it does not take the example, is passed on.
     """
-    with _apart():
+    try:
+        graph = traced(model, "counting costs", example)
+    except ModelError as refused:
         try:
-            graph = traced(model, "counting costs", example)
-        except ModelError as refused:
-            try:
-                found = exported(model, example)
-            except Exception as e:
-                raise ModelError(f"{refused} (nor can torch.export: {cause_of(e)})") from None
-            return _of_export(model, found)
-        return _of_trace(model, graph, example)
+            found = exported(model, example)
+        except Exception as e:
+            raise ModelError(f"{refused} (nor can torch.export: {cause_of(e)})") from None
+        return _of_export(model, found)
+    return _of_trace(model, graph, example)
 
 
 class _Counting(fx.Interpreter):
@@ -195,8 +194,8 @@ def _hollow(value: Any) -> Any:
 
 
 @contextmanager
-def _apart() -> Iterator[None]:
-    """No gradients, no warnings, and the caller's random numbers as they are."""
+def apart() -> Iterator[None]:
+    """Computes no gradients and gives no warnings within; the caller's random numbers are left alone."""
     state = random.getstate()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]), warnings.catch_warnings():

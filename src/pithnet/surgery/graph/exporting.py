@@ -28,9 +28,9 @@ class Exported:
 
 
 def exported(model: nn.Module, example: Any) -> Exported:
-    """The operations that the model's forward carries out on an example, in the mode that the model is in.
+    """Follows the model's forward on an example, in the mode that the model is in.
 
-    Raises whatever torch.export raises where it cannot follow the forward.
+    Where torch.export cannot follow it, its error is passed on.
     """
     given = bound(model, example)
     before = logging.root.manager.disable
@@ -46,7 +46,7 @@ def exported(model: nn.Module, example: Any) -> Exported:
 
 
 def call_of(node: fx.Node) -> tuple[str, str]:
-    """In the forward of which module a node stands, the innermost, by name, and in which of its calls.
+    """Tells in which module's forward a node stands, the innermost, by name, and in which of its calls.
 
     The name of the network itself is "".
     """

@@ -37,7 +37,7 @@ _TOLERANCE = 1e-5
 
 
 def layer_obstacle(layer: nn.Module) -> str | None:
-    """Why a layer may compute otherwise than torch's, or cannot take BN into its weight; None where it can.
+    """Says why a layer may compute otherwise than torch's, or cannot take BN into its weight, or None.
 
     Looks through parametrizations of pithnet's; another library's are an obstacle.
     """
@@ -53,7 +53,7 @@ def layer_obstacle(layer: nn.Module) -> str | None:
 
 
 def norm_obstacle(bn: _BatchNorm) -> str | None:
-    """Why a BN may compute otherwise than torch's, or has no statistics to fold; None where it has."""
+    """Says why a BN may compute otherwise than torch's, or has no statistics to fold; None where it has."""
     own = own_way(bn, _NORMS)
     if own is not None:
         return own
@@ -63,7 +63,7 @@ def norm_obstacle(bn: _BatchNorm) -> str | None:
 
 
 def own_way(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> str | None:
-    """What may make a module compute otherwise than the one of `kinds` it is or derives from, or None."""
+    """Says what may make a module compute otherwise than the one of `kinds` it derives from, or None."""
     kind = next((kind for kind in kinds if isinstance(module, kind)), None)
     if kind is None:
         return "is no layer of torch's"
@@ -79,12 +79,12 @@ def own_way(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> str | None
 
 
 def in_float64(module: _Module) -> _Module:
-    """A copy in eval mode, on the CPU and in float64, in which no later change of the module shows."""
+    """Makes a copy in eval mode, on the CPU and in float64, in which no later change of the module shows."""
     return copy.deepcopy(module).eval().cpu().double()
 
 
 def agree(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
-    """Whether the relative error (Frobenius) is at most 1e-5, or a step of `dtype` where that is coarser.
+    """Tells whether the relative error (Frobenius) is at most 1e-5, or a step of a coarser `dtype`.
 
     Numbers that are not finite agree with none.
     """
@@ -94,7 +94,10 @@ def agree(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
 
 
 def norm_inputs(bn: _BatchNorm) -> Tensor:
-    """Random inputs of the mean and variance that a BN expects, float64 (64, C, ...); always the same."""
+    """Draws random inputs of the mean and variance that a BN expects, float64 (64, C, ...).
+
+    They are always the same.
+    """
     assert bn.running_mean is not None
     assert bn.running_var is not None
     drawn = torch.randn(64, bn.num_features, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -103,7 +106,7 @@ def norm_inputs(bn: _BatchNorm) -> Tensor:
 
 
 def fewest_axes(bn: _BatchNorm) -> int:
-    """The fewest axes of an input that a BN of torch's takes."""
+    """Finds the fewest axes of an input that a BN of torch's takes."""
     for axes in (2, 3, 4):
         try:
             bn._check_input_dim(torch.empty([0] * axes))
@@ -114,7 +117,7 @@ def fewest_axes(bn: _BatchNorm) -> int:
 
 
 def layer_inputs(layer: nn.Linear | _ConvNd, mean: Tensor, variance: Tensor) -> Tensor:
-    """Random inputs of a float64 layer, (2, channels, ...) or (8, features); always the same.
+    """Draws random inputs of a float64 layer, (2, channels, ...) or (8, features); always the same.
 
     Normal numbers of one mean and one deviation, so chosen that the outputs come as near as that allows to
     the mean (C,) and variance (C,) that they had in training.

@@ -73,12 +73,17 @@ def fold_into_layers_(model: nn.Module, example: Any = None, only: Collection[st
     more than 1e-5 (Frobenius; a step of the weight's dtype in half precision), the BN stays.
 
     Args:
-        example: inputs (B, ...), as `learn.call` takes them, whose activations are what is compared. They
+        model: The network, changed in place.
+        example: Inputs (B, ...), as `learn.call` takes them, whose activations are what is compared. They
             tell the axes too: after a linear layer on (B, L, C) BN normalises L. Without them random inputs
             are compared, and only L != C tells.
-        only: the names of the BNs to fold; None for all.
+        only: The names of the BNs to fold; None for all.
 
-    Raises ModelError where the network's forward cannot be followed or a weight is quantized already.
+    Returns:
+        The names of the folded BNs, and why each of the others stays.
+
+    Raises:
+        ModelError: The network's forward cannot be followed, or a weight is quantized already.
     """
     graph = traced(model, "folding BatchNorm", REQUIRED if example is None else example)
     pairs, kept = _pairs(model, graph)

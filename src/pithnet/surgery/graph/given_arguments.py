@@ -26,11 +26,15 @@ class GivenArguments(nn.ModuleDict):
         self.given = dict(given)
 
     def get_extra_state(self) -> Tensor:
-        """The names and flags as JSON, uint8 (characters,)."""
+        """Returns the names and flags as JSON, uint8 (characters,)."""
         return torch.tensor(list(json.dumps(self.given).encode()), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Raises ModelError where the state is of a model that was called otherwise."""
+        """Checks that a state is of a model that was called so.
+
+        Raises:
+            ModelError: It is of one that was called with other arguments.
+        """
         if given_of(state) != self.given:
             raise ModelError(
                 "the state is of a model quantized with other arguments; load it with pithnet.restore"
@@ -38,7 +42,7 @@ class GivenArguments(nn.ModuleDict):
 
 
 def home_of(model: nn.Module, graph: fx.Graph, quantizers: Mapping[str, nn.Module]) -> nn.ModuleDict:
-    """A place for a graph's quantizers, which tells the arguments that it was followed with if need be."""
+    """Makes a place for a graph's quantizers, which tells the arguments it was followed with if need be."""
     given = given_to(graph)
     if given == dict(flat(bound(model))):
         return nn.ModuleDict(dict(quantizers))
@@ -46,7 +50,11 @@ def home_of(model: nn.Module, graph: fx.Graph, quantizers: Mapping[str, nn.Modul
 
 
 def given_of(state: Tensor) -> dict[str, list[Any]]:
-    """The arguments of an extra state of `GivenArguments`. Raises ModelError for what is none."""
+    """Reads the arguments out of an extra state of `GivenArguments`.
+
+    Raises:
+        ModelError: The state is no such state.
+    """
     try:
         given = json.loads(bytes(state.tolist()))
         if isinstance(given, dict) and all(
@@ -59,5 +67,5 @@ def given_of(state: Tensor) -> dict[str, list[Any]]:
 
 
 def example_of(given: Mapping[str, list[Any]]) -> dict[str, Any]:
-    """The arguments as `inputs.bound` takes an example."""
+    """Returns the arguments as `inputs.bound` takes an example."""
     return {name: value[0] if value else REQUIRED for name, value in given.items()}

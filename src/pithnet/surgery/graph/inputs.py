@@ -21,16 +21,16 @@ REQUIRED = _Required()
 
 
 def bound(model: nn.Module, example: Any = REQUIRED) -> inspect.BoundArguments:
-    """The arguments of the model's forward that are given, by name; all others keep their defaults.
+    """Binds an example to the arguments of the model's forward; all others keep their defaults.
 
     Args:
-        model: a network.
-        example: as `learn.call` takes inputs: a tensor for the first argument, a tuple or list of arguments
+        model: A network.
+        example: As `learn.call` takes inputs: a tensor for the first argument, a tuple or list of arguments
             in order, or a mapping of them by name. Without one, `REQUIRED` stands for each argument that has
             no default, or for the first where all have one.
 
     Raises:
-        ModelError: where the forward does not take what the example gives.
+        ModelError: The forward does not take what the example gives.
     """
     signature = _signature(model)
     if example is REQUIRED:
@@ -46,14 +46,14 @@ def bound(model: nn.Module, example: Any = REQUIRED) -> inspect.BoundArguments:
 
 
 def call_arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """An example as the arguments of a call, by position and by name; see `bound`."""
+    """Returns an example as the arguments of a call, by position and by name; see `bound`."""
     if isinstance(example, Mapping):
         return (), dict(example)
     return (tuple(example), {}) if isinstance(example, tuple | list) else ((example,), {})
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
-    """Every tensor in nested tuples, lists and mappings, in order."""
+    """Yields every tensor in nested tuples, lists and mappings, in order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
@@ -65,7 +65,7 @@ def tensors(value: Any) -> Iterator[Tensor]:
 
 
 def tensors_as(example: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The example with every tensor changed, in tuples, lists and mappings of any nesting."""
+    """Returns the example with every tensor changed, in tuples, lists and mappings of any nesting."""
     if isinstance(example, Tensor):
         return change(example)
     if isinstance(example, Mapping):
@@ -76,12 +76,16 @@ def tensors_as(example: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def is_constant(value: Any) -> bool:
-    """Whether a value is a flag, a number or a word: forward may decide by it, so a graph has it built in."""
+    """Tells whether a value is a flag, a number or a word, by which a forward may decide."""
     return value is None or isinstance(value, bool | int | float | str)
 
 
 def require_constant(name: str, value: Any, built_in: Any) -> None:
-    """Raises ModelError where a forward is called with another flag or number than its graph has built in."""
+    """Checks a flag or number that a forward is called with against the one that its graph has built in.
+
+    Raises:
+        ModelError: It is another one.
+    """
     if value != built_in:
         raise ModelError(
             f"the forward was followed with {name}={built_in!r}, which is built in since; it cannot be "
@@ -90,7 +94,7 @@ def require_constant(name: str, value: Any, built_in: Any) -> None:
 
 
 def given_to(graph: fx.Graph) -> dict[str, Any]:
-    """The arguments that a graph was followed with, by name: flags and numbers, and `REQUIRED` for tensors.
+    """Returns the arguments that a graph was followed with, by name; `REQUIRED` for tensors.
 
     `bound` takes it as an example, unless some of them have no name.
     """
@@ -100,12 +104,16 @@ def given_to(graph: fx.Graph) -> dict[str, Any]:
 
 
 def values(model: nn.Module, example: Any) -> tuple[Any, ...]:
-    """What the inputs of the model's graph get from an example, in order. Raises ModelError as `bound`."""
+    """Returns what the inputs of the model's graph get from an example, in order.
+
+    Raises:
+        ModelError: The forward does not take what the example gives.
+    """
     return tuple(value for _, value in flat(bound(model, example)))
 
 
 def flat(arguments: inspect.BoundArguments) -> Iterator[tuple[str, Any]]:
-    """The arguments one by one, with the names that the inputs of a graph get."""
+    """Yields the arguments one by one, with the names that the inputs of a graph get."""
     for name, value in arguments.arguments.items():
         kind = arguments.signature.parameters[name].kind
         if kind is inspect.Parameter.VAR_POSITIONAL:
@@ -117,7 +125,7 @@ def flat(arguments: inspect.BoundArguments) -> Iterator[tuple[str, Any]]:
 
 
 def replaced(arguments: inspect.BoundArguments, by: Mapping[str, Any]) -> inspect.BoundArguments:
-    """The same arguments with other values, `by` the names that `flat` gives."""
+    """Returns the same arguments with other values, `by` the names that `flat` gives."""
     found = arguments.signature.bind_partial()
     for name, value in arguments.arguments.items():
         kind = arguments.signature.parameters[name].kind

@@ -21,7 +21,7 @@ _PURPOSE = "quantizing activations"
 
 
 def activation_quantizers(model: nn.Module) -> dict[str, ActivationQuantizer | LearnedClip]:
-    """The quantizers of the model's activations by what they follow; {} where it has none."""
+    """Finds the quantizers of the model's activations by what they follow; {} where it has none."""
     return {
         name.rpartition(".")[2]: module
         for name, module in model.named_modules()
@@ -38,10 +38,19 @@ def insert_activation_quantizers_(
     integer arithmetic clips for nothing, and not after a last linear layer, whose sums are the answer. What
     only moves or picks numbers (pooling of maxima, padding, reshaping) is followed by the quantizer of what
     it moves. A module without weights that looks at `training` (drop path, say) stays one step and goes on to
-    do so. example: inputs (B, ...), as `learn.call` takes them: what forward takes from then on.
+    do so.
 
-    Raises ModelError where the forward cannot be followed, where it does something else in train mode (see
-    `traced_to_train`), and for a model that has such quantizers already.
+    Args:
+        model: The network, changed in place.
+        example: Inputs (B, ...), as `learn.call` takes them. The forward takes these arguments from then on.
+        make: Makes the quantizer that follows the operation of that name.
+
+    Returns:
+        The quantizers, by the name of what they follow.
+
+    Raises:
+        ModelError: The forward cannot be followed, does something else in train mode (see `traced_to_train`)
+            or has nothing to quantize, or the activations are quantized already.
     """
     if activation_quantizers(model):
         raise ModelError("the activations are quantized already; start from the model before that")
@@ -63,8 +72,13 @@ def reinsert_activation_quantizers_(
 ) -> None:
     """Puts quantizers back, in place, after what they followed, in a network of the same forward.
 
-    given: the arguments that forward was followed with, as `GivenArguments` keeps them.
-    Raises ModelError where the forward cannot be followed, or has not what one of them followed.
+    Args:
+        model: The network, changed in place.
+        quantizers: What follows each operation, by its name.
+        given: The arguments that forward was followed with, where these are not all that have no default.
+
+    Raises:
+        ModelError: The forward cannot be followed, or has not what one of the quantizers followed.
     """
     graph = traced(model, _PURPOSE, given)
     for name in sorted(quantizers.keys() - {node.name for node in graph.nodes}):
@@ -102,14 +116,9 @@ def _insert_(
 def _take_apart(state: dict[str, Any]) -> tuple[Callable[[nn.Module, Any], None], Any]:
     home = state["_modules"].pop(HOME)
     quantizers = dict(home.items())
-    return (
-        (_put_back_, (quantizers, home.given))
-        if isinstance(home, GivenArguments)
-        else (
-            reinsert_activation_quantizers_,
-            quantizers,
-        )
-    )
+    if isinstance(home, GivenArguments):
+        return _put_back_, (quantizers, home.given)
+    return reinsert_activation_quantizers_, quantizers
 
 
 def _put_back_(model: nn.Module, parts: tuple[Mapping[str, ActivationQuantizer | LearnedClip], Any]) -> None:

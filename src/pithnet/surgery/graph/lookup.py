@@ -19,7 +19,7 @@ _BY_NAME = {name: operation for operation in OPERATIONS for name in operation.na
 
 
 def operation_of(node: fx.Node, model: nn.Module) -> Operation:
-    """The operation that a node of the model's graph carries out; UNKNOWN for one that the table has not.
+    """Finds the operation that a node of the model's graph carries out; UNKNOWN if the table has it not.
 
     A node may call a module, a function of torch, torch.nn.functional or operator, a method of a tensor, or
     an operator of torch.ops.aten. Of a function that is none of these its name says nothing.
@@ -32,7 +32,7 @@ def operation_of(node: fx.Node, model: nn.Module) -> Operation:
 
 
 def operation_of_module(module: nn.Module) -> Operation:
-    """The operation of a module, as of the nearest of its class's bases that the table has, or UNKNOWN.
+    """Finds the operation of a module, as of the nearest of its class's bases that the table has, or UNKNOWN.
 
     A subclass may have a forward of its own: `foldable.own_way` tells.
     """
@@ -40,12 +40,12 @@ def operation_of_module(module: nn.Module) -> Operation:
 
 
 def operation_of_method(name: str) -> Operation:
-    """The operation of the tensor's method or attribute of that name, or UNKNOWN."""
+    """Finds the operation of the tensor's method or attribute of that name, or UNKNOWN."""
     return _BY_NAME.get(name, UNKNOWN) if hasattr(Tensor, name) else UNKNOWN
 
 
 def operation_of_function(function: Any, args: tuple[Any, ...] = ()) -> Operation:
-    """The operation of a function of torch's, or of an operator of torch.ops.aten, or UNKNOWN.
+    """Finds the operation of a function of torch's, or of an operator of torch.ops.aten, or UNKNOWN.
 
     args: what it is called with; of `getattr` they say which attribute of a tensor is read.
     """
@@ -57,7 +57,7 @@ def operation_of_function(function: Any, args: tuple[Any, ...] = ()) -> Operatio
 
 
 def modules_of(*kinds: Kind) -> tuple[type[nn.Module], ...]:
-    """The classes of modules of these kinds, in the order of the table."""
+    """Returns the classes of modules of these kinds, in the order of the table."""
     return tuple(cls for operation in OPERATIONS if operation.kind in kinds for cls in operation.modules)
 
 

@@ -30,17 +30,17 @@ FORMULAS: dict[Kind, Formula] = {
 
 
 def has_formula(operation: Operation) -> bool:
-    """Whether shapes tell the multiply-accumulates of the operation's functions; composite ones are run."""
+    """Says whether shapes tell the multiply-accumulates of a function; composite ones are run."""
     return not operation.multiplies or operation.kind in FORMULAS
 
 
 def macs_by_shapes(operation: Operation, given: tuple[Tensor, ...], out: Any) -> int:
-    """Multiply-accumulates of a function that `has_formula`, by the tensors given to it and what it gave."""
+    """Counts multiply-accumulates of a function that `has_formula`, by what it was given and gave."""
     return FORMULAS[operation.kind](given, out) if operation.multiplies else 0
 
 
 def macs_by_running(run: Callable[[], Any]) -> tuple[int, Any]:
-    """Multiply-accumulates of whatever `run` does, as torch's FlopCounterMode counts them, and what it gives.
+    """Runs, and returns the multiply-accumulates that torch's FlopCounterMode counts, with what `run` gives.
 
     torch's fused attention and recurrent layers, which it does not count, are kept from being used.
     """
@@ -71,7 +71,7 @@ def _attention(query: Tensor, key: Tensor, value: Tensor) -> int:
 
 
 def layer_by_shapes(layer: nn.Module, args: tuple[Any, ...]) -> tuple[int, Tensor] | None:
-    """Multiply-accumulates of a convolution or linear layer, and zeros of the shape that it gives.
+    """Counts multiply-accumulates of a convolution or linear layer; gives zeros of its output's shape too.
 
     None for other modules, for those that may not compute as torch's do, and for inputs that do not fit: they
     have to be run.

@@ -58,6 +58,7 @@ class Kind(StrEnum):
     IDENTITY = "identity"
     COPY = "copy"
     CAST = "cast"
+    ROUNDING = "rounding"
     DROPOUT = "dropout"
     CREATE = "create"
     SHAPE = "shape"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from pithnet.surgery.graph.activation_quantizers import ActivationQuantizer, LearnedClip
 from pithnet.surgery.graph.operation import Kind, Operation
 
 
@@ -173,7 +174,12 @@ OPERATIONS: tuple[Operation, ...] = (
         views=True,
         passes_scale=True,
     ),
-    # What has no activations.
+    # Quantized activations; whatever else has no activations.
+    Operation(
+        Kind.ROUNDING,
+        (ActivationQuantizer, LearnedClip),
+        ("fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine"),
+    ),
     _line(Kind.CAST, "", "to float half double bfloat16 long int bool type_as _to_copy"),
     _line(
         Kind.CREATE,

@@ -19,11 +19,18 @@ from pithnet.surgery.weights.holders import compressible
 
 @torch.no_grad()
 def relu_zeros(model: nn.Module, batches: Iterable[Any]) -> dict[str, float]:
-    """The share of exact zeros after each ReLU, 0 to 1, by the layer whose sums the ReLU clips; in eval mode.
+    """Finds the share of exact zeros after each ReLU, in eval mode.
 
-    batches: inputs (B, ...), as `learn.call` takes them. A ReLU after an addition is named after the first
-    branch's last layer.
-    Raises ModelError where the forward cannot be followed, has no ReLU, or where there are no inputs.
+    Args:
+        model: The network; it is left alone.
+        batches: Inputs (B, ...), as `learn.call` takes them.
+
+    Returns:
+        The shares, from 0 to 1, by the name of the layer whose sums the ReLU clips. A ReLU after an addition
+        is named after the first branch's last layer.
+
+    Raises:
+        ModelError: The forward cannot be followed or has no ReLU, or there are no inputs.
     """
     left = iter(batches)
     first = next(left, REQUIRED)

@@ -29,7 +29,7 @@ _Quantizers = dict[str, ActivationQuantizer | LearnedClip]
 
 
 def has_quantized_activations(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state_dict is of a model whose activations are quantized."""
+    """Tells whether a state_dict is of a model whose activations are quantized."""
     return bool(_networks(state))
 
 
@@ -38,7 +38,10 @@ def rebuild_activations_(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Gives the model, in place, the quantizers of activations that the state has, and only those.
 
     Where there are any, BNs of which the state has nothing become nn.Identity, and layers get the biases that
-    it has for them. Raises ModelError where the model lacks what a quantizer followed.
+    it has for them.
+
+    Raises:
+        ModelError: The model lacks what a quantizer followed.
     """
     for module in [m for m in model.modules() if HOME in m._modules]:
         remove_activation_quantizers_(module)

@@ -17,7 +17,7 @@ _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backw
 
 @torch.no_grad()
 def weightless(model: nn.Module) -> nn.Module:
-    """A copy of the network on the CPU, in eval mode, that has no weights, parametrizations or hooks.
+    """Makes a copy of the network on the CPU, in eval mode, that has no weights, parametrizations or hooks.
 
     Every parameter is a zero that is repeated without taking memory, of the parameter's shape; those that
     modules share stay shared, and weights under a parametrization become plain ones. Buffers are copied. The

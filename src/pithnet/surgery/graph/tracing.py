@@ -22,6 +22,8 @@ from pithnet.surgery.graph.inputs import (
     require_constant,
     values,
 )
+from pithnet.surgery.graph.lookup import operation_of_module
+from pithnet.surgery.graph.operation import Kind
 from pithnet.surgery.graph.reads import watching_training
 from pithnet.surgery.modes import evaluating
 from pithnet.surgery.pickling import TakeApart, is_made, make_picklable
@@ -47,14 +49,14 @@ class Tracer(fx.Tracer):
         self.within = [""]
 
     def follow(self, model: nn.Module) -> fx.Graph:
-        """The graph of the model's forward in the mode that the model is in."""
+        """Follows the model's forward, in the mode that the model is in, and returns the graph."""
         with watching_training(lambda: self.readers.add(self.within[-1])):
             return self.trace(model)
 
     def create_args_for_root(
         self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
     ) -> tuple[Callable[..., Any], list[Any]]:
-        """An input of the graph for every argument that is given; the others keep their defaults."""
+        """Makes an input of the graph for every argument that is given; the others keep their defaults."""
         inputs = dict(flat(self.given))
         alone = len(inputs) == 1 and len(self.given.signature.parameters) > 1
         given: dict[str, Any] = {}
@@ -73,15 +75,18 @@ class Tracer(fx.Tracer):
         return lambda root: root_fn(root, *arguments.args, **arguments.kwargs), [self.root]
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Tells whether a module is a step of its own: a layer, a module of torch's, or one kept whole."""
         return (
             module_qualified_name in self.whole
             or bool(compressible(m))
+            or operation_of_module(m).kind is Kind.ROUNDING
             or super().is_leaf_module(m, module_qualified_name)
         )
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
+        """Records a call of a module that is a step, or follows its forward."""
         name = self.path_of_module(m)
         if self.is_leaf_module(m, name):
             return super().call_module(m, forward, args, kwargs)
@@ -91,13 +96,14 @@ class Tracer(fx.Tracer):
         return result
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        """Makes a node that knows in whose forward it stands, and whether it calls a module kept whole."""
         node = super().create_node(*args, **kwargs)
         node.meta[WITHIN] = self.within[-1]
         node.meta[WHOLE] = node.op == "call_module" and node.target in self.whole
         return node
 
     def create_arg(self, a: Any) -> Any:
-        """A dataclass that is a dict too, as outputs of transformers are, stays one; fx would keep a dict."""
+        """Keeps a dataclass that is a dict too, as outputs of transformers are; fx would keep a dict."""
         if isinstance(a, dict) and is_dataclass(a) and not isinstance(a, type):
             parts = {f.name: self.create_arg(getattr(a, f.name)) for f in fields(a)}
             return self.create_node("call_function", type(a), (), parts)
@@ -105,7 +111,7 @@ class Tracer(fx.Tracer):
 
 
 def traced(model: nn.Module, purpose: str, example: Any = REQUIRED) -> fx.Graph:
-    """The graph of the model's forward in eval mode; its nodes name the model's own modules.
+    """Follows the model's forward in eval mode; the nodes of the graph name the model's own modules.
 
     A module without weights whose forward looks at `training` is one step, whose forward is not followed:
     it goes on to do in train mode what it does there.
@@ -118,13 +124,19 @@ def traced(model: nn.Module, purpose: str, example: Any = REQUIRED) -> fx.Graph:
             every argument that has no default. Arguments that are not given keep their defaults.
 
     Raises:
-        ModelError: with the cause, where forward cannot be followed or does not take the example.
+        ModelError: The forward cannot be followed, for the cause that is said, or does not take the example.
     """
     return followed(model, purpose, example).graph
 
 
 def followed(model: nn.Module, purpose: str, example: Any = REQUIRED) -> Tracer:
-    """The tracer behind `traced`, which holds the graph; its readers are what could not be kept whole."""
+    """Follows as `traced` does, and returns the tracer that holds the graph.
+
+    Its readers are modules that look at `training` and could not be kept whole.
+
+    Raises:
+        ModelError: The forward cannot be followed or does not take the example.
+    """
     if compressible(model):
         raise ModelError(f"{purpose} needs a network around the layer; put it into nn.Sequential(layer)")
     given = bound(model, example)
@@ -144,7 +156,7 @@ def followed(model: nn.Module, purpose: str, example: Any = REQUIRED) -> Tracer:
 
 
 def cause_of(error: Exception) -> str:
-    """The first line of an error's message, 160 characters at most, or the name of its class."""
+    """Returns the first line of an error's message, 160 characters at most, or the name of its class."""
     return str(error).splitlines()[0][:160] if str(error) else type(error).__name__
 
 
@@ -153,12 +165,12 @@ def _has_weights(model: nn.Module, name: str) -> bool:
 
 
 def module_of(node: fx.Node, model: nn.Module) -> nn.Module | None:
-    """The module a node calls; None where it calls a function or a tensor's method."""
+    """Returns the module a node calls; None where it calls a function or a tensor's method."""
     return model.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
 def calls(graph: fx.Graph) -> Counter[str]:
-    """How often each module is called, by name."""
+    """Counts how often each module is called, by name."""
     return Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
 
 

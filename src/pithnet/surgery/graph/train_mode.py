@@ -21,11 +21,14 @@ _OR_FREEZE = "; for inference alone freeze the model first: model.requires_grad_
 
 
 def traced_to_train(model: nn.Module, purpose: str, example: Any = REQUIRED) -> fx.Graph:
-    """As `traced`: a graph that may stand for the model's forward in train mode as well.
+    """Follows as `traced` does, and checks that the graph may stand for the forward in train mode as well.
 
-    Raises ModelError as `traced`, and, with the name, where a dropout could not be turned on in training, or
-    where the network, or a part of it that has weights, computes something else in train mode. A model none
-    of whose parameters trains is for eval mode only, and neither is asked of it.
+    A model none of whose parameters trains is for eval mode only, and is not checked.
+
+    Raises:
+        ModelError: The forward cannot be followed, as `traced` says; a dropout, which is named, could not be
+            turned on in training; or the network, or a part of it that has weights and is named, computes
+            something else in train mode.
     """
     tracer = followed(model, purpose, example)
     if any(p.requires_grad for p in model.parameters()):
@@ -45,7 +48,7 @@ def _check_dropouts(graph: fx.Graph) -> None:
 
 
 def drops_nothing(node: fx.Node) -> bool:
-    """Whether a node calls a dropout, as a function, that gives what it was given: eval mode, or p = 0."""
+    """Tells whether a node calls a function of dropout that drops nothing: in eval mode, or of p = 0."""
     off = _given(node, "training", "train", 2) is False or _given(node, "p", 1) == 0
     return _is_dropout(node) and off
 
