@@ -42,7 +42,7 @@ from pithnet.tensor.quantizers import FITS, GRANULARITIES, QUANTIZERS
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "recipes.md").read_text()
 COLUMNS = ["key", "default", "values", "what it does"]
-# The one description of a training is a plain dataclass; with its types it is a part of a recipe as the others.
+# The one description of a training is a plain dataclass; here it becomes a part as the others are.
 TRAIN = create_model(
     "Train",
     **{  # type: ignore[call-overload]
