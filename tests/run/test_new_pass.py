@@ -131,3 +131,7 @@ def test_what_a_pass_did_not_ask_for_it_does_not_get() -> None:
 def test_what_a_pass_needs_and_there_is_not_is_said_before_anything_changes() -> None:
     with pytest.raises(RecipeError, match="clip needs training data with labels"):
         run(parts(train=training(labelled=False), teacher=network(1)), parse(RECIPE, "test"))
+    once = parse({"name": "once", "steps": [{"clip": {}}]}, "test")
+    run(parts(), once)  # labels are found without a training, too
+    with pytest.raises(RecipeError, match="clip needs training data with labels"):
+        run(parts(train=None), once)

@@ -18,6 +18,7 @@ from pithnet.learn import (
     Loss,
     Metric,
     call,
+    first_batch,
     has_class_labels,
     resolve_precision,
     seeded,
@@ -86,20 +87,28 @@ def prepare(model: nn.Module, recipe: Recipe, **parts: Any) -> Problem:
         measurable = try_measuring(model, problem.test, problem.loss, problem.metric)
         problem = replace(problem, measured_loss=problem.loss if measurable else None)
     taken = resolved(recipe, model, first, problem.loss)
-    labelled = first is not None and first.targets is not None
+    said = remark(recipe, first, problem.loss, taken)
+    return replace(problem, recipe=taken, remark=said, given=_given(problem, first))
+
+
+def _given(problem: Problem, first: Batch | None) -> Given:
+    """What passes may ask for, checked against what those of the recipe need."""
+    works = [(pass_of(step), step.title) for step in problem.recipe.steps]
+    needs = {title: work.needs for work, title in works if work is not None and work.needs}
+    if first is None and problem.train is not None and needs:
+        # Nothing is trained, and so nothing has been drawn yet.
+        device = next((p.device for p in problem.model.parameters()), None)
+        first = first_batch(problem.train, "train", device)
     given = Given(
-        seed=recipe.seed,
+        seed=problem.recipe.seed,
         batches=problem.train,
-        labelled=labelled,
+        labelled=first is not None and first.targets is not None,
         example=None if first is None else first.inputs,
         loss=problem.loss,
     )
-    for step in recipe.steps:
-        work = pass_of(step)
-        if work is not None:
-            given.require(work.needs, step.title)
-    said = remark(recipe, first, problem.loss, taken)
-    return replace(problem, recipe=taken, remark=said, given=given)
+    for title, wanted in needs.items():
+        given.require(wanted, title)
+    return given
 
 
 def _require_finite(model: nn.Module) -> None:

@@ -79,5 +79,5 @@ class Choice:
 
     def check(self, layers: Sequence[Weighted]) -> None:
         """Raises RecipeError for what a training of these layers could not begin with."""
-        _ = self.searches
+        _ = self.way, self.searches
         self.regularizers(layers)

@@ -88,6 +88,7 @@ class Regularization:
         self.model, self.choice, self.skip, self.also = model, choice, tuple(skip), tuple(also)
         layers = [layer for _, layer in self._layers()]
         refuse_coded(self._layers())
+        way = choice.way
         self.searches, self.strength = choice.searches, choice.first_strength
         found = choice.regularizers(layers)
         for layer in layers:
@@ -97,7 +98,7 @@ class Regularization:
             Term(regularizer, [Slot(latent_weight(m), mask_of(m), m.name) for m in members])
             for regularizer, members in found
         ]
-        self.method = ADMM(terms, rho) if choice.way == "admm" else HOWS[choice.way](terms)
+        self.method = ADMM(terms, rho) if way == "admm" else HOWS[way](terms)
         self._last, self._own_zeros = 0, dict[str, int]()
 
     def _layers(self) -> list[tuple[str, Weighted]]:
