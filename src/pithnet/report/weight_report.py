@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from pithnet.report.page import Page
 from pithnet.report.small_multiples import Histogram, Picture, histogram_grid, picture_grid
-from pithnet.results.measured import Spread, layer_name
-from pithnet.results.run_record import RunRecord
+from pithnet.results.measured import Spread
+from pithnet.results.run_record import RunRecord, layer_name
 
 _MOST_SHOWN = 40  # more layers than that are folded
 

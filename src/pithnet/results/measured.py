@@ -17,11 +17,6 @@ from pithnet.errors import PithError
 _MOST_CELLS = 1024
 
 
-def layer_name(tensor: str) -> str:
-    """Returns the name of the layer whose tensor it is, or its own where it is not called `weight`."""
-    return tensor.removesuffix(".weight") or tensor
-
-
 class Grid(BaseModel):
     """Share of non-zeros of each kernel, or block of kernels: a byte each, rows * columns, base64 of zlib."""
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from pithnet.errors import PithError
 from pithnet.results.event_log import EventLog, read_events
-from pithnet.results.measured import Measurements, Plan, layer_name
+from pithnet.results.measured import Measurements, Plan
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
@@ -67,6 +67,11 @@ class Size(BaseModel):
     def about(self) -> str:
         """The sign before an estimate."""
         return "~" if self.estimated else ""
+
+
+def layer_name(tensor: str) -> str:
+    """Returns the name of the layer whose tensor it is, or its own where it is not called `weight`."""
+    return tensor.removesuffix(".weight") or tensor
 
 
 class StoredTensor(BaseModel):
