@@ -3,7 +3,7 @@
     python records/support_recovery.py --out records/support-recovery
 
 Writes DIR/results.json (a row a method: true and false positives, l2 error of every design, processor
-time) and recovery.csv. No strength is tuned: lambda follows from the noise (labs/linear_design.py says
+time) and recovery.csv. No strength is tuned: lambda follows from the noise (labs/linear/design.py says
 how), and the rows with knows_truth are references.
 """
 

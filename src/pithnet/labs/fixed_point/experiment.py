@@ -35,7 +35,7 @@ from pithnet.labs.fixed_point.schemes import (
 )
 from pithnet.labs.fixed_point.search import searched
 from pithnet.labs.fixed_point.settings import FULL, QUICK
-from pithnet.labs.notebook import Notebook, Row
+from pithnet.labs.notebook import Row
 from pithnet.labs.options import LabOptions
 from pithnet.labs.pruned_start import read_pruned
 from pithnet.labs.start import open_bench, open_book
@@ -120,44 +120,30 @@ _COLUMNS = {
 
 
 def _item(
-    number: str,
-    title: str,
-    measure: Callable[[FixedPointLab], None],
-    curves: Callable[[Notebook], figures.Curves],
-    drawn: str,
-    **more: Draw,
+    number: str, title: str, measure: Callable[[FixedPointLab], None], curves: str, **more: Draw
 ) -> Item[FixedPointLab]:
-    """An item with its table, its accuracies in the figure `drawn`, and those by epoch."""
-    x = "average_bits" if drawn.endswith("size") else "bits"
-    shown: dict[str, Draw] = {
-        drawn: partial(figures.accuracies, curves, x),
+    """An item with its table, its accuracies in the figure `curves`, and those by epoch."""
+    drawn = {
+        curves: partial(figures.accuracies, curves),
         f"epochs-{number}": partial(figures.by_epoch, number),
     }
-    return Item(number, title, measure, {number: Table(_COLUMNS[number])}, shown | more)
+    return Item(number, title, measure, {number: Table(_COLUMNS[number])}, drawn | more)
 
 
+_BITS = {"bits-by-layer": figures.bits_by_layer}
 EXPERIMENT: Experiment[FixedPointLab] = Experiment(
     "fixed-point",
     "Fixed-point quantization",
     "pithnet.labs.fixed_point",
     (
         Item("0", "The float network", _float, {"0": Table(_COLUMNS["0"])}),
-        _item(
-            "1", "Without training", _untuned, figures.untrained, "accuracy-by-bits", levels=figures.levels
-        ),
-        _item("2", "Trained", _tuned, figures.trained, "trained-by-bits"),
-        _item("3", "After pruning", _pruned, figures.pruned, "pruned-by-bits"),
-        _item("4", "Symmetric levels, trained", _symmetric, figures.symmetric, "symmetric-by-bits"),
-        _item("5", "Mixed precision by stage", _mixed, figures.by_stage, "accuracy-by-size"),
-        _item(
-            "6",
-            "Mixed precision by search",
-            searched,
-            figures.searched,
-            "searched-by-size",
-            **{"bits-by-layer": figures.bits_by_layer},
-        ),
-        _item("7", "Without labels and without training", repaired, figures.repaired, "repaired-by-bits"),
+        _item("1", "Without training", _untuned, "accuracy-by-bits", levels=figures.levels),
+        _item("2", "Trained", _tuned, "trained-by-bits"),
+        _item("3", "After pruning", _pruned, "pruned-by-bits"),
+        _item("4", "Symmetric levels, trained", _symmetric, "symmetric-by-bits"),
+        _item("5", "Mixed precision by stage", _mixed, "accuracy-by-size"),
+        _item("6", "Mixed precision by search", searched, "searched-by-size", **_BITS),
+        _item("7", "Without labels and without training", repaired, "repaired-by-bits"),
     ),
     numbers,
 )

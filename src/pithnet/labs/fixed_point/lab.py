@@ -112,33 +112,23 @@ class FixedPointLab:
     def pruned_network(self, levels: str) -> nn.Module:
         """The network that rows of these levels begin with: the file's, or one pruned here as they train."""
         if self.given is not None:
-            return self._given_network(self.given)
+            model = self.given.restored(self.start)
+            what = f"pruned, float, from {self.given.facts['file']}"
+            self.book.row("3", what, lambda: self._float_row(model))
+            return model
         bench, pruning = self.lessons(levels, self.settings.pruning)
         assert self.bench.teacher is not None
         alone = levels != OURS and self.bench.teacher.kind != NONE
         key = "pruned without a teacher" if alone else "pruned"
-
-        def schedule(model: nn.Module) -> GradualPruning:
-            return GradualPruning(model, self.settings.target, ramp=0.6)
-
+        schedule = partial(GradualPruning, sparsity=self.settings.target, ramp=0.6)
         trained = train(self.book, bench, key, copy.deepcopy(self.start), pruning, schedule)
-
-        def measure() -> Row:
-            row = accuracy_columns(trained.evaluation, self.float.correct) | training_columns(trained)
-            return row | size_columns(trained.model) | teacher_columns(bench)
-
-        self.book.row("3", f"{key}, float", measure)
+        more = training_columns(trained) | teacher_columns(bench)
+        self.book.row("3", f"{key}, float", lambda: self._float_row(trained.model) | more)
         return trained.model
 
-    def _given_network(self, given: PrunedFile) -> nn.Module:
-        model = given.restored(self.start)
-
-        def measure() -> Row:
-            found = evaluate(model, self.bench.test_batches())
-            return accuracy_columns(found, self.float.correct) | size_columns(model)
-
-        self.book.row("3", f"pruned, float, from {given.facts['file']}", measure)
-        return model
+    def _float_row(self, model: nn.Module) -> Row:
+        found = evaluate(model, self.bench.test_batches())
+        return accuracy_columns(found, self.float.correct) | size_columns(model)
 
     def pictured(self) -> dict[str, Tensor]:
         """The weights of the largest inner layer, float and at the most and the fewest trained bits."""

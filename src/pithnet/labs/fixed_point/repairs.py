@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -99,26 +99,24 @@ def repaired(lab: FixedPointLab) -> None:
     Each is measured as the file would have it. The repairs see `calibration` training images; how far their
     answers are from the float network's is taken on others, which are kept for choices. No labels are used.
     """
-    images = lab.bench.calibration_images(lab.settings.calibration)
+    images, parts = lab.bench.calibration_images(lab.settings.calibration), stages(lab.start)
+    kinds = (
+        ("all", "all layers", (), tuple(WAYS)),
+        ("blocks", "blocks", (parts.first, parts.last), _IN_BLOCKS),
+    )
     for bits in lab.settings.trained:
-        for where, ways in (("all", tuple(WAYS)), ("blocks", _IN_BLOCKS)):
-            _repaired_ways(lab, bits, where, ways, images)
+        for where, layers, skip, ways in kinds:
+            repair = Repair(lab.start, bits, skip, images, lab.settings)
+            plain = cache(partial(_plainly_right, lab, repair))
+            for way in ways:
+                rival = None if way == PLAIN else (f"{PLAIN}, {bits} bits, {layers}", plain)
+                measure = partial(_repaired, lab, repair, way, where, rival)
+                lab.book.row("7", f"{way}, {bits} bits, {layers}", measure)
 
 
-def _repaired_ways(lab: FixedPointLab, bits: int, where: str, ways: Sequence[str], images: Tensor) -> None:
-    parts = stages(lab.start)
-    skip = () if where == "all" else (parts.first, parts.last)
-    repair = Repair(lab.start, bits, skip, images, lab.settings)
-    names = {way: f"{way}, {bits} bits, {'all layers' if where == 'all' else 'blocks'}" for way in ways}
-
-    @cache
-    def plain() -> Tensor:
-        """Which test images the plain rounding has right, (n,)."""
-        return evaluate(finalize(WAYS[PLAIN](repair)), lab.bench.test_batches()).correct
-
-    for way, what in names.items():
-        rival = None if way == PLAIN else (names[PLAIN], plain)
-        lab.book.row("7", what, partial(_repaired, lab, repair, way, where, rival))
+def _plainly_right(lab: FixedPointLab, repair: Repair) -> Tensor:
+    """Which test images the plain rounding has right, (n,)."""
+    return evaluate(finalize(WAYS[PLAIN](repair)), lab.bench.test_batches()).correct
 
 
 def _repaired(
@@ -132,18 +130,15 @@ def _repaired(
     model = WAYS[way](repair)
     seconds = time.perf_counter() - began
     final = finalize(model)
+    measured = evaluate(final, lab.bench.test_batches())
     row: Row = {"levels": way, "bits": repair.bits, "where": where, "seconds": round(seconds, 1)}
     row |= {
         "calibration": len(repair.images),
         "most_levels": most_levels(final, repair.skip, repair.bits),
         "divergence": divergence(final, lab.start, lab.bench.choice_batches()),
     }
-    measured = evaluate(final, lab.bench.test_batches())
     row |= accuracy_columns(measured, lab.float.correct) | size_columns(model)
-    if rival is not None:
-        name, theirs = rival
-        row |= rival_columns(name, theirs(), measured.correct)
-    return row
+    return row | ({} if rival is None else rival_columns(rival[0], rival[1](), measured.correct))
 
 
 def most_levels(model: nn.Module, skip: tuple[str, ...], bits: int) -> int:

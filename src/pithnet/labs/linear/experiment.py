@@ -103,45 +103,31 @@ def _early(book: Notebook) -> list[Row]:
     ]
 
 
-_POINTS = {
-    "method": "method",
-    "lambda": "λ",
-    "threshold": "threshold",
-    **{f"w{i}": f"w{i}" for i in range(1, 6)},
-    "log_loss": "log L",
-    "off_by": "off by",
-    "exact_zeros": "zeros",
-    "support": "support",
-    "support_settled_at": "settled at step",
-}
-_EARLY = {
-    "method": "method",
-    "parameter": "threshold",
-    **{f"zeros_{step}": f"zeros, step {step}" for step in _SHOWN_STEPS},
-    **{f"loss_{step}": f"L, step {step}" for step in _SHOWN_STEPS},
-    "support_settled_at": "settled at step",
-}
-_RECOVERY = {
-    "what": "method",
-    "true_positives": "true positives",
-    "false_positives": "false positives",
-    "exact_supports": "exact supports",
-    "l2_error": "error",
-    "l2_error_sd": "± sd",
-    "milliseconds": "ms",
-}
-_CONVERGENCE = {
-    "method": "solver",
-    "steps_to_the_minimum": "stays in the band from step",
-    "first_step_within": "first step in the band",
-    "gap": "left after the last step",
-    "exact_zeros": "exact zeros",
-}
+_POINTS = {"method": "method", "lambda": "λ", "threshold": "threshold"}
+_POINTS |= {f"w{i}": f"w{i}" for i in range(1, 6)}
+_POINTS |= {"log_loss": "log L", "off_by": "off by", "exact_zeros": "zeros", "support": "support"}
+_POINTS |= {"support_settled_at": "settled at step"}
+_EARLY = {"method": "method", "parameter": "threshold"}
+_EARLY |= {f"zeros_{step}": f"zeros, step {step}" for step in _SHOWN_STEPS}
+_EARLY |= {f"loss_{step}": f"L, step {step}" for step in _SHOWN_STEPS}
+_EARLY |= {"support_settled_at": "settled at step"}
+_RECOVERY = {"what": "method", "true_positives": "true positives", "false_positives": "false positives"}
+_RECOVERY |= {"exact_supports": "exact supports", "l2_error": "error", "l2_error_sd": "± sd"}
+_RECOVERY |= {"milliseconds": "ms"}
+_CONVERGENCE = {"method": "solver", "steps_to_the_minimum": "stays in the band from step"}
+_CONVERGENCE |= {"first_step_within": "first step in the band", "gap": "left after the last step"}
+_CONVERGENCE |= {"exact_zeros": "exact zeros"}
 
 
-def _table(columns: dict[str, str], data: str, file: str) -> Table:
-    return Table(columns, rows=partial(_without_lists, data), file=file)
+def _table(columns: dict[str, str], item: str, file: str) -> dict[str, Table]:
+    return {item: Table(columns, rows=partial(_without_lists, item), file=file)}
 
+
+_FOUND = _table(_RECOVERY, "random", "support-recovery")
+_FOUND_GROUPS = _table(_RECOVERY, "random-grouped", "group-recovery")
+_SPEED = _table(_CONVERGENCE, "random-convergence", "convergence")
+_GAPS = {"convergence": figures.convergence}
+_BIAS = {"bias": figures.bias, "error-by-strength": figures.error_by_strength}
 
 EXPERIMENT: Experiment[LinearLab] = Experiment(
     "linear",
@@ -151,31 +137,10 @@ EXPERIMENT: Experiment[LinearLab] = Experiment(
         _points_item("three", "Three points"),
         _points_item("three-negated", "Three points with y negated"),
         _points_item("two", "Two points"),
-        Item(
-            "random",
-            "Which of 400 weights?",
-            partial(_recover, "random"),
-            {"random": _table(_RECOVERY, "random", "support-recovery")},
-        ),
-        Item(
-            "random-grouped",
-            "Groups",
-            partial(_recover, "random-grouped"),
-            {"random-grouped": _table(_RECOVERY, "random-grouped", "group-recovery")},
-        ),
-        Item(
-            "random-path",
-            "What the penalty does to the weights",
-            partial(_trace, "random-path"),
-            figures={"bias": figures.bias, "error-by-strength": figures.error_by_strength},
-        ),
-        Item(
-            "random-convergence",
-            "How fast?",
-            partial(_trace, "random-convergence"),
-            {"convergence": _table(_CONVERGENCE, "random-convergence", "convergence")},
-            {"convergence": figures.convergence},
-        ),
+        Item("random", "Which of 400 weights?", partial(_recover, "random"), _FOUND),
+        Item("random-grouped", "Groups", partial(_recover, "random-grouped"), _FOUND_GROUPS),
+        Item("random-path", "The bias", partial(_trace, "random-path"), figures=_BIAS),
+        Item("random-convergence", "How fast?", partial(_trace, "random-convergence"), _SPEED, _GAPS),
     ),
     numbers,
 )

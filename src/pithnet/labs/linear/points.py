@@ -110,7 +110,7 @@ class Walk:
             "log_loss": logarithms(path.losses)[-1],
             "objective": float(path.objectives[-1]),
             "exact_zeros": int(path.exact_zeros[-1]),
-            "support": support(final),
+            "support": [int(i) + 1 for i in final.nonzero().flatten()],
             "support_settled_at": path.support_settled_at,
             "steps_with_a_zero": int((path.exact_zeros[1:] > 0).sum()),
             "sign_changes": int((late.diff(dim=0) != 0).sum()),
@@ -124,13 +124,14 @@ class Walk:
     def _distances(self) -> Row:
         """Of the final weights: to the solutions they may have ended at."""
         problem, final = self.path.problem, self.path.final
-        least_norm = torch.linalg.pinv(problem.X) @ problem.y
-        sparse = min(float((final - w).norm()) for w in exact_solutions(self.data))
-        row: Row = {"to_least_norm": float((final - least_norm).norm()), "to_sparse": sparse}
-        biased = (
-            None if self.method.name != "proximal" else biased_solution(problem, final, self.method.strength)
-        )
-        return row | ({} if biased is None else {"to_biased": float((final - biased).norm())})
+        row: Row = {
+            "to_least_norm": float((final - torch.linalg.pinv(problem.X) @ problem.y).norm()),
+            "to_sparse": min(float((final - w).norm()) for w in exact_solutions(self.data)),
+        }
+        if self.method.name == "proximal" and self.method.strength is not None:
+            biased = biased_solution(problem, final, self.method.strength)
+            row |= {} if biased is None else {"to_biased": float((final - biased).norm())}
+        return row
 
     def steps(self) -> list[Row]:
         """A row a step: log L and every weight."""
@@ -146,11 +147,6 @@ class Walk:
 def walks(data: str) -> tuple[Walk, ...]:
     """The paths of all methods on one of the data sets."""
     return tuple(Walk.take(data, method) for method in METHODS)
-
-
-def support(w: Tensor) -> list[int]:
-    """Where w is not exactly zero, counted from 1."""
-    return [int(i) + 1 for i in w.nonzero().flatten()]
 
 
 def logarithms(losses: Tensor) -> list[float | None]:
@@ -173,14 +169,14 @@ def exact_solutions(data: str) -> list[Tensor]:
     return found
 
 
-def biased_solution(problem: LeastSquares, w: Tensor, strength: float | None) -> Tensor | None:
+def biased_solution(problem: LeastSquares, w: Tensor, strength: float) -> Tensor | None:
     """The minimum of ||X W - y||^2 + strength ||W||_1 with the support and the signs of `w`.
 
     There 2 X_S^T (X_S W_S - y) + strength sign(W_S) = 0. None where the columns X_S are dependent.
     """
     places = w != 0
     columns = problem.X[:, places]
-    if strength is None or torch.linalg.matrix_rank(columns) < columns.shape[1]:
+    if torch.linalg.matrix_rank(columns) < columns.shape[1]:
         return None
     biased = problem.zeros()
     target = columns.T @ problem.y - strength / 2 * w[places].sign()

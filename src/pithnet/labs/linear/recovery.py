@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,9 @@ HINDSIGHT = (1.0, 0.5, 0.25)  # times the universal strength
 GAMMA = 3.0  # of MCP
 
 
+Fit = Callable[[Design], Tensor]
+
+
 @dataclass(frozen=True)
 class Entrant:
     """parameter: lambda, k or None. `fit` sees X and y; `knows_truth` marks references that see w as well."""
@@ -29,32 +33,26 @@ class Entrant:
     what: str
     method: str
     parameter: float | None
-    fit: Callable[[Design], Tensor]
+    fit: Fit
     knows_truth: bool = False
 
 
-def _convex(design: Design, regularizer: Regularizer, start: Tensor | None = None) -> Tensor:
-    return Fista(steps=STEPS, tolerance=TOLERANCE).solve(design.problem, regularizer, start).final
+def _fit(solver: type[Fista | Ista], penalty: str, **settings: Any) -> Fit:
+    """The solver, from w = 0, with that penalty."""
+    r = get_regularizer(penalty, **settings)
+    return lambda design: solver(steps=STEPS, tolerance=TOLERANCE).solve(design.problem, r).final
 
 
-def _other(design: Design, regularizer: Regularizer) -> Tensor:
-    return Ista(steps=STEPS, tolerance=TOLERANCE).solve(design.problem, regularizer).final
-
-
-def _lasso(strength: float) -> Callable[[Design], Tensor]:
-    return lambda design: _convex(design, get_regularizer("l1", strength=strength))
-
-
-def _trimmed(k: int) -> Callable[[Design], Tensor]:
-    r = get_regularizer("trimmed-l1", strength=universal_strength(), k=k)
-    return lambda design: _other(design, r)
+def _refitted(fit: Fit) -> Fit:
+    return lambda design: design.refitted(fit(design))
 
 
 def _best_lasso(design: Design) -> Tensor:
     """The lasso at the strength that the truth says is best; each starts where the stronger one ended."""
     w, found = None, []
     for factor in HINDSIGHT:
-        w = _convex(design, get_regularizer("l1", strength=factor * universal_strength()), w)
+        r = get_regularizer("l1", strength=factor * universal_strength())
+        w = Fista(steps=STEPS, tolerance=TOLERANCE).solve(design.problem, r, w).final
         found.append(w)
     return min(found, key=lambda w: float((w - design.truth).norm()))
 
@@ -71,7 +69,7 @@ def _thresholded(design: Design, first: int) -> Tensor:
     return w
 
 
-def _cut(threshold: float, regularizer: Regularizer, groups: bool) -> Callable[[Design], Tensor]:
+def _cut(threshold: float, regularizer: Regularizer, groups: bool) -> Fit:
     """Subgradient steps leave no zero: what is below the threshold is cut off, the rest refitted."""
 
     def fit(design: Design) -> Tensor:
@@ -83,52 +81,38 @@ def _cut(threshold: float, regularizer: Regularizer, groups: bool) -> Callable[[
 
 
 def entrants(grouped: bool = False) -> tuple[Entrant, ...]:
-    """In the order of the table; the grouped design has its own."""
-    return _for_groups() if grouped else _for_weights()
+    """In the order of the table; the grouped design has its own, and both end with the oracle."""
+    oracle = Entrant("least squares on the true support", "oracle", None, _refitted(lambda d: d.truth), True)
+    return (*(_for_groups() if grouped else _for_weights()), oracle)
 
 
-def _for_weights() -> tuple[Entrant, ...]:
+def _for_weights() -> Iterator[Entrant]:
     s = universal_strength()
     # Cutting off |w| <= s is worth s^2 / 2 a weight, and Hoyer-square counts weights.
     hoyer = get_regularizer("hoyer-square", strength=s * s / 2)
-    mcp = get_regularizer("mcp", strength=s, gamma=GAMMA)
-    return (
-        Entrant("lasso, λ", "lasso", s, _lasso(s)),
-        Entrant("lasso, 2 λ", "lasso", 2 * s, _lasso(2 * s)),
-        Entrant("lasso, λ, refitted", "lasso-refitted", s, lambda d: d.refitted(_lasso(s)(d))),
-        Entrant(f"trimmed L1, k = {NONZEROS}", "trimmed", NONZEROS, _trimmed(NONZEROS)),
-        Entrant(f"trimmed L1, k = {FEWER}", "trimmed", FEWER, _trimmed(FEWER)),
-        Entrant(f"trimmed L1, k = {MORE}", "trimmed", MORE, _trimmed(MORE)),
-        Entrant("MCP, λ", "mcp", s, lambda d: _other(d, mcp)),
-        Entrant(f"hard threshold, k = {NONZEROS}", "hard", NONZEROS, lambda d: _thresholded(d, NONZEROS)),
-        Entrant(
-            f"hard threshold, k = 1 to {NONZEROS}", "hard-rising", NONZEROS, lambda d: _thresholded(d, 1)
-        ),
-        Entrant("Hoyer-square, cut at λ, refitted", "hoyer-square", s, _cut(s, hoyer, groups=False)),
-        Entrant("best lasso in hindsight", "lasso-hindsight", None, _best_lasso, knows_truth=True),
-        _oracle(),
-    )
+    yield Entrant("lasso, λ", "lasso", s, _fit(Fista, "l1", strength=s))
+    yield Entrant("lasso, 2 λ", "lasso", 2 * s, _fit(Fista, "l1", strength=2 * s))
+    yield Entrant("lasso, λ, refitted", "lasso-refitted", s, _refitted(_fit(Fista, "l1", strength=s)))
+    for k in (NONZEROS, FEWER, MORE):
+        fit = _fit(Ista, "trimmed-l1", strength=s, k=k)
+        yield Entrant(f"trimmed L1, k = {k}", "trimmed", k, fit)
+    yield Entrant("MCP, λ", "mcp", s, _fit(Ista, "mcp", strength=s, gamma=GAMMA))
+    hard, rising = f"hard threshold, k = {NONZEROS}", f"hard threshold, k = 1 to {NONZEROS}"
+    yield Entrant(hard, "hard", NONZEROS, lambda d: _thresholded(d, NONZEROS))
+    yield Entrant(rising, "hard-rising", NONZEROS, lambda d: _thresholded(d, 1))
+    yield Entrant("Hoyer-square, cut at λ, refitted", "hoyer-square", s, _cut(s, hoyer, groups=False))
+    yield Entrant("best lasso in hindsight", "lasso-hindsight", None, _best_lasso, knows_truth=True)
 
 
-def _for_groups() -> tuple[Entrant, ...]:
+def _for_groups() -> Iterator[Entrant]:
     s, group = universal_strength(), group_strength()
-    lasso = get_regularizer("group-lasso", strength=group, dim=1)
-    norm = group * GROUP**0.5
+    lasso, norm = _fit(Fista, "group-lasso", strength=group, dim=1), group * GROUP**0.5
     hoyer = get_regularizer("group-hoyer-square", strength=norm * norm / 2, dim=1)
-    return (
-        Entrant("lasso, λ", "lasso", s, _lasso(s)),
-        Entrant("group lasso, λ of groups", "group-lasso", group, lambda d: _convex(d, lasso)),
-        Entrant(
-            "group lasso, refitted", "group-lasso-refitted", group, lambda d: d.refitted(_convex(d, lasso))
-        ),
-        Entrant("group Hoyer-square, cut, refitted", "group-hoyer-square", group, _cut(norm, hoyer, True)),
-        _oracle(),
-    )
-
-
-def _oracle() -> Entrant:
-    fit: Callable[[Design], Tensor] = lambda design: design.refitted(design.truth)  # noqa: E731
-    return Entrant("least squares on the true support", "oracle", None, fit, knows_truth=True)
+    yield Entrant("lasso, λ", "lasso", s, _fit(Fista, "l1", strength=s))
+    yield Entrant("group lasso, λ of groups", "group-lasso", group, lasso)
+    yield Entrant("group lasso, refitted", "group-lasso-refitted", group, _refitted(lasso))
+    cut = _cut(norm, hoyer, groups=True)
+    yield Entrant("group Hoyer-square, cut, refitted", "group-hoyer-square", group, cut)
 
 
 def recovery(entrant: Entrant, designs: Sequence[Design], data: str) -> Row:

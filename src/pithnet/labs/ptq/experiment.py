@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pithnet.errors import PithError
 from pithnet.labs.columns import ACCURACY, POINTS, RIVAL
-from pithnet.labs.experiment import Experiment, Item, Table
+from pithnet.labs.experiment import Draw, Experiment, Item, Table
 from pithnet.labs.options import LabOptions
 from pithnet.labs.ptq import figures
 from pithnet.labs.ptq.comparisons import comparisons
@@ -32,37 +32,15 @@ _DEFAULT = LabOptions()
 MODELS = {"cifar10": "vgg16", "digits": "digits-cnn"}
 _SIZE = {"mib": "MiB", "bytes": "bytes", "source_mib": "source MiB"}
 _FILES = {"what": "file", **_SIZE, **ACCURACY, **POINTS, "source_accuracy": "source %"}
-_KERNELS = {
-    "what": "file",
-    "convolutions_in_int8": "convolutions in int8",
-    "additions_in_int8": "additions in int8",
-    "linear_layers_in_int8": "linear layers in int8",
-    "left_in_float": "left in float",
-    "max_difference": "largest difference",
-    "step": "step",
-    "within_a_step": "within a step %",
-    "same_classes": "same class, of images",
-}
-_TIMES = {
-    "file": "file",
-    "runtime": "runtime",
-    "batch": "batch",
-    "threads": "threads",
-    "ms": "ms",
-    "ms_low": "middle half from",
-    "ms_high": "to",
-    "rounds": "rounds",
-    "share_of_eager": "of PyTorch eager %",
-    "share_of_float32": "of its float32 %",
-}
-_SCHEMES = {
-    "what": "scheme",
-    "average_bits": "bits per weight",
-    "weight_error": "weight error",
-    **ACCURACY,
-    **POINTS,
-    **RIVAL,
-}
+_KERNELS = {"what": "file", "convolutions_in_int8": "convolutions in int8"}
+_KERNELS |= {"additions_in_int8": "additions in int8", "linear_layers_in_int8": "linear layers in int8"}
+_KERNELS |= {"left_in_float": "left in float", "max_difference": "largest difference", "step": "step"}
+_KERNELS |= {"within_a_step": "within a step %", "same_classes": "same class, of images"}
+_TIMES = {"file": "file", "runtime": "runtime", "batch": "batch", "threads": "threads", "ms": "ms"}
+_TIMES |= {"ms_low": "middle half from", "ms_high": "to", "rounds": "rounds"}
+_TIMES |= {"share_of_eager": "of PyTorch eager %", "share_of_float32": "of its float32 %"}
+_SCHEMES = {"what": "scheme", "average_bits": "bits per weight", "weight_error": "weight error"}
+_SCHEMES |= ACCURACY | POINTS | RIVAL
 _STEP = {"activation_step": "activation step"}
 _LAYERS = {"name": "layer", "zero_share": "zeros after its ReLU %", "spread": "range, widest to median"}
 
@@ -73,44 +51,27 @@ def _comparison(name: str) -> Table:
     return Table(columns, "", partial(group, name), f"item3-{name}")
 
 
+_FLOAT = {"float": Table({"what": "network", "parameters": "parameters", **ACCURACY})}
+_INT8 = {
+    "files": Table(_FILES, rows=files),
+    "kernels": Table(_KERNELS, rows=files, file="item2-kernels"),
+    "times": Table(_TIMES, rows=times, file="item2-times"),
+    "sizes": Table({"what": "file", **_SIZE, "note": "measured with"}, rows=sizes, file="item2-sizes"),
+}
+_COMPARED = {name: _comparison(name) for name in comparisons()}
+_COMPARED |= {"layers": Table(_LAYERS, rows=layers, file="item3-layers")}
+_BARS: dict[str, Draw] = {f"points-{name}": partial(figures.points, name) for name in comparisons()}
+_BARS |= {"bits-by-layer": figures.bits_by_layer, "zeros-by-layer": figures.zeros_by_layer}
+_BARS |= {"range-by-layer": figures.range_by_layer}
+
 EXPERIMENT: Experiment[PtqLab] = Experiment(
     "ptq",
     "Post-training quantization",
     "pithnet.labs.ptq",
     (
-        Item(
-            "0",
-            "The float network",
-            PtqLab.float_row,
-            {"float": Table({"what": "network", "parameters": "parameters", **ACCURACY})},
-        ),
-        Item(
-            "2",
-            "Static and dynamic int8",
-            measured,
-            {
-                "files": Table(_FILES, rows=files),
-                "kernels": Table(_KERNELS, rows=files, file="item2-kernels"),
-                "times": Table(_TIMES, rows=times, file="item2-times"),
-                "sizes": Table({"what": "file", **_SIZE, "note": "measured with"}, "", sizes, "item2-sizes"),
-            },
-            {"times": figures.share_of_time},
-        ),
-        Item(
-            "3",
-            "Choices on the way to int8",
-            PtqLab.simulated,
-            {
-                **{name: _comparison(name) for name in comparisons()},
-                "layers": Table(_LAYERS, rows=layers, file="item3-layers"),
-            },
-            {
-                **{f"points-{name}": partial(figures.points, name) for name in comparisons()},
-                "bits-by-layer": figures.bits_by_layer,
-                "zeros-by-layer": figures.zeros_by_layer,
-                "range-by-layer": figures.range_by_layer,
-            },
-        ),
+        Item("0", "The float network", PtqLab.float_row, _FLOAT),
+        Item("2", "Static and dynamic int8", measured, _INT8, {"times": figures.share_of_time}),
+        Item("3", "Choices on the way to int8", PtqLab.simulated, _COMPARED, _BARS),
     ),
     numbers,
 )

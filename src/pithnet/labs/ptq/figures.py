@@ -46,42 +46,38 @@ def bits_by_layer(book: Notebook) -> Figure:
     return grouped_bars(names, bits, "", "bits")
 
 
+# What a group of bars has in common, and what a bar of it is.
+_BARS = {
+    "granularity": ("{both}, {sign}", "per {granularity}"),
+    "symmetry": ("{both}, {granularity}", "{sign}"),
+    "observers": ("{activations}-bit activations", "{observer}"),
+    "levels": ("per {granularity}", "{kind}"),
+    "mixed": ("{weights} bits", "{spread}"),
+    "activations": ("{alone}", "{inputs} activations"),
+    "repairs": ("per {granularity}", "{repaired}"),
+}
+
+
 def points(by: str, book: Notebook) -> Figure:
     """Points against float: a group of bars for what is alike, a bar for what is compared."""
-    found = {(_alike(r, by), _label(r, by)): r["difference"] for r in group(by, book)}
+    found = {
+        tuple(form.format(**r | _words(r)) for form in _BARS[by]): r["difference"] for r in group(by, book)
+    }
     groups, labels = (list(dict.fromkeys(pair[i] for pair in found)) for i in (0, 1))
     series = {label: [found.get((g, label), float("nan")) for g in groups] for label in labels}
     return grouped_bars(groups, series, "", "points against float")
 
 
-def _alike(row: Row, by: str) -> str:
-    weights = f"W{row['weights']}" if row["weights"] else "W float"
-    bits = weights + (f"A{row['activations']}" if row["activations"] else "")
-    alike = {
-        "granularity": f"{bits}, {_sign(row)}",
-        "symmetry": f"{bits}, {row['granularity']}",
-        "observers": f"{row['activations']}-bit activations",
-        "levels": f"per {row['granularity']}",
-        "mixed": f"{row['weights']} bits",
-        "activations": weights,
-        "repairs": f"per {row['granularity']}",
-    }
-    return alike[by]
-
-
-def _label(row: Row, by: str) -> str:
+def _words(row: Row) -> dict[str, str]:
+    """What the labels of bars say of a scheme beside its columns."""
+    alone = f"W{row['weights']}" if row["weights"] else "W float"
     linear = "linear, least error" if row["fit"] == "mse" else "linear, range"
-    labels = {
-        "granularity": f"per {row['granularity']}",
-        "symmetry": _sign(row),
-        "observers": str(row["observer"]),
-        "levels": linear if row["levels"] == LINEAR else str(row["levels"]),
-        "mixed": "mixed" if row["mixed"] else "uniform",
-        "activations": f"{row['activations']}-bit activations" if row["activations"] else "float activations",
-        "repairs": row["repair"] or "as rounded",
+    return {
+        "alone": alone,
+        "both": alone + (f"A{row['activations']}" if row["activations"] else ""),
+        "inputs": f"{row['activations']}-bit" if row["activations"] else "float",
+        "sign": "symmetric" if row["symmetric"] else "asymmetric",
+        "kind": linear if row["levels"] == LINEAR else row["levels"],
+        "spread": "mixed" if row["mixed"] else "uniform",
+        "repaired": row["repair"] or "as rounded",
     }
-    return labels[by]
-
-
-def _sign(row: Row) -> str:
-    return "symmetric" if row["symmetric"] else "asymmetric"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -50,17 +50,8 @@ class Scheme:
 
     def columns(self) -> dict[str, Any]:
         """What a row says of the scheme."""
-        return {
-            "weights": self.weights,
-            "activations": self.activations,
-            "granularity": self.granularity,
-            "symmetric": self.symmetric,
-            "levels": self.levels,
-            "fit": self.fit,
-            "observer": self.observer if self.activations else None,
-            "mixed": self.mixed,
-            "repair": self.repair or None,
-        }
+        observer = self.observer if self.activations else None
+        return asdict(self) | {"observer": observer, "repair": self.repair or None}
 
     def arguments(self) -> dict[str, Any]:
         """`quantize`'s, for the weights."""
