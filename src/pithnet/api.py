@@ -180,7 +180,7 @@ def compress(
         )
         _warn_of_what_is_left_out(plan)
         with begun(folder, problem, chosen, resume=resume, kept=out is not None) as (store, continued):
-            store.write_json("plan.json", plan.to_json())
+            store.write_record("plan.json", plan.to_json())
             result = carry_out(continued, store, Beats(step), with_rivals=rivals)
             results = record(result, continued.recipe, store, "pn.compress")
     finished = CompressionResult(result, store, results)

@@ -102,7 +102,7 @@ def test_it_is_planned_carried_out_recorded_reported_and_resumed(tmp_path: Path)
     page = publish(tmp_path / "api").read_text()
     assert "clip to 0.1" in page
     assert result.bytes == len((tmp_path / "api" / "model.pith").read_bytes())
-    assert json.loads((tmp_path / "api" / "plan.json").read_text())["steps"][0]["what"] == "clip"
+    assert json.loads((tmp_path / "api" / "plan.json").read_text())["steps"][0]["title"] == "clip"
 
 
 @pytest.mark.usefixtures("clip")

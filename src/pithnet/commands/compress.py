@@ -100,7 +100,7 @@ class _Job:
     data: DataSettings
 
     def run(self, store: Store, command: str, report: Quiet, announce: Announce | None) -> Finished:
-        store.write_json("plan.json", self.plan.to_json())
+        store.write_record("plan.json", self.plan.to_json())
         if announce:
             announce(self.plan)
         torch.manual_seed(self.problem.recipe.seed)

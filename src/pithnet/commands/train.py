@@ -114,7 +114,7 @@ class _Prepared:
         run_epochs(trainer, store, title="train", resumed=resumed, show=self.report)
         save_checkpoint(store.path / "model.pt", self.model.state_dict(), store.then)
         results = self._results(store, command)
-        store.write_json("results.json", results)
+        store.write_record("results.json", results)
         return results
 
     def _batches(self, run: Path) -> Batches:

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from pithnet.errors import RecipeError, nearest
-from pithnet.patterns import any_matches
+from pithnet.passes.amounts import layer_amounts
 from pithnet.surgery import Weighted, fake_quantizer, weighted_layers
 from pithnet.tensor.quantizers import require_bits
 
@@ -26,16 +25,7 @@ def layer_bits(
     for asked in (bits, *overrides.values()):
         if asked is not None:
             require_bits(asked)
-    for pattern in overrides:
-        # A pattern is not a name, so the message says what it was to match.
-        if not any(any_matches((pattern,), layer.names) for _, layer in layers):
-            known = nearest(pattern, [name for name, _ in layers])
-            raise RecipeError(f"overrides: {pattern!r} matches no layer that is quantized.{known}")
-    found = {}
-    for name, layer in layers:
-        fits = [asked for pattern, asked in overrides.items() if any_matches((pattern,), layer.names)]
-        found[name] = fits[-1] if fits else bits
-    return found
+    return layer_amounts(layers, bits, overrides, "quantized")
 
 
 def average_bits(model: nn.Module) -> float:

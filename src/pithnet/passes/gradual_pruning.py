@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from pithnet.learn import Loss
 from pithnet.passes.evidence import require_repeatable
 from pithnet.passes.granularities import get_granularity
 from pithnet.passes.layers import refuse_coded, selected_layers
-from pithnet.passes.prune import mask_rows, prune
+from pithnet.passes.prune import layer_shares, mask_rows, prune
 from pithnet.passes.records import Record
 from pithnet.passes.scopes import SCOPES
 from pithnet.surgery import Mask, parametrization
@@ -48,6 +48,7 @@ class GradualPruning:
         scope: as `prune`'s.
         criterion: as `prune`'s.
         granularity: as `prune`'s, but for N:M, which has one sparsity and cannot rise.
+        overrides: as `prune`'s; these shares rise from none with the others.
         batches: as `prune`'s, and read anew at every update: a few batches in a list are enough.
         loss: as `prune`'s.
         skip: as `prune`'s.
@@ -72,6 +73,7 @@ class GradualPruning:
         scope: str = "global",
         criterion: str = "magnitude",
         granularity: str = "weight",
+        overrides: Mapping[str, float] | None = None,
         batches: Iterable[Any] | None = None,
         loss: Loss | None = None,
         skip: Sequence[str] = (),
@@ -90,7 +92,10 @@ class GradualPruning:
         if not self._unit.rises:
             raise RecipeError(f"granularity {granularity!r} has one sparsity and cannot rise; prune at once")
         require_repeatable(get_criterion(criterion), batches, loss)
-        refuse_coded(selected_layers(model, skip, also))
+        self.overrides = dict(overrides or {})
+        chosen = selected_layers(model, skip, also)
+        layer_shares(chosen, self.overrides, self._unit)
+        refuse_coded(chosen)
         self.model, self.sparsity, self.ramp, self.shape, self.updates = model, sparsity, ramp, shape, updates
         self.scope, self.criterion, self.granularity, self.seed = scope, criterion, granularity, seed
         self.batches, self.loss, self.skip, self.also = batches, loss, skip, also
@@ -132,6 +137,7 @@ class GradualPruning:
             scope=self.scope,
             criterion=self.criterion,
             granularity=self.granularity,
+            overrides={pattern: share * progress for pattern, share in self.overrides.items()},
             batches=self.batches,
             loss=self.loss,
             skip=self.skip,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pithnet.errors import RecipeError, require_known
 from pithnet.heartbeat import working
 from pithnet.learn import Loss
+from pithnet.passes.amounts import layer_amounts
 from pithnet.passes.evidence import Found, collect
 from pithnet.passes.granularities import Granularity, Weights, get_granularity
 from pithnet.passes.guard import guarded
@@ -33,6 +34,7 @@ def prune(
     scope: str = "global",
     criterion: str = "magnitude",
     granularity: str = "weight",
+    overrides: Mapping[str, float] | None = None,
     batches: Any = None,
     loss: Loss | None = None,
     skip: Sequence[str] = (),
@@ -61,6 +63,8 @@ def prune(
             (in a grouped convolution, of the inputs at one place in all groups); or N:M, such as "2:4": of
             every M neighbours along the axis of the inputs the N of highest scores stay, of a rest of fewer
             than M weights as many, so layers of up to N inputs keep all.
+        overrides: shares of zeros for some layers, by pattern; the last pattern that fits counts. The other
+            layers have `sparsity` among themselves.
         batches: a loader of (inputs, labels), or whatever else `pithnet.learn.read_batch` reads, for criteria
             that look at data: "taylor" and "snip" need labels, "wanda" inputs alone. It is read once; a list
             of a few batches does. The model runs in eval mode and in a copy, and is not changed by it.
@@ -98,7 +102,8 @@ def prune(
         for (_, layer), found in zip(layers, evidence, strict=True):
             scores.append(_scores(layer, rank, found, generator))
             step.advance()
-        _apply(layers, unit.masks(layers, scores, scope, amount), recoverable)
+        own = layer_shares(layers, overrides or {}, unit)
+        _apply(layers, _masks(layers, scores, unit, scope, amount, own), recoverable)
     return Record.of(model, f"prune {unit.title(scope, amount)}", mask_rows(layers, unit), skip)
 
 
@@ -127,6 +132,37 @@ def prune_by_std(model: nn.Module, s: float, *, skip: Sequence[str] = (), also: 
     masks = [threshold_mask(m.weight, std_threshold(m.weight, s)) for _, m in layers]
     _apply(layers, masks, recoverable=False)
     return Record.of(model, f"prune std {s:.4g}", mask_rows(layers), skip)
+
+
+def layer_shares(
+    layers: list[tuple[str, Weighted]], overrides: Mapping[str, float], unit: Granularity
+) -> dict[str, float | None]:
+    """Returns each layer's own share of zeros, None where it has none; raises as `layer_amounts`."""
+    checked = {pattern: unit.amount(share) for pattern, share in overrides.items()}
+    return layer_amounts(layers, None, checked, "pruned")
+
+
+def _masks(
+    layers: list[tuple[str, Weighted]],
+    scores: list[Tensor],
+    unit: Granularity,
+    scope: str,
+    amount: float,
+    own: Mapping[str, float | None],
+) -> list[Tensor]:
+    """The masks of layers with a share of their own, each by itself, and of the others by the scope."""
+    if all(share is None for share in own.values()):
+        return unit.masks(layers, scores, scope, amount)
+    masks = dict[str, Tensor]()
+    for (name, layer), score in zip(layers, scores, strict=True):
+        share = own[name]
+        if share is not None:
+            masks[name] = unit.masks([(name, layer)], [score], "uniform", share)[0]
+    others = [(pair, score) for pair, score in zip(layers, scores, strict=True) if pair[0] not in masks]
+    if others:
+        rest = unit.masks([pair for pair, _ in others], [score for _, score in others], scope, amount)
+        masks |= {pair[0]: mask for (pair, _), mask in zip(others, rest, strict=True)}
+    return [masks[name] for name, _ in layers]
 
 
 def _scores(layer: Weighted, rank: Criterion, found: Found, generator: torch.Generator | None) -> Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from pithnet.errors import RecipeError
 from pithnet.heartbeat import working
+from pithnet.passes.amounts import layer_amounts
 from pithnet.passes.guard import finite_or_unchanged, guarded
 from pithnet.passes.layers import require_finite, selected_layers
 from pithnet.passes.records import Record
@@ -44,6 +45,37 @@ def checked_levels(bits: int | None, levels: int | None, init: str, rate_weight:
     return levels
 
 
+def layer_levels(
+    layers: Sequence[tuple[str, Weighted]],
+    bits: int | None,
+    levels: int | None,
+    overrides: Mapping[str, int],
+    init: str,
+    rate_weight: float,
+) -> dict[str, int]:
+    """Returns how many levels each layer gets at most.
+
+    Args:
+        layers: The layers by name.
+        bits: 2^bits levels a layer, from 1 to 16 bits; None where `levels` says it.
+        levels: So many levels a layer, from 1 to 65,535; None where `bits` says it.
+        overrides: Bits, or levels where these are given, of some layers by pattern.
+        init: Where k-means starts.
+        rate_weight: The price of a bit, 0 or more.
+
+    Raises:
+        RecipeError: A number is out of range, a name unknown, or a pattern matches no layer.
+    """
+    chosen = checked_levels(bits, levels, init, rate_weight)
+    own = {
+        pattern: checked_levels(
+            None if bits is None else asked, None if levels is None else asked, init, rate_weight
+        )
+        for pattern, asked in overrides.items()
+    }
+    return layer_amounts(layers, chosen, own, "shared")
+
+
 def cluster(
     weight: Tensor, k: int, init: str, rate_weight: float, generator: torch.Generator | None
 ) -> Clustering | None:
@@ -69,6 +101,7 @@ def share(
     levels: int | None = None,
     init: str = "optimal",
     rate_weight: float = 0.0,
+    overrides: Mapping[str, int] | None = None,
     skip: Sequence[str] = (),
     also: Sequence[str] = (),
     generator: torch.Generator | None = None,
@@ -80,6 +113,8 @@ def share(
     before the optimizer is built: the parameters change their shape.
 
     Args:
+        overrides: bits, or levels where these are given, of some layers, by pattern; the last pattern that
+            fits counts.
         init: "linear", "random", "density", "kmeans++" or "optimal", as `pithnet.tensor.kmeans_1d`.
         rate_weight: > 0 chooses values by distortion + rate_weight * code length (entropy-constrained
             quantization); in units of the layer's mean squared non-zero weight per bit.
@@ -88,10 +123,11 @@ def share(
     Raises RecipeError for bits outside 1..16, levels outside 1..65535, an unknown init;
     ModelError as `selected_layers`.
     """
-    k, rows, layers = checked_levels(bits, levels, init, rate_weight), [], selected_layers(model, skip, also)
+    rows, layers = [], selected_layers(model, skip, also)
+    counts = layer_levels(layers, bits, levels, overrides or {}, init, rate_weight)
     with working("share", len(layers), "layers") as step:
         for name, layer in layers:
-            weight = layer.weight
+            weight, k = layer.weight, counts[name]
             found = cluster(weight, k, init, rate_weight, generator)
             # Of a network's largest layer, one byte a weight is what one can afford.
             small = torch.uint8 if k < 256 else torch.int32
@@ -103,7 +139,8 @@ def share(
             set_codebook(layer, index, centroids)
             rows.append(_row(name, layer))
             step.advance()
-    return Record.of(model, f"share {k} levels", rows, skip)
+    what = checked_levels(bits, levels, init, rate_weight)
+    return Record.of(model, f"share {what} levels", rows, skip)
 
 
 def _row(name: str, layer: Weighted) -> LayerRow:
@@ -131,19 +168,21 @@ class LevelTraining:
         init: str = "optimal",
         rate_weight: float = 0.0,
         updates: int = 40,
+        overrides: Mapping[str, int] | None = None,
         skip: Sequence[str] = (),
         also: Sequence[str] = (),
         generator: torch.Generator | None = None,
     ) -> None:
         self.model, self.rate_weight, self.updates, self._last = model, rate_weight, updates, 0
-        k = checked_levels(bits, levels, init, rate_weight)
-        self.layers = [m for _, m in selected_layers(model, skip, also)]
+        chosen = selected_layers(model, skip, also)
+        counts = layer_levels(chosen, bits, levels, overrides or {}, init, rate_weight)
+        self.layers = [m for _, m in chosen]
         if any(parametrization(layer, TrainedLevels) for layer in self.layers):
             return  # restored in the middle of its training
         beat = working("choose levels to train", len(self.layers), "layers")
         with finite_or_unchanged(model, "LevelTraining"), beat as step:
-            for layer in self.layers:
-                found = cluster(layer.weight, k, init, rate_weight, generator)
+            for name, layer in chosen:
+                found = cluster(layer.weight, counts[name], init, rate_weight, generator)
                 if found is not None:
                     centroids = found.centroids.to(layer.weight.dtype)
                     set_trained_levels(layer, centroids, torch.zeros_like(centroids))

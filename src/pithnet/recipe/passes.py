@@ -50,6 +50,7 @@ class Prune(PassSettings):
     scope: Literal["global", "uniform", "erk"] = "global"
     criterion: str = "magnitude"
     granularity: str = "weight"
+    overrides: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
     schedule: Literal["cubic", "linear"] = "cubic"
     ramp: Annotated[float, Field(ge=0, le=1)] = 0.0
     updates: Annotated[int, Field(ge=1)] = 40
@@ -80,6 +81,8 @@ class Prune(PassSettings):
             raise ValueError("std prunes once; a ramp needs sparsity")
         if self.std is not None and self.granularity != "weight":
             raise ValueError("std prunes single weights; a granularity needs sparsity")
+        if self.std is not None and self.overrides:
+            raise ValueError("std has one threshold rule for all layers; overrides need sparsity")
         if self.ramp and ":" in self.granularity:
             raise ValueError(f"{self.granularity} has one sparsity, which cannot rise; leave out the ramp")
         return self
@@ -114,6 +117,7 @@ class Share(PassSettings):
     init: Literal["linear", "random", "density", "kmeans++", "optimal"] = "optimal"
     rate_weight: Annotated[float, Field(ge=0)] = 0.0
     trained: bool = False
+    overrides: dict[str, Annotated[int, Field(ge=1, le=65535)]] = {}
 
     @model_validator(mode="after")
     def _one_amount(self) -> Self:

@@ -86,7 +86,9 @@ class PlannedLayer(BaseModel):
 
 
 class Plan(BaseModel):
-    """plan.json: bytes expected before anything was trained."""
+    """plan.json: bytes, and multiply-accumulates where they are known, expected before the training."""
 
+    recipe: str | None = None
     bytes: NonNegativeInt
+    macs: NonNegativeInt | None = None
     layers: list[PlannedLayer]

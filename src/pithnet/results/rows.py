@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,3 @@ class LayerRow:
     def sparsity(self) -> float:
         """The share of zeros, in [0, 1]."""
         return self.zeros / self.size if self.size else 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        """The row as plain data."""
-        return asdict(self)

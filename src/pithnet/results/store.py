@@ -10,11 +10,21 @@ from pathlib import Path
 from typing import Any, Self
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel
 
 from pithnet.atomic import make_folder, not_written, sweep, sweep_file, write_atomic
 from pithnet.errors import PithError
+from pithnet.results.event_log import Epoch, Pass
+from pithnet.results.measured import Measurements, Plan
+from pithnet.results.run_record import Results
 
 SETTINGS, EVENTS, LOCK = "settings.json", "events.jsonl", ".lock"
+RECORDS: dict[str, type[BaseModel]] = {
+    "results.json": Results,
+    "plan.json": Plan,
+    "measurements.json": Measurements,
+}
+EVENT_KINDS: dict[str, type[BaseModel]] = {"epoch": Epoch, "pass": Pass}
 
 
 class Store:
@@ -116,6 +126,16 @@ class Store:
         """Writes `content` as JSON, as `write` does."""
         self.write(name, as_json(content))
 
+    def write_record(self, name: str, content: dict[str, Any]) -> None:
+        """Writes one of `RECORDS`, in the form in which it is read again.
+
+        Raises:
+            PithError: It cannot be written.
+            ValidationError: The content is not of that form, which is a mistake of the caller's.
+        """
+        RECORDS[name].model_validate(content)
+        self.write_json(name, content)
+
     def read_json(self, name: str) -> Any:
         """What a JSON file holds.
 
@@ -128,11 +148,14 @@ class Store:
             raise PithError(f"{self.path / name} cannot be read: {e}") from None
 
     def event(self, kind: str, **content: Any) -> None:
-        """Appends a line to events.jsonl.
+        """Appends a line to events.jsonl; what an epoch and a pass say has the form of `EVENT_KINDS`.
 
         Raises:
             PithError: It cannot be written.
+            ValidationError: The content is not of that form, which is a mistake of the caller's.
         """
+        if kind in EVENT_KINDS:
+            EVENT_KINDS[kind].model_validate(content)
         line = json.dumps({"event": kind, **content}) + "\n"
         try:
             with open(self._log, "a") as f:

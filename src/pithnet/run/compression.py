@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -148,7 +148,7 @@ class _Work:
 
     def _event(self, number: int, record: Record) -> None:
         if self.store:
-            rows = [row.to_json() for row in record.layers]
+            rows = [asdict(row) for row in record.layers]
             self.store.event("pass", number=number, what=record.what, layers=rows)
 
 
@@ -196,7 +196,7 @@ def _measured(
         meta = replace(meta, claimed=(after.n, int(after.correct.sum())))
     data, inspection = artifact.encode_and_inspect(final, meta)
     if store:
-        store.write_json("measurements.json", measurements(problem.model, final))
+        store.write_record("measurements.json", measurements(problem.model, final))
     return Result(
         final,
         data,

@@ -33,11 +33,6 @@ class StepPlan:
     epochs: int
     rows: tuple[LayerRow, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """The step as plain data."""
-        rows = [row.to_json() for row in self.rows]
-        return {"number": self.number, "what": self.title, "epochs": self.epochs, "layers": rows}
-
 
 @dataclass(frozen=True)
 class LayerPlan:
@@ -106,7 +101,7 @@ class Plan:
         """The plan as plan.json holds it."""
         return {
             "recipe": self.recipe,
-            "steps": [step.to_json() for step in self.steps],
+            "steps": [asdict(step) for step in self.steps],
             "layers": [asdict(layer) for layer in self.layers],
             "rest": self.rest,
             "bytes": self.bytes,

@@ -218,5 +218,5 @@ def record(
         **(more or {}),
     }
     store.write("model.pith", result.data)
-    store.write_json("results.json", results)
+    store.write_record("results.json", results)
     return results

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from pithnet.learn import StepSchedule
 from pithnet.passes.gradual_pruning import GradualPruning
 from pithnet.passes.granularities import NofM, axes_of, get_granularity
 from pithnet.passes.needs import Given, Need
-from pithnet.passes.prune import prune, prune_by_std
+from pithnet.passes.prune import layer_shares, prune, prune_by_std
 from pithnet.passes.records import Record
 from pithnet.passes.scopes import SCOPES
 from pithnet.passes.sketch import LayerSketch, Sketch
@@ -58,6 +58,7 @@ class Pruning(Pass[Prune]):
             for layer in layers:
                 layer.cut(layer.rows.abs() > std_threshold(layer.rows, s.std))
             return [layer.row() for layer in layers]
+        own = layer_shares([(layer.name, layer.layer) for layer in layers], s.overrides, unit)
         # What a criterion will see of the data is not known yet; magnitudes stand in for it.
         seen = CRITERIA["magnitude"] if rank.needs_batches else rank
         generator = given.generator
@@ -67,9 +68,8 @@ class Pruning(Pass[Prune]):
             for layer, score in zip(layers, scores, strict=True):
                 layer.cut(_n_of_m(layer, score, unit))
         else:
-            cut(
-                layers, [_grouped(score, s.granularity) for score in scores], unit.amount(s.sparsity), s.scope
-            )
+            grouped = [_grouped(score, s.granularity) for score in scores]
+            _cut_by_amounts(layers, grouped, unit.amount(s.sparsity), s.scope, own)
         return [layer.row() for layer in layers]
 
     def begin(self, model: nn.Module, given: Given) -> StepSchedule | None:
@@ -113,6 +113,24 @@ def _grouped(scores: Tensor, granularity: str) -> Tensor:
     """The scores of a sketch (R, M) with each group's mean in the place of its members'."""
     span = _SPANS.get(granularity)
     return scores if span is None else scores.double().mean(span, keepdim=True).expand_as(scores)
+
+
+def _cut_by_amounts(
+    layers: Sequence[LayerSketch],
+    scores: Sequence[Tensor],
+    sparsity: float,
+    scope: str,
+    own: Mapping[str, float | None],
+) -> None:
+    """Cuts layers with a share of their own by themselves, and the others as the scope has it."""
+    pairs = list(zip(layers, scores, strict=True))
+    for layer, score in pairs:
+        share = own[layer.name]
+        if share is not None:
+            cut([layer], [score], share, "uniform")
+    rest = [(layer, score) for layer, score in pairs if own[layer.name] is None]
+    if rest:
+        cut([layer for layer, _ in rest], [score for _, score in rest], sparsity, scope)
 
 
 def cut(layers: Sequence[LayerSketch], scores: Sequence[Tensor], sparsity: float, scope: str) -> None:

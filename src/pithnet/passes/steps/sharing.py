@@ -8,7 +8,7 @@ from torch import nn
 from pithnet.learn import StepSchedule
 from pithnet.passes.needs import Given
 from pithnet.passes.records import Record
-from pithnet.passes.share import LevelTraining, checked_levels, cluster, freeze_levels, share
+from pithnet.passes.share import LevelTraining, cluster, freeze_levels, layer_levels, share
 from pithnet.passes.sketch import LayerSketch, Sketch
 from pithnet.passes.step import Pass
 from pithnet.recipe import Share
@@ -24,10 +24,11 @@ class Sharing(Pass[Share]):
 
     def plan(self, sketch: Sketch, given: Given) -> list[LayerRow]:
         s = self.settings
-        levels = checked_levels(s.bits, s.levels, s.init, s.rate_weight)
         layers, generator = sketch.selected(s, self.name), given.generator
+        named = [(layer.name, layer.layer) for layer in layers]
+        levels = layer_levels(named, s.bits, s.levels, s.overrides, s.init, s.rate_weight)
         for layer in layers:
-            _share(layer, levels, s, generator)
+            _share(layer, levels[layer.name], s, generator)
         return [layer.row() for layer in layers]
 
     def begin(self, model: nn.Module, given: Given) -> StepSchedule | None:
