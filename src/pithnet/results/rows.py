@@ -35,5 +35,5 @@ class LayerRow:
         return self.zeros / self.size if self.size else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """The row as plain data."""
+        """Returns the row as plain data."""
         return asdict(self)

@@ -34,7 +34,7 @@ class StepPlan:
     rows: tuple[LayerRow, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The step as plain data."""
+        """Returns the step as plain data."""
         rows = [row.to_json() for row in self.rows]
         return {"number": self.number, "what": self.title, "epochs": self.epochs, "layers": rows}
 
@@ -93,7 +93,7 @@ class Plan:
 
     @property
     def ratio(self) -> float:
-        """float32 bytes / bytes of the file."""
+        """The bytes of the float32 state_dict / the bytes of the file."""
         return self.float_bytes / self.bytes
 
     @property
@@ -103,7 +103,7 @@ class Plan:
         return sum(known) if known else None
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as plan.json holds it."""
+        """Returns the plan as plan.json holds it."""
         return {
             "recipe": self.recipe,
             "steps": [step.to_json() for step in self.steps],
@@ -147,6 +147,9 @@ def make_plan(model: nn.Module, recipe: Recipe, given: Given | None = None) -> P
         recipe: What is to be done.
         given: What passes may ask for beside the weights. With an example in it, the plan counts its
             multiply-accumulates, unless nothing can follow the model's forward.
+
+    Returns:
+        The steps, the layers after them, and the bytes to expect.
 
     Raises:
         RecipeError: A pass asks for what cannot be given: an unknown criterion, a pattern that matches
