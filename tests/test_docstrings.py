@@ -38,23 +38,26 @@ def _left_out() -> set[Path]:
 
 EVERYTHING = {path: ast.parse(path.read_text()) for path in sorted((ROOT / "src").rglob("*.py"))}
 TREES = {str(path.relative_to(ROOT)): EVERYTHING[path] for path in EVERYTHING.keys() - _left_out()}
-CLASSES = {
-    node.name: node
-    for tree in EVERYTHING.values()
-    for node in ast.walk(tree)
-    if isinstance(node, ast.ClassDef)
-}
+CLASSES: dict[str, list[ast.ClassDef]] = {}
+for _node in (node for tree in EVERYTHING.values() for node in ast.walk(tree)):
+    if isinstance(_node, ast.ClassDef):
+        CLASSES.setdefault(_node.name, []).append(_node)
 
 
 def _bases(node: ast.ClassDef) -> Iterator[ast.ClassDef]:
+    """All classes of the names of its bases: two modules may each have one of a name."""
     for base in node.bases:
-        known = CLASSES.get(ast.unparse(base).split("[")[0].split(".")[-1])
-        if known is not None and known is not node:
-            yield known
-            yield from _bases(known)
+        for known in CLASSES.get(ast.unparse(base).split("[")[0].split(".")[-1], []):
+            if known is not node:
+                yield known
+                yield from _bases(known)
 
 
-ERRORS = {name for name, node in CLASSES.items() if any(base.name == "PithError" for base in _bases(node))}
+ERRORS = {
+    name
+    for name, nodes in CLASSES.items()
+    if any(base.name == "PithError" for node in nodes for base in _bases(node))
+}
 
 
 def _decorators(node: ast.AST) -> set[str]:

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether a pattern names that layer or parameter, or a part of the network that holds it.
+    """Returns whether a pattern names that layer or parameter, or a part of the network that holds it.
 
     A name matches itself and everything under it: "layer1" matches layer1.0.conv1. `*`, `?` and `[...]` stand
     for characters as in a shell; `*` crosses dots.
@@ -16,6 +16,6 @@ def matches(pattern: str, name: str) -> bool:
 
 
 def any_matches(patterns: Iterable[str], names: Iterable[str]) -> bool:
-    """Whether one of the patterns matches one of the names."""
+    """Returns whether one of the patterns matches one of the names."""
     known = tuple(names)
     return any(matches(pattern, name) for pattern in patterns for name in known)

@@ -27,7 +27,7 @@ class Range:
         return {name: value for name, value in vars(self).items() if value is not None}
 
     def holds(self, value: float) -> bool:
-        """Whether `value` is finite and within the limits."""
+        """Returns whether `value` is finite and within the limits."""
         inside = {"ge": value.__ge__, "gt": value.__gt__, "le": value.__le__, "lt": value.__lt__}
         return math.isfinite(value) and all(inside[name](type(value)(v)) for name, v in self.limits.items())
 
@@ -82,7 +82,7 @@ class Train:
                 raise RecipeError(f"{name} {value}: it must be {limits}")
 
     def settings(self) -> dict[str, Any]:
-        """The fields of the description alone, by name, whatever a subclass adds."""
+        """Returns the fields of the description alone, by name, whatever a subclass adds."""
         return {field.name: getattr(self, field.name) for field in fields(Train)}
 
 

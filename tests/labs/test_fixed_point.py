@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,10 @@ def results(out: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def book(out: Path, results: dict[str, Any]) -> Notebook:
-    return Notebook(out, {k: v for k, v in results.items() if k != "rows"}, resume=True, progress=Quiet())
+def book(out: Path, results: dict[str, Any]) -> Iterator[Notebook]:
+    facts = {k: v for k, v in results.items() if k != "rows"}
+    with Notebook(out, facts, resume=True, progress=Quiet()) as book:
+        yield book
 
 
 def check_trained(row: dict[str, Any]) -> None:

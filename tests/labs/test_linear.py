@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -199,8 +200,9 @@ def test_trimmed_l1_and_mcp_beat_the_lasso_three_times() -> None:
 
 
 @pytest.fixture
-def book(out: Path, results: dict[str, Any]) -> Notebook:
-    return Notebook(out, {k: v for k, v in results.items() if k != "rows"}, resume=True)
+def book(out: Path, results: dict[str, Any]) -> Iterator[Notebook]:
+    with Notebook(out, {k: v for k, v in results.items() if k != "rows"}, resume=True) as book:
+        yield book
 
 
 def test_tables_plots_and_page_are_there(out: Path, results: dict[str, Any], book: Notebook) -> None:

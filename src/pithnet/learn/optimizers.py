@@ -17,7 +17,7 @@ _BETA2 = 0.999
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, scaled: bool = True) -> list[dict[str, Any]]:
-    """Trainable parameters for an optimizer: weight decay on matrices and filters only.
+    """Groups trainable parameters for an optimizer: weight decay acts on matrices and filters only.
 
     Biases, BN parameters and codebooks have one dimension; pulling those to zero only costs accuracy. A
     shared value's gradient is a sum over N weights, so its `lr_scale` is 1 / sqrt(N) (the balance of LSQ,
@@ -59,7 +59,11 @@ OPTIMIZERS: dict[str, Callable[[nn.Module, Train], Optimizer]] = {"sgd": _sgd, "
 
 
 def make_optimizer(model: nn.Module, training: Train) -> Optimizer:
-    """The optimizer that the training names, over the model's trainable parameters.
+    """Makes the optimizer that the training names, over the model's trainable parameters.
+
+    Args:
+        model: The network; frozen parameters are left out.
+        training: The description of the training: optimizer, rate, momentum and weight decay.
 
     Raises:
         RecipeError: The name is none of `OPTIMIZERS`.

@@ -48,34 +48,52 @@ class Training(Train):
 
 
 def from_scratch(epochs: int, lr: float = 0.2, warmup: float = 0.2) -> Training:
-    """A training from random weights: one cycle, with a high rate that the trained network could not bear."""
+    """Describes a training from random weights: one cycle, with a rate that no trained network could bear.
+
+    Args:
+        epochs: How often each sample is seen.
+        lr: The highest learning rate.
+        warmup: The share of the training in which the rate rises, in [0, 1).
+    """
     return Training(epochs, lr=lr, schedule="one-cycle", warmup=warmup)
 
 
 class StepSchedule(Protocol):
     """Something that changes the model while it trains.
 
-    Called with the share of the training done, in [0, 1), before every step, and once with 1 after the last.
-    It may change values, not replace parameters.
+    It may change values, and must not replace parameters.
     """
 
-    def __call__(self, done: float) -> None: ...
+    def __call__(self, done: float) -> None:
+        """Acts before a step; done is the share of the training, in [0, 1), and 1 once after the last."""
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what a later process needs to go on from here."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from where `state_dict` was taken."""
 
 
 @runtime_checkable
 class AttachedSchedule(StepSchedule, Protocol):
-    """A schedule that also acts on the optimizer's steps, such as a regularizer: it gets the optimizer."""
+    """A schedule that also acts on the optimizer's steps, as a regularizer does."""
 
-    def attach(self, optimizer: torch.optim.Optimizer) -> None: ...
+    def attach(self, optimizer: torch.optim.Optimizer) -> None:
+        """Takes the optimizer of the training; it is called once, before the first step."""
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch: mean loss and accuracy of the training batches as they were trained on, wall time in s."""
+    """What one epoch of training came to.
+
+    Attributes:
+        epoch: The number of the epoch, from 1.
+        loss: The mean loss of the training batches as they were trained on.
+        accuracy: Their accuracy, in [0, 1]; None without class labels.
+        lr: The learning rate of the last step.
+        seconds: The wall time of the epoch.
+        images: The number of samples.
+    """
 
     epoch: int
     loss: float
@@ -88,13 +106,19 @@ class EpochRecord:
 class Trainer:
     """Trains `model` in place, an epoch per step of `run()`, and can be stopped and continued between epochs.
 
-    In train mode, except for what `frozen_modules` finds in the model as it comes, such as frozen BatchNorm.
+    The model is in train mode, except for what `frozen_modules` finds in it as it comes, such as frozen
+    BatchNorm.
 
     Args:
-        batches: yields what `read_batch` takes; its length gives the steps of an epoch.
-        teacher: asked for logits, in eval mode, where the batches bring none.
-        before_step: what is scheduled over the training, such as gradual pruning.
-        on_batch: called with (steps done, steps) of the epoch: for progress bars.
+        model: The network.
+        batches: Yields what `read_batch` takes; its length gives the steps of an epoch.
+        training: How the network is trained.
+        teacher: Asked for logits, in eval mode, where the batches bring none.
+        before_step: What is scheduled over the training, such as gradual pruning.
+        on_batch: Called with (steps done, steps) of the epoch, for progress bars.
+
+    Raises:
+        RecipeError: The schedule or the optimizer is unknown.
     """
 
     def __init__(
@@ -116,22 +140,25 @@ class Trainer:
             before_step.attach(self.optimizer)
 
     def state_dict(self) -> dict[str, Any]:
-        """All a later process needs, beside the model's state_dict, to continue as if it had not stopped."""
+        """Returns what a later process needs, beside the model's state_dict, to continue without a trace."""
         state = {"epoch": self.epoch, "optimizer": self.optimizer.state_dict()}
         if self.before_step is not None:
             state["before_step"] = self.before_step.state_dict()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from where `state_dict` was taken; the model is to be restored by the caller."""
         self.epoch = state["epoch"]
         self.optimizer.load_state_dict(state["optimizer"])
         if self.before_step is not None:
             self.before_step.load_state_dict(state["before_step"])
 
     def run(self) -> Iterator[EpochRecord]:
-        """Trains the epochs that are left, yielding after each.
+        """Trains the epochs that are left, and yields the record of each after it.
 
-        Raises ModelError when the loss is not finite, DataError where the batches cannot be used.
+        Raises:
+            ModelError: The loss is not finite.
+            DataError: The batches cannot be used.
         """
         steps = batches_per_epoch(self.batches, "the training data")
         channels_last_(self.model)

@@ -17,10 +17,15 @@ Overrides = Mapping[str, int | None]
 def layer_bits(
     layers: Sequence[tuple[str, Weighted]], bits: int | None, overrides: Overrides
 ) -> dict[str, int | None]:
-    """The bits of each layer by name: those of the last pattern of `overrides` that fits, else `bits`.
+    """Returns the bits of each layer by name: those of the last pattern of `overrides` that fits, or `bits`.
 
-    Patterns are those of `pithnet.patterns`. None leaves a layer as it is, 0 makes it zero.
-    Raises RecipeError for bits outside 0..8, and for a pattern that matches nothing.
+    Args:
+        layers: The layers that are quantized, as `selected_layers` gives them.
+        bits: 1 to 8 for a code of so many bits; 0 makes a layer zero, and None leaves it as it is.
+        overrides: Other bits for the layers that match a pattern (`pithnet.patterns`).
+
+    Raises:
+        RecipeError: Bits are outside 0 to 8, or a pattern matches no layer.
     """
     for asked in (bits, *overrides.values()):
         if asked is not None:
@@ -29,7 +34,10 @@ def layer_bits(
 
 
 def average_bits(model: nn.Module) -> float:
-    """Bits per weight over all layers; what is not quantized counts with 32, biases and BN not at all."""
+    """Counts the bits per weight over all layers.
+
+    A layer that is not quantized counts with 32 bits; biases and BatchNorm do not count at all.
+    """
     spent = [(layer.weight.numel(), _bits(layer)) for _, layer in weighted_layers(model)]
     return sum(n * b for n, b in spent) / max(sum(n for n, _ in spent), 1)
 

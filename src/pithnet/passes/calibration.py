@@ -22,12 +22,19 @@ _ENOUGH = 100
 
 
 def batches_of(model: nn.Module, calibrate: Any, argument: str = "calibrate") -> Iterator[tuple[Any, Any]]:
-    """(inputs, labels or None) batch by batch: inputs as `learn.call` takes them, made to fit the model.
+    """Yields (inputs, labels or None) batch by batch, with inputs as `learn.call` takes them.
 
-    They are on the model's device, floating-point ones in its dtype. calibrate: a loader of whatever
-    `learn.read_batch` reads, or all samples at once, a tensor (N, ...) or a mapping of the model's arguments
-    to tensors (N, ...), which are cut into hundreds. argument: what the caller's user calls it. Raises
-    DataError where there are none.
+    Inputs are on the model's device; floating-point ones have the model's dtype.
+
+    Args:
+        model: The network that the inputs are for.
+        calibrate: A loader of whatever `learn.read_batch` reads, or all samples at once: a tensor (N, ...),
+            or a mapping of the model's arguments to tensors (N, ...). Samples that come at once are cut into
+            batches of 100.
+        argument: The name under which the user gave the data, for messages.
+
+    Raises:
+        DataError: There are no batches.
     """
     if calibrate is None:
         raise DataError(f"there are no calibration images; give {argument}=, a loader or a tensor of images")
@@ -62,20 +69,34 @@ def _as_floats(inputs: Any, dtype: torch.dtype | None) -> Any:
 
 
 def read_once(model: nn.Module, calibrate: Any) -> list[tuple[Any, Any]]:
-    """All of `batches_of`: calibration data for passes that look at it more than once.
+    """Returns all of `batches_of`: calibration data for passes that look at it more than once.
 
-    A loader may shuffle, augment or be empty the second time: what is compared has to see the same samples in
-    the same order. Raises DataError as `batches_of`.
+    A loader may shuffle, augment or be empty the second time, and what is compared has to see the same
+    samples in the same order.
+
+    Args:
+        model: The network that the inputs are for.
+        calibrate: As in `batches_of`.
+
+    Raises:
+        DataError: There are no batches.
     """
     return list(batches_of(model, calibrate))
 
 
 @torch.no_grad()
 def run_through(model: nn.Module, calibrate: Any) -> int:
-    """Runs the images through the model in eval mode; returns how many.
+    """Runs the samples through the model in eval mode, for hooks and observers, and returns their number.
 
-    What hooks and observers see is theirs. Warns where batches are sorted by class, by their labels or,
-    without, by the model's own answers. Raises DataError as `batches_of`.
+    It warns (UserWarning) where batches are sorted by class: by their labels or, without labels, by the
+    model's own answers.
+
+    Args:
+        model: The network that hooks and observers watch.
+        calibrate: As in `batches_of`.
+
+    Raises:
+        DataError: There are no batches.
     """
     order = Order()
     with evaluating(model):
@@ -86,7 +107,10 @@ def run_through(model: nn.Module, calibrate: Any) -> int:
 
 
 class Order:
-    """Whether batches are sorted by class: what each tells about its images' classes; no image is kept."""
+    """A test of whether batches are sorted by class, from what each tells about its images' classes.
+
+    It keeps no image.
+    """
 
     def __init__(self) -> None:
         self.images, self.batches, self._within, self._labelled = 0, 0, 0.0, True
@@ -104,7 +128,7 @@ class Order:
         self._within += float(counts.sum()) * _entropy(counts)
 
     def warn(self) -> None:
-        """Warns (UserWarning) where images come sorted by class, or their labels are few of the classes."""
+        """Warns (UserWarning) where images come sorted by class, or their labels show few of the classes."""
         if self.images < _ENOUGH:
             return
         classes, entropy = len(self._total), _entropy(self._total)
@@ -148,10 +172,16 @@ def _entropy(counts: Tensor) -> float:
 
 
 def first_sample(model: nn.Module, calibrate: Any) -> Any:
-    """The first sample of the first batch, as `learn.call` takes inputs: a batch of one.
+    """Returns the first sample of the first batch as `learn.call` takes inputs: a batch of one.
 
-    Tensors that have not as many entries as the batch has samples stay whole.
-    Raises DataError as `batches_of`.
+    Tensors whose first dimension is not the batch's size stay whole.
+
+    Args:
+        model: The network that the inputs are for.
+        calibrate: As in `batches_of`.
+
+    Raises:
+        DataError: There are no batches.
     """
     inputs, _ = next(batches_of(model, calibrate))
     size = len(next(tensors(inputs)))

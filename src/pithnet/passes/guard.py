@@ -19,9 +19,9 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def guarded(change: Pass) -> Pass:
-    """A pass, a function of a model and more, that leaves finite numbers or raises and changes nothing.
+    """Makes a pass, a function of a model and more, leave finite numbers, or raise and change nothing.
 
-    As `finite_or_unchanged`, around the whole call.
+    It puts `finite_or_unchanged` around the whole call.
     """
 
     @wraps(change)
@@ -34,10 +34,17 @@ def guarded(change: Pass) -> Pass:
 
 @contextmanager
 def finite_or_unchanged(model: nn.Module, what: str) -> Iterator[None]:
-    """The model is as it was wherever the block ends in an error, and where it would leave NaN or inf.
+    """Puts the model back where the block ends in an error or leaves NaN or inf.
 
-    Looked at are parameters, buffers and the weights that layers compute with; what was not finite before may
-    stay so. what: the pass, for the message. Raises ModelError naming the first tensor that is not finite.
+    It looks at parameters, buffers and the weights that layers compute with. What was not finite before may
+    stay so.
+
+    Args:
+        model: The network that the block changes.
+        what: The name of the pass, for messages.
+
+    Raises:
+        ModelError: A tensor that was finite before is not any more; the message names the first one.
     """
     with unchanged_on_error(model):
         before = {name for name, _ in _not_finite(model)}

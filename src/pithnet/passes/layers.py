@@ -28,18 +28,24 @@ from pithnet.surgery import (
 def selected_layers(
     model: nn.Module, skip: Sequence[str] = (), also: Sequence[str] = ()
 ) -> list[tuple[str, Weighted]]:
-    """The weights of `weighted_layers` that match none of the `skip` patterns (`pithnet.patterns`).
+    """Returns the weights of `weighted_layers` that match none of the `skip` patterns, each with its name.
 
-    also: patterns of parameters, of two dimensions or more, that are of no known kind. A parameter that is
-    compressed already is among the weights without it. `skip` may name any parameter.
+    A weight that several layers share is one: it is there once, under the name of the first, and it is
+    skipped as soon as one of its layers is. A frozen layer (requires_grad is False) is compressed like any
+    other and stays frozen: its zeros and levels are those of the pass, and no training moves them. `skip`
+    leaves it as it is.
 
-    A weight that several layers share is one: it is there once, under the name of the first, and skipped as
-    soon as one of its layers is. A frozen layer (requires_grad False) is compressed like any other and stays
-    frozen: its zeros and levels are those of the pass, no training moves them; `skip` leaves it as it is.
+    Args:
+        model: The network.
+        skip: Patterns (`pithnet.patterns`) of layers and parameters that are left out. They may name any
+            parameter.
+        also: Patterns of parameters of two dimensions or more that are of no known kind. A parameter that is
+            compressed already is among the weights without it.
 
-    Raises RecipeError for a pattern that matches nothing. Raises ModelError naming the layer where one is of
-    a kind that is not supported (`refusals`) and not skipped, has NaN or inf, has no weights yet or cannot be
-    copied; or where none is left.
+    Raises:
+        RecipeError: A pattern matches nothing.
+        ModelError: A layer that is not skipped is of a kind that is not supported (`refusals`), has NaN or
+            inf, has no weights yet or cannot be copied; or no layer is left. The message names the layer.
     """
     check_usable(model)
     layers, refused = list(weighted_layers(model, also)), refusals(model, also)
@@ -61,7 +67,11 @@ def selected_layers(
 
 
 def require_finite(layer: Weighted) -> None:
-    """Raises ModelError, with the name of the weight, where it holds NaN or inf."""
+    """Refuses a layer whose weight holds NaN or inf.
+
+    Raises:
+        ModelError: The weight holds NaN or inf; the message names it.
+    """
     if not bool(torch.isfinite(layer.weight).all()):
         raise ModelError(f"{layer.keys[0]} holds NaN or inf; train or export the model again")
 
@@ -96,7 +106,11 @@ def _nothing_left(model: nn.Module, skip: Sequence[str]) -> str:
 
 
 def refuse_coded(layers: Iterable[tuple[str, Weighted]]) -> None:
-    """Raises ModelError naming the first layer that is shared, or quantized without having been pruned."""
+    """Refuses to prune layers that are shared, or quantized without having been pruned.
+
+    Raises:
+        ModelError: One of the layers is; the message names the first.
+    """
     for _, layer in layers:
         if parametrization(layer, Codebook) or parametrization(layer, TrainedLevels):
             raise ModelError(f"{layer.keys[0]} is shared and cannot be pruned further; prune before sharing")

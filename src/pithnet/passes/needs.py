@@ -52,7 +52,7 @@ class Given:
         return torch.Generator().manual_seed(self.seed)
 
     def has(self, need: Need) -> bool:
-        """Whether there is what the need asks for."""
+        """Returns whether there is what the need asks for."""
         if need is Need.LABELS:
             return self.batches is not None and (self.labelled or self.loss is not None)
         return getattr(self, need.value) is not None
@@ -68,7 +68,7 @@ class Given:
                 raise RecipeError(f"{what} needs {_HOW[need]}")
 
     def only(self, needs: Iterable[Need]) -> Given:
-        """What a pass with these needs gets: everything else is left out, so that no pass leans on it."""
+        """Returns what a pass with these needs gets; all else is left out, so that no pass leans on it."""
         asked = set(needs)
         kept: dict[str, Any] = {"seed": self.seed}
         if asked & {Need.BATCHES, Need.LABELS}:

@@ -52,7 +52,13 @@ CLIPS = ("observed", "learned")
 
 @dataclass(frozen=True)
 class WeightScheme:
-    """How weights are quantized; fields as `quantize`'s arguments. RecipeError for what there is not."""
+    """How weights are quantized.
+
+    The fields are the arguments of `quantize` of the same names.
+
+    Raises:
+        RecipeError: A name is unknown, or the quantizer and the granularity cannot be had so.
+    """
 
     quantizer: str = "linear"
     symmetric: bool | None = None
@@ -70,7 +76,7 @@ class WeightScheme:
         set_fake_quantizer(layer, self.part(unquantized_weight(layer), bits, layer.channel_axes))
 
     def part(self, weight: Tensor, bits: int, axes: Sequence[int] = (0,)) -> FakeQuantizer:
-        """A fake quantizer for a weight whose channels lie along `axes`.
+        """Returns a fake quantizer for a weight whose channels lie along `axes`.
 
         Its levels follow the weight, unless they are fitted otherwise or learned.
         """
@@ -90,7 +96,13 @@ class WeightScheme:
 
 @dataclass(frozen=True)
 class ActivationScheme:
-    """How activations are quantized; fields as `quantize`'s arguments. RecipeError for what there is not."""
+    """How activations are quantized.
+
+    `bits`, `observer` and `clip` are `quantize`'s `activations`, `observer` and `clip`.
+
+    Raises:
+        RecipeError: The bits are outside 1 to 8, or a name is unknown.
+    """
 
     bits: int = 8
     observer: str = "mse"
@@ -105,7 +117,7 @@ class ActivationScheme:
         get_observer(self.observer)
 
     def quantizer(self, place: str) -> ActivationQuantizer:
-        """A new one, which observes."""
+        """Returns a new quantizer, which observes what is computed at `place`."""
         return ActivationQuantizer(self.bits, get_observer(self.observer, self.bits), place)
 
 
@@ -128,37 +140,48 @@ def quantize(
     clip: str = "observed",
     calibrate: Any = None,
 ) -> Record:
-    """Quantizes weights, with `activations` activations too, in place; any training loop then trains them.
+    """Quantizes weights, and activations where asked to, in place; any training loop then trains them.
 
     Masks stay and come first: a pruned weight is exactly zero and takes no level. With `activations`
     BatchNorm is multiplied into the layers before it where these are known to compute as torch's do; the
     record names every BN that stays in float, with the reason. The model's class becomes one derived from it,
     whose forward has the quantizers. Run it before the optimizer is built: parameters may be replaced.
 
+    A warning (UserWarning) says where the calibration images are sorted by class.
+
     Args:
+        model: the network, quantized in place.
         bits: 1 to 8 per weight, 0 for zeros, None for float.
-        quantizer: "linear" (whole multiples of a step: what int8 runtimes take), "dynamic" (from the
-            smallest to the largest non-zero weight), "lsq" (learned step) or "apot" (additive powers
-            of two, with a learned range).
+        quantizer: "linear" (whole multiples of a step: what int8 runtimes take), "dynamic" (from the smallest
+            to the largest non-zero weight), "lsq" (learned step) or "apot" (additive powers of two, with a
+            learned range).
         symmetric: whether levels come in pairs; None is the quantizer's own way: yes for linear and apot.
         granularity: what shares a step: a "tensor", a "channel" (an output of the layer: an entry of the
             weight's first axis, or of the `channel_axis` its kind is registered with), or a "group" of
             `group_size` neighbouring weights of a channel.
+        group_size: the weights of a group; it has no say for the other granularities.
         fit: "range" spans all weights and follows them in training; "mse" fixes those of least squared error.
-        overrides: bits for some layers: name, part of the network ("layer1") or pattern -> bits;
-            the last one that fits counts.
-        skip, also: as `prune`'s.
-        activations: bits of the activations, unsigned, with a zero point; needs `calibrate`.
+        overrides: bits for some layers: name, part of the network ("layer1") or pattern -> bits; the last one
+            that fits counts.
+        skip: as `prune`'s.
+        also: as `prune`'s.
+        activations: bits of the activations, unsigned, with a zero point; it needs `calibrate`.
         observer: a name in `pithnet.tensor.observers.OBSERVERS`: how ranges of activations are found.
         clip: "observed" ranges, or "learned" ones (PACT) where activations are never negative.
         calibrate: a loader, a tensor of images (N, ...), or a dict of such tensors by the arguments of a
-            model of several inputs; labels are not needed. Warns (UserWarning) where the images are sorted
-            by class.
+            model of several inputs; labels are not needed.
 
-    Raises RecipeError for arguments out of range and patterns that match nothing; DataError without images;
-    ModelError as `selected_layers`, for a forward that cannot be followed, that calls F.dropout or that does
-    something else in train mode (a module without weights, drop path say, may; so may all where no parameter
-    trains), and, with their place, for activations that are constant or NaN. The model is as it was then.
+    Returns:
+        The zeros, levels and bits of each layer, and the BNs that stay in float. The model is as it was where
+        one of the following errors is raised.
+
+    Raises:
+        RecipeError: An argument is out of range, or a pattern matches nothing.
+        DataError: `activations` is given, and there are no images.
+        ModelError: A layer cannot be quantized, as `selected_layers` says, or is training its levels. With
+            `activations`: the forward cannot be followed, calls F.dropout, or does something else in train
+            mode (a module without weights, such as drop path, may; so may every module where no parameter
+            trains); or activations are constant or NaN, and the message names their place.
     """
     model = unwrapped(model)
     scheme = WeightScheme(quantizer, symmetric, granularity, group_size, fit)

@@ -13,10 +13,14 @@ from pithnet.surgery import Coverage, coverage
 
 @dataclass(frozen=True)
 class Record:
-    """What a pass did: its name, a row per layer it touched, and what of the network is compressed.
+    """What a pass did: its name, a row per layer that it touched, and what of the network is compressed.
 
-    norms_in_float: where activations were quantized, the BNs that were not folded, and why, by name.
-    unread: layers left in float, because the network's forward does not read their weights.
+    Attributes:
+        what: The pass and its settings in a few words.
+        layers: A row for each layer that the pass touched.
+        coverage: What of the network is compressed afterwards.
+        norms_in_float: Where activations were quantized, the BNs that were not folded, and why, by name.
+        unread: The layers left in float because the network's forward does not read their weights.
     """
 
     what: str
@@ -27,7 +31,7 @@ class Record:
 
     @classmethod
     def of(cls, model: nn.Module, what: str, layers: Iterable[LayerRow], skip: Sequence[str] = ()) -> Record:
-        """The record of a pass over `model`, which it has changed already."""
+        """Makes the record of a pass over `model`, which it has changed already."""
         return cls(what, tuple(layers), coverage(model, skip))
 
     @property

@@ -22,6 +22,10 @@ PASSES: dict[str, type[Pass[Any]]] = {
 def register(name: str, kind: type[Pass[Any]]) -> None:
     """Makes a pass known: from then on a step of a recipe may have the key `name`.
 
+    Args:
+        name: The key of the pass in a step.
+        kind: The class of the pass; its `config` is what the key holds.
+
     Raises:
         RecipeError: A step has such a key already.
     """
@@ -36,5 +40,5 @@ def forget(name: str) -> None:
 
 
 def pass_of(step: Step) -> Pass[Any] | None:
-    """The pass of a recipe's step as a new value, None where the step has none."""
+    """Returns the pass of a recipe's step as a new value, None where the step has none."""
     return None if step.settings is None else PASSES[step.kind](step.kind, step.settings)

@@ -30,7 +30,18 @@ from pithnet.tensor.clustering.kmeans import require_settings
 
 
 def checked_levels(bits: int | None, levels: int | None, init: str, rate_weight: float) -> int:
-    """The number of levels. Raises RecipeError for what no layer could be shared with."""
+    """Returns the number of levels that settings of `share` ask for.
+
+    Args:
+        bits: 1 to 16 for 2^bits levels; None where `levels` is given.
+        levels: 1 to 65535; None where `bits` is given.
+        init: A way in which `kmeans_1d` begins.
+        rate_weight: The price of a level's code length, 0 or more.
+
+    Raises:
+        RecipeError: Neither or both of `bits` and `levels` are given, or an argument is out of range or
+            unknown.
+    """
     require_settings(1, init, 1)
     require_nonnegative(rate_weight, "rate_weight")
     if (bits is None) == (levels is None):
@@ -79,9 +90,19 @@ def layer_levels(
 def cluster(
     weight: Tensor, k: int, init: str, rate_weight: float, generator: torch.Generator | None
 ) -> Clustering | None:
-    """Clustering of the non-zero weights, None where all are zero; rate_weight in mean squared weights.
+    """Clusters the non-zero weights, and returns None where all are zero.
 
-    Centroids are float64 for float64 weights, else float32.
+    Args:
+        weight: (...), floats; zeros are left out.
+        k: The largest number of clusters.
+        init: A way in which `kmeans_1d` begins.
+        rate_weight: The price of a bit of code length, in units of the mean squared non-zero weight; 0
+            clusters by distance alone.
+        generator: The source of random numbers; torch's global one where None.
+
+    Returns:
+        Centroids, float64 for float64 weights and else float32, and the assignment of the non-zero weights in
+        order.
     """
     values = weight.detach()[weight != 0]
     if not len(values):
@@ -113,15 +134,25 @@ def share(
     before the optimizer is built: the parameters change their shape.
 
     Args:
+        model: the network, shared in place.
+        bits: 1 to 16 for 2^bits values per layer; None where `levels` is given.
+        levels: 1 to 65535 values per layer; None where `bits` is given.
+        init: "linear", "random", "density", "kmeans++" or "optimal", as `pithnet.tensor.kmeans_1d` takes it.
         overrides: bits, or levels where these are given, of some layers, by pattern; the last pattern that
             fits counts.
-        init: "linear", "random", "density", "kmeans++" or "optimal", as `pithnet.tensor.kmeans_1d`.
         rate_weight: > 0 chooses values by distortion + rate_weight * code length (entropy-constrained
             quantization); in units of the layer's mean squared non-zero weight per bit.
-        skip, also: as `prune`'s.
+        skip: as `prune`'s.
+        also: as `prune`'s.
+        generator: where the random ways to begin draw from; torch's global generator where None.
 
-    Raises RecipeError for bits outside 1..16, levels outside 1..65535, an unknown init;
-    ModelError as `selected_layers`.
+    Returns:
+        The zeros and the number of values of each layer.
+
+    Raises:
+        RecipeError: Bits or levels are out of range, or neither or both are given; the init is unknown, the
+            rate weight negative, or a pattern matches nothing.
+        ModelError: A layer cannot be shared, as `selected_layers` says.
     """
     rows, layers = [], selected_layers(model, skip, also)
     counts = layer_levels(layers, bits, levels, overrides or {}, init, rate_weight)
@@ -154,9 +185,23 @@ class LevelTraining:
 
     Each layer starts from entropy-constrained levels of its non-zero weights. Weights then change level as
     they train; `updates` times over the training the price of a level is set anew to rate_weight * code
-    length, with the layer's current shares. `freeze_levels` afterwards fixes the assignment.
+    length, with the layer's current shares. `freeze_levels` afterwards fixes the assignment. Build it before
+    the optimizer: the levels are new parameters.
 
-    Arguments as in `share`. Build it before the optimizer: the levels are new parameters.
+    Args:
+        model: the network, changed in place.
+        bits: as `share`'s.
+        levels: as `share`'s.
+        init: as `share`'s.
+        rate_weight: as `share`'s.
+        updates: how often the prices are set anew over the training.
+        skip: as `prune`'s.
+        also: as `prune`'s.
+        generator: as `share`'s.
+
+    Raises:
+        RecipeError: An argument is wrong, as `share` says.
+        ModelError: A layer cannot be shared, as `selected_layers` says.
     """
 
     def __init__(
@@ -190,13 +235,15 @@ class LevelTraining:
             self._set_prices()
 
     def state_dict(self) -> dict[str, int]:
+        """Returns what a later process needs to go on from here."""
         return {"update": self._last}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
+        """Goes on from where `state_dict` was taken."""
         self._last = state["update"]
 
     def __call__(self, done: float) -> None:
-        """done: share of the training, in [0, 1]."""
+        """Sets the prices anew if it is time for it; `done` is the share of the training, in [0, 1]."""
         update = int(done * self.updates)
         # After the last step a new price would change levels that no training answers for.
         if update != self._last and done < 1:
@@ -231,7 +278,12 @@ def _chosen(layer: Weighted, levels: TrainedLevels) -> tuple[Tensor, Tensor]:
 @guarded
 @torch.no_grad()
 def freeze_levels(model: nn.Module) -> Record:
-    """Fixes, in place, the assignment of layers with trained levels; the levels in use become a codebook."""
+    """Fixes, in place, the assignment of layers with trained levels; the levels in use become a codebook.
+
+    Raises:
+        RecipeError: No layer has trained levels.
+        ModelError: A weight holds NaN or inf; the message names it.
+    """
     rows = []
     for name, layer in weighted_layers(model):
         levels = parametrization(layer, TrainedLevels)

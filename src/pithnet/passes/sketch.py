@@ -87,7 +87,7 @@ class LayerSketch:
         self.rows = torch.where(kept, self.rows, 0.0)
 
     def row(self) -> LayerRow:
-        """The layer as a row of a plan or a record."""
+        """Returns the layer as a row of a plan or a record."""
         return LayerRow(self.name, self.size, self.zeros, self.levels, bits=self.bits)
 
 
@@ -105,11 +105,15 @@ class Sketch:
         self._also = list[str]()  # of the passes so far: what one compressed, later ones take too
 
     def selected(self, settings: PassSettings, name: str) -> list[LayerSketch]:
-        """The layers that the pass called `name` will work on, noted as touched by it.
+        """Returns the layers that the pass called `name` will work on, and notes that it touches them.
+
+        Args:
+            settings: What the pass is told; its `also` counts for later passes too.
+            name: The name of the pass.
 
         Raises:
             RecipeError: A pattern matches nothing.
-            ModelError: As `selected_layers`.
+            ModelError: A layer cannot be compressed, as `selected_layers` says.
         """
         self._also += settings.also
         chosen = {key for key, _ in selected_layers(self.model, settings.skip, self._also)}
@@ -120,7 +124,7 @@ class Sketch:
 
 
 def sketched(name: str, layer: Weighted) -> LayerSketch:
-    """The layer as it is, with the masks, codebooks and quantizers that it has."""
+    """Samples a layer as it is, with the masks, codebooks and quantizers that it has."""
     sketch = LayerSketch(name, layer, sampled_rows(layer.weight.detach(), layer.channel_axes))
     part = fake_quantizer(layer)
     if part is not None:
@@ -133,7 +137,15 @@ def sketched(name: str, layer: Weighted) -> LayerSketch:
 
 
 def sampled_rows(weight: Tensor, axes: Sequence[int]) -> Tensor:
-    """At most about `MOST` weights of a tensor, as rows of its outputs, (R, M): on an even grid."""
+    """Returns at most about `MOST` weights of a tensor, on an even grid, as rows of its outputs.
+
+    Args:
+        weight: The whole weight, of any shape.
+        axes: The axes along which its outputs lie.
+
+    Returns:
+        (R, M), on the CPU: R outputs with M weights of each.
+    """
     rows = weight.movedim(tuple(axes), tuple(range(len(axes)))).flatten(0, len(axes) - 1)
     rows = rows.reshape(len(rows), -1) if rows.ndim > 1 else rows[:, None]
     if rows.numel() <= MOST:

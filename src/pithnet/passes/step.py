@@ -43,6 +43,13 @@ class Pass(ABC, Generic[Settings]):
     def plan(self, sketch: Sketch, given: Given) -> list[LayerRow]:
         """Says what the pass will do, and changes the sketch's samples as it would change the weights.
 
+        Args:
+            sketch: The layers as the passes before leave them.
+            given: What the pass asked for in its `needs`.
+
+        Returns:
+            A row for each layer that the pass will touch.
+
         Raises:
             RecipeError: The settings ask for something that the model cannot give.
             ModelError: A layer cannot be compressed so.
@@ -50,15 +57,30 @@ class Pass(ABC, Generic[Settings]):
 
     @abstractmethod
     def begin(self, model: nn.Module, given: Given) -> StepSchedule | None:
-        """Changes the model, in place, and returns what is to run while it trains, or None."""
+        """Changes the model, in place, and returns what is to run while it trains, or None.
+
+        Args:
+            model: The network of the run.
+            given: What the pass asked for in its `needs`.
+
+        Raises:
+            RecipeError: The settings ask for something that the model cannot give.
+            ModelError: A layer cannot be compressed so.
+            DataError: The batches cannot be used.
+        """
 
     def resume(self, model: nn.Module, given: Given) -> StepSchedule | None:
-        """What is to run while a model trains on that has been through `begin`, and is restored."""
+        """Returns what is to run while a restored model trains on that has been through `begin`, or None.
+
+        Args:
+            model: The network as it was when the run stopped.
+            given: What the pass asked for in its `needs`.
+        """
         return None
 
     @abstractmethod
     def finish(self) -> Record:
-        """What the pass did: the plan's rows, as they happened.
+        """Returns what the pass did: the plan's rows, as they happened.
 
         It is called once: after the step's training where something ran in it, else right after `begin`.
         """

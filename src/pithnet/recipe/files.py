@@ -14,13 +14,17 @@ from pithnet.recipe.schema import Recipe, parse
 
 
 def presets() -> list[str]:
-    """Names of the recipes that come with pithnet."""
+    """Lists the names of the recipes that come with pithnet."""
     folder = resources.files("pithnet.recipe") / "presets"
     return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
 def load_recipe(name: str | Path) -> Recipe:
-    """A preset by name, or a YAML file by path. Raises RecipeError where it is unknown or not valid."""
+    """Reads a preset by name, or a YAML file by path.
+
+    Raises:
+        RecipeError: No preset has that name, or the file cannot be read or holds no valid recipe.
+    """
     if str(name) in presets():
         text = (resources.files("pithnet.recipe") / "presets" / f"{name}.yaml").read_text("utf-8")
         return parse(yaml.safe_load(text), str(name))
@@ -37,10 +41,14 @@ def load_recipe(name: str | Path) -> Recipe:
 
 
 def as_recipe(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:
-    """A Recipe as it is, one in a mapping with the keys of a YAML file, or as `load_recipe`.
+    """Makes a Recipe of whatever names or holds one.
 
-    A mapping may leave out `name`: the recipe is then called "custom". Raises RecipeError where the recipe is
-    unknown or not valid, or is none of these.
+    Args:
+        recipe: A Recipe, which stays as it is; a mapping with the keys of a YAML file, which may leave out
+            `name` and is then called "custom"; or a name or path, as `load_recipe` takes it.
+
+    Raises:
+        RecipeError: The recipe is unknown or not valid, or is none of these.
     """
     if isinstance(recipe, Recipe):
         return recipe
@@ -60,5 +68,5 @@ def as_recipe(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:
 
 
 def to_yaml(recipe: Recipe) -> str:
-    """The recipe as YAML that `load_recipe` reads back to an equal one; defaults are left out."""
+    """Writes the recipe as YAML that `load_recipe` reads back to an equal one; defaults are left out."""
     return yaml.safe_dump(recipe.model_dump(mode="json", exclude_defaults=True), sort_keys=False)

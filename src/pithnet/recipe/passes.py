@@ -14,9 +14,11 @@ class Part(BaseModel):
 
 
 class PassSettings(Part):
-    """What every pass can be told: which layers it leaves alone, and what else it compresses.
+    """What every pass can be told.
 
-    skip, also: patterns of `pithnet.patterns`.
+    Attributes:
+        skip: Patterns (`pithnet.patterns`) of the layers and parameters that the pass leaves alone.
+        also: Patterns of the parameters that it compresses beside the known kinds of layer.
     """
 
     skip: tuple[str, ...] = ()
@@ -41,8 +43,17 @@ class PassSettings(Part):
 class Prune(PassSettings):
     """Zeros: a `sparsity` with a `scope`, or `std`, the threshold in standard deviations of each layer.
 
-    With a `ramp` the sparsity rises over that share of the step's training, else it is one-shot.
-    `granularity` says which weights go together; where it is N:M, it is the sparsity too.
+    With a `ramp` the sparsity rises over that share of the step's training; else the pass is one-shot.
+
+    Attributes:
+        sparsity: The share of zeros, in [0, 1]; it need not be said where the granularity is N:M.
+        std: The threshold in standard deviations of a layer's weights.
+        scope: How the zeros are spread over the layers, as in `pithnet.prune`.
+        criterion: What ranks the weights: a name in `pithnet.tensor.CRITERIA`.
+        granularity: Which weights go together, as in `pithnet.prune`; N:M gives the sparsity too.
+        schedule: How the sparsity rises on the ramp.
+        ramp: The share of the training over which it rises, in [0, 1].
+        updates: How often it rises.
     """
 
     sparsity: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -110,7 +121,15 @@ class Prune(PassSettings):
 
 
 class Share(PassSettings):
-    """Few values per layer: 2^bits or `levels`. With `trained` the assignment changes while training."""
+    """Few values per layer.
+
+    Attributes:
+        bits: 1 to 16 for 2^bits values.
+        levels: 1 to 65535 values, in the place of `bits`.
+        init: How the clustering begins, as in `pithnet.share`.
+        rate_weight: The price of code length, as in `pithnet.share`.
+        trained: Whether the assignment changes while the step's training runs.
+    """
 
     bits: Annotated[int, Field(ge=1, le=16)] | None = None
     levels: Annotated[int, Field(ge=1, le=65535)] | None = None
@@ -140,9 +159,21 @@ class Share(PassSettings):
 
 
 class Regularize(PassSettings):
-    """Zeros by a regularizer over the first `until` of the step's training, then masked to `sparsity`.
+    """Zeros by a regularizer over the first part of the step's training, after which the weights are masked.
 
-    kind: a name in `pithnet.tensor.REGULARIZERS`, `parameters` its own. Keys as in `pithnet.Regularization`.
+    The keys are the arguments of `pithnet.Regularization`.
+
+    Attributes:
+        kind: A name in `pithnet.tensor.REGULARIZERS`.
+        strength: The regularizer's strength; where it can be found while training, it may be left out.
+        sparsity: The share of zeros to reach and to mask, in [0, 1].
+        how: How the regularizer trains; the usual way of the kind where it is left out.
+        until: The share of the training after which the weights are masked, in (0, 1].
+        scope: How the zeros are spread over the layers.
+        groups: What a regularizer of groups takes together.
+        updates: How often ADMM renews its copies, or a searched strength is set anew.
+        rho: The penalty of ADMM at the start and at the end.
+        parameters: The regularizer's own parameters.
     """
 
     kind: str = "trimmed-l1"
@@ -184,9 +215,19 @@ _QUANTIZE_IS = {"bits": "the bits that you want", "quantizer": "linear, as pithn
 
 
 class Quantize(PassSettings):
-    """Evenly spaced levels: `bits` a weight, 0 for zeros, null for float; keys as in `pithnet.quantize`.
+    """Evenly spaced levels; zeros stay zero and take no level.
 
-    Zeros stay zero and take no level; a training in the same step goes straight through the rounding.
+    The keys are the arguments of `pithnet.quantize`. A training in the same step goes straight through the
+    rounding.
+
+    Attributes:
+        bits: 1 to 8 bits a weight, 0 for zeros, null for float.
+        quantizer: How the levels lie.
+        symmetric: Whether they come in pairs; null is the quantizer's own way.
+        granularity: What shares a step.
+        group_size: The weights of a group.
+        fit: How the levels are found.
+        overrides: Other bits for the layers that match a pattern.
     """
 
     bits: Annotated[int, Field(ge=0, le=8)] | None

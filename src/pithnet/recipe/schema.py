@@ -15,7 +15,10 @@ from pithnet.training import Train
 
 
 class Step(Part):
-    """One pass, or none, and the training that goes with it; `register_settings` adds a key."""
+    """One pass, or none, and the training that goes with it.
+
+    `register_settings` adds a key.
+    """
 
     prune: Prune | None = None
     share: Share | None = None
@@ -50,7 +53,7 @@ class Step(Part):
         return self.kind if self.settings is None else f"{self.kind} {self.settings.title}".rstrip()
 
     def with_also(self, patterns: Sequence[str]) -> Step:
-        """The step with these patterns in the `also` of its pass, behind its own."""
+        """Returns the step with these patterns in the `also` of its pass, behind its own."""
         if self.settings is None:
             return self
         also = tuple(dict.fromkeys((*self.settings.also, *patterns)))
@@ -58,9 +61,12 @@ class Step(Part):
 
 
 class Distill(Part):
-    """Learning from the float model or a teacher: `weight` in the loss, `temperature` of the softmax.
+    """Learning from the float model or a teacher.
 
-    `views`: how many fixed augmented views of every image the teacher is asked about, once.
+    Attributes:
+        weight: The share of the teacher in the loss, in [0, 1].
+        temperature: The temperature of the softmax.
+        views: The number of fixed augmented views of every image that the teacher is asked about, once.
     """
 
     weight: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -69,7 +75,14 @@ class Distill(Part):
 
 
 class Keep(Part):
-    """How exactly the file keeps codebooks, BN (`norm`; two numbers a channel where `fold`) and the rest."""
+    """How exactly the file keeps numbers that are not symbols.
+
+    Attributes:
+        codebook: The format of shared values.
+        norm: The format of BatchNorm's weights.
+        other: The format of everything else.
+        fold: Whether BatchNorm is kept as two numbers a channel, without its statistics.
+    """
 
     codebook: Literal["float32", "float16", "fixed10", "fixed8"] = "float16"
     norm: Literal["float32", "float16", "fixed10", "fixed8"] = "float16"
@@ -80,8 +93,18 @@ class Keep(Part):
 class Recipe(Part):
     """A list of steps, what all of them share, and how the result is stored.
 
-    precision: of the training; "auto": bf16 where it is faster on the machine at hand. Measuring and storing
-    are in float32 always.
+    Attributes:
+        name: The name of the recipe.
+        description: What it is for.
+        steps: The passes and trainings, in order.
+        batch_size: The images of a batch, where the command line makes the batches.
+        precision: The precision of the training; "auto" is bf16 where that is faster on the machine at hand.
+            Measuring and storing are always in float32.
+        augment: Whether training images are cropped and flipped, where the command line makes the batches.
+        label_smoothing: The share of the labels that is spread over all classes, in [0, 1).
+        distill: What is learnt from the float model or a teacher.
+        storage: How exactly the file keeps numbers.
+        seed: The seed of every random choice.
     """
 
     name: str
@@ -97,7 +120,7 @@ class Recipe(Part):
 
     @property
     def epochs(self) -> int:
-        """Training epochs of all steps together."""
+        """The training epochs of all steps together."""
         return sum(step.train.epochs for step in self.steps if step.train)
 
     @property
@@ -113,14 +136,21 @@ class Recipe(Part):
         return tuple(dict.fromkeys(pattern for patterns in given for pattern in patterns))
 
     def with_also(self, patterns: Sequence[str]) -> Recipe:
-        """The recipe with these patterns in the `also` of every pass, behind its own."""
+        """Returns the recipe with these patterns in the `also` of every pass, behind its own."""
         return self.model_copy(update={"steps": tuple(step.with_also(patterns) for step in self.steps)})
 
 
 def register_settings(name: str, settings: type[PassSettings]) -> None:
     """Lets a step of a recipe have a key `name` with these settings: that of a new pass.
 
-    `pithnet.passes.register` calls it. Raises RecipeError where a step has such a key already.
+    `pithnet.passes.register` calls it.
+
+    Args:
+        name: The key.
+        settings: The class of what stands under it.
+
+    Raises:
+        RecipeError: A step has such a key already.
     """
     if name in Step.model_fields:
         raise RecipeError(f"a step has a key {name!r} already; choose another name for the pass")
@@ -138,7 +168,15 @@ def forget_settings(name: str) -> None:
 
 
 def parse(content: Any, source: str) -> Recipe:
-    """The recipe in a mapping as YAML gives it. Raises RecipeError with the first fault: where and what."""
+    """Makes a recipe of a mapping as YAML gives it.
+
+    Args:
+        content: The mapping; anything else is refused.
+        source: Where it comes from, for messages.
+
+    Raises:
+        RecipeError: The mapping is no valid recipe; the message says where the first fault is, and what.
+    """
     try:
         return Recipe.model_validate(content)
     except ValidationError as e:

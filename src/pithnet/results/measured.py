@@ -28,7 +28,7 @@ class Grid(BaseModel):
         """Returns the shares as bytes (rows, columns): 0 is empty, 255 is full.
 
         Raises:
-            PithError: Where there are not so many bytes.
+            PithError: The number of bytes is not rows * columns.
         """
         size = self.rows * self.columns
         try:
@@ -49,7 +49,19 @@ class Empty(BaseModel):
 
 
 class Spread(BaseModel):
-    """One weight tensor: counts in equal bins from low to high, its levels, the grid of its kernels."""
+    """How the values of one weight tensor are spread, and where its zeros are.
+
+    Attributes:
+        name: The tensor's name in the state_dict.
+        shape: Its shape.
+        low: The lower end of the bins.
+        high: The upper end of the bins.
+        before: The weights in each of the equal bins, of the float model; None where its shape is another.
+        after: The non-zero weights in each of the equal bins, of the compressed model.
+        levels: The distinct non-zero values with their counts; None where there are too many.
+        grid: The share of non-zeros of each kernel.
+        empty: How much of the tensor is zero as a whole.
+    """
 
     name: str
     shape: list[PositiveInt]
@@ -73,7 +85,7 @@ class Spread(BaseModel):
 
 
 class Measurements(BaseModel):
-    """measurements.json."""
+    """The content of measurements.json."""
 
     layers: list[Spread]
 
@@ -86,7 +98,7 @@ class PlannedLayer(BaseModel):
 
 
 class Plan(BaseModel):
-    """plan.json: bytes, and multiply-accumulates where they are known, expected before the training."""
+    """The content of plan.json: bytes, and MACs where they are known, expected before the training."""
 
     recipe: str | None = None
     bytes: NonNegativeInt

@@ -34,7 +34,7 @@ class Accuracy(BaseModel):
 
     @property
     def unit(self) -> str:
-        """What stands after `shown`."""
+        """The sign that stands after `shown`."""
         return " %" if self.share else ""
 
     def shown(self, value: float) -> str:
@@ -112,7 +112,10 @@ class LeftOut(BaseModel):
 
 
 class Results(BaseModel):
-    """results.json. All is optional: a training (`model`, `test`) has no file, unlabelled data no `after`."""
+    """The content of results.json.
+
+    Every key is optional: a training (`model`, `test`) has no file, and unlabelled data has no `after`.
+    """
 
     recipe: str | None = None
     architecture: str | None = None
@@ -159,7 +162,7 @@ def read_run(path: Path) -> RunRecord:
     """Reads a run folder.
 
     Raises:
-        PithError: Where the folder holds no run, the run is not finished, or a file of it is damaged.
+        PithError: The folder holds no run, the run is not finished, or a file of it is damaged.
     """
     results = _results(path)
     artifact = path / "model.pith"

@@ -46,11 +46,17 @@ class Store:
         files: Mapping[str, bytes] | None = None,
         then: str = "continue it with --resume, or choose another --out",
     ) -> Self:
-        """A new store, with what its work cannot be continued without: `files`, and then settings.json.
+        """Makes a new store, with what its work cannot be continued without: `files`, and then settings.json.
+
+        Args:
+            path: The folder, which may exist and hold no run.
+            settings: The content of settings.json.
+            files: Other files, by name.
+            then: The advice that ends the message where the folder holds a run.
 
         Raises:
-            PithError: The folder holds a run already (the message ends with `then`), another process is
-                making one there, or the folder cannot be written.
+            PithError: The folder holds a run already, another process is making one there, or the folder
+                cannot be written.
         """
         store = cls(path)
         store._refuse_run(then)
@@ -71,7 +77,7 @@ class Store:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """An existing store, less what a killed process was writing.
+        """Opens an existing store, and removes what a killed process was writing.
 
         Raises:
             PithError: There is none, or another process is at it.
@@ -97,10 +103,15 @@ class Store:
         self.close()
 
     def lock(self, then: str) -> None:
-        """Keeps other processes out. The file stays: without it two could hold a lock of that name.
+        """Keeps other processes out.
+
+        The file of the lock stays: without it two processes could each hold a lock of that name.
+
+        Args:
+            then: The end of the message where the lock cannot be made.
 
         Raises:
-            PithError: Another process is at it, or the lock cannot be made (`then` ends that message).
+            PithError: Another process is at it, or the lock cannot be made.
         """
         lock = FileLock(self.path / LOCK, thread_local=False)
         try:
@@ -118,12 +129,16 @@ class Store:
         """Writes a file, whole or not at all.
 
         Raises:
-            PithError: It cannot be written.
+            PithError: The file cannot be written.
         """
         write_atomic(self.path / name, data, self.then)
 
     def write_json(self, name: str, content: Any) -> None:
-        """Writes `content` as JSON, as `write` does."""
+        """Writes `content` as JSON, as `write` does.
+
+        Raises:
+            PithError: The file cannot be written.
+        """
         self.write(name, as_json(content))
 
     def write_record(self, name: str, content: dict[str, Any]) -> None:
@@ -137,10 +152,10 @@ class Store:
         self.write_json(name, content)
 
     def read_json(self, name: str) -> Any:
-        """What a JSON file holds.
+        """Returns what a JSON file holds.
 
         Raises:
-            PithError: It is missing or damaged.
+            PithError: The file is missing or damaged.
         """
         try:
             return json.loads((self.path / name).read_text())
@@ -150,8 +165,12 @@ class Store:
     def event(self, kind: str, **content: Any) -> None:
         """Appends a line to events.jsonl; what an epoch and a pass say has the form of `EVENT_KINDS`.
 
+        Args:
+            kind: The name under which `events` finds it.
+            **content: What else the line holds; values that JSON knows.
+
         Raises:
-            PithError: It cannot be written.
+            PithError: The log cannot be written.
             ValidationError: The content is not of that form, which is a mistake of the caller's.
         """
         if kind in EVENT_KINDS:
@@ -167,7 +186,7 @@ class Store:
             raise not_written(self._log, e, self.then) from None
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        """What `event` wrote under that name, in order."""
+        """Returns what `event` wrote under that name, in order."""
         lines = self._log.read_text().splitlines() if self._log.exists() else []
         return [e for e in map(json.loads, lines) if e["event"] == kind]
 
@@ -180,7 +199,7 @@ class Store:
         """Cuts events.jsonl back to `size` bytes, where it is longer: what came later happens again.
 
         Raises:
-            PithError: It cannot be written.
+            PithError: The log cannot be written.
         """
         if self._log.exists():
             try:
@@ -198,10 +217,10 @@ class Store:
 
     @property
     def then(self) -> str:
-        """How a message goes on that says what keeps the run from being written."""
+        """The end of a message that says what keeps the run from being written."""
         return f"and continue with --resume {self.path}"
 
 
 def as_json(content: Any) -> bytes:
-    """`content` as the JSON text of a file."""
+    """Returns `content` as the JSON text of a file."""
     return (json.dumps(content, indent=1) + "\n").encode()

@@ -153,7 +153,7 @@ class _Work:
 
 
 def training_of(step: Step, problem: Problem) -> Training:
-    """The training of a step, with what the whole recipe and the problem say of it."""
+    """Returns the training of a step, with what the whole recipe and the problem say of it."""
     assert step.train is not None
     recipe = problem.recipe
     distill = recipe.distill

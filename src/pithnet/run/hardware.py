@@ -1,4 +1,4 @@
-"""What a result was measured on."""
+"""The machine that a result was measured on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 def hardware() -> dict[str, str | int]:
-    """Processor, cores, threads and versions, for reports."""
+    """Returns processor, cores, threads and versions, for reports."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count() or 1,

@@ -1,4 +1,7 @@
-"""What the report draws beyond results.json: how each layer's weights are spread, and where its zeros are."""
+"""What the report draws beyond results.json.
+
+That is how each layer's weights are spread, and where its zeros are.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,16 @@ _CHUNK = 1 << 20
 
 
 def measurements(before: nn.Module, final: nn.Module) -> dict[str, Any]:
-    """Per weight tensor of `final` (two dimensions or more, tied ones once), against that of `before`.
+    """Measures each weight tensor of `final` (two dimensions or more, tied ones once) against `before`.
 
-    name, shape; low, high: the range of both; before, after: counts in BINS equal bins of all weights before
-    and of the non-zero ones after (before: None where its shape is another); levels: (value, count) of the
-    non-zero values, None above MOST_LEVELS; grid: share of non-zeros of each kernel; empty: kernels, rows
-    (first dimension) and columns (second) that are all zero.
+    Args:
+        before: The float model.
+        final: The finalized model.
+
+    Returns:
+        What measurements.json holds, as plain data; `pithnet.results.measured.Measurements` describes its
+        keys. Counts are of BINS bins, levels are given up to MOST_LEVELS of them, and a grid has at most
+        MOST_CELLS a side.
     """
     start, seen = plain_state(before), set()
     layers = []
@@ -40,7 +47,10 @@ def measurements(before: nn.Module, final: nn.Module) -> dict[str, Any]:
 
 @torch.no_grad()
 def sparsity(model: nn.Module) -> float:
-    """Share of exact zeros (0-1) among the effective weights of all weighted layers; 0 without any."""
+    """Returns the share of exact zeros, in [0, 1], among the weights that all layers compute with.
+
+    It is 0 for a model without such layers.
+    """
     weights = [layer.weight for _, layer in weighted_layers(model)]
     size = sum(w.numel() for w in weights)
     return 1 - sum(int(w.count_nonzero()) for w in weights) / size if size else 0.0

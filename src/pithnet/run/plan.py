@@ -88,7 +88,7 @@ class Plan:
 
     @property
     def ratio(self) -> float:
-        """float32 bytes / bytes of the file."""
+        """The bytes of the float32 state_dict / the bytes of the file."""
         return self.float_bytes / self.bytes
 
     @property
@@ -98,7 +98,7 @@ class Plan:
         return sum(known) if known else None
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as plan.json holds it."""
+        """Returns the plan as plan.json holds it."""
         return {
             "recipe": self.recipe,
             "steps": [asdict(step) for step in self.steps],
@@ -142,6 +142,9 @@ def make_plan(model: nn.Module, recipe: Recipe, given: Given | None = None) -> P
         recipe: What is to be done.
         given: What passes may ask for beside the weights. With an example in it, the plan counts its
             multiply-accumulates, unless nothing can follow the model's forward.
+
+    Returns:
+        The steps, the layers after them, and the bytes to expect.
 
     Raises:
         RecipeError: A pass asks for what cannot be given: an unknown criterion, a pattern that matches

@@ -66,12 +66,15 @@ class Problem:
 
 
 def prepare(model: nn.Module, recipe: Recipe, **parts: Any) -> Problem:
-    """The problem, checked once: whatever a run would fail at later, perhaps after hours, fails here.
+    """Makes a problem that has been checked once: what a run would fail at after hours fails here.
 
     Args:
         model: The float network.
         recipe: What to do.
         **parts: The other attributes of `Problem`, from `train` to `metric`.
+
+    Returns:
+        The problem, with the recipe as `resolved` gives it, the remark, and what passes may ask for.
 
     Raises:
         RecipeError: The recipe needs training data, or a pass needs what there is not.
@@ -151,11 +154,12 @@ def _check_same_images(train: Iterable[Any], theirs: Batches | None) -> None:
 
 
 def resolved(recipe: Recipe, model: nn.Module, batch: Batch | None, loss: Loss | None = None) -> Recipe:
-    """The recipe with what the data and the machine decide, so that a resumed run does as the first did.
+    """Returns the recipe with what the data and the machine decide, so that a resumed run does as the first.
 
-    distill: weight 1 where the batches have no labels and there is no `loss`, 0 where there is a `loss` and
-    the outputs are no class logits. precision: "auto" becomes what is faster here, by a stopwatch; float32
-    with a `loss`, which may need more than 8 bits, and without training.
+    The weight of the distillation becomes 1 where the batches have no labels and there is no `loss`, and 0
+    where there is a `loss` and the outputs are no class logits. The precision "auto" becomes what is faster
+    here, by a stopwatch; it becomes float32 with a `loss`, which may need more than 8 bits, and without
+    training.
 
     Args:
         recipe: The recipe as it was given.
@@ -177,7 +181,14 @@ def resolved(recipe: Recipe, model: nn.Module, batch: Batch | None, loss: Loss |
 
 
 def remark(given: Recipe, batch: Batch | None, loss: Loss | None, taken: Recipe) -> str | None:
-    """What `resolved` decided about the distillation against what one may expect, None where nothing."""
+    """Says what `resolved` decided about the distillation against what one may expect, None where nothing.
+
+    Args:
+        given: The recipe as it was given.
+        batch: The first training batch; None where nothing is trained.
+        loss: The user's own loss, None for the cross-entropy.
+        taken: The recipe as `resolved` gives it.
+    """
     if given.distill.weight and not taken.distill.weight:
         return "outputs and targets are not those of a classification: the recipe's distillation is left out"
     if batch is None or not taken.epochs or loss is not None or batch.targets is not None:

@@ -1,4 +1,7 @@
-"""What the user sees while something runs: a bar with the time left on a terminal, else a line per epoch."""
+"""What the user sees while something runs.
+
+That is a bar with the time left on a terminal, and elsewhere a line per epoch.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +18,25 @@ _LINE_SECONDS = 60.0
 
 
 class Quiet:
-    """Shows nothing: the base of the others."""
+    """A display that shows nothing: the base of the others."""
 
     def begin(self, epochs: int, done: int = 0) -> None:
-        """A training of `epochs` in all begins, `done` of which an earlier process did."""
+        """Tells that a training of `epochs` in all begins, `done` of which an earlier process did."""
 
     def batch(self, title: str, done: int, total: int) -> None:
-        """`done` of `total` steps of the epoch, or, under the title "teacher", of the teacher's answers."""
+        """Tells that `done` of `total` steps of the epoch are done.
+
+        Under the title "teacher" they are steps of the teacher's answers.
+        """
 
     def epoch(self, title: str, record: EpochRecord, epochs: int) -> None:
-        """An epoch of the step `title`, which has `epochs`, is done."""
+        """Tells that an epoch of the step `title`, which has `epochs`, is done."""
 
     def download(self, done: int, total: int | None) -> None:
-        """Bytes fetched so far."""
+        """Tells how many bytes have been fetched so far, of `total`, which is None where it is unknown."""
 
     def note(self, text: str) -> None:
-        """A line about what happens next."""
+        """Shows a line about what happens next."""
 
     def __enter__(self) -> Quiet:
         return self
@@ -42,7 +48,7 @@ class Quiet:
 
 
 class Beats(Quiet):
-    """Tells the heartbeat's `step` where a training is: what library calls use."""
+    """A display that tells the heartbeat's `step` where a training is; library calls use it."""
 
     def __init__(self, step: Step) -> None:
         self._step, self._epochs = step, 0
@@ -157,12 +163,12 @@ class Bar(Lines):
 
 
 def reporter() -> Lines:
-    """A bar where the user watches, lines where a file or another program does."""
+    """Returns a bar where the user watches, and lines where a file or another program does."""
     return Bar() if sys.stderr.isatty() else Lines()
 
 
 def describe(record: EpochRecord, epochs: int) -> str:
-    """One epoch in a line."""
+    """Describes one epoch in a line."""
     accuracy = "" if record.accuracy is None else f", train accuracy {100 * record.accuracy:.2f} %"
     pace = record.images / max(record.seconds, 1e-9)
     took = f"{record.seconds:.1f} s ({pace:,.0f} images/s)"
@@ -170,7 +176,7 @@ def describe(record: EpochRecord, epochs: int) -> str:
 
 
 def clock(seconds: float) -> str:
-    """'45 s', '12 min' or '3 h 05 min'."""
+    """Returns a time as people say it: '45 s', '12 min' or '3 h 05 min'."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

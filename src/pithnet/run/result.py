@@ -24,12 +24,22 @@ _NAMED = 3
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A compressed model.
+    """A compressed model, its file, and what was lost and gained.
 
-    before, after: the float model and the finalized one on the same samples, None where there were none.
-    rivals: bytes of the trivial ways, none where they were left out; rivals_estimated: from samples of a
-    large model. formula_ratio: the compression Deep Compression's formula gives. compressed: the model with
-    its masks, codebooks and quantizers, before it was finalized.
+    Attributes:
+        model: The finalized network.
+        data: The bytes of the file.
+        recipe: The recipe's name.
+        before: The float model's evaluation, None without test data.
+        after: The finalized model's evaluation on the same samples, None without test data.
+        inspection: What the file holds.
+        rivals: The bytes of the trivial ways by name; empty where they were left out.
+        formula_ratio: The compression that the formula of Deep Compression gives.
+        float_bytes: The bytes of the float32 state_dict.
+        seconds: The wall time of the run, from its last start.
+        covered: What of the network is compressed.
+        rivals_estimated: Whether the rivals are estimated from samples of a large model.
+        compressed: The model with its masks, codebooks and quantizers, before it was finalized.
     """
 
     model: nn.Module
@@ -64,19 +74,24 @@ class Result:
 
     @property
     def bytes(self) -> int:
+        """The bytes of the file."""
         return len(self.data)
 
     @property
     def ratio(self) -> float:
-        """float32 state_dict bytes / file bytes."""
+        """The bytes of the float32 state_dict / the bytes of the file."""
         return self.float_bytes / self.bytes
 
     def save(self, path: str | Path) -> None:
-        """Writes the .pith file. Raises ArtifactError where it cannot."""
+        """Writes the .pith file.
+
+        Raises:
+            ArtifactError: The file cannot be written.
+        """
         artifact.save(path, self.data)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the model and the data.
+        """Returns everything but the model and the data, as results.json holds it.
 
         `before`, `after` and `difference` name their `metric`. Of a metric other than accuracy, the key
         "accuracy" holds the mean score; `share` says whether that is one of 0..1 and `points` are percentage
@@ -129,13 +144,18 @@ class Result:
 
 
 def coverage_json(covered: Coverage) -> dict[str, Any]:
-    """`coverage`, in [0, 1], and `left_out`: name, parameters and why of each tensor, largest first."""
+    """Returns `coverage`, in [0, 1], and `left_out`: name, parameters and why of each, largest first."""
     parts = [{"name": p.name, "parameters": p.parameters, "why": p.why} for p in covered.left_out]
     return {"coverage": covered.share, "left_out": parts}
 
 
 def coverage_line(share: float, left_out: Sequence[tuple[str, str]]) -> str:
-    """How much is compressed, and the largest tensors that are not, given as (name, why), largest first."""
+    """Says how much is compressed, and which the largest tensors are that are not.
+
+    Args:
+        share: The share of the parameters that is compressed, in [0, 1].
+        left_out: (name, why) of each tensor that is not, largest first.
+    """
     line = f"{100 * share:.1f} % of the parameters are under a mask, codebook or quantizer"
     named = [f"{name} ({why})" for name, why in left_out[:_NAMED]]
     return f"{line}; largest left out: {', '.join(named)}" if named else line
@@ -175,9 +195,10 @@ def _is_share(e: Measured) -> bool:
 
 
 def formula_ratio(inspection: Inspection) -> float:
-    """1 / (nonzero / total * average code length / 32) over the shared weights, as the courses compute it.
+    """Returns 1 / (nonzero / total * average code length / 32) over the shared weights.
 
-    Counts neither positions, codebooks, BN nor headers, which is why real files are larger.
+    This is how courses compute the ratio of Deep Compression (Han, Mao & Dally 2016). It counts neither
+    positions, codebooks, BN nor headers, which is why real files are larger.
     """
     weights = [t for t in inspection.tensors if len(t.shape) > 1 and not t.coding.startswith("tied to ")]
     total = sum(_size(t.shape) for t in weights)
@@ -195,7 +216,7 @@ def _size(shape: tuple[int, ...]) -> int:
 def record(
     result: Result, recipe: Recipe, store: Store, command: str, more: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Writes model.pith and results.json of a compression; returns what results.json holds.
+    """Writes model.pith and results.json of a compression.
 
     Args:
         result: What came out.
@@ -203,6 +224,9 @@ def record(
         store: The run's folder, with the events of all its epochs, before a stop too.
         command: What started the run.
         more: What else results.json says.
+
+    Returns:
+        What results.json holds.
 
     Raises:
         PithError: The store cannot be written.

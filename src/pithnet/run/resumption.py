@@ -32,7 +32,7 @@ _WHAT = {
 def begun(
     folder: Path, problem: Problem, asked: Recipe, *, resume: bool, kept: bool
 ) -> Iterator[tuple[Store, Problem]]:
-    """The store of a run of `problem`, for the block's time, and the problem as the run began with it.
+    """Opens the store of a run of `problem` for the block's time.
 
     A run that goes on keeps the recipe as it was resolved when it began: another machine might decide
     otherwise.
@@ -43,6 +43,9 @@ def begun(
         asked: The recipe as the caller gave it, with nothing decided.
         resume: Whether a run that is there goes on.
         kept: Whether the folder outlives the run, so that another may go on in it.
+
+    Yields:
+        The store, and the problem as the run began with it.
 
     Raises:
         PithError: The folder holds a run and `resume` is not set, or one with another model, recipe, teacher

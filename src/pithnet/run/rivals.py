@@ -20,10 +20,15 @@ _SHORT = 1 << 12  # tensors of fewer numbers are compressed whole
 
 
 def rivals(float_model: nn.Module, final: nn.Module) -> dict[str, int]:
-    """Bytes of: float16 + zstd, int8 per channel + zstd, the model's pruned weights in float16 + zstd.
+    """Measures the bytes of the trivial ways to make the model smaller, by name.
 
-    Of a model that is `sampled` they are estimates: a part of every large tensor is compressed, and what it
-    takes is multiplied by the share it stands for.
+    The ways are float16 with zstd, int8 per channel with zstd, and the model's pruned weights in float16 with
+    zstd. Of a model that is `sampled` they are estimates: a part of every large tensor is compressed, and
+    what it takes is multiplied by the share that it stands for.
+
+    Args:
+        float_model: The model as it was.
+        final: The finalized model, whose zeros the third way has.
     """
     state, kept = _once(plain_state(float_model)), plain_state(final)
     part = _sample if sampled(float_model) else _all
@@ -37,7 +42,7 @@ def rivals(float_model: nn.Module, final: nn.Module) -> dict[str, int]:
 
 
 def sampled(float_model: nn.Module) -> bool:
-    """Whether the rivals of a model are estimated from samples: it has more than half a million numbers."""
+    """Returns whether rivals are estimated from samples: the model has more than half a million numbers."""
     return sum(v.numel() for v in _once(plain_state(float_model)).values() if _counts(v)) > _WHOLE
 
 

@@ -17,7 +17,7 @@ def save_tensors(store: Store, name: str, content: State) -> None:
     """Writes a dict by torch.save, whole or not at all.
 
     Raises:
-        PithError: It cannot be written.
+        PithError: The file cannot be written.
     """
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -25,7 +25,7 @@ def save_tensors(store: Store, name: str, content: State) -> None:
 
 
 def load_tensors(store: Store, name: str) -> State | None:
-    """What `save_tensors` wrote, on the CPU; None where there is no such file.
+    """Returns what `save_tensors` wrote, on the CPU; None where there is no such file.
 
     Raises:
         PithError: The file is damaged.
@@ -43,12 +43,16 @@ def load_tensors(store: Store, name: str) -> State | None:
 
 
 def save_state(store: Store, state: State, name: str = "state.pt") -> None:
-    """Writes what `load_state` gives back after a crash."""
+    """Writes what `load_state` gives back after a crash.
+
+    Raises:
+        PithError: The file cannot be written.
+    """
     save_tensors(store, name, {**state, "log_bytes": store.log_bytes})
 
 
 def load_state(store: Store, name: str = "state.pt") -> State | None:
-    """The last saved state, on the CPU; None where the work had not come to one.
+    """Returns the last saved state, on the CPU; None where the work had not come to one.
 
     events.jsonl is cut back to that moment: what came later happens again.
 

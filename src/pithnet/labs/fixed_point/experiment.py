@@ -18,7 +18,7 @@ from torch import nn
 
 from pithnet.errors import PithError
 from pithnet.labs.columns import ACCURACY, POINTS, RIVAL
-from pithnet.labs.experiment import Draw, Experiment, Item, Table
+from pithnet.labs.experiment import Draw, Experiment, Item, Table, named
 from pithnet.labs.fixed_point import figures
 from pithnet.labs.fixed_point.lab import FixedPointLab, size_columns
 from pithnet.labs.fixed_point.numbers import numbers
@@ -130,7 +130,7 @@ def _item(
     return Item(number, title, measure, {number: Table(_COLUMNS[number])}, drawn | more)
 
 
-_BITS = {"bits-by-layer": figures.bits_by_layer}
+_BITS = named(figures.bits_by_layer)
 EXPERIMENT: Experiment[FixedPointLab] = Experiment(
     "fixed-point",
     "Fixed-point quantization",

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from pithnet.commands.threads import one_thread
-from pithnet.labs.experiment import Experiment, Item, Table
+from pithnet.labs.experiment import Draw, Experiment, Item, Table, named
 from pithnet.labs.linear import design, figures
 from pithnet.labs.linear.curves import PENALTIES, SOLVERS, Curves
 from pithnet.labs.linear.design import Design
@@ -66,7 +66,7 @@ def _trace(item: str, lab: LinearLab) -> None:
 
 
 def _points_item(data: str, title: str) -> Item[LinearLab]:
-    drawn: dict[str, figures.Draw] = {f"log-loss-{data}": partial(figures.losses, data)}
+    drawn: dict[str, Draw] = {f"log-loss-{data}": partial(figures.losses, data)}
     for methods in _PANELS:
         name = "plain" if "gradient" in methods else methods[0]
         drawn[f"weights-{data}-{name}"] = partial(figures.weights, data, methods)
@@ -126,8 +126,8 @@ def _table(columns: dict[str, str], item: str, file: str) -> dict[str, Table]:
 _FOUND = _table(_RECOVERY, "random", "support-recovery")
 _FOUND_GROUPS = _table(_RECOVERY, "random-grouped", "group-recovery")
 _SPEED = _table(_CONVERGENCE, "random-convergence", "convergence")
-_GAPS = {"convergence": figures.convergence}
-_BIAS = {"bias": figures.bias, "error-by-strength": figures.error_by_strength}
+_SPEEDS = named(figures.convergence)
+_BIAS = named(figures.bias, figures.error_by_strength)
 
 EXPERIMENT: Experiment[LinearLab] = Experiment(
     "linear",
@@ -140,7 +140,7 @@ EXPERIMENT: Experiment[LinearLab] = Experiment(
         Item("random", "Which of 400 weights?", partial(_recover, "random"), _FOUND),
         Item("random-grouped", "Groups", partial(_recover, "random-grouped"), _FOUND_GROUPS),
         Item("random-path", "The bias", partial(_trace, "random-path"), figures=_BIAS),
-        Item("random-convergence", "How fast?", partial(_trace, "random-convergence"), _SPEED, _GAPS),
+        Item("random-convergence", "How fast?", partial(_trace, "random-convergence"), _SPEED, _SPEEDS),
     ),
     numbers,
 )

@@ -5,7 +5,7 @@ Paths are followed again, for they are too long for rows; the rest is drawn from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,7 +17,6 @@ from pithnet.report.figures import COLOURS, DASHES, axes, panels
 from pithnet.report.plots import grouped_bars, lines
 from pithnet.report.vector import describe
 
-Draw = Callable[[Notebook], Figure]
 _FAMILIES = tuple(dict.fromkeys(method.name for method in METHODS))
 _NAMES = {"lasso": "lasso", "trimmed": f"trimmed L1, k = {NONZEROS}", "mcp": "MCP"}
 _CLOSE = 50  # steps of the close-up

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pithnet.errors import PithError
 from pithnet.labs.columns import ACCURACY, POINTS, RIVAL
-from pithnet.labs.experiment import Draw, Experiment, Item, Table
+from pithnet.labs.experiment import Draw, Experiment, Item, Table, named
 from pithnet.labs.options import LabOptions
 from pithnet.labs.ptq import figures
 from pithnet.labs.ptq.comparisons import comparisons
@@ -61,8 +61,7 @@ _INT8 = {
 _COMPARED = {name: _comparison(name) for name in comparisons()}
 _COMPARED |= {"layers": Table(_LAYERS, rows=layers, file="item3-layers")}
 _BARS: dict[str, Draw] = {f"points-{name}": partial(figures.points, name) for name in comparisons()}
-_BARS |= {"bits-by-layer": figures.bits_by_layer, "zeros-by-layer": figures.zeros_by_layer}
-_BARS |= {"range-by-layer": figures.range_by_layer}
+_BARS |= named(figures.bits_by_layer, figures.zeros_by_layer, figures.range_by_layer)
 
 EXPERIMENT: Experiment[PtqLab] = Experiment(
     "ptq",

@@ -17,7 +17,10 @@ _FIRST_STRENGTH = 1e-5  # where the search for one begins; each update may doubl
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The settings of a regularized training; fields as the arguments of `pithnet.Regularization`.
+    """The settings of a regularized training.
+
+    The fields are the arguments of `pithnet.Regularization` of the same names; `parameters` are the
+    regularizer's own.
 
     Raises:
         RecipeError: A value is out of range, or a name is unknown.
@@ -47,7 +50,11 @@ class Choice:
 
     @property
     def way(self) -> str:
-        """The key of `HOWS` that trains. Raises RecipeError where the regularizer lacks what it needs."""
+        """The key of `HOWS` that trains.
+
+        Raises:
+            RecipeError: The regularizer is unknown, or lacks what `how` needs.
+        """
         return resolved_how(self.kind, self.how)
 
     @property
@@ -73,11 +80,20 @@ class Choice:
         return _FIRST_STRENGTH if self.strength is None else self.strength
 
     def regularizers(self, layers: Sequence[Weighted]) -> list[tuple[Regularizer, list[Weighted]]]:
-        """Each regularizer with the layers it acts on, as `terms.regularizers`; raises as that does."""
+        """Returns each regularizer with the layers that it acts on, as `terms.regularizers` makes them.
+
+        Raises:
+            RecipeError: A parameter is unknown or out of range, or a needed one is missing.
+        """
         parameters = {"strength": self.first_strength, **self.parameters}
         return regularizers(self.kind, layers, self.sparsity, self.scope, self.groups, parameters)
 
     def check(self, layers: Sequence[Weighted]) -> None:
-        """Raises RecipeError for what a training of these layers could not begin with."""
+        """Refuses what a training of these layers could not begin with.
+
+        Raises:
+            RecipeError: A strength is needed and cannot be found, or the regularizer cannot be made for these
+                layers.
+        """
         _ = self.way, self.searches
         self.regularizers(layers)

@@ -134,7 +134,14 @@ def _cut_by_amounts(
 
 
 def cut(layers: Sequence[LayerSketch], scores: Sequence[Tensor], sparsity: float, scope: str) -> None:
-    """Makes the lowest scores of the sketches zero, as the scope of `prune` spreads them over the layers."""
+    """Makes the lowest scores of the sketches zero, as the scope of `prune` spreads them over the layers.
+
+    Args:
+        layers: The sketches, changed in place.
+        scores: For each layer (R, M), as its rows.
+        sparsity: The share of zeros of all the layers' weights, in [0, 1].
+        scope: A name in `SCOPES`.
+    """
     if scope == "global":
         masks = _global(layers, scores, sparsity)
     else:
