@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from pithnet.atomic import write_atomic
 from pithnet.errors import PithError
@@ -136,12 +137,12 @@ def test_what_cannot_be_written_says_how_to_go_on(folder: Store, monkeypatch: py
     def closed(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    folder.event("epoch", n=1)
+    folder.event("seen", n=1)
     monkeypatch.setattr("os.fsync", closed)
     monkeypatch.setattr("os.truncate", closed)
     advice = rf"Read-only file system; make the folder writable and continue with --resume {folder.path}"
     for write in (
-        lambda: folder.event("epoch", n=2),
+        lambda: folder.event("seen", n=2),
         lambda: save_state(folder, {"step": 0}),
         lambda: folder.write("model.pith", b"x"),
         lambda: load_state(folder),
@@ -182,12 +183,12 @@ def test_json_that_is_missing_or_damaged_is_named(folder: Store) -> None:
 
 
 def test_events_are_lines_in_order(folder: Store) -> None:
-    folder.event("epoch", loss=0.5)
-    folder.event("pass", what="prune")
-    folder.event("epoch", loss=0.25)
+    folder.event("seen", loss=0.5)
+    folder.event("done", what="prune")
+    folder.event("seen", loss=0.25)
     lines = (folder.path / "events.jsonl").read_text().splitlines()
-    assert [json.loads(line)["event"] for line in lines] == ["epoch", "pass", "epoch"]
-    assert [e["loss"] for e in folder.events("epoch")] == [0.5, 0.25]
+    assert [json.loads(line)["event"] for line in lines] == ["seen", "done", "seen"]
+    assert [e["loss"] for e in folder.events("seen")] == [0.5, 0.25]
     assert folder.events("nothing") == []
 
 
@@ -207,15 +208,15 @@ def test_a_state_comes_back_to_the_bit(folder: Store) -> None:
 
 
 def test_loading_a_state_forgets_the_events_after_it_and_half_a_line(folder: Store) -> None:
-    folder.event("epoch", n=1)
+    folder.event("seen", n=1)
     save_state(folder, {"step": 0})
-    folder.event("epoch", n=2)
+    folder.event("seen", n=2)
     with open(folder.path / "events.jsonl", "a") as log:
         log.write('{"event": "ep')
     opened = again(folder)
     load_state(opened)
-    opened.event("epoch", n=2)
-    assert [e["n"] for e in opened.events("epoch")] == [1, 2]
+    opened.event("seen", n=2)
+    assert [e["n"] for e in opened.events("seen")] == [1, 2]
 
 
 def test_a_damaged_state_is_named(folder: Store) -> None:
@@ -224,3 +225,14 @@ def test_a_damaged_state_is_named(folder: Store) -> None:
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(PithError, match=r"state\.pt"):
         load_state(folder)
+
+
+def test_what_is_read_in_a_form_is_written_in_it(folder: Store) -> None:
+    folder.event("epoch", epoch=1, loss=0.5)
+    with pytest.raises(ValidationError, match="loss"):
+        folder.event("epoch", epoch=2)
+    folder.write_record("plan.json", {"bytes": 3, "layers": [{"name": "conv", "bytes": 1}], "rest": 2})
+    assert folder.read_json("plan.json")["rest"] == 2
+    with pytest.raises(ValidationError, match="bytes"):
+        folder.write_record("plan.json", {"bytes": -1, "layers": []})
+    assert folder.read_json("plan.json")["bytes"] == 3
