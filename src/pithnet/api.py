@@ -36,9 +36,8 @@ from pithnet.surgery import LeftOut, unwrapped
 class CompressionResult:
     """A compressed model, its file's bytes, and what was lost and gained; `print` shows it in a few lines.
 
-    model: finalized, in eval mode: the very numbers of the file. before, after: the float model and the
-    compressed one on `val`, None without it; an `Evaluation`, or with `metric` its `Scores`. results:
-    everything, as results.json holds it.
+    Attributes:
+        results: Everything, as results.json holds it.
     """
 
     def __init__(self, result: Result, store: Store, results: dict[str, Any]) -> None:
@@ -46,24 +45,27 @@ class CompressionResult:
 
     @property
     def model(self) -> nn.Module:
+        """The finalized network, in eval mode, with the very numbers of the file."""
         return self.result.model
 
     @property
     def before(self) -> Evaluation | Scores | None:
+        """The float model on `val`, None without it; an `Evaluation`, or with `metric` its `Scores`."""
         return self.result.before
 
     @property
     def after(self) -> Evaluation | Scores | None:
+        """The compressed model on `val`, None without it; an `Evaluation`, or with `metric` its `Scores`."""
         return self.result.after
 
     @property
     def bytes(self) -> int:
-        """Size of the file."""
+        """The size of the file."""
         return self.result.bytes
 
     @property
     def ratio(self) -> float:
-        """float32 state_dict bytes / file bytes."""
+        """The bytes of the float32 state_dict / the bytes of the file."""
         return self.result.ratio
 
     @property
@@ -77,14 +79,23 @@ class CompressionResult:
         return self.result.left_out
 
     def save(self, path: str | Path) -> None:
-        """Writes the .pith file. Raises ArtifactError where it cannot."""
+        """Writes the .pith file.
+
+        Raises:
+            ArtifactError: The file cannot be written.
+        """
         self.result.save(path)
 
     def report(self, path: str | Path) -> Path:
-        """Writes the report, one HTML page, and its figures as PNG beside it; returns the page's path.
+        """Writes the report, one HTML page, and its figures as PNG beside it.
 
         The figures' folder is `figures` for a page named report.html, else the page's name with `-figures`.
-        Raises PithError where they cannot be written.
+
+        Returns:
+            The page's path.
+
+        Raises:
+            PithError: The page or a figure cannot be written.
         """
         return publish(self._store.path, Path(path))
 
@@ -249,14 +260,24 @@ def plan(
 
 
 def inspect(path: str | Path) -> Inspection:
-    """Where the bytes of a .pith file went. Raises ArtifactError for one that is missing or damaged."""
+    """Tells where the bytes of a .pith file went.
+
+    Raises:
+        ArtifactError: The file is missing or damaged.
+    """
     return artifact.inspect_file(path)
 
 
 def save(model: nn.Module, path: str | Path) -> None:
     """Writes any model as a .pith file, bit for bit; finalize it first, nothing is rounded here.
 
-    Raises ArtifactError naming the tensor that a file cannot hold, or where the file cannot be written.
+    Args:
+        model: The network; its tensors may be of any dtype that a file holds.
+        path: The file, which is replaced where it exists.
+
+    Raises:
+        ArtifactError: A file cannot hold one of the tensors, which the message names, or it cannot be
+            written.
     """
     artifact.save(path, artifact.encode(model))
 

@@ -19,11 +19,22 @@ HELPS = 0.95  # of float32's time: above it int8 did not help
 
 
 def bench(files: Sequence[Path], settings: BenchSettings, *, report: Quiet | None = None) -> dict[str, Any]:
-    """Times every file with 1 and with all threads, for every batch size: rows, verdicts, hardware.
+    """Times every file with 1 and with all threads, for every batch size.
 
     A checkpoint or .pith runs in PyTorch eager and, exported, as float32 in ONNX Runtime. An ONNX file that
     pithnet wrote names its architecture: where no other file gives its references, they are built from that,
-    with random weights, which takes the same time. Raises PithError for a file that cannot be used.
+    with random weights, which takes the same time.
+
+    Args:
+        files: ONNX files, .pith files and checkpoints.
+        settings: The batch sizes, threads and seconds.
+        report: Shows what happens; nothing where None.
+
+    Returns:
+        rows, with times in ms; verdicts, the sentences where int8 did not help; int8_instructions; hardware.
+
+    Raises:
+        PithError: A file or a setting cannot be used.
     """
     _check(files, settings)
     show = report or Quiet()
@@ -45,7 +56,7 @@ def bench(files: Sequence[Path], settings: BenchSettings, *, report: Quiet | Non
 
 
 def where(batch: int, threads: int) -> str:
-    """'batches of 64, 1 thread'"""
+    """Returns the place of a time in words, such as 'batches of 64, 1 thread'."""
     return f"batches of {batch}, {threads} thread{'s' if threads > 1 else ''}"
 
 
@@ -101,7 +112,7 @@ def _share(ms: float, reference: float | None) -> float | None:
 
 
 def verdict(row: dict[str, Any]) -> str | None:
-    """A sentence where int8 did not help."""
+    """Returns a sentence where int8 did not help, else None."""
     share = row["share_of_float32"]
     if row["precision"] != INT8 or share is None or share < HELPS:
         return None

@@ -73,9 +73,15 @@ class _Field:
 
 
 def bench_entries(files: Sequence[Path], settings: BenchSettings, folder: Path) -> list[Entry]:
-    """The files in their runtimes, with a PyTorch and a float32 ONNX reference for every known network.
+    """Lists the files in their runtimes, with PyTorch and float32 ONNX references of every known network.
 
-    `folder`: for what is exported on the way. Raises PithError for a file that cannot be used.
+    Args:
+        files: ONNX files, .pith files and checkpoints.
+        settings: The architecture of checkpoints, and whether OpenVINO runs too.
+        folder: The folder for what is exported on the way.
+
+    Raises:
+        PithError: A file cannot be used.
     """
     found = _Field(folder, settings.openvino)
     wanted: dict[str, tuple[str, dict[str, Any]]] = {}

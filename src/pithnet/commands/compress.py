@@ -37,7 +37,7 @@ Announce = Callable[[Plan], None]
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """A run that is done: its folder holds model.pith and results.json (here: `results`)."""
+    """A run that is done: its folder holds model.pith and results.json, whose content is `results`."""
 
     store: Store
     result: Result
@@ -80,7 +80,16 @@ def compress(
 
 
 def resume(run: Path, *, report: Quiet | None = None, announce: Announce | None = None) -> Finished:
-    """Continues what `compress` began there, and ends in the same bytes. Raises PithError as `compress`."""
+    """Continues what `compress` began there, and ends in the same bytes.
+
+    Args:
+        run: The run's folder.
+        report: Shows what happens; nothing where None.
+        announce: Gets the plan before anything is trained.
+
+    Raises:
+        PithError: The folder holds no such run, or whatever `compress` refuses is wrong.
+    """
     report = report or Quiet()
     with Store.open(run) as store:
         content = store.read_json("settings.json")

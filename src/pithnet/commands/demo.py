@@ -26,7 +26,7 @@ _DATA = DataSettings(data="digits")
 
 @dataclass(frozen=True)
 class Demo:
-    """Sizes of the demo; the tests take a smaller one."""
+    """The sizes of the demo; the tests take a smaller one."""
 
     epochs: int = 30
     batch_size: int = 64
@@ -42,10 +42,18 @@ def demo(
     announce: Announce | None = None,
     command: str = "pithnet demo",
 ) -> Finished:
-    """Trains, compresses, saves OUT/model.pith, loads it, compares logits; an earlier demo is replaced.
+    """Trains, compresses, saves OUT/model.pith, loads it and compares logits; it replaces an earlier demo.
 
-    Raises PithError where `out` holds something else, is in use or cannot be written,
-    ArtifactError where the loaded model differs.
+    Args:
+        out: The folder of the demo.
+        sizes: How long is trained, and by which recipe is compressed.
+        report: Shows what happens; nothing where None.
+        announce: Gets the plan before the compression.
+        command: What results.json says the run was started by.
+
+    Raises:
+        PithError: `out` holds something else, is in use or cannot be written.
+        ArtifactError: The loaded model gives other logits.
     """
     report = report or Quiet()
     _clear(out)
@@ -69,9 +77,10 @@ def _demo(out: Path, sizes: Demo, report: Quiet, announce: Announce | None, comm
 
 
 def check_reload(finished: Finished) -> int:
-    """On how many test images model.pith, loaded, gives bit for bit the logits of the model it was made of.
+    """Counts the test images for which model.pith, loaded, gives the logits of its model bit for bit.
 
-    Raises ArtifactError where one differs.
+    Raises:
+        ArtifactError: The logits of an image differ.
     """
     loaded = artifact.load(finished.store.path / "model.pith")
     images = load_images(_DATA, train=False)

@@ -10,9 +10,11 @@ DEVICES = ("cpu", "cuda")
 
 
 def get_device(name: str) -> torch.device:
-    """The device of that name, "cpu" or "cuda", the current GPU.
+    """Returns the device of that name: "cpu", or "cuda" for the current GPU.
 
-    Raises PithError for another name, and for "cuda" where torch finds no GPU, with what torch says of it.
+    Raises:
+        PithError: The name is another, or it is "cuda" and torch finds no GPU; the message has what torch
+            says of it.
     """
     if name not in DEVICES:  # only one GPU: `nearest` would not say so of cuda:1
         raise PithError(f"unknown device {name!r}: choose cpu, or cuda for one GPU")

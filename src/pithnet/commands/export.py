@@ -33,10 +33,23 @@ _BATCH, _CHECKED = 64, 128
 def export(
     file: Path, to: Path, data: DataSettings, settings: ExportSettings, *, report: Quiet | None = None
 ) -> dict[str, Any]:
-    """Writes `to` and returns what was found: bytes, precision, operators, float_names, max_difference, ...
+    """Writes the network as an ONNX file, and checks that against the network.
 
-    Static int8 is calibrated on training images, labels unused; the check runs on others. Raises PithError
-    where a file, the data or the model cannot be used, before anything is written where that can be known.
+    Static int8 is calibrated on training images, labels unused; the check runs on others.
+
+    Args:
+        file: A .pith or a checkpoint.
+        to: The ONNX file.
+        data: The images for the calibration.
+        settings: The precision, and the architecture of a checkpoint.
+        report: Shows what happens; nothing where None.
+
+    Returns:
+        What was found: bytes, precision, operators, float_names, max_difference and more.
+
+    Raises:
+        PithError: A file, the data or the model cannot be used; nothing is written then where that can be
+            known before.
     """
     if settings.int8 and settings.dynamic:
         raise PithError("--int8 calibrates, --dynamic does not: give one of the two")
@@ -82,7 +95,11 @@ def _static(
 
 
 def calibration_images(data: DataSettings, settings: ExportSettings) -> tuple[ArrayData, ArrayData]:
-    """Random training images: as many as --calibrate says, and up to 128 others for the check."""
+    """Chooses random training images: as many as --calibrate says, and up to 128 others for the check.
+
+    Raises:
+        DataError: There are no training images, or not as many.
+    """
     if settings.calibrate < 1:
         raise DataError(f"--calibrate {settings.calibrate}: static int8 needs at least one image")
     try:
@@ -121,7 +138,7 @@ def _result(
 
 
 def agreement_columns(found: Agreement) -> dict[str, Any]:
-    """What results say of a file's agreement with a model."""
+    """Returns what results say of a file's agreement with a model."""
     return {
         "max_difference": found.max_difference,
         "relative_error": found.relative_error,
@@ -132,7 +149,7 @@ def agreement_columns(found: Agreement) -> dict[str, Any]:
 
 
 def export_lines(found: dict[str, Any]) -> list[str]:
-    """For people."""
+    """Describes what `export` found in lines for people."""
     sizes = f"{found['bytes']:,} bytes ({found['bytes'] / 2**20:.2f} MiB)"
     smaller = f"{found['float32_bytes'] / found['bytes']:.2f}x smaller than float32"
     lines = [f"{found['file']}: {found['precision']}, {sizes}, {smaller}", *found["lines"]]

@@ -15,7 +15,13 @@ _SAMPLED = 1000  # images of a set; all 150 MB of CIFAR-10 would take longer tha
 
 
 def fingerprints(images: Images, weights: str | None = None, teacher: str | None = None) -> dict[str, str]:
-    """sha256 by name: "images", and where given those of the files "weights" and "teacher" (ARCH:FILE)."""
+    """Returns digests (sha256) by name: "images", and where given those of the files "weights" and "teacher".
+
+    Args:
+        images: The images to learn from and to measure on.
+        weights: The file of the network.
+        teacher: ARCH:FILE of the teacher.
+    """
     found = {"images": _of_images(images)}
     if weights is not None:
         found["weights"] = _of_file(weights)
@@ -25,7 +31,15 @@ def fingerprints(images: Images, weights: str | None = None, teacher: str | None
 
 
 def check_inputs(content: Mapping[str, Any], now: Mapping[str, str]) -> None:
-    """Raises PithError where `now`, by `fingerprints`, is not what the run of settings.json began with."""
+    """Refuses to go on with other inputs than those that a run began with.
+
+    Args:
+        content: What the run's settings.json holds.
+        now: What `fingerprints` finds now.
+
+    Raises:
+        PithError: An input is another; the message names it.
+    """
     settings, data = content["settings"], content["data"]
     names = {"weights": settings.get("weights"), "teacher": _file(settings.get("teacher") or "")}
     for what, began in content.get("inputs", {}).items():

@@ -28,7 +28,13 @@ _AUGMENTATIONS = {"digits": Augmentation(pad=1, flip=False)}
 
 @dataclass(frozen=True)
 class Images:
-    """train: to learn from, None where not asked for. test: to measure on, test images or held out."""
+    """The images of a run.
+
+    Attributes:
+        name: The name of the data set.
+        train: The images to learn from; None where they were not asked for.
+        test: The images to measure on: test images, or those that --val holds out.
+    """
 
     name: str
     train: ArrayData | None
@@ -36,16 +42,24 @@ class Images:
 
     @property
     def classes(self) -> int:
-        """How many there are in both parts; a part may lack some."""
+        """The number of classes in both parts together; a part may lack some."""
         return max(len(part.classes) for part in (self.train, self.test) if part is not None)
 
     def train_batches(self, size: int, normalization: Normalization, augment: bool, seed: int) -> Batches:
-        """Shuffled, augmented as suits the data set."""
+        """Makes batches of the training images, shuffled, and augmented as suits the data set.
+
+        Args:
+            size: The images of a batch.
+            normalization: How their channels are normalised.
+            augment: Whether they are augmented.
+            seed: The seed of their order and augmentation.
+        """
         assert self.train is not None
         augmentation = _AUGMENTATIONS.get(self.name, Augmentation()) if augment else None
         return Batches(self.train, size, normalization, augmentation=augmentation, shuffle=True, seed=seed)
 
     def test_batches(self, normalization: Normalization) -> Batches:
+        """Makes batches of the images to measure on, in their order."""
         return Batches(self.test, TEST_BATCH, normalization)
 
 
@@ -60,9 +74,15 @@ class Teacher:
 def load_images(
     settings: DataSettings, *, train: bool, progress: Callable[[int, int | None], None] | None = None
 ) -> Images:
-    """The images `settings` names; the training part only where `train`, or where some of it are held out.
+    """Loads the images that the settings name.
 
-    Raises DataError for what is missing, damaged or unlabelled.
+    Args:
+        settings: Which images.
+        train: Whether the images to learn from are needed; they are loaded too where some are held out.
+        progress: Called with (bytes, total) of a download.
+
+    Raises:
+        DataError: The images are missing, damaged or unlabelled, or a setting cannot be used.
     """
     root = None if settings.data_root is None else Path(settings.data_root)
     require_known("data set", settings.name, DATASETS, DataError)
@@ -81,9 +101,13 @@ def load_images(
 
 
 def training_images(settings: DataSettings) -> tuple[ArrayData, ArrayData | None]:
-    """(the images to learn from, those --val holds out of them: None without it); the same in every command.
+    """Loads the images to learn from, and those that --val holds out of them; every command gets the same.
 
-    Raises DataError for what is missing or damaged, and where not so many can be held out.
+    Returns:
+        The images to learn from, and the images held out, None without --val.
+
+    Raises:
+        DataError: The images are missing or damaged, or not so many can be held out.
     """
     if settings.val < 0:
         raise DataError(f"--val {settings.val}: cannot hold out a negative number of images")
@@ -94,7 +118,11 @@ def training_images(settings: DataSettings) -> tuple[ArrayData, ArrayData | None
 
 
 def parse_normalization(text: str) -> Normalization:
-    """A name in NORMALIZATIONS, or M,M,M/S,S,S. Raises DataError for anything else."""
+    """Reads a name in NORMALIZATIONS, or M,M,M/S,S,S.
+
+    Raises:
+        DataError: The text is neither.
+    """
     if "/" not in text:
         return lookup("normalisation", text, NORMALIZATIONS, DataError, "Or give means/stds: M,M,M/S,S,S.")
     try:
@@ -109,7 +137,14 @@ def parse_normalization(text: str) -> Normalization:
 
 
 def normalization_of(settings: DataSettings, checkpoint: str | Path | None = None) -> Normalization:
-    """What `settings` says; imagenet for a checkpoint with `module.` before its keys; else the data set's."""
+    """Returns how images are normalised: as the settings say, or as suits the checkpoint or the data set.
+
+    A checkpoint with `module.` before its keys is given imagenet's way.
+
+    Args:
+        settings: Which images, and perhaps how they are normalised.
+        checkpoint: The file that the network comes from.
+    """
     if settings.normalize is not None:
         return parse_normalization(settings.normalize)
     if checkpoint is not None and zoo.has_module_prefix(checkpoint):
@@ -118,7 +153,11 @@ def normalization_of(settings: DataSettings, checkpoint: str | Path | None = Non
 
 
 def check_architecture(name: str | None) -> str:
-    """The name. Raises ModelError where the zoo has no such network, or none is named."""
+    """Returns the name of an architecture that there is.
+
+    Raises:
+        ModelError: The zoo has no such network, or none is named.
+    """
     if name is None:
         raise ModelError("which architecture? Give --model NAME, such as --model resnet20")
     require_known("architecture", name, ARCHITECTURES, ModelError)
@@ -126,9 +165,15 @@ def check_architecture(name: str | None) -> str:
 
 
 def load_network(name: str, images: Images, weights: str | Path | None) -> nn.Module:
-    """An architecture of the zoo with as many outputs as the images have classes.
+    """Loads an architecture of the zoo with as many outputs as the images have classes.
 
-    Raises as `zoo.load`, and ModelError for a checkpoint that was trained for other classes.
+    Args:
+        name: The name of the architecture.
+        images: The images that it is for.
+        weights: Its checkpoint; random weights where None.
+
+    Raises:
+        ModelError: The checkpoint was trained for other classes, or `zoo.load` refuses it.
     """
     if weights is None:
         # A .pith file stores only what differs from the architecture's default.
@@ -143,7 +188,11 @@ def load_network(name: str, images: Images, weights: str | Path | None) -> nn.Mo
 
 
 def is_artifact(file: Path) -> bool:
-    """Whether the file is named or begins as a .pith. Raises ModelError where it cannot be read."""
+    """Returns whether the file is named as a .pith or begins as one.
+
+    Raises:
+        ModelError: The file cannot be read.
+    """
     if file.suffix == ".pith":
         return True
     try:
@@ -154,7 +203,16 @@ def is_artifact(file: Path) -> bool:
 
 
 def load_artifact(file: Path, model: str | None) -> nn.Module:
-    """The network of a .pith; `model` is its architecture where it names none. Raises as `artifact.load`."""
+    """Loads the network of a .pith.
+
+    Args:
+        file: The file.
+        model: The architecture of the network, where the file names none.
+
+    Raises:
+        ArtifactError: The file is missing or damaged, or does not fit the architecture.
+        ModelError: The zoo has no such architecture.
+    """
     if model is None or artifact.inspect_file(file).architecture == model:
         return artifact.load(file)
     return artifact.load(file, zoo.build(check_architecture(model)))
@@ -163,9 +221,17 @@ def load_artifact(file: Path, model: str | None) -> nn.Module:
 def load_teacher(
     text: str, images: Images, settings: DataSettings, device: torch.device | None = None
 ) -> Teacher:
-    """The network of ARCH:FILE, on `device` where one is given.
+    """Loads the network of ARCH:FILE.
 
-    Raises ModelError where the text is not of that form, or as `zoo.load`.
+    Args:
+        text: The architecture and the file.
+        images: The images that it is asked about.
+        settings: Which images these are, and perhaps how they are normalised.
+        device: The device that it goes to, where one is given.
+
+    Raises:
+        ModelError: The text is not of that form, or the file cannot be used.
+        DataError: The normalisation does not fit the images.
     """
     name, separator, file = text.partition(":")
     if not (name and separator and file):
@@ -181,7 +247,18 @@ def load_teacher(
 
 
 def check_fit(model: nn.Module, images: Images, normalization: Normalization, name: str) -> None:
-    """Raises DataError or ModelError where the network cannot take the images or has too few outputs."""
+    """Refuses a network that cannot take the images or has too few outputs for their classes.
+
+    Args:
+        model: The network.
+        images: The images.
+        normalization: How they are normalised.
+        name: What the network is called in messages.
+
+    Raises:
+        DataError: The normalisation has another number of channels than the images.
+        ModelError: The network does not take the images, or has too few outputs.
+    """
     shape = tuple(images.test.images.shape[1:])
     if len(normalization.mean) not in (1, shape[0]):
         raise DataError(

@@ -19,7 +19,14 @@ from pithnet.errors import ModelError
 
 @dataclass(frozen=True, eq=False)
 class OpenedNetwork:
-    """A network in eval mode. architecture: (name in the zoo, its arguments)."""
+    """A network in eval mode, and what its file says of it.
+
+    Attributes:
+        file: The file that it was loaded from.
+        model: The network.
+        architecture: Its name in the zoo, and its arguments.
+        metadata: What a .pith says of itself; nothing of a checkpoint.
+    """
 
     file: Path
     model: nn.Module
@@ -28,30 +35,32 @@ class OpenedNetwork:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of the images the architecture is made for."""
+        """The (channels, height, width) of the images that the architecture is made for."""
         return zoo.input_shape(self.architecture[0])
 
     def normalization(self, data: DataSettings) -> Normalization:
-        """--normalize, else what a .pith says, else what suits the checkpoint or the data."""
+        """Returns what --normalize says, else what a .pith says, else what suits the checkpoint or data."""
         said = self.metadata.normalization
         if data.normalize is None and said is not None:
             return Normalization(*said)
         return normalization_of(data, None if is_artifact(self.file) else self.file)
 
     def data(self, data: DataSettings) -> DataSettings:
-        """With the data set that a .pith names, where `data` names none."""
+        """Returns the settings with the data set that a .pith names, where they name none."""
         named = self.metadata.dataset
         return replace(data, data=named) if data.data is None and named in DATASETS else data
 
     def facts(self, precision: str, normalization: Normalization) -> dict[str, str]:
-        """What an ONNX file made of it says of itself."""
+        """Returns what an ONNX file made of it says of itself."""
         return OnnxFacts(self.architecture, normalization, precision).to_metadata()
 
 
 def open_network(file: Path, model: str | None) -> OpenedNetwork:
-    """The network of a .pith, or of a checkpoint of the architecture `model`.
+    """Opens the network of a .pith, or of a checkpoint of the architecture `model`.
 
-    Raises PithError for a file that cannot be used, or a checkpoint without its architecture.
+    Raises:
+        ModelError: The file cannot be used, or is a checkpoint and no architecture is given.
+        ArtifactError: The .pith is damaged.
     """
     if is_artifact(file):
         network: Any = load_artifact(file, model)

@@ -16,14 +16,20 @@ _ARCHITECTURE, _NORMALIZATION, _PRECISION = "architecture", "normalization", "pr
 
 @dataclass(frozen=True)
 class OnnxFacts:
-    """architecture: (name in the zoo, its arguments). All None where another program made the file."""
+    """What an ONNX file says of itself; all is None where another program made the file.
+
+    Attributes:
+        architecture: The network's name in the zoo, and its arguments.
+        normalization: How its images are normalised.
+        precision: In words, such as "int8 static".
+    """
 
     architecture: tuple[str, dict[str, Any]] | None = None
     normalization: Normalization | None = None
     precision: str | None = None
 
     def to_metadata(self) -> dict[str, str]:
-        """Names and values for the file."""
+        """Returns names and values for the file."""
         n = self.normalization
         return {
             _ARCHITECTURE: json.dumps(self.architecture),
@@ -33,7 +39,11 @@ class OnnxFacts:
 
 
 def onnx_facts(file: Path) -> OnnxFacts:
-    """Reads them. Raises ModelError where the file is no ONNX, or where its facts are damaged."""
+    """Reads what an ONNX file says of itself.
+
+    Raises:
+        ModelError: The file is no ONNX, or its metadata is damaged.
+    """
     facts = facts_of(file)
     try:
         name, arguments = json.loads(facts[_ARCHITECTURE])

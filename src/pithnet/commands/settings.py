@@ -71,6 +71,9 @@ class TrainSettings(Train):
         precision: Compute in float32, in bf16, or with auto in bf16 where the processor computes in it.
         device: Train and measure on cpu, or on cuda, which is one GPU.
         seed: Draw the weights, the order of the images and their augmentation from this seed.
+
+    Raises:
+        RecipeError: A number is outside its range; the message names the option.
     """
 
     model: str | None = None
@@ -162,7 +165,7 @@ class BenchSettings:
 
 
 def absolute(settings: Settings) -> Settings:
-    """The same settings with absolute paths, so that a run can be continued from another folder."""
+    """Returns the same settings with absolute paths, so that a run can be continued from another folder."""
     changes: dict[str, str] = {}
     for name in ("data_root", "weights", "cache"):
         value = getattr(settings, name, None)
@@ -182,7 +185,15 @@ def to_json(
     settings: TrainSettings | CompressSettings,
     inputs: Mapping[str, str],
 ) -> dict[str, Any]:
-    """What settings.json holds; inputs: digests of what the run learns from."""
+    """Returns what settings.json holds.
+
+    Args:
+        kind: The command, "train" or "compress".
+        command: What the run was started by.
+        data: Which images.
+        settings: What the command was told.
+        inputs: Digests of what the run learns from.
+    """
     return {
         "kind": kind,
         "command": command,
@@ -195,7 +206,20 @@ def to_json(
 def from_json(
     content: Any, kind: str, cls: type[Settings], where: Path
 ) -> tuple[DataSettings, Settings, str]:
-    """(data, settings, command) of a run. Raises PithError where it is of another kind, or damaged."""
+    """Reads what a run was told from its settings.json.
+
+    Args:
+        content: What the file holds.
+        kind: The command that continues the run.
+        cls: The class of that command's settings.
+        where: The run's folder, for messages.
+
+    Returns:
+        The images, the settings, and what the run was started by.
+
+    Raises:
+        PithError: The run is of another kind, was begun with --source-files, or the file is damaged.
+    """
     found = content.get("kind") if isinstance(content, dict) else None
     if found in ("train", "compress") and found != kind:
         raise PithError(f"{where} holds a {found} run; continue it with: pithnet {found} --resume {where}")

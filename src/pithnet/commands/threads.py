@@ -10,7 +10,10 @@ import torch
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """For networks and matrices so small that they are done before a second thread has woken up."""
+    """Computes with one thread for the block's time.
+
+    Networks and matrices may be so small that they are done before a second thread has woken up.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -47,12 +47,23 @@ VIEWS = 6  # augmented views of every image that a teacher is asked about, once
 def train(
     data: DataSettings, settings: TrainSettings, out: Path, *, report: Quiet | None = None, command: str = ""
 ) -> dict[str, Any]:
-    """Trains a network of the zoo and returns what results.json holds.
+    """Trains a network of the zoo from random weights in a new run folder.
 
-    A seed gives the same model.pt again on the CPU.
+    A seed gives the same model.pt again on the CPU. `out` gets settings.json, events.jsonl, state.pt (after
+    every epoch), model.pt (the last epoch's state_dict) and results.json.
 
-    `out` gets settings.json, events.jsonl, state.pt (after every epoch), model.pt (the last epoch's
-    state_dict) and results.json. Raises PithError for whatever is wrong, before `out` is made.
+    Args:
+        data: Which images.
+        settings: Which network, and how it is trained.
+        out: A new folder for the run.
+        report: Shows what happens; nothing where None.
+        command: What results.json says the run was started by.
+
+    Returns:
+        What results.json holds.
+
+    Raises:
+        PithError: Whatever is wrong, before `out` is made.
     """
     prepared = _Prepared(data, settings, report or Quiet())
     content = to_json("train", command, data, prepared.settings, prepared.inputs)
@@ -61,7 +72,18 @@ def train(
 
 
 def resume(run: Path, *, report: Quiet | None = None) -> dict[str, Any]:
-    """Continues what `train` began there, and ends as it would have ended. Raises PithError as `train`."""
+    """Continues what `train` began there, and ends as it would have ended.
+
+    Args:
+        run: The run's folder.
+        report: Shows what happens; nothing where None.
+
+    Returns:
+        What results.json holds.
+
+    Raises:
+        PithError: The folder holds no such run, or whatever `train` refuses is wrong.
+    """
     with Store.open(run) as store:
         content = store.read_json("settings.json")
         data, settings, command = from_json(content, "train", TrainSettings, run)
@@ -151,7 +173,11 @@ class _Prepared:
 
 
 def training_of(settings: TrainSettings) -> Training:
-    """The settings as the trainer takes them. Raises RecipeError naming the option that is out of range."""
+    """Returns the settings as the trainer takes them.
+
+    Raises:
+        RecipeError: An option is out of range; the message names it.
+    """
     if settings.batch_size < 1:
         raise RecipeError(f"--batch-size {settings.batch_size}: a batch has 1 image or more")
     for name in ("label_smoothing", "distill"):
@@ -165,19 +191,25 @@ def training_of(settings: TrainSettings) -> Training:
 
 
 def evaluation_json(e: Evaluation) -> dict[str, Any]:
-    """accuracy (0-1), its 95 % interval, n, loss."""
+    """Returns the accuracy, in [0, 1], with its 95 % interval, n and the loss, as results hold them."""
     return {"accuracy": e.accuracy, "interval": list(e.interval), "n": e.n, "loss": e.loss}
 
 
 def measured_on(data: DataSettings) -> str:
-    """What an accuracy was measured on, for results."""
+    """Says what an accuracy was measured on, for results."""
     return f"{data.val} held-out training images" if data.val else "test images"
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Tensor], then: str = "or choose another folder") -> None:
-    """A plain dict of tensors, on the CPU, by torch.save, whole or not at all.
+    """Writes a plain dict of tensors, on the CPU, by torch.save, whole or not at all.
 
-    Raises PithError where it cannot be; `then` is how its message goes on after "free some space".
+    Args:
+        path: The file.
+        state: The tensors by name.
+        then: How the message goes on after "free some space".
+
+    Raises:
+        PithError: The file cannot be written.
     """
     try:
         with staged(path, then) as part:
