@@ -71,7 +71,7 @@ def test_compress_and_save_say_what_is_done_of_how_much(
     model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shares = import_module("pithnet.passes.share")  # the package's own `share` is the pass
-    monkeypatch.setattr(shares, "_cluster", slowly(shares._cluster))
+    monkeypatch.setattr(shares, "cluster", slowly(shares.cluster))
     monkeypatch.setattr(encoder, "encode_record", slowly(encoder.encode_record))
     recipe = {"steps": [{"prune": {"sparsity": 0.5}}, {"share": {"bits": 2}}]}
     result = pn.compress(model, recipe=recipe, rivals=False)

@@ -4,6 +4,7 @@ from pithnet.passes.bit_widths import average_bits
 from pithnet.passes.gradual_pruning import RAMPS, GradualPruning
 from pithnet.passes.granularities import GRANULARITIES, get_granularity
 from pithnet.passes.layers import selected_layers
+from pithnet.passes.level_training import LevelTraining, freeze_levels
 from pithnet.passes.needs import Given, Need
 from pithnet.passes.prune import prune, prune_by_std
 from pithnet.passes.ptq.bias_repair import correct_biases
@@ -17,7 +18,7 @@ from pithnet.passes.records import Record
 from pithnet.passes.registry import PASSES, forget, pass_of, register
 from pithnet.passes.regularized.regularization import Regularization, regularize
 from pithnet.passes.scopes import SCOPES
-from pithnet.passes.share import LevelTraining, freeze_levels, share
+from pithnet.passes.share import share
 from pithnet.passes.sketch import LayerSketch, Sketch
 from pithnet.passes.step import Pass
 

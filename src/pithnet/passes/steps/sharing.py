@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from pithnet.learn import StepSchedule
+from pithnet.passes.level_training import LevelTraining, freeze_levels
 from pithnet.passes.needs import Given
 from pithnet.passes.records import Record
-from pithnet.passes.share import LevelTraining, cluster, freeze_levels, layer_levels, share
+from pithnet.passes.share import cluster, layer_levels, share
 from pithnet.passes.sketch import LayerSketch, Sketch
 from pithnet.passes.step import Pass
 from pithnet.recipe import Share
