@@ -1,6 +1,6 @@
 """What a lab can be asked for, as plain data.
 
-No torch here: the command line builds its help from this class.
+It imports no torch: the command line builds its help from this class.
 """
 
 from __future__ import annotations
