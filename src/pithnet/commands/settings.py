@@ -1,6 +1,6 @@
 """What the user chose for a run, as plain data: the command line's options and a run folder's settings.json.
 
-No torch here: the command line builds its help from these classes.
+It imports no torch: the command line builds its help from these classes.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ _SHARES = (
 
 
 def percent_rows(rows: Sequence[Row], columns: Mapping[str, str]) -> list[Row]:
-    """Rows as a table shows them: of `columns`, renamed; shares (0 to 1) in percent, points rounded."""
+    """Returns rows as a table shows them: of `columns`, renamed; shares in percent, points rounded."""
     return [{title: _shown(key, row[key]) for key, title in columns.items() if key in row} for row in rows]
 
 

@@ -34,12 +34,12 @@ class Table:
 
 
 def having(item: str, key: str) -> Callable[[Notebook], list[Row]]:
-    """What picks the rows of an item that have a key."""
+    """Returns what picks the rows of an item that have a key."""
     return lambda book: [row for row in book.of(item) if key in row]
 
 
 def named(*figures: Draw) -> dict[str, Draw]:
-    """Figures by the names of the functions that draw them, with dashes."""
+    """Names figures by the functions that draw them, with dashes."""
     return {draw.__name__.replace("_", "-"): draw for draw in figures}
 
 
@@ -87,13 +87,21 @@ class Experiment(Generic[LabT]):
                 item.measure(lab)
 
     def table(self, name: str) -> tuple[Item[LabT], Table]:
-        """The table of that name and its item. Raises PithError where there is none."""
+        """Returns the table of that name and its item.
+
+        Raises:
+            PithError: No item has such a table.
+        """
         return next(
             ((item, item.tables[name]) for item in self.items if name in item.tables), None
         ) or _missing("table", name, self)
 
     def figure(self, name: str) -> Draw:
-        """The figure of that name. Raises PithError where there is none."""
+        """Returns the figure of that name.
+
+        Raises:
+            PithError: No item has such a figure.
+        """
         return next((item.figures[name] for item in self.items if name in item.figures), None) or _missing(
             "figure", name, self
         )

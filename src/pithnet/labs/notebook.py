@@ -24,7 +24,7 @@ _BEFORE = {"device": "cpu"}
 
 
 def flat(content: Any, name: str = "") -> dict[str, Any]:
-    """Nested mappings and lists of mappings as one, under dotted names; what is None is left out."""
+    """Flattens nested mappings and lists of mappings under dotted names, and leaves out what is None."""
     if isinstance(content, list) and any(isinstance(v, dict) for v in content):
         content = {str(i): v for i, v in enumerate(content, 1)}
     if not isinstance(content, dict):
@@ -37,7 +37,7 @@ def flat(content: Any, name: str = "") -> dict[str, Any]:
 
 
 class Notebook(Store):
-    """A lab's store: rows by (item, what). A finished row is on disk at once, and not measured again.
+    """The store of a lab: rows by (item, what). A finished row is on disk at once, and not measured again.
 
     Args:
         out: The lab's folder.
@@ -75,7 +75,7 @@ class Notebook(Store):
 
     @property
     def results(self) -> Path:
-        """results.json."""
+        """The path of results.json."""
         return self.path / RESULTS
 
     def _read(self) -> list[Row]:
@@ -101,11 +101,11 @@ class Notebook(Store):
         self.write_json(RESULTS, {**self.facts, "rows": self.rows})
 
     def find(self, item: str, what: str) -> Row | None:
-        """The row of that item and name, None where it is not measured yet."""
+        """Returns the row of that item and name, None where it is not measured yet."""
         return next((r for r in self.rows if r["item"] == item and r["what"] == what), None)
 
     def row(self, item: str, what: str, measure: Callable[[], Row]) -> Row:
-        """The row of that item and name: as it is on disk, else measured now and written."""
+        """Returns the row of that item and name: as it is on disk, else measured now and written."""
         found = self.find(item, what)
         if found is not None:
             return found
@@ -117,16 +117,16 @@ class Notebook(Store):
         return self.rows[-1]
 
     def of(self, item: str) -> list[Row]:
-        """The rows of one item, in the order they were measured."""
+        """Returns the rows of one item, in the order in which they were measured."""
         return [r for r in self.rows if r["item"] == item]
 
     def state_file(self, key: str) -> str:
-        """The name, in the store, of the file that holds the state of that key."""
+        """Returns the name, in the store, of the file that holds the state of that key."""
         plain = re.sub(r"[^\w.-]+", "-", key)
         return f"{STATES}/{plain}.pt"
 
     def load(self, key: str) -> Row | None:
-        """The state saved under that key, on the CPU; None where there is none."""
+        """Returns the state saved under that key, on the CPU; None where there is none."""
         return load_tensors(self, self.state_file(key))
 
     def save(self, key: str, state: Row) -> None:

@@ -1,6 +1,6 @@
 """What a lab can be asked for, as plain data.
 
-No torch here: the command line builds its help from this class.
+It imports no torch: the command line builds its help from this class.
 """
 
 from __future__ import annotations
@@ -65,7 +65,11 @@ class LabOptions:
     pruned: Path | None = None
 
     def check(self, lab: str, takes: Collection[str]) -> None:
-        """Raises PithError for an option that this lab does not take, and for epochs below 1."""
+        """Refuses what this lab does not take.
+
+        Raises:
+            PithError: An option is not among `takes`, or epochs are below 1.
+        """
         for field in fields(self):
             asked = getattr(self, field.name) != field.default
             if asked and field.name in _SPECIAL and field.name not in takes:
@@ -74,7 +78,11 @@ class LabOptions:
             raise PithError(f"epochs must be at least 1, got {self.epochs}")
 
     def chosen(self, known: Collection[str]) -> tuple[str, ...]:
-        """The items asked for, all where none are. Raises PithError for one that the lab does not have."""
+        """Returns the items asked for, all where none are.
+
+        Raises:
+            PithError: The lab does not have one of them.
+        """
         chosen = _listed(self.items, known)
         for item in chosen:
             if item not in known:
@@ -82,7 +90,11 @@ class LabOptions:
         return chosen
 
     def chosen_levels(self, known: Collection[str]) -> tuple[str, ...]:
-        """The levels asked for, all where none are. Raises PithError for levels that there are not."""
+        """Returns the levels asked for, all where none are.
+
+        Raises:
+            PithError: There are no such levels.
+        """
         chosen = _listed(self.levels, known)
         for levels in chosen:
             require_known("levels", levels, known, PithError)

@@ -32,7 +32,7 @@ RELATED = 0.25
 
 @dataclass(frozen=True, eq=False)
 class PrunedFile:
-    """state: a state_dict with masks. facts: what results.json says of the file, and of where it comes from.
+    """A pruned network's file: its state_dict with masks, and what results.json says of it.
 
     `facts["origin"]` is how its float network is known: by the results.json or the baseline.pt of the lab
     that pruned it, or not at all ("not recorded").
@@ -42,19 +42,17 @@ class PrunedFile:
     facts: Row
 
     def restored(self, start: nn.Module) -> nn.Module:
-        """A copy of the float network with the file's masks and weights, in eval mode."""
+        """Returns a copy of the float network with the file's masks and weights, in eval mode."""
         return restore(copy.deepcopy(start), self.state).eval()
 
 
 def read_pruned(path: Path, bench: Bench) -> PrunedFile:
-    """The file, checked against the float network that the bench begins with.
+    """Reads the file, and checks it against the float network that the bench begins with.
 
-    Checked are the architecture's layers and shapes; that the layers have masks, and nothing else; the float
-    network, where the lab that pruned it left its results.json or baseline.pt beside the file; and the
-    correlation of the weights that are left with the float network's.
-
-    Raises PithError without --weights, ModelError for a file that does not fit or was pruned from another
-    network.
+    Raises:
+        PithError: The bench has no --weights.
+        ModelError: The file does not fit the architecture, is not only pruned, or was pruned from another
+            network.
     """
     if bench.weights is None:
         raise PithError("--pruned FILE needs --weights FILE: the float network that it was pruned from")
@@ -128,9 +126,9 @@ def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 
 @torch.no_grad()
 def correlation(model: nn.Module, start: nn.Module) -> float:
-    """Of the weights that masks leave with the same weights of `start`: the mean of the layers, by weights.
+    """Returns how far the weights that masks leave correlate with those of `start`: the layers' mean.
 
-    1 for masks alone, near 0 for networks trained from different random weights.
+    It is 1 for masks alone, and near 0 for networks trained from different random weights.
     """
     before, total, count = dict(weighted_layers(start)), 0.0, 0
     for name, layer in weighted_layers(model):

@@ -28,7 +28,7 @@ def open_lab(
     models: Mapping[str, str] = ARCHITECTURES,
     progress: Quiet | None = None,
 ) -> tuple[Notebook, Bench]:
-    """`open_bench` and `open_book` at once, for a lab whose facts do not depend on the bench."""
+    """Opens bench and notebook at once, for a lab whose facts do not depend on the bench."""
     bench = open_bench(out, options, batch_size=batch_size, models=models, progress=progress)
     return open_book(name, out, options, bench, facts, progress), bench
 
@@ -42,11 +42,13 @@ def open_bench(
     teacher: str | None = None,
     progress: Quiet | None = None,
 ) -> Bench:
-    """The network, images and teacher of a lab; `quick` is on the bundled digits. Nothing is written.
+    """Opens the network, images and teacher of a lab, and writes nothing.
 
-    models, teacher: the lab's own networks by data set, and its own teacher (None where the lab never has
-    one), where the options name none. Raises PithError for a model that `quick` does not run; PithError,
-    DataError and ModelError as `Bench.open`.
+    `models` (by data set) and `teacher` are the lab's own, where the options name none; a lab that never has
+    a teacher gives None.
+
+    Raises:
+        PithError: `quick` does not run the model, or `Bench.open` refuses what is asked for.
     """
     o = options
     if o.quick and o.model not in (None, models["digits"]):
@@ -76,9 +78,9 @@ def open_book(
     facts: Row,
     progress: Quiet | None = None,
 ) -> Notebook:
-    """The notebook of a lab, which is from then on in `out`. Raises PithError as `Notebook`.
+    """Opens the notebook of a lab, which is from then on in `out`; errors are those of `Notebook`.
 
-    bench: None in a lab that makes its own data. facts: what results.json says beside the bench's own facts;
+    A lab that makes its own data has no `bench`. `facts` are what results.json says beside the bench's own;
     every training is said in the bench's precision.
     """
     o = options
@@ -114,7 +116,7 @@ def _data(options: LabOptions) -> tuple[str, Path | None]:
 
 
 def earlier(out: Path, key: str) -> Any:
-    """What the results.json in `out` says of that name, None where there is none.
+    """Returns what the results.json in `out` says of that name, None where there is none.
 
     "auto" precision, timed again, might come to something else; so a lab that goes on asks what it came to.
     """
@@ -133,7 +135,7 @@ def _in_precision(facts: Any, precision: str) -> Any:
 
 
 def command(name: str, out: Path, options: LabOptions) -> str:
-    """What to type for the same lab; what is as without the option is left out, and what was done once."""
+    """Returns what to type for the same lab, without what is usual and what was done once."""
     words = ["pithnet", "lab", name, "--out", str(out)]
     for field in fields(options):
         value, option = getattr(options, field.name), f"--{field.name.replace('_', '-')}"

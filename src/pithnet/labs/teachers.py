@@ -24,16 +24,13 @@ _DISTILLED = Objective(distill=0.9, temperature=4)
 
 
 def untaught(training: Training) -> Training:
-    """The training from the labels alone, whoever the lab's teacher is."""
+    """Returns the training from the labels alone, whoever the lab's teacher is."""
     return replace(training, objective=Objective())
 
 
 @dataclass(frozen=True, eq=False)
 class LabTeacher:
-    """kind: SELF, the lab's own float network; NONE, labels alone; FILE, the `trained` network.
-
-    architecture, file, sha256 (64 hex digits): of a FILE, as results.json has them.
-    """
+    """A lab's teacher: SELF, its float network; NONE, labels alone; or FILE, the network `trained`."""
 
     kind: str
     trained: Teacher | None = None
@@ -45,10 +42,11 @@ class LabTeacher:
     def read(
         cls, text: str, images: Images, data: DataSettings, device: torch.device | None = None
     ) -> LabTeacher:
-        """The teacher that `--teacher` names, for the lab's images; a network of a file is on `device`.
+        """Reads the teacher that `--teacher` names, for the lab's images; a file's network is on `device`.
 
-        Raises PithError for anything but self, none and ARCH:FILE; ModelError and DataError for a network
-        that cannot be read or does not take the images, as `load_teacher`.
+        Raises:
+            PithError: The text is none of self, none and ARCH:FILE, or the network cannot be used
+                (`load_teacher`).
         """
         name, separator, path = text.partition(":")
         if not separator:
@@ -59,18 +57,15 @@ class LabTeacher:
         return cls(FILE, trained, name, Path(path).name, digest)
 
     def of(self, start: nn.Module, normalization: Normalization) -> Teacher | None:
-        """The network to ask, with the normalisation of its images; None where none is to be asked.
-
-        start, normalization: the lab's float network and what its images are normalised by.
-        """
+        """Returns whom to ask, the float network `start` or the file's; None where nobody is to be asked."""
         return Teacher(start, normalization) if self.kind == SELF else self.trained
 
     def teach(self, training: Training) -> Training:
-        """The training with 0.9 of its loss from the teacher, at temperature 4; as it is with NONE."""
+        """Returns the training with 0.9 of its loss from the teacher, at temperature 4; with NONE as is."""
         return training if self.kind == NONE else replace(training, objective=_DISTILLED)
 
     def facts(self) -> Row:
-        """What results.json says of it."""
+        """Returns what results.json says of it."""
         return {
             "kind": self.kind,
             "architecture": self.architecture,

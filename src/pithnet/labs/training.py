@@ -27,7 +27,7 @@ from pithnet.surgery import Codebook, Mask, parametrization, restore, weighted_l
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A model at the last epoch of a training. history: a row per epoch, with the test accuracy after it."""
+    """A model at the last epoch of a training, and for each epoch a row with the test accuracy after it."""
 
     model: nn.Module
     evaluation: Evaluation
@@ -35,7 +35,7 @@ class Trained:
 
 
 def zero_places(model: nn.Module) -> dict[str, Tensor]:
-    """Where masks and codebooks say zero: bool tensors by layer name."""
+    """Returns where masks and codebooks say zero: bool tensors by layer name."""
     places = {}
     for name, layer in weighted_layers(model):
         mask, codebook = parametrization(layer, Mask), parametrization(layer, Codebook)
@@ -48,7 +48,7 @@ def zero_places(model: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def exactly_zero(model: nn.Module, places: dict[str, Tensor]) -> bool:
-    """Whether every weight at those places is +0.0, bit for bit, in the tensor the layer computes with."""
+    """Returns whether every weight at those places is +0.0, bit for bit, in the tensor of the layer."""
     layers = dict(weighted_layers(model))
     return all(not layers[name].weight.detach()[at].view(torch.int32).any() for name, at in places.items())
 
@@ -110,7 +110,7 @@ def train(
 
 
 def float_network(book: Notebook, bench: Bench, training: Training) -> Trained:
-    """The network every item begins with: the bench's checkpoint, without history, or one trained here."""
+    """Returns the network every item begins with: the bench's checkpoint, or one trained here."""
     model = bench.model()
     if bench.weights is None:
         return train(book, bench, "baseline", model, training)
@@ -135,12 +135,12 @@ def _epoch_row(
 
 
 def zeros(model: nn.Module) -> int:
-    """Zero weights of all convolutions and linear layers."""
+    """Counts the zero weights of all convolutions and linear layers."""
     return sum(int((layer.weight == 0).sum()) for _, layer in weighted_layers(model))
 
 
 def accuracy_columns(e: Evaluation, reference: Tensor | None = None) -> Row:
-    """Accuracy (0 to 1) with its 95 % interval, and the difference to `reference`, bool (n,), where given."""
+    """Returns accuracy (0 to 1), its 95 % interval, and the difference to `reference`, bool (n,), if any."""
     low, high = e.interval
     row: Row = {"accuracy": e.accuracy, "low": low, "high": high, "n": e.n, "loss": e.loss}
     if reference is not None:
@@ -149,19 +149,19 @@ def accuracy_columns(e: Evaluation, reference: Tensor | None = None) -> Row:
 
 
 def difference_columns(reference: Tensor, correct: Tensor) -> Row:
-    """Points that `correct` gains over `reference` on the same images, and the paired 95 % interval."""
+    """Returns the points `correct` gains over `reference` on the same images, and the paired interval."""
     points, low, high = (100 * v for v in paired_difference(reference, correct))
     return {"difference": points, "difference_low": low, "difference_high": high}
 
 
 def rival_columns(rival: str, theirs: Tensor, correct: Tensor) -> Row:
-    """`difference_columns` against another row than the reference: its name, and what is gained over it."""
+    """Returns `difference_columns` against another row than the reference: its name and what is gained."""
     found = difference_columns(theirs, correct)
     return {"rival": rival, **{f"rival_{key}": value for key, value in found.items()}}
 
 
 def training_columns(trained: Trained) -> Row:
-    """What a training adds to a row: epochs, zeros after each, and whether every zero was exact each time."""
+    """Returns what a training adds to a row: epochs, zeros after each, and whether all were exact."""
     history = trained.history
     return {
         "epochs": len(history),

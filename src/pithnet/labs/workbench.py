@@ -32,10 +32,10 @@ ARCHITECTURES = {"cifar10": "resnet20", "digits": "digits-cnn"}
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """A zoo network and its images. `weights`: a checkpoint to start from, None to train one.
+    """A zoo network and its images. With `weights` it starts from a checkpoint, else it is to be trained.
 
-    precision: "float32" or "bf16", of all trainings. teacher: whom `taught` asks. soft: a teacher's
-    logits for the training images, None to learn from the labels alone. device: where the networks are.
+    All trainings are in `precision`, "float32" or "bf16". `taught` asks the `teacher`, whose logits for the
+    training images are then `soft`; None is learning from the labels alone.
     """
 
     architecture: str
@@ -64,12 +64,11 @@ class Bench:
     ) -> Bench:
         """Loads the data, and resolves the precision "auto".
 
-        Args:
-            architecture: of the zoo; the data's where None.
-            teacher: self, none or ARCH:FILE; None in a lab that never has one.
+        The `architecture` is the data's where None; a lab that never has a `teacher` gives None.
 
-        Raises DataError where the labs have no network for the data, ModelError for an architecture that does
-        not take its images, and as `load_images`, `resolve_precision` and `LabTeacher.read`.
+        Raises:
+            DataError: The labs have no network for the data, or the images cannot be used.
+            PithError: Architecture, precision, teacher or device cannot be had.
         """
         data, place = settings.name, get_device(device)
         if data not in ARCHITECTURES:  # it may well be a data set, which only the labs have no network for
@@ -87,19 +86,19 @@ class Bench:
         return replace(bench, precision=precision, teacher=found)
 
     def model(self) -> nn.Module:
-        """The network in eval mode, with the checkpoint's weights or seeded fresh ones."""
+        """Returns the network in eval mode, with the checkpoint's weights or seeded fresh ones."""
         torch.manual_seed(self.seed)
         return load_network(self.architecture, self.images, self.weights).to(self.device)
 
     def training_batches(self, augment: bool = True) -> Batches:
-        """All training images, shuffled, cropped and flipped as suits them."""
+        """Makes batches of all training images, shuffled, cropped and flipped as suits them."""
         batches = self.images.train_batches(self.batch_size, self.normalization, augment, self.seed)
         return batches if self.soft is None else batches.with_soft(self.soft)
 
     def taught(
         self, start: nn.Module, views: int, cache: Path, on_batch: Callable[[int, int], None]
     ) -> Bench:
-        """The same, with batches that hand out the teacher's logits of so many views of each training image.
+        """Returns the bench with batches that hand out the teacher's logits of `views` of each image.
 
         They are those of `start`, the lab's float network, or of the network that --teacher names; with
         --teacher none the bench is as it was. The logits are kept in the folder `cache`.
@@ -111,20 +110,21 @@ class Bench:
         return replace(self, soft=cached_teacher_logits(teacher.model, seen, views, cache, on_batch))
 
     def teach(self, training: Training) -> Training:
-        """The training as the teacher has it; as it is where there is no teacher."""
+        """Returns the training as the teacher has it; as it is where there is no teacher."""
         return training if self.teacher is None else self.teacher.teach(training)
 
     def test_batches(self) -> Batches:
+        """Makes batches of the test images, in their order."""
         return self.images.test_batches(self.normalization)
 
     def choice_batches(self) -> Batches:
-        """A tenth of the training images as they are: what choices are made on, never the test images."""
+        """Makes batches of a tenth of the training images: choices are made on them, never on test images."""
         assert self.images.train is not None
         _, held_out = self.images.train.split(len(self.images.train) // 10, self.seed)
         return Batches(held_out, TEST_BATCH, self.normalization)
 
     def calibration_images(self, count: int) -> Tensor:
-        """Random training images as they are, float32 (count, C, H, W), or all there are; on the device.
+        """Returns `count` random training images or all there are, float32 (N, C, H, W), on the device.
 
         Labels are left out, and none of the images is in `choice_batches`.
         """
@@ -135,7 +135,7 @@ class Bench:
         return torch.cat([x for x, *_ in batches if x is not None]).to(self.device)
 
     def facts(self) -> Row:
-        """What results.json says of it; the checkpoint and the teacher by name and sha256."""
+        """Returns what results.json says of it; the checkpoint and the teacher by name and sha256."""
         assert self.images.train is not None
         weights = None
         if self.weights is not None:

@@ -29,7 +29,7 @@ def write_page(experiment: Experiment[Any], book: Notebook) -> None:
     has not, the page says so. What stands before the first heading is the page's conclusion.
 
     Raises:
-        PithError: Where a file cannot be written, or the template names a table or figure that is not there.
+        PithError: A file cannot be written, or the template names a table or figure that is not there.
     """
     f = book.facts
     page = Page(experiment.title, _subtitle(f))
@@ -57,7 +57,7 @@ def _subtitle(f: Row) -> str:
 
 
 def sections(experiment: Experiment[Any]) -> Iterator[tuple[str | None, str, str]]:
-    """(item's number or None, heading, text) of each of the template's sections; the first has no heading."""
+    """Yields (item's number or None, heading, text) of the template's sections; the first has no heading."""
     source = (resources.files(experiment.package) / "page.md").read_text(encoding="utf-8")
     marks = list(_HEADING.finditer(source))
     yield None, "", source[: marks[0].start()] if marks else source
@@ -66,14 +66,14 @@ def sections(experiment: Experiment[Any]) -> Iterator[tuple[str | None, str, str
 
 
 def paragraph(experiment: Experiment[Any], number: str, names: Mapping[str, Any]) -> str:
-    """The words of an item's section without tables and figures, filled in with `names`, as plain text."""
+    """Returns the words of an item's section, filled in with `names`, as plain text without its figures."""
     texts = {n: text for n, _, text in sections(experiment) if n}
     words = re.sub(r"\{\{ *(?:figure|table)\(.*?\) *\}\}", "", texts[number])
     return re.sub(r"\*\*.*?\*\* *|`", "", environment().from_string(words).render(names)).strip()
 
 
 def names_of(experiment: Experiment[Any], book: Notebook) -> dict[str, Any]:
-    """What a template can use, tables and figures aside: the notebook's rows and facts, and the numbers."""
+    """Returns what a template can use, tables and figures aside: rows, facts and numbers."""
     return {
         "facts": book.facts,
         "rows": book.of,
@@ -85,7 +85,7 @@ def names_of(experiment: Experiment[Any], book: Notebook) -> dict[str, Any]:
 
 
 def environment() -> Environment:
-    """Jinja with the filters that say numbers; a name that is not there is an error."""
+    """Makes Jinja's environment with the filters that say numbers; a name that is not there is an error."""
     found = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     found.filters |= {
         "percent": percent,

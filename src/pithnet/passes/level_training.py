@@ -40,6 +40,7 @@ class LevelTraining:
         init: as `share`'s.
         rate_weight: as `share`'s.
         updates: how often the prices are set anew over the training.
+        overrides: as `share`'s.
         skip: as `prune`'s.
         also: as `prune`'s.
         generator: as `share`'s.

@@ -43,7 +43,7 @@ class PassSettings(Part):
 class Prune(PassSettings):
     """Zeros: a `sparsity` with a `scope`, or `std`, the threshold in standard deviations of each layer.
 
-    With a `ramp` the sparsity rises over that share of the step's training; else the pass is one-shot.
+    With a `ramp` the sparsity rises over that share of the step's training; without one the pass is one-shot.
 
     Attributes:
         sparsity: The share of zeros, in [0, 1]; it need not be said where the granularity is N:M.
@@ -51,6 +51,7 @@ class Prune(PassSettings):
         scope: How the zeros are spread over the layers, as in `pithnet.prune`.
         criterion: What ranks the weights: a name in `pithnet.tensor.CRITERIA`.
         granularity: Which weights go together, as in `pithnet.prune`; N:M gives the sparsity too.
+        overrides: Shares of zeros for the layers that match a pattern.
         schedule: How the sparsity rises on the ramp.
         ramp: The share of the training over which it rises, in [0, 1].
         updates: How often it rises.
@@ -129,6 +130,7 @@ class Share(PassSettings):
         init: How the clustering begins, as in `pithnet.share`.
         rate_weight: The price of code length, as in `pithnet.share`.
         trained: Whether the assignment changes while the step's training runs.
+        overrides: Bits, or levels where these are given, for the layers that match a pattern.
     """
 
     bits: Annotated[int, Field(ge=1, le=16)] | None = None

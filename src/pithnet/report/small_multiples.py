@@ -31,12 +31,16 @@ _FINE = 0.012  # inches: how thick a line is
 
 @dataclass(frozen=True)
 class Histogram:
-    """How a layer's weights are spread: counts in equal bins from `low` to `high`, and notes in words.
+    """How a layer's weights are spread.
 
     Attributes:
-        before: counts of all weights before compression; None where they are not known.
-        after: counts of the weights that are not zero after it.
-        levels: the (value, count) of each level, drawn as stems instead of `after`.
+        title: The layer's name.
+        notes: What stands below, line by line.
+        low: The lower end of the equal bins.
+        high: Their upper end.
+        before: Counts of all weights before compression; None where they are not known.
+        after: Counts of the weights that are not zero after it.
+        levels: The (value, count) of each level, drawn as stems instead of `after`.
     """
 
     title: str

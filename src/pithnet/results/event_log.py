@@ -13,10 +13,15 @@ class Epoch(BaseModel):
     """One epoch of training.
 
     Attributes:
-        number: the step that it belongs to, from 0.
-        step: the name of that step.
-        epoch: its number in the step, from 1.
-        sparsity: the share of zeros after it, from 0 to 1.
+        number: The step that it belongs to, from 0.
+        step: The name of that step.
+        epoch: Its number in the step, from 1.
+        loss: The mean loss of the training batches.
+        accuracy: Their accuracy, in [0, 1]; None without class labels.
+        lr: The learning rate at its end.
+        sparsity: The share of zeros after it, in [0, 1].
+        seconds: Its wall time.
+        images: The number of samples.
     """
 
     number: int = 0
@@ -50,10 +55,13 @@ class Pass(BaseModel):
 
 @dataclass(frozen=True)
 class EventLog:
-    """Epochs, passes and remarks in order.
+    """What events.jsonl says, in order.
 
     Attributes:
-        unreadable: how many lines were broken.
+        epochs: The epochs of all steps.
+        passes: What the passes did.
+        remarks: What the run said of its recipe's decisions, each once.
+        unreadable: The number of broken lines.
     """
 
     epochs: tuple[Epoch, ...] = ()

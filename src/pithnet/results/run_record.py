@@ -18,11 +18,15 @@ _Kind = TypeVar("_Kind", bound=BaseModel)
 
 
 class Accuracy(BaseModel):
-    """An accuracy and its 95 % interval, in [0, 1], on n images.
+    """An accuracy, or another metric in its place, and its 95 % interval.
 
     Attributes:
-        metric: the name of what was measured, perhaps in its place.
-        share: whether that lies in [0, 1], and is not in a unit of its own.
+        accuracy: The mean score.
+        n: The number of images or samples.
+        loss: The mean loss.
+        interval: The ends of the interval.
+        metric: The name of what was measured.
+        share: Whether the scores lie in [0, 1], and are not in a unit of their own.
     """
 
     accuracy: float
@@ -75,13 +79,21 @@ def layer_name(tensor: str) -> str:
 
 
 class StoredTensor(BaseModel):
-    """One tensor of the file; `bytes` by part, none for one that is tied to another.
+    """One tensor of the file.
 
     Attributes:
-        size: how many numbers it holds.
-        spent: its bytes of the file.
-        is_weight: whether it has two dimensions or more: what is pruned and shared; the others are vectors.
-        short: the name of its layer.
+        name: Its name in the state_dict.
+        shape: Its shape.
+        dtype: Its type in the network.
+        coding: How the file holds it.
+        zeros: The number of its zeros.
+        levels: The number of its distinct non-zero values.
+        bits: The bits that a number takes on average.
+        bytes: Its bytes of the file by part; none where it is tied to another.
+        size: How many numbers it holds.
+        spent: Its bytes of the file.
+        is_weight: Whether it has two dimensions or more: what is pruned and shared; the others are vectors.
+        short: The name of its layer.
     """
 
     name: str
@@ -147,7 +159,12 @@ class RunRecord:
     """A finished run.
 
     Attributes:
-        file_bytes: the bytes of model.pith; None, as plan and measurements are, where there is none.
+        results: The content of results.json.
+        log: The content of events.jsonl.
+        recipe: The text of recipe.yaml.
+        file_bytes: The bytes of model.pith; None where there is none.
+        plan: The content of plan.json; None where there is none.
+        measurements: The content of measurements.json; None where there is none.
     """
 
     results: Results

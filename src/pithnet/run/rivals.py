@@ -50,7 +50,7 @@ def sampled(float_model: nn.Module) -> bool:
 class _Part:
     """Numbers of a tensor, where they are zero in the compressed one, and which share of it they are.
 
-    largest: per row of `values` the largest magnitude of the whole row; None for a vector.
+    `largest` has for each row of `values` the largest magnitude of the whole row; it is None for a vector.
     """
 
     values: Tensor

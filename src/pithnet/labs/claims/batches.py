@@ -10,7 +10,7 @@ from pithnet.data import Batches
 
 
 def all_batches(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
-    """(images, labels) of every batch, in order."""
+    """Yields (images, labels) of every batch, in order."""
     for x, y, *_ in batches:
         assert x is not None
         assert y is not None
@@ -18,5 +18,5 @@ def all_batches(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def first_batch(batches: Batches) -> tuple[Tensor, Tensor]:
-    """The images and labels of the first batch."""
+    """Returns the images and labels of the first batch."""
     return next(all_batches(batches))

@@ -1,8 +1,4 @@
-"""`lab claims`: the statements, what settles each, and the run.
-
-Every statement gets a verdict, a reason in words, and a small experiment on linear models, on random matrices
-or on one small network that is trained on the bundled digits. The words stand in page.md, once.
-"""
+"""`lab claims`: the statements, what settles each, and the run; their words stand in page.md, once."""
 
 from __future__ import annotations
 
@@ -210,7 +206,7 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
     ("true", "false" or "depends"), reason and numbers.
 
     Raises:
-        PithError: Where `out` cannot be written or holds another lab, and as `LabOptions`.
+        PithError: `out` cannot be written or holds another lab, or the lab does not take an option.
     """
     options.check("claims", TAKES)
     wanted = options.chosen(ITEMS)

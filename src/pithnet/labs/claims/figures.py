@@ -21,7 +21,7 @@ def _numbers(number: str, book: Notebook) -> Any:
 
 
 def interference(number: str, book: Notebook) -> Figure:
-    """Bars: the sum of both damages, and the damage of both."""
+    """Draws bars: the sum of both damages, and the damage of both."""
     rows = _numbers(number, book)["rows"]
     groups = [f"{100 * r['zeros']:.0f} % zeros, {r['bits']} bits" for r in rows]
     series = {
@@ -32,12 +32,12 @@ def interference(number: str, book: Notebook) -> Figure:
 
 
 def milliseconds(number: str, book: Notebook) -> Figure:
-    """Bars of times."""
+    """Draws bars of times."""
     return bars(_numbers(number, book)["milliseconds"], "", "ms")
 
 
 def bits_per_weight(number: str, book: Notebook) -> Figure:
-    """Bars: raw floats, a Huffman code of values and of bytes, and of 16 shared values."""
+    """Draws bars: raw floats, a Huffman code of values and of bytes, and of 16 shared values."""
     n = _numbers(number, book)
     sizes = {
         "float32 as it is": 32.0,
@@ -49,7 +49,7 @@ def bits_per_weight(number: str, book: Notebook) -> Figure:
 
 
 def exact_zeros(number: str, book: Notebook) -> Figure:
-    """Bars: exact zeros and weights near zero, by method."""
+    """Draws bars: exact zeros and weights near zero, by method."""
     rows = _numbers(number, book)["rows"]
     series = {
         "exactly zero": [100 * r["exact_zeros"] / r["weights"] for r in rows],
@@ -59,12 +59,12 @@ def exact_zeros(number: str, book: Notebook) -> Figure:
 
 
 def shrinkage(number: str, book: Notebook) -> Figure:
-    """Bars: how much smaller the kept weights are than the true ones."""
+    """Draws bars: how much smaller the kept weights are than the true ones."""
     return bars(_numbers(number, book)["shrunk"], "", "|true weight| - |found weight|, mean")
 
 
 def rows_after_the_prox(number: str, book: Notebook) -> Figure:
-    """Bars: both rows before and after group lasso's prox."""
+    """Draws bars: both rows before and after group lasso's prox."""
     n = _numbers(number, book)
     series = {"before": [3.0, 4.0, 0.3, 0.4], "after the prox": [*n["large_row"], *n["small_row"]]}
     groups = ["large row, 1", "large row, 2", "small row, 1", "small row, 2"]
@@ -72,14 +72,14 @@ def rows_after_the_prox(number: str, book: Notebook) -> Figure:
 
 
 def paths(number: str, book: Notebook) -> Figure:
-    """Lines: a weight that belongs at zero, step by step."""
+    """Draws lines: a weight that belongs at zero, step by step."""
     curves = _numbers(number, book)["curves"]
     late = {name: (list(range(150, 201)), values[150:201]) for name, values in curves.items()}
     return lines(late, "", "step", "w1, whose true value is 0")
 
 
 def exits(number: str, book: Notebook) -> Figure:
-    """A line: accuracy against the share of the work."""
+    """Draws a line: accuracy against the share of the work."""
     rows = _numbers(number, book)["rows"]
     points = ([100 * r["work"] for r in rows], [100 * r["accuracy"] for r in rows])
     n = _numbers(number, book)
@@ -89,7 +89,7 @@ def exits(number: str, book: Notebook) -> Figure:
 
 
 def distinct_values(number: str, book: Notebook) -> Figure:
-    """Bars: distinct values of the quantized weights and of the gradient."""
+    """Draws bars: distinct values of the quantized weights and of the gradient."""
     n = _numbers(number, book)
     counts = {
         "values of a layer's weights": n["distinct_weights_of_a_layer"],
@@ -101,7 +101,7 @@ def distinct_values(number: str, book: Notebook) -> Figure:
 
 
 def mixed_and_uniform(number: str, book: Notebook) -> Figure:
-    """Lines: divergence against bits."""
+    """Draws lines: divergence against bits."""
     rows = _numbers(number, book)["rows"]
     series = {name: ([r["bits"] for r in rows], [r[name] for r in rows]) for name in ("uniform", "mixed")}
     drawn = lines(series, "", "bits per weight, average", "KL to the float network, nats")
@@ -110,14 +110,14 @@ def mixed_and_uniform(number: str, book: Notebook) -> Figure:
 
 
 def table_and_bits(number: str, book: Notebook) -> Figure:
-    """A line: Huffman bits a weight against the share of zeros."""
+    """Draws a line: Huffman bits a weight against the share of zeros."""
     rows = _numbers(number, book)["rows"]
     bits = ([100 * r["zeros"] for r in rows], [r["bits"] for r in rows])
     return lines({"Huffman, zero as a symbol": bits}, "", "zeros, %", "bits per weight")
 
 
 def lengths(number: str, book: Notebook) -> Figure:
-    """Lines: Huffman's average length and log2 N."""
+    """Draws lines: Huffman's average length and log2 N."""
     rows = _numbers(number, book)["rows"]
     xs = [r["symbols"] for r in rows]
     series = {"Huffman": (xs, [r["length"] for r in rows]), "log2 N": (xs, [r["log2"] for r in rows])}
@@ -127,7 +127,7 @@ def lengths(number: str, book: Notebook) -> Figure:
 
 
 def stored_bits(number: str, book: Notebook) -> Figure:
-    """Bars: bits a weight by what is counted."""
+    """Draws bars: bits a weight by what is counted."""
     n = _numbers(number, book)
     names = {
         "indices": "N k",
@@ -140,21 +140,21 @@ def stored_bits(number: str, book: Notebook) -> Figure:
 
 
 def magnitudes(number: str, book: Notebook) -> Figure:
-    """A histogram of the magnitudes that L1 leaves, as powers of ten."""
+    """Draws a histogram of the magnitudes that L1 leaves, as powers of ten."""
     values = np.asarray(_numbers(number, book)["magnitudes"], np.float32)
     sample = np.log10(np.maximum(values, 1e-6)).astype(np.float32)
     return histograms({"weights after training with L1": sample}, "log10 |w|", "weights", bins=60)
 
 
 def zeros_by_step(number: str, book: Notebook) -> Figure:
-    """Lines: exact zeros after every step."""
+    """Draws lines: exact zeros after every step."""
     zeros = _numbers(number, book)["zeros"]
     series = {name: (list(range(1, 61)), counts[:60]) for name, counts in zeros.items()}
     return lines(series, "", "step", "exact zeros of 400 weights")
 
 
 def hoyer_and_counts(number: str, book: Notebook) -> Figure:
-    """Lines: Hoyer-square against the number of non-zeros."""
+    """Draws lines: Hoyer-square against the number of non-zeros."""
     n = _numbers(number, book)
     names = {
         "equal": "all equal: the minimum's form",
@@ -166,7 +166,7 @@ def hoyer_and_counts(number: str, book: Notebook) -> Figure:
 
 
 def distances(number: str, book: Notebook) -> Figure:
-    """A line: distance to the sparse solution against the strength."""
+    """Draws a line: distance to the sparse solution against the strength."""
     rows = _numbers(number, book)["rows"]
     points = ([r["strength"] for r in rows], [max(r["distance"], 1e-16) for r in rows])
     drawn = lines({"trimmed L1": points}, "", "strength", "distance to the sparse solution")
@@ -175,7 +175,7 @@ def distances(number: str, book: Notebook) -> Figure:
 
 
 def microseconds(number: str, book: Notebook) -> Figure:
-    """Bars: the time of a step, by method."""
+    """Draws bars: the time of a step, by method."""
     times = _numbers(number, book)["microseconds"]
     named = {"proximal gradient": times["ista"], "ADMM, its factorisation kept": times["admm"]}
     return bars(named, "", "microseconds per step")

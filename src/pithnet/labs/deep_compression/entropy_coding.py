@@ -38,7 +38,7 @@ class LayerCode:
     counts: NDArray[np.int64]
 
     def row(self, bits: int) -> Row:
-        """Bits a symbol over the non-zeros and, with zero as a symbol, over all weights; position bytes."""
+        """Returns bits a symbol over the non-zeros and, with zero as a symbol, over all; position bytes."""
         nonzeros, zeros = int(self.counts.sum()), int((~self.mask).sum())
         dense = np.append(self.counts, zeros)
         positions = position_bytes(self.mask)
@@ -61,7 +61,7 @@ class LayerCode:
 
 
 def layer_codes(model: nn.Module) -> list[LayerCode]:
-    """Every layer of a model whose weights are shared."""
+    """Describes every layer of a model whose weights are shared."""
     found = []
     for name, layer in weighted_layers(model):
         weight = layer.weight.detach().cpu().numpy()
@@ -71,10 +71,7 @@ def layer_codes(model: nn.Module) -> list[LayerCode]:
 
 
 def position_bytes(mask: NDArray[np.bool_]) -> dict[str, int]:
-    """Bytes of a mask by each coder that takes it and by the source's relative index at its best width.
-
-    Each stream is decoded again: a coder that lost a position would not count as one.
-    """
+    """Returns the bytes of a mask by each coder that takes it, decoded again, and by relative indices."""
     widths = range(1, MAX_BITS + 1)
     fixed = min(b * len(relative_gaps(mask, b)) for b in widths) if mask.any() else 0
     sizes = {"relative index, fixed width": -(-fixed // 8)}
@@ -89,7 +86,7 @@ def position_bytes(mask: NDArray[np.bool_]) -> dict[str, int]:
 
 
 def total_row(rows: list[Row]) -> Row:
-    """All layers together: means weighted by the symbols they are over, sums of bytes."""
+    """Returns all layers together: means weighted by the symbols they are over, sums of bytes."""
     nonzeros, weights = sum(r["nonzeros"] for r in rows), sum(r["weights"] for r in rows)
     total: Row = {"weights": weights, "nonzeros": nonzeros}
     for key in ("fixed_bits", "huffman_bits", "entropy_bits"):
@@ -104,7 +101,7 @@ def total_row(rows: list[Row]) -> Row:
 
 
 def position_rows(book: Notebook) -> list[Row]:
-    """Every layer and all: bytes of its positions by each coder, the least for them, and the choice."""
+    """Returns for every layer and all the bytes of its positions by each coder, the least, and the choice."""
     rows = having("3", "positions")(book)
     coders = dict.fromkeys(name for r in rows for name in r["positions"])
     return [
@@ -116,7 +113,7 @@ def position_rows(book: Notebook) -> list[Row]:
 
 
 def code_rows(layer: LayerCode) -> list[dict[str, Any]]:
-    """The layer's canonical Huffman code: symbol (rank of the value), value, count, length, code."""
+    """Returns the layer's canonical Huffman code: symbol (rank of the value), value, count, length, code."""
     lengths = code_lengths(layer.counts)
     codes = canonical_codes(lengths)
     return [
@@ -135,15 +132,9 @@ def code_rows(layer: LayerCode) -> list[dict[str, Any]]:
 
 @torch.no_grad()
 def empty_cluster_row(model: nn.Module, bits: int, empty: str) -> Row:
-    """k-means of each layer's non-zero weights from a linear start; bits a non-zero weight over all layers.
+    """Clusters each layer's non-zero weights into 2^bits from a linear start, and codes the symbols.
 
-    Args:
-        empty: "refill" halves the cluster with the largest error for each empty one; "keep" leaves an empty
-            one as it is, as in Lloyd's own iterations. As `pithnet.tensor.kmeans_1d`.
-
-    Returns:
-        levels: clusters with members, of `clusters` in all; huffman_bits, entropy_bits: means over the
-        non-zero weights; inertia: the sum of squared distances.
+    An empty cluster is treated by `empty`, "refill" or "keep", as in `pithnet.tensor.kmeans_1d`.
     """
     code = ideal = inertia = 0.0
     weights = levels = clusters = 0

@@ -1,9 +1,7 @@
 """`lab deep-compression`: prune, share, Huffman (Han, Mao & Dally 2016), each part alone and all to one file.
 
-Item 0 is the start (the float network, and the pruned one). Items 1 to 4: bits of weight sharing; centroid
-initialisations and codebook fine-tuning; Huffman codes and positions; the whole pipeline. Items 1 to 3 start
-from the network that the recipe's first step prunes and trains; asked for without item 4, from one pruned in
-one shot, so that they need no training of 15 epochs; with --pruned from the network of a file.
+Items 1 to 3 start from the network that the recipe's first step prunes and trains; asked for without item 4,
+from one pruned in one shot, so that they need no training; with --pruned from the network of a file.
 """
 
 from __future__ import annotations

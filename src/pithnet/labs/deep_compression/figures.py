@@ -19,21 +19,21 @@ def weights(book: Notebook) -> Figure:
 
 
 def accuracy_by_bytes(book: Notebook) -> Figure:
-    """A line: accuracy against the bytes of the file."""
+    """Draws a line: accuracy against the bytes of the file."""
     rows = having("1", "accuracy")(book)
     points = ([r["file_bytes"] for r in rows], [100 * r["accuracy"] for r in rows])
     return lines({"test accuracy": points}, "", "bytes of the file", "test accuracy, %")
 
 
 def codebook_tuning(book: Notebook) -> Figure:
-    """Bars: accuracy before and after codebooks are trained, by initialisation."""
+    """Draws bars: accuracy before and after codebooks are trained, by initialisation."""
     rows, keys = book.of("2"), {"accuracy_before": "before fine-tuning", "accuracy": "after"}
     series = {title: [100 * r[key] for r in rows] for key, title in keys.items()}
     return grouped_bars([r["what"] for r in rows], series, "", "test accuracy, %")
 
 
 def code_length(book: Notebook) -> Figure:
-    """Bars: each layer's Huffman length, beside its entropy and the fixed width."""
+    """Draws bars: each layer's Huffman length, beside its entropy and the fixed width."""
     kinds = {"huffman_bits": "Huffman", "entropy_bits": "entropy", "fixed_bits": "fixed width"}
     rows = having("3", "positions_chosen")(book)
     series = {title: [r[key] for r in rows] for key, title in kinds.items()}
@@ -41,7 +41,7 @@ def code_length(book: Notebook) -> Figure:
 
 
 def file_bytes(book: Notebook) -> Figure:
-    """Bars: model.pith beside the trivial ways to store the same networks."""
+    """Draws bars: model.pith beside the trivial ways to store the same networks."""
     whole, *others = book.of("4")
     sizes = {"model.pith": whole["bytes"]} | {r["what"]: r["bytes"] for r in others if "ratio" in r}
     return bars(sizes, "", "bytes")

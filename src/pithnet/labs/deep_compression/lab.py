@@ -64,7 +64,7 @@ class DeepCompressionLab:
 
     @cached_property
     def pruned(self) -> nn.Module:
-        """What items 1 to 3 start from."""
+        """The network that items 1 to 3 start from."""
         if self.given is not None:
             return self.given.restored(self.float_model)
         if self.book.facts["start"] == BY_RECIPE:
@@ -75,10 +75,11 @@ class DeepCompressionLab:
 
     @cached_property
     def pruned_evaluation(self) -> Evaluation:
+        """Its evaluation on the test images."""
         return evaluate(self.pruned, self.bench.test_batches())
 
     def shared(self, bits: int, init: str = "linear") -> nn.Module:
-        """A copy of the pruned network with a codebook of that many bits in each layer."""
+        """Returns a copy of the pruned network with a codebook of that many bits in each layer."""
         model = copy.deepcopy(self.pruned)
         share(model, bits, init=init, generator=self._generator())
         return model
@@ -87,7 +88,7 @@ class DeepCompressionLab:
         return torch.Generator().manual_seed(self.bench.seed)
 
     def start(self) -> None:
-        """Item 0: the float network and the pruned one."""
+        """Measures item 0: the float network and the pruned one."""
 
         def row(model: nn.Module, evaluation: Evaluation) -> Row:
             columns = accuracy_columns(evaluation, self.float_evaluation.correct)
@@ -97,7 +98,7 @@ class DeepCompressionLab:
         self.book.row("0", "pruned", lambda: row(self.pruned, self.pruned_evaluation))
 
     def sharing_bits(self) -> None:
-        """Item 1: weight sharing with fewer and fewer bits."""
+        """Measures item 1: weight sharing with fewer and fewer bits."""
         reference = Reference(self.pruned, self.bench.choice_batches())
         for bits in self.settings.bits:
             self.book.row("1", f"{bits} bits", partial(self._sharing_row, bits, reference))
@@ -125,7 +126,7 @@ class DeepCompressionLab:
         return {"bits": best["bits"], "rule": rule, "met": bool(enough)}
 
     def initialisations(self) -> None:
-        """Item 2: where the centroids begin, and what training them adds."""
+        """Measures item 2: where the centroids begin, and what training them adds."""
         for bits in self.settings.init_bits:
             for init in INITS:
                 self.book.row("2", f"{init}, {bits} bits", partial(self._init_row, bits, init))
@@ -140,7 +141,7 @@ class DeepCompressionLab:
         return row | training_columns(trained) | {"most_levels": most_distinct_values(trained.model)}
 
     def huffman(self) -> None:
-        """Item 3: Huffman codes of every layer, its positions, and empty clusters."""
+        """Measures item 3: Huffman codes of every layer, its positions, and empty clusters."""
         bits = self.settings.huffman_bits
         codes = layer_codes(self.shared(bits))
         rows = [self.book.row("3", code.name, partial(code.row, bits)) for code in codes]
@@ -153,7 +154,7 @@ class DeepCompressionLab:
                 self.book.row("3", what, partial(empty_cluster_row, model, bits, empty))
 
     def whole_pipeline(self) -> None:
-        """Item 4: the recipe as a whole, its file, and the source's six files."""
+        """Measures item 4: the recipe as a whole, its file, and the source's six files."""
         out, (result, compressed) = self.book.out, self.carried_out
         result.save(out / pipeline.FILE)
         files = write_source_files(out, self.float_model, self.by_recipe, compressed)

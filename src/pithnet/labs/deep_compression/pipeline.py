@@ -30,7 +30,7 @@ FILE = "model.pith"
 
 
 def shortened(recipe: Recipe, factor: int) -> Recipe:
-    """The recipe with so many times fewer epochs in each step, at least one, and two teacher views."""
+    """Returns the recipe with `factor` times fewer epochs in each step, at least one, and two views."""
     steps = []
     for step in recipe.steps:
         if step.train is not None:
@@ -42,12 +42,13 @@ def shortened(recipe: Recipe, factor: int) -> Recipe:
 
 
 def compress(book: Notebook, bench: Bench, recipe: Recipe, model: nn.Module) -> tuple[Result, nn.Module]:
-    """Carries the recipe out on a float `model`: the result, and the network with codebooks, not finalized.
+    """Carries the recipe out on a float `model`, and goes on where an earlier process stopped.
 
     The bench's teacher, where it is a network of its own, teaches it; else the float model does, as far as
-    the recipe distils.
+    the recipe distils. The network after pruning is the notebook's state PRUNED.
 
-    Goes on where an earlier process stopped. The network after pruning is the notebook's state PRUNED.
+    Returns:
+        The result, and the network with codebooks, before it is finalized.
     """
     path = book.path / STATES / "pipeline"
     asked = None if bench.teacher is None else bench.teacher.trained
@@ -90,7 +91,7 @@ def _metadata(bench: Bench, recipe: Recipe) -> Metadata:
 
 
 def result_row(out: Path, bench: Bench, result: Result, shared: nn.Module, start: Evaluation) -> Row:
-    """Accuracy of model.pith loaded from disk, its bytes, and the compression by the source's formula."""
+    """Measures model.pith loaded from disk: accuracy, bytes, and the compression by the source's formula."""
     loaded = artifact.load(out / FILE).to(bench.device)
     x = next(iter(bench.test_batches()))[0]
     assert x is not None
@@ -112,10 +113,9 @@ def result_row(out: Path, bench: Bench, result: Result, shared: nn.Module, start
 
 
 def formula_columns(shared: nn.Module) -> Row:
-    """The source's formula: nonzero / total x quant_bits / 32 x huffman_length / quant_bits, and its inverse.
+    """Computes the source's formula, nonzero / total x huffman_length / 32, and its inverse.
 
-    quant_bits cancels out. Only weights with codebooks are counted; positions, codebooks, BN, biases and
-    headers are not.
+    Only weights with codebooks are counted; positions, codebooks, BN, biases and headers are not.
     """
     layers = shared_layers(shared)
     nonzeros = sum(int(layer.counts.sum()) for layer in layers)

@@ -18,10 +18,10 @@ BY_RECIPE, ONE_SHOT, FROM_FILE = "recipe", "one-shot", "file"
 
 @dataclass(frozen=True)
 class Settings:
-    """baseline: where no checkpoint is given; tune: of codebooks; agreement: what item 1 asks for.
+    """The lab's trainings and widths. `agreement` is what item 1 asks for.
 
-    one_shot: the share of zeros, one ranking over all layers, of the network that items 1 to 3 start from
-    where the recipe is not carried out.
+    `one_shot` is the share of zeros, in one ranking over all layers, of the network that items 1 to 3 start
+    from where the recipe is not carried out.
     """
 
     baseline: Training
@@ -34,7 +34,7 @@ class Settings:
     one_shot: float = 0.5
 
     def taught(self, teacher: LabTeacher | None) -> Settings:
-        """The same, the recipe without distillation where there is no teacher."""
+        """Returns the same, with a recipe that does not distil where there is no teacher."""
         if teacher is None or teacher.kind != NONE:
             return self
         distill = self.recipe.distill.model_copy(update={"weight": 0.0})
@@ -42,20 +42,21 @@ class Settings:
 
 
 def full_settings(seed: int) -> Settings:
+    """Returns the preset of the same name, and 40 epochs for the float network."""
     recipe = load_recipe("deep-compression").model_copy(update={"seed": seed})
     tune = Training(2, lr=0.01)
     return Settings(from_scratch(40), tune, recipe)
 
 
 def quick_settings(seed: int) -> Settings:
-    """The demo's recipe in a quarter of its epochs."""
+    """Returns the demo's recipe in a quarter of its epochs."""
     recipe = pipeline.shortened(load_recipe("demo"), 4).model_copy(update={"seed": seed})
     tune = Training(1, lr=0.02)
     return Settings(from_scratch(8), tune, recipe, init_bits=(3,))
 
 
 def starting_point(out: Path, options: LabOptions, wanted: Collection[str]) -> str:
-    """FROM_FILE with --pruned, BY_RECIPE where item 4 is asked for, else ONE_SHOT.
+    """Returns FROM_FILE with --pruned, BY_RECIPE where item 4 is asked for, else ONE_SHOT.
 
     A lab that goes on keeps what it began with, where that is to be had without the file.
     """

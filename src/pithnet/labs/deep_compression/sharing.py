@@ -36,9 +36,9 @@ class Reference:
 
 @torch.no_grad()
 def sharing_columns(model: nn.Module, before: nn.Module, bits: int) -> Row:
-    """Memory of the shared weights counted plainly, and whether the zeros of `before` are those of `model`.
+    """Returns the memory of the shared weights in bytes, and whether the zeros are those of `before`.
 
-    index_bytes: `bits` for each non-zero weight; codebook_bytes: float32. Positions are not counted.
+    `index_bytes` counts `bits` for each non-zero weight, and no positions; codebooks are float32.
     """
     nonzeros = levels = 0
     kept = True
@@ -57,7 +57,7 @@ def sharing_columns(model: nn.Module, before: nn.Module, bits: int) -> Row:
 
 @torch.no_grad()
 def clustering_columns(model: nn.Module, bits: int, init: str, generator: torch.Generator) -> Row:
-    """Inertia over all layers, and the iterations that k-means took: in all and in the slowest layer.
+    """Returns the inertia over all layers, and k-means' iterations in all and in the slowest layer.
 
     With a generator of the same seed these are the very clusterings that `passes.share` makes.
     """
@@ -73,5 +73,5 @@ def clustering_columns(model: nn.Module, bits: int, init: str, generator: torch.
 
 @torch.no_grad()
 def most_distinct_values(model: nn.Module) -> int:
-    """The most distinct non-zero weights that any layer has."""
+    """Returns the most distinct non-zero weights that any layer has."""
     return max(layer.weight[layer.weight != 0].unique().numel() for _, layer in weighted_layers(model))

@@ -46,8 +46,11 @@ FREQUENCY_DTYPE = np.dtype([("layer", "<i4"), ("name", "<U80"), ("symbol", "<i4"
 def write_source_files(folder: Path, before: nn.Module, pruned: nn.Module, shared: nn.Module) -> list[Path]:
     """Writes the six files into `folder` (made where missing) and returns their paths, as in SOURCE_FILES.
 
-    The models may be parametrized; `shared` must be, by codebooks. Raises RecipeError where none of its
-    layers is, PithError where a file cannot be written.
+    The models may be parametrized; `shared` must be, by codebooks.
+
+    Raises:
+        RecipeError: No layer of `shared` has a codebook.
+        PithError: A file cannot be written.
     """
     write_network(folder / BEFORE, before)
     write_network(folder / PRUNED, pruned)
@@ -56,7 +59,7 @@ def write_source_files(folder: Path, before: nn.Module, pruned: nn.Module, share
 
 
 def write_network(path: Path, model: nn.Module) -> None:
-    """The model's plain state_dict, effective weights in float32, by torch.save."""
+    """Writes the model's plain state_dict, effective weights in float32, by torch.save."""
     buffer = io.BytesIO()
     # A state_dict's tensors may be views of one storage, which torch.save would write whole.
     torch.save({name: value.detach().clone() for name, value in plain_state(model).items()}, buffer)
@@ -65,7 +68,7 @@ def write_network(path: Path, model: nn.Module) -> None:
 
 
 def write_shared(folder: Path, model: nn.Module) -> None:
-    """net_after_quantization.pt, codebooks and Huffman codes of a model whose layers have codebooks."""
+    """Writes net_after_quantization.pt, codebooks and Huffman codes of a model with codebooks."""
     codes = shared_layers(model)
     write_network(folder / SHARED, model)
     codebook = np.full((len(codes), max(len(code.values) for code in codes)), np.nan, np.float32)
@@ -81,10 +84,10 @@ def write_shared(folder: Path, model: nn.Module) -> None:
 
 
 def shared_layers(model: nn.Module) -> list[LayerCode]:
-    """The values and counts of every layer with a codebook.
+    """Returns the values and counts of every layer with a codebook.
 
     Raises:
-        RecipeError: Where no layer has one.
+        RecipeError: No layer has one.
     """
     shared = {name for name, layer in weighted_layers(model) if parametrization(layer, Codebook) is not None}
     if not shared:

@@ -1,10 +1,7 @@
 """`lab fixed-point`: straight-through quantization from 6 to 2 bits, untuned, trained, pruned, mixed.
 
-Items 1 to 7: bits without training; the same trained; a pruned network; symmetric levels, trained; mixed
-precision by stage; mixed precision found by sensitivity; repairs without labels and without training.
 Levels are the source's (`dynamic`, a scale per tensor), the source's made symmetric, or ours (`lsq`, a
-learned step per channel); in item 7 `dynamic` with a scale per channel. No setting is chosen on what the lab
-shows.
+learned step per channel); in item 7 `dynamic` with a scale per channel.
 """
 
 from __future__ import annotations
@@ -152,9 +149,9 @@ EXPERIMENT: Experiment[FixedPointLab] = Experiment(
 def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = None) -> Path:
     """Measures items 1 to 7 and writes results.json (returned), CSV tables, PNGs and index.html into `out`.
 
-    On ResNet-20, another network of the zoo, or the bundled digits' CNN. Items 3, 4 and 6 train the rows of
-    2, 4 and 5 that they are compared with. `progress` and errors as `labs.pruning`, and as
-    `read_pruned`; PithError for items that have no rows of the levels asked for.
+    It runs on ResNet-20, another network of the zoo, or the bundled digits' CNN. Items 3, 4 and 6 train the
+    rows of 2, 4 and 5 that they are compared with. Arguments and errors are those of
+    `pithnet.labs.pruning.experiment.run`, of `read_pruned` and of `chosen_items`.
     """
     options.check("fixed-point", TAKES)
     levels = options.chosen_levels(tuple(CHOICES))
@@ -182,9 +179,10 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
 
 
 def chosen_items(options: LabOptions, levels: tuple[str, ...]) -> tuple[str, ...]:
-    """The items asked for; where none are, those that have rows of these levels.
+    """Returns the items asked for; where none are, those that have rows of these levels.
 
-    Raises PithError for an item that there is not, or that has no rows of them.
+    Raises:
+        PithError: There is no such item, or it has no rows of them.
     """
     chosen = options.chosen(ITEMS)
     possible = tuple(item for item in chosen if set(ITEMS[item]) & set(levels))

@@ -67,7 +67,7 @@ CURVES: dict[str, Sequence[Curves]] = {
 
 
 def accuracies(name: str, book: Notebook) -> Figure:
-    """The curves of that name, each by rising bits or bits per weight."""
+    """Draws the curves of that name, each by rising bits or bits per weight."""
     x = "bits" if name.endswith("bits") else "average_bits"
     points: dict[str, list[tuple[float, float]]] = {}
     for curves in CURVES[name]:
@@ -77,21 +77,21 @@ def accuracies(name: str, book: Notebook) -> Figure:
 
 
 def by_epoch(item: str, book: Notebook) -> Figure:
-    """The test accuracy after every epoch of the item's rows that were trained."""
+    """Draws the test accuracy after every epoch of the item's rows that were trained."""
     trained = {r["what"]: r["accuracy_by_epoch"] for r in book.of(item) if "accuracy_by_epoch" in r}
     series = {what: (list(range(1, len(a) + 1)), [100 * v for v in a]) for what, a in trained.items()}
     return lines(series, "", "epoch", _ACCURACY)
 
 
 def bits_by_layer(book: Notebook) -> Figure:
-    """The bits that the search gave to each layer."""
+    """Draws the bits that the search gave to each layer."""
     rows = book.of("6")
     names = [layer["name"] for layer in rows[0]["layers"]]
     return grouped_bars(names, {r["what"]: [x["bits"] for x in r["layers"]] for r in rows}, "", "bits")
 
 
 def levels(book: Notebook) -> Figure:
-    """One layer's weights under several levels, from what item 1 has kept of them."""
+    """Draws one layer's weights under several levels, from what item 1 has kept of them."""
     weights = book.load("levels") or {}
     return histograms(
         {what: w.flatten().numpy() for what, w in weights.items()}, "weight", "weights in a bin"

@@ -30,9 +30,9 @@ from pithnet.surgery import weighted_layers
 
 
 class FixedPointLab:
-    """`start` is the float network that every item begins with.
+    """The float network `start` that every item begins with, and how its copies are quantized and trained.
 
-    levels: the levels to measure, keys of LEVELS. given: the pruned network of item 3, None to prune one.
+    `levels` are those to measure, keys of LEVELS. `given` is the pruned network of item 3, None to prune one.
     """
 
     def __init__(
@@ -55,23 +55,23 @@ class FixedPointLab:
         return self.bench.taught(self.start, self.settings.views, self.book.out / "state", on_batch)
 
     def lessons(self, levels: str, training: Training) -> tuple[Bench, Training]:
-        """Batches and training of rows with these levels: only ours ever learn from the teacher."""
+        """Returns batches and training of rows with these levels: only ours ever learn from the teacher."""
         return (self.taught, training) if levels == OURS else (self.bench, untaught(training))
 
     def rows(self, item: str, schemes: Sequence[Scheme], measure: Callable[[Scheme], Row]) -> None:
-        """A row of the item for each scheme whose levels are asked for."""
+        """Measures a row of the item for each scheme whose levels are asked for."""
         for scheme in schemes:
             if scheme.levels in self.levels:
                 self.book.row(item, scheme.what, partial(measure, scheme))
 
     def quantized(self, scheme: Scheme, base: nn.Module | None = None) -> nn.Module:
-        """A quantized copy of `base`, of the float network where it is None."""
+        """Returns a quantized copy of `base`, of the float network where it is None."""
         model = copy.deepcopy(self.start if base is None else base)
         scheme.apply(model)
         return model
 
     def untuned_row(self, scheme: Scheme) -> Row:
-        """What rounding alone does; symmetric levels stand beside those they differ from in one thing."""
+        """Measures rounding alone; symmetric levels stand beside those they differ from in one thing."""
         model = self.quantized(scheme)
         measured = self._evaluated(scheme, model)
         row = scheme.columns() | accuracy_columns(measured, self.float.correct) | size_columns(model)
@@ -89,7 +89,7 @@ class FixedPointLab:
         return self._measured[scheme]
 
     def trained_row(self, scheme: Scheme, base: nn.Module | None = None, rival: Scheme | None = None) -> Row:
-        """A scheme trained from the float network, or from a pruned `base`, beside its rival if any."""
+        """Trains a scheme from the float network, or from a pruned `base`, beside its rival if any."""
         key = scheme.what if base is None else f"pruned {scheme.what}"
         row, correct = self.learned(key, self.quantized(scheme, base), scheme.levels)
         return scheme.columns() | row | ({} if rival is None else self.beside(rival, correct))
@@ -104,13 +104,13 @@ class FixedPointLab:
         return row, trained.evaluation.correct
 
     def beside(self, rival: Scheme, correct: Tensor) -> Row:
-        """What `correct` gains over the rival trained as long, which is trained only if no row has it yet."""
+        """Returns what `correct` gains over the rival trained as long, which is trained only once."""
         bench, tuning = self.lessons(rival.levels, self.settings.tuning)
         theirs = train(self.book, bench, rival.what, self.quantized(rival), tuning)
         return rival_columns(rival.what, theirs.evaluation.correct, correct)
 
     def pruned_network(self, levels: str) -> nn.Module:
-        """The network that rows of these levels begin with: the file's, or one pruned here as they train."""
+        """Returns the network that rows of these levels begin with: the file's, or one pruned here."""
         if self.given is not None:
             model = self.given.restored(self.start)
             what = f"pruned, float, from {self.given.facts['file']}"
@@ -131,7 +131,7 @@ class FixedPointLab:
         return accuracy_columns(found, self.float.correct) | size_columns(model)
 
     def pictured(self) -> dict[str, Tensor]:
-        """The weights of the largest inner layer, float and at the most and the fewest trained bits."""
+        """Returns the weights of the largest inner layer, float and at the most and the fewest bits."""
         inner = list(weighted_layers(self.start))[1:-1]
         largest = max(inner, key=lambda named: named[1].weight.numel())[0]
         found = {f"{largest}, float": self.start}
@@ -142,22 +142,22 @@ class FixedPointLab:
 
 
 def size_columns(model: nn.Module) -> Row:
-    """Bits per weight on average, how many weights there are, and how many of them are zero."""
+    """Returns bits per weight on average, how many weights there are, and how many of them are zero."""
     weights = sum(layer.weight.numel() for _, layer in weighted_layers(model))
     return {"average_bits": average_bits(model), "weights": weights, "zeros": zeros(model)}
 
 
 def teacher_columns(bench: Bench) -> Row:
-    """Whose answers a training on the bench's batches has learnt from: self, file or none."""
+    """Returns whose answers a training on the bench's batches has learnt from: self, file or none."""
     assert bench.teacher is not None
     return {"teacher": NONE if bench.soft is None else bench.teacher.kind}
 
 
 @torch.no_grad()
 def weight_shift(model: nn.Module, start: nn.Module) -> float:
-    """How far rounding moves the mean of a layer's weights, in their standard deviations: the layers' mean.
+    """Returns how far rounding moves the mean of a layer's weights, in their standard deviations.
 
-    Only layers that are quantized count; 0 where none is.
+    It is the mean of the layers that are quantized, and 0 where none is.
     """
     before, shifts = dict(weighted_layers(start)), []
     for name, layer in weighted_layers(model):

@@ -17,7 +17,7 @@ SOURCE_UNTUNED = {6: 0.9145, 5: 0.9112, 4: 0.8972, 3: 0.7662, 2: 0.0899}  # the 
 
 
 def numbers(book: Notebook) -> dict[str, Any]:
-    """Which items have curves over epochs, and functions that pick and compare rows."""
+    """Returns which items have curves over epochs, and functions that pick and compare rows."""
     return {
         "several_epochs": {r["item"] for r in book.rows if r.get("epochs", 0) > 1},
         "kinds": lambda item: list(dict.fromkeys(r["levels"] for r in book.of(item))),
@@ -34,12 +34,12 @@ def numbers(book: Notebook) -> dict[str, Any]:
 
 
 def stages(row: Row) -> str:
-    """'{4,4,2}': the bits of a mixed scheme."""
+    """Says the bits of a mixed scheme: '{4,4,2}'."""
     return "{" + ",".join(map(str, row["bits"])) + "}"
 
 
 def shifts(book: Notebook) -> Row:
-    """How far rounding moves a layer's mean weight with few bits, symmetric and not, if that differs twice.
+    """Returns how far rounding moves a layer's mean weight, symmetric and not, if that differs twice.
 
     The bits are the fewest above 2, with which hardly any network is left.
     """
@@ -54,12 +54,12 @@ def shifts(book: Notebook) -> Row:
 
 
 def best_for_their_bits(rows: Sequence[Row]) -> list[Row]:
-    """The rows that no other of them dominates."""
+    """Returns the rows that no other of them dominates."""
     return [r for r in rows if not any(_dominates(other, r) for other in rows)]
 
 
 def beaten(book: Notebook, rows: Sequence[Row]) -> list[tuple[Row, Row]]:
-    """The best rows that as many bits in all blocks dominate, each with the row of item 2 that does."""
+    """Returns the best rows that as many bits in all blocks dominate, each with that row of item 2."""
     uniform = [r for r in book.of("2") if r["where"] == "blocks"]
     pairs = ((r, u) for r in best_for_their_bits(rows) for u in uniform if u["levels"] == r["levels"])
     return [(r, u) for r, u in pairs if _dominates(u, r)]
@@ -73,7 +73,7 @@ def _dominates(one: Row, other: Row) -> bool:
 
 
 def repairs(book: Notebook) -> list[Row]:
-    """Item 7 by layers and bits: the rows, the one nearest to the float network, and the one recommended."""
+    """Groups item 7 by layers and bits: rows, the one nearest to the float network, the recommended one."""
     found = []
     for where, layers in (("all", "all layers"), ("blocks", "the blocks alone")):
         for bits in sorted({r["bits"] for r in book.of("7")}, reverse=True):

@@ -33,7 +33,7 @@ from pithnet.surgery import finalize, fold_into_layers_, weighted_layers
 class Repair:
     """What is done to the float network `start`; each way gives a new network.
 
-    bits: of the layers but those in `skip`. images: for calibration, (n, C, H, W), without labels.
+    `bits` are those of the layers but for `skip`. `images` calibrate, (n, C, H, W), without labels.
     """
 
     start: nn.Module
@@ -43,21 +43,25 @@ class Repair:
     settings: Settings
 
     def rounded(self, fit: str = "mse") -> nn.Module:
+        """Rounds alone."""
         model = copy.deepcopy(self.start)
         quantize(model, self.bits, quantizer="dynamic", fit=fit, skip=self.skip)
         return model
 
     def matched(self) -> nn.Module:
+        """Rounds, and matches the statistics of BN."""
         model = self.rounded()
         match_norms(model, self.start, self.images)
         return model
 
     def corrected(self) -> nn.Module:
+        """Rounds, matches BN, and corrects biases."""
         model = self.matched()
         correct_biases(model, self.start, self.images)
         return model
 
     def equalized(self) -> nn.Module:
+        """Folds BN, equalises the layers, rounds, and corrects biases."""
         model = copy.deepcopy(self.start)
         fold_into_layers_(model)
         equalize(model)
@@ -66,6 +70,7 @@ class Repair:
         return model
 
     def layer_by_layer(self, method: str) -> nn.Module:
+        """Reconstructs layer by layer between the repairs of BN and biases."""
         model = self.matched()
         reconstruct(model, self.images, method, steps=self.settings.layer_steps)
         match_norms(model, self.start, self.images)
@@ -73,6 +78,7 @@ class Repair:
         return model
 
     def block_by_block(self) -> nn.Module:
+        """Quantizes as `quantize_without_labels` does, block by block."""
         model = copy.deepcopy(self.start)
         steps = self.settings.block_steps
         quantize_without_labels(model, self.bits, self.images, skip=self.skip, steps=steps)
@@ -94,10 +100,10 @@ _IN_BLOCKS = (PLAIN, MATCHED, CHOSEN)
 
 
 def repaired(lab: FixedPointLab) -> None:
-    """Item 7: every repair at the bits of item 2 in all layers, and the main ones in the blocks alone.
+    """Measures item 7: every repair at the bits of item 2 in all layers, the main ones in blocks alone.
 
-    Each is measured as the file would have it. The repairs see `calibration` training images; how far their
-    answers are from the float network's is taken on others, which are kept for choices. No labels are used.
+    Each is measured as the file would have it. How far answers are from the float network's is taken on
+    images that no repair has seen. No labels are used.
     """
     images, parts = lab.bench.calibration_images(lab.settings.calibration), stages(lab.start)
     kinds = (
@@ -142,9 +148,10 @@ def _repaired(
 
 
 def most_levels(model: nn.Module, skip: tuple[str, ...], bits: int) -> int:
-    """The most distinct values in any channel of the layers not skipped.
+    """Returns the most distinct values in any channel of the layers that are not skipped.
 
-    Raises ModelError, with the layer's name, where they are more than 2^bits.
+    Raises:
+        ModelError: They are more than 2^bits; the message names the layer.
     """
     most = 0
     for name, layer in weighted_layers(model):

@@ -35,11 +35,12 @@ class Scheme:
 
     @property
     def what(self) -> str:
+        """The scheme's name: 'ours, 4 bits, blocks'."""
         bits = str(self.bits) if isinstance(self.bits, int) else "{" + ",".join(map(str, self.bits)) + "}"
         return f"{self.levels}, {bits} bits, {'all layers' if self.ends else 'blocks'}"
 
     def columns(self) -> Row:
-        """What a row says of the scheme."""
+        """Returns what a row says of the scheme."""
         return {"levels": self.levels, "bits": self.bits, "where": "all" if self.ends else "blocks"}
 
     def apply(self, model: nn.Module) -> None:
@@ -54,7 +55,7 @@ class Scheme:
 
 
 def staged_schemes(model: nn.Module) -> list[Scheme]:
-    """Item 5: 4 bits in all stages but one, which has 2; the last stage first, as the source has it."""
+    """Returns item 5's: 4 bits in all stages but one, which has 2; the last first, as the source has it."""
     count = len(stages(model).inner)
     mixed = [tuple(2 if i == low else 4 for i in range(count)) for low in reversed(range(count))]
     return [Scheme(levels, bits) for levels in (OURS, SOURCE) for bits in mixed]
@@ -70,7 +71,7 @@ class Parts:
 
 
 def stages(model: nn.Module) -> Parts:
-    """The layers of a network: ResNets by layer1..3; of other networks each inner layer is a stage."""
+    """Groups a network's layers: ResNets by layer1..3; of others each inner layer is a stage."""
     names = [name for name, _ in weighted_layers(model)]
     inner = names[1:-1]
     found = sorted({name.split(".")[0] for name in inner})

@@ -17,7 +17,7 @@ from pithnet.surgery import weighted_layers
 
 
 def searched(lab: FixedPointLab) -> None:
-    """Item 6: for every scheme by hand a row that spends no more bits per weight, on all layers.
+    """Measures item 6: for every scheme by hand a row that spends no more bits per weight, on all layers.
 
     How much each layer minds is asked of the training images kept for choices; labels are not looked at.
     """

@@ -10,10 +10,11 @@ from pithnet.learn import Training, from_scratch
 
 @dataclass(frozen=True)
 class Settings:
-    """bits: tried without training; trained: those trained too; target: sparsity of item 3.
+    """How the lab trains, and what it tries.
 
-    views: of each image the teacher is asked about. calibration: unlabelled images of item 7; layer_steps,
-    block_steps: of each layer or block there.
+    `bits` are tried without training, `trained` with. `target` is the sparsity of item 3, `views` how many of
+    each image the teacher is asked about. Item 7 takes `calibration` unlabelled images, `layer_steps` for
+    each layer and `block_steps` for each block.
     """
 
     baseline: Training
@@ -29,7 +30,7 @@ class Settings:
     block_steps: int = 200
 
     def within(self, epochs: int | None) -> Settings:
-        """The same with that many epochs of every training but the baseline's, None for as many as it has."""
+        """Returns the same with so many epochs of every training but the baseline's; as it is with None."""
         if epochs is None:
             return self
         return replace(
@@ -37,7 +38,7 @@ class Settings:
         )
 
     def taught(self, bench: Bench) -> Settings:
-        """The same with both trainings as the bench's teacher has them."""
+        """Returns the same with both trainings as the bench's teacher has them."""
         return replace(self, tuning=bench.teach(self.tuning), pruning=bench.teach(self.pruning))
 
 

@@ -21,18 +21,14 @@ _PARAMETERS: dict[str, Row] = {"trimmed": {"k": NONZEROS}, "mcp": {"gamma": GAMM
 
 
 def settled_at(inside: Tensor) -> int | None:
-    """The first index from which bool (n,) `inside` is true to the end; None where it ends false.
-
-    A method that overshoots, as FISTA does, enters a band and leaves it again: its first index inside says
-    nothing of where it stays.
-    """
+    """Returns the first index from which bool (n,) `inside` is true to the end; None where it ends false."""
     outside = (~inside).nonzero()
     start = int(outside[-1]) + 1 if len(outside) else 0
     return start if start < len(inside) else None
 
 
 class Curves:
-    """Rows for results.json, on one design."""
+    """The rows of results.json on one design."""
 
     def __init__(self, design: Design) -> None:
         self.design = design
@@ -45,7 +41,7 @@ class Curves:
         return float(solver.solve(self.design.problem, self._lasso).objectives[-1])
 
     def convergence(self, solver: str) -> Row:
-        """The lasso's objective minus its least, after every step of `solver` with its own settings."""
+        """Measures the lasso's objective minus its least, after every step of `solver` with own settings."""
         path = get_solver(solver, steps=STEPS).solve(self.design.problem, self._lasso)
         gaps = (path.objectives - self._best).clamp(min=0)
         inside = gaps <= WITHIN * path.objectives[0]
@@ -63,7 +59,7 @@ class Curves:
         }
 
     def along(self, method: str) -> Row:
-        """||w - truth|| for strengths from the one that keeps nothing down to half the universal one.
+        """Measures ||w - truth|| for strengths from the one that keeps nothing to half the universal one.
 
         Each solution is where the next one starts.
         """

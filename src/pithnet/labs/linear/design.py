@@ -17,10 +17,10 @@ GROUP = 5  # weights of a group, where non-zeros come in groups
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """y = X w + noise. The loss is ||X w - y||^2 / (2 m), and every column of X has the norm sqrt(m).
+    """A linear model y = X w + noise. The loss is ||X w - y||^2 / (2 m); columns of X have the norm sqrt(m).
 
-    So a change of one weight by d changes X w by d on the average point, whichever weight it is: weights,
-    and the strength that holds them down, are comparable.
+    So a change of one weight by d changes X w by d on the average point, whichever weight it is: weights, and
+    the strength that holds them down, are comparable.
     """
 
     problem: LeastSquares
@@ -28,9 +28,9 @@ class Design:
 
     @classmethod
     def draw(cls, seed: int, grouped: bool = False) -> Design:
-        """X normal before it is normalised, 10 of 400 weights uniform in +-[1, 2], noise 0.5.
+        """Draws X normal before it is normalised, 10 of 400 weights uniform in +-[1, 2], noise 0.5.
 
-        grouped: they are 2 of 80 groups of 5 neighbours, else anywhere; w is then (80, 5), not (400,).
+        With `grouped` these are 2 of 80 groups of 5 neighbours, else anywhere; w is then (80, 5), not (400,).
         """
         g = torch.Generator().manual_seed(seed)
         X = torch.randn(POINTS, WEIGHTS, generator=g, dtype=torch.float64)
@@ -46,7 +46,7 @@ class Design:
         return cls(LeastSquares(X, y, 1 / (2 * POINTS), shape), truth)
 
     def refitted(self, w: Tensor) -> Tensor:
-        """Least squares on the support of `w`, zero elsewhere."""
+        """Fits least squares on the support of `w`, zero elsewhere."""
         places = w.flatten() != 0
         fitted = torch.zeros_like(w.flatten())
         fitted[places] = torch.linalg.lstsq(self.problem.X[:, places], self.problem.y).solution
@@ -54,17 +54,18 @@ class Design:
 
 
 def universal_strength() -> float:
-    """lambda = sigma sqrt(2 ln n / m): about the largest correlation of a column with the noise alone.
+    """Returns sigma sqrt(2 ln n / m), about the largest correlation of a column with the noise alone.
 
-    Donoho & Johnstone 1994, for columns of norm sqrt(m). Below it columns that matter nothing would enter.
+    Source: Donoho & Johnstone 1994, for columns of norm sqrt(m). Below it columns that matter nothing would
+    enter.
     """
     return NOISE * math.sqrt(2 * math.log(WEIGHTS) / POINTS)
 
 
 def group_strength() -> float:
-    """The same for groups: sigma (1 + sqrt(2 ln G / g)) / sqrt(m) for G groups of g weights.
+    """Returns sigma (1 + sqrt(2 ln G / g)) / sqrt(m), the same for G groups of g weights.
 
-    ||X_g^T noise|| / m of pure noise is about sigma (sqrt(g) + sqrt(2 ln G)) / sqrt(m) at most (Lounici,
+    Of pure noise ||X_g^T noise|| / m is about sigma (sqrt(g) + sqrt(2 ln G)) / sqrt(m) at most (Lounici,
     Pontil, van de Geer & Tsybakov 2011); the penalty multiplies strength by sqrt(g).
     """
     groups = WEIGHTS // GROUP
@@ -72,5 +73,5 @@ def group_strength() -> float:
 
 
 def strongest(design: Design) -> float:
-    """The smallest lambda at which L1 leaves w = 0: the largest slope of the loss there."""
+    """Returns the smallest lambda at which L1 leaves w = 0: the largest slope of the loss there."""
     return float(design.problem.gradient(design.problem.zeros()).abs().max())

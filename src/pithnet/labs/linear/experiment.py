@@ -1,8 +1,7 @@
 """`lab linear`: sparse optimisation of a linear model, from three data points to a random design.
 
-Three points and five weights, by gradient, projection, subgradient, proximal step and trimmed L1; the same
-with y negated, and with two points. Then 100 x 400 random designs: who finds the 10 weights that are not
-zero, what the penalty does to their values, and how fast the solvers are. All in float64.
+Three points and five weights by several methods; then 100 x 400 random designs: who finds the 10 weights that
+are not zero, what the penalty does to their values, and how fast the solvers are. All is in float64.
 """
 
 from __future__ import annotations
@@ -153,7 +152,7 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
     4 random designs instead of 20; `seed` is the first one's, and the others follow.
 
     Raises:
-        PithError: For an `out` that cannot be written or holds another lab, and as `LabOptions`.
+        PithError: `out` cannot be written or holds another lab, or the lab does not take an option.
     """
     options.check("linear", TAKES)
     designs = QUICK_DESIGNS if options.quick else DESIGNS

@@ -24,7 +24,7 @@ _TINY = 1e-12  # what lies below is rounding
 
 
 def losses(data: str, _: Notebook) -> Figure:
-    """log L of all methods on one data set: a colour for each method, a dash for each parameter."""
+    """Draws log L of all methods on one data set: a colour for each method, a dash for each parameter."""
     drawn, ax = axes("", "step", "log L", (8.6, 4.6))
     for walk in walks(data):
         family = [m for m in METHODS if m.name == walk.method.name]
@@ -37,7 +37,7 @@ def losses(data: str, _: Notebook) -> Figure:
 
 
 def weights(data: str, methods: Sequence[str], _: Notebook) -> Figure:
-    """Every element of W, a panel for each run of the methods; the panels share their axes."""
+    """Draws every element of W, a panel for each run of the methods; the panels share their axes."""
     chosen = [walk for walk in walks(data) if walk.method.name in methods]
     drawn, all_axes = panels(len(chosen), (4.3, 2.9), columns=2)
     low, high = (f(float(getattr(w.path.weights, f.__name__)()) for w in chosen) for f in (min, max))
@@ -50,7 +50,7 @@ def weights(data: str, methods: Sequence[str], _: Notebook) -> Figure:
 
 
 def close_up(_: Notebook) -> Figure:
-    """The weights that belong at zero, in the last steps: subgradient and proximal, the largest λ."""
+    """Draws the weights that belong at zero, in the last steps: subgradient and proximal, the largest λ."""
     last = {walk.method.name: walk for walk in walks("three")}
     drawn, all_axes = panels(2, (4.3, 2.9), columns=2)
     for name, ax in zip(("subgradient", "proximal"), all_axes, strict=True):
@@ -77,7 +77,7 @@ def _draw(ax: Axes, walk: Walk, elements: Sequence[int], steps: range) -> None:
 
 
 def bias(book: Notebook) -> Figure:
-    """The true weights of the first design and what each penalty finds, ordered by their size."""
+    """Draws the true weights of the first design and what each penalty finds, ordered by their size."""
     rows = book.of("random-path")
     truth = rows[0]["truth"]
     order = sorted(range(len(truth)), key=lambda i: abs(truth[i]))
@@ -87,13 +87,13 @@ def bias(book: Notebook) -> Figure:
 
 
 def error_by_strength(book: Notebook) -> Figure:
-    """||w - truth|| against the strength, a line for each penalty."""
+    """Draws ||w - truth|| against the strength, a line for each penalty."""
     series = {_NAMES[r["method"]]: (r["strengths"], r["l2_errors"]) for r in book.of("random-path")}
     return lines(series, "", "strength of the penalty", "||w - truth||")
 
 
 def convergence(book: Notebook) -> Figure:
-    """The lasso's objective above its minimum, a line for each solver, without what is rounding."""
+    """Draws the lasso's objective above its minimum, a line for each solver, without what is rounding."""
     gaps = {r["method"]: r["gaps"] for r in book.of("random-convergence")}
     above = {name: [(i, g) for i, g in enumerate(values) if g > _TINY] for name, values in gaps.items()}
     series = {name: ([i for i, _ in pairs], [g for _, g in pairs]) for name, pairs in above.items()}

@@ -15,7 +15,7 @@ OPTIMAL = 1e-12  # a loss or a distance below it counts as zero
 
 
 def numbers(book: Notebook) -> dict[str, Any]:
-    """Constants of the experiment, exact solutions, and functions that pick rows or say their numbers."""
+    """Returns constants of the experiment, exact solutions, and functions that pick rows or say numbers."""
     return {
         "OPTIMAL": OPTIMAL,
         "EARLY": EARLY,
@@ -39,13 +39,13 @@ def numbers(book: Notebook) -> dict[str, Any]:
 
 
 def of_method(book: Notebook, item: str, method: str, parameter: float | None = None) -> list[Row]:
-    """The item's rows of a method; those with one parameter alone where it is given."""
+    """Returns the item's rows of a method; those with one parameter alone where it is given."""
     found = [r for r in book.of(item) if r["method"] == method]
     return [r for r in found if parameter is None or r["parameter"] == parameter]
 
 
 def named(rows: Sequence[Row]) -> str:
-    """'gradient and trimmed (0.02, 0.04)': each method, and its parameters where not all of it is there."""
+    """Names each method, and its parameters where not all are there: 'gradient and trimmed (0.02, 0.04)'."""
     parts = []
     for name in dict.fromkeys(r["method"] for r in rows):
         found = [r["parameter"] for r in rows if r["method"] == name]
@@ -55,17 +55,17 @@ def named(rows: Sequence[Row]) -> str:
 
 
 def vector(weights: Sequence[float]) -> str:
-    """'(0, -2.95, 0, 0, 0.9583)': four decimals, without zeros at the end."""
+    """Says weights with four decimals, without zeros at the end: '(0, -2.95, 0, 0, 0.9583)'."""
     return f"({', '.join(f'{round(w, 4) + 0.0:.4f}'.rstrip('0').rstrip('.') for w in weights)})"
 
 
 def ratio(worse: Row, better: Row) -> str:
-    """'4.0 times (in every design at least 2.5)': of the mean errors, and the least of the designs'."""
+    """Says the ratio of mean errors and the least of a design: '4.0 times (in every design at least 2.5)'."""
     least = min(a / b for a, b in zip(worse["l2_errors"], better["l2_errors"], strict=True))
     return f"{worse['l2_error'] / better['l2_error']:.1f} times (in every design at least {least:.1f})"
 
 
 def error(row: Row) -> str:
-    """The mean error and, where there are several designs, its standard deviation over them."""
+    """Says the mean error and, where there are several designs, its standard deviation over them."""
     spread = "" if row["l2_error_sd"] is None else f" ± {row['l2_error_sd']:.3f}"
     return f"{row['l2_error']:.3f}{spread}"

@@ -25,7 +25,7 @@ DATA = ("three", "three-negated", "two")
 
 
 def points(data: str) -> LeastSquares:
-    """L(W) = ||X W - y||^2 of all three points, of these with y negated, or of the first two."""
+    """Returns L(W) = ||X W - y||^2 of all three points, of these with y negated, or of the first two."""
     if data == "two":
         return LeastSquares(X[:2], Y[:2])
     return LeastSquares(X, -Y if data == "three-negated" else Y)
@@ -33,7 +33,7 @@ def points(data: str) -> LeastSquares:
 
 @dataclass(frozen=True)
 class Method:
-    """One way to W. parameter: lambda of "subgradient", the threshold of "proximal" and "trimmed", else None.
+    """A way to W, with lambda of "subgradient" or the threshold of "proximal" and "trimmed".
 
     A threshold t is a prox with strength t / mu: what a step of size mu takes off.
     """
@@ -43,19 +43,21 @@ class Method:
 
     @property
     def strength(self) -> float | None:
-        """lambda: what multiplies the penalty in the objective."""
+        """The factor lambda that multiplies the penalty in the objective."""
         if self.parameter is None or self.name == "subgradient":
             return self.parameter
         return self.parameter / MU
 
     @property
     def what(self) -> str:
+        """The method's name with its parameter."""
         if self.parameter is None:
             return self.name
         return f"{self.name} {'λ' if self.name == 'subgradient' else 't'} = {self.parameter:g}"
 
     @property
     def regularizer(self) -> Regularizer | None:
+        """The method's penalty; None for plain gradient descent."""
         match self.name:
             case "gradient":
                 return None
@@ -66,7 +68,7 @@ class Method:
         return get_regularizer("l1", strength=self.strength)
 
     def follow(self, problem: LeastSquares) -> Path:
-        """All steps from W = 0."""
+        """Takes all steps from W = 0."""
         solver = {"proximal": "ista", "trimmed": "ista"}.get(self.name, self.name)
         return get_solver(solver, steps=STEPS, step_size=MU).solve(problem, self.regularizer)
 
@@ -90,12 +92,13 @@ class Walk:
 
     @classmethod
     def take(cls, data: str, method: Method) -> Walk:
+        """Walks by a method on one of the data sets."""
         return cls(data, method, method.follow(points(data)))
 
     def row(self, mirrored: Walk | None = None) -> Row:
-        """Indices of a support count from 1; logarithms are natural, None of 0.
+        """Returns the row; indices of a support count from 1, logarithms are natural, and None of 0.
 
-        mirrored: the walk with y negated, where the row says how far the two are from being opposite.
+        `mirrored` is the walk with y negated, where the row says how far the two are from being opposite.
         """
         path, final = self.path, self.path.final
         late = path.weights[-(LATE + 1) :].sign()
@@ -134,7 +137,7 @@ class Walk:
         return row
 
     def steps(self) -> list[Row]:
-        """A row a step: log L and every weight."""
+        """Returns a row a step: log L and every weight."""
         logs, weights = logarithms(self.path.losses), self.path.weights.tolist()
         what = {"data": self.data, "method": self.method.name, "parameter": self.method.parameter}
         return [
@@ -145,18 +148,18 @@ class Walk:
 
 @cache
 def walks(data: str) -> tuple[Walk, ...]:
-    """The paths of all methods on one of the data sets."""
+    """Returns the paths of all methods on one of the data sets."""
     return tuple(Walk.take(data, method) for method in METHODS)
 
 
 def logarithms(losses: Tensor) -> list[float | None]:
-    """Natural logarithms; None where a loss is exactly zero."""
+    """Returns natural logarithms; None where a loss is exactly zero."""
     return [float(v.log()) if v > 0 else None for v in losses]
 
 
 @cache
 def exact_solutions(data: str) -> list[Tensor]:
-    """Every W of at most two non-zeros with X W = y, found by trying all pairs of places."""
+    """Finds every W of at most two non-zeros with X W = y, by trying all pairs of places."""
     problem, found = points(data), list[Tensor]()
     for places in combinations(range(problem.X.shape[1]), KEPT):
         columns = problem.X[:, list(places)]
@@ -170,9 +173,9 @@ def exact_solutions(data: str) -> list[Tensor]:
 
 
 def biased_solution(problem: LeastSquares, w: Tensor, strength: float) -> Tensor | None:
-    """The minimum of ||X W - y||^2 + strength ||W||_1 with the support and the signs of `w`.
+    """Minimises ||X W - y||^2 + strength ||W||_1 with the support and the signs of `w`.
 
-    There 2 X_S^T (X_S W_S - y) + strength sign(W_S) = 0. None where the columns X_S are dependent.
+    There 2 X_S^T (X_S W_S - y) + strength sign(W_S) = 0. It is None where the columns X_S are dependent.
     """
     places = w != 0
     columns = problem.X[:, places]

@@ -116,7 +116,7 @@ def _for_groups() -> Iterator[Entrant]:
 
 
 def recovery(entrant: Entrant, designs: Sequence[Design], data: str) -> Row:
-    """Means over the designs: true and false positives, ||w - truth||; and the errors one by one.
+    """Averages over the designs: true and false positives, ||w - truth||; and tells the errors one by one.
 
     The time is the processor's, which other programs do not lengthen; the median of the designs.
     """

@@ -20,7 +20,7 @@ from pithnet.surgery import weighted_layers
 
 @dataclass(frozen=True)
 class Cut:
-    """One pruning: `method` "percentile" with the share of zeros, or "std" with the deviations.
+    """A pruning: `method` "percentile" with the share of zeros, or "std" with the deviations.
 
     A percentile with `equal_to` has as many zeros in all as the cut of that name.
     """
@@ -31,12 +31,13 @@ class Cut:
 
     @property
     def what(self) -> str:
+        """The cut's name: 'std s = 0.5'."""
         if self.equal_to is not None:
             return f"{self.method} with the zeros of {self.equal_to}"
         return f"percentile q = {self.value:g}" if self.method == "percentile" else f"std s = {self.value:g}"
 
     def of(self, start: nn.Module) -> nn.Module:
-        """A copy of `start` with masks."""
+        """Returns a copy of `start` with masks."""
         model = copy.deepcopy(start)
         if self.method == "percentile":
             prune(model, self.value, scope="uniform")
@@ -46,19 +47,19 @@ class Cut:
 
 
 def cuts(settings: Settings) -> list[Cut]:
-    """The percentiles and standard deviations of the settings."""
+    """Returns the percentiles and standard deviations of the settings."""
     percentiles = [Cut("percentile", q) for q in settings.quantiles]
     return [*percentiles, *(Cut("std", s) for s in settings.deviations)]
 
 
 def equal_percentile(start: nn.Module, cut: Cut) -> Cut:
-    """The percentile that makes as many zeros of `start`, all layers together, as `cut` does."""
+    """Returns the percentile that makes as many zeros of `start`, all layers together, as `cut` does."""
     total = sum(layer.weight.numel() for _, layer in weighted_layers(start))
     return Cut("percentile", zeros(cut.of(start)) / total, cut.what)
 
 
 def one_shot(lab: PruningLab) -> None:
-    """Item 2: every cut without retraining, and the percentile with the zeros of each deviation."""
+    """Measures item 2: every cut without retraining, and the percentile with the zeros of each deviation."""
     tried = cuts(lab.settings)
     tried += [equal_percentile(lab.start, cut) for cut in tried if cut.method == "std" and cut.value > 0]
     named = {cut.what: cut for cut in tried}
@@ -78,14 +79,14 @@ def _untrained(lab: PruningLab, cut: Cut, rival: Cut | None) -> Row:
 
 
 def retrained(lab: PruningLab) -> None:
-    """Item 3: every cut retrained. It needs the rows of item 2."""
+    """Measures item 3: every cut retrained. It needs the rows of item 2."""
     one_shot(lab)
     for cut in cuts(lab.settings):
         lab.book.row("3", cut.what, partial(_retrained, lab, cut))
 
 
 def retrain(lab: PruningLab, cut: Cut) -> Trained:
-    """The start pruned by `cut` and trained with its zeros kept."""
+    """Trains the start pruned by `cut` with its zeros kept."""
     return lab.train(f"retrained {cut.what}", cut.of(lab.start), lab.settings.retrain)
 
 

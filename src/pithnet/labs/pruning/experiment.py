@@ -1,9 +1,4 @@
-"""`lab pruning`: what magnitude pruning costs a network, one-shot, retrained, iterative and global.
-
-Items 1 to 6: baseline; per-layer percentile and standard deviation without retraining; the same retrained;
-iterative against one-shot; one ranking over all layers; regularizers instead of magnitude. No setting is
-chosen on what the lab shows.
-"""
+"""`lab pruning`: what magnitude pruning costs a network, one-shot, retrained, iterative and global."""
 
 from __future__ import annotations
 
@@ -93,9 +88,9 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
         progress: What shows the work, as `pithnet.run.progress.reporter()`; plain lines on stderr where None.
 
     Raises:
-        PithError: Where `out` cannot be written or holds another lab, and as `LabOptions`.
-        DataError: Where the images cannot be read.
-        ModelError: Where the weights do not fit.
+        PithError: `out` cannot be written or holds another lab, or the lab does not take an option.
+        DataError: The images cannot be read.
+        ModelError: The weights do not fit.
     """
     options.check("pruning", TAKES)
     wanted = options.chosen(ITEMS)

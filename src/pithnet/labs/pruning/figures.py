@@ -23,13 +23,13 @@ def _percents(rows: Sequence[Row], key: str) -> list[float]:
 
 
 def widest_layers(book: Notebook) -> list[Row]:
-    """The layers pruned by the most standard deviations."""
+    """Returns the layers pruned by the most standard deviations."""
     widest = max((r for r in book.of("2") if r["method"] == "std"), key=lambda r: r["value"])
     return list(widest["layers"])
 
 
 def sparsity_per_layer(book: Notebook) -> Figure:
-    """A heatmap: the share of zeros of each layer, a pruning a row."""
+    """Draws a heatmap: the share of zeros of each layer, a pruning a row."""
     rows = book.of("2")
     shares = np.array([[layer["sparsity"] for layer in r["layers"]] for r in rows])
     names = [layer["name"] for layer in rows[0]["layers"]]
@@ -37,7 +37,7 @@ def sparsity_per_layer(book: Notebook) -> Figure:
 
 
 def zeros_by_kurtosis(book: Notebook) -> Figure:
-    """Points: each layer's zeros under the largest deviation, against the shape of its distribution."""
+    """Draws points: each layer's zeros under the largest deviation, against the shape of its distribution."""
     layers = widest_layers(book)
     names, kurtoses = ([layer[key] for layer in layers] for key in ("name", "start_kurtosis"))
     x = "kurtosis of the layer's weights before pruning (3: normal)"
@@ -45,7 +45,7 @@ def zeros_by_kurtosis(book: Notebook) -> Figure:
 
 
 def accuracy_by_sparsity(book: Notebook) -> Figure:
-    """Lines: accuracy against zeros, for both thresholds, before and after retraining."""
+    """Draws lines: accuracy against zeros, for both thresholds, before and after retraining."""
     series = {}
     for item, when in (("2", "one-shot"), ("3", "retrained")):
         for method in ("percentile", "std") if book.of(item) else ():
@@ -55,14 +55,14 @@ def accuracy_by_sparsity(book: Notebook) -> Figure:
 
 
 def accuracy_by_epoch(book: Notebook) -> Figure:
-    """Lines: accuracy after every epoch of items 4 and 5."""
+    """Draws lines: accuracy after every epoch of items 4 and 5."""
     rows = [r for r in (*book.of("4"), *book.of("5")) if "accuracy_by_epoch" in r]
     series = {r["what"]: (_epochs(r), [100 * a for a in r["accuracy_by_epoch"]]) for r in rows}
     return lines(series, "", "epoch", "test accuracy, %")
 
 
 def zeros_by_epoch(book: Notebook) -> Figure:
-    """Lines: exact zeros after every epoch of item 6."""
+    """Draws lines: exact zeros after every epoch of item 6."""
     series = {
         r["what"]: (_epochs(r), [100 * z / r["weights"] for z in r["zeros_by_epoch"]]) for r in book.of("6")
     }
@@ -74,7 +74,7 @@ def _epochs(row: Row) -> list[int]:
 
 
 def zeros_per_layer(book: Notebook) -> Figure:
-    """Bars: each layer's zeros, pruned by itself and in one ranking."""
+    """Draws bars: each layer's zeros, pruned by itself and in one ranking."""
     rows = [r for r in (book.find("4", PER_LAYER), book.find("5", GLOBAL)) if r]
     names = [layer["name"] for layer in rows[0]["layers"]]
     series = {r["what"]: _percents(r["layers"], "sparsity") for r in rows}
@@ -82,14 +82,14 @@ def zeros_per_layer(book: Notebook) -> Figure:
 
 
 def masks_of(model: nn.Module) -> dict[str, Any]:
-    """Where a few layers, the first and the last among them, are not zero: bool tensors by name."""
+    """Returns where a few layers, the first and the last among them, are not zero: bool tensors by name."""
     layers = list(weighted_layers(model))
     chosen = sorted({round(i) for i in np.linspace(0, len(layers) - 1, _PICTURED)})
     return {layers[i][0]: (layers[i][1].weight.detach() != 0).cpu() for i in chosen}
 
 
 def pattern(key: str, book: Notebook) -> Figure:
-    """Pictures of the masks that the lab keeps under `key`, a filter a row."""
+    """Draws the masks that the lab keeps under `key`, a filter a row."""
     masks = book.load(key)
     assert masks is not None
     return masks_pattern({name: mask.numpy() for name, mask in masks.items()}, columns=2)

@@ -40,13 +40,13 @@ class PruningLab:
         return train(self.book, self._taught, key, model, training, schedule)
 
     def columns(self, trained: Trained) -> Row:
-        """What every trained network's row holds: accuracy against the start, epochs, zeros."""
+        """Returns what every trained network's row holds: accuracy against the start, epochs, zeros."""
         row = accuracy_columns(trained.evaluation, self.correct) | training_columns(trained)
         return row | sparsity_columns(trained.model, self.start)
 
 
 def baseline_row(lab: PruningLab) -> None:
-    """Item 1: the network that every other item begins from."""
+    """Measures item 1: the network that every other item begins from."""
     trained_here = bool(lab.baseline.history)
 
     def measure() -> Row:

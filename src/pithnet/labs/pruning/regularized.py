@@ -31,7 +31,7 @@ class Method:
 
 
 def methods(p: Penalties) -> list[Method]:
-    """The contestants, without the baseline."""
+    """Returns the contestants, without the baseline."""
     return [
         Method("L1 in the loss, SGD", "l1", {"how": "loss", "strength": p.l1}),
         Method("L1, proximal", "l1"),

@@ -17,7 +17,7 @@ PER_LAYER, GLOBAL = "iterative, per layer", "iterative, global"
 
 
 def gradual(lab: PruningLab, scope: str) -> Trained:
-    """The start pruned to the target before each of the first epochs; the share rises by the same step."""
+    """Trains the start, pruned by equal steps before each of the first epochs until the target is reached."""
     s = lab.settings
 
     def schedule(model: nn.Module) -> GradualPruning:
@@ -28,7 +28,7 @@ def gradual(lab: PruningLab, scope: str) -> Trained:
 
 
 def iterative(lab: PruningLab) -> None:
-    """Item 4: iterative against one-shot, each layer by itself; the one-shot training is item 3's."""
+    """Measures item 4: iterative against one-shot, each layer by itself; one-shot is trained in item 3."""
     s = lab.settings
     one_shot = Cut("percentile", s.target)
     name = f"one-shot {100 * s.target:g} %, then {s.retrain.epochs} epochs"
@@ -40,7 +40,7 @@ def iterative(lab: PruningLab) -> None:
 
 
 def global_ranking(lab: PruningLab) -> None:
-    """Item 5: one ranking over all layers, against item 4's iterative row."""
+    """Measures item 5: one ranking over all layers, against item 4's iterative row."""
     _per_layer(lab)
     lab.book.row("5", GLOBAL, lambda: lab.columns(gradual(lab, "global")))
     _compare(

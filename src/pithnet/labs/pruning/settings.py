@@ -43,7 +43,7 @@ class Settings:
     deviations: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0)
 
     def within(self, epochs: int | None) -> Settings:
-        """The same with that many epochs of every training but the baseline's, None for as many as it has."""
+        """Returns the same with so many epochs of every training but the baseline's; as it is with None."""
         if epochs is None:
             return self
         penalties = replace(self.penalties, training=replace(self.penalties.training, epochs=epochs))
@@ -51,7 +51,7 @@ class Settings:
         return replace(self, retrain=retrain, prunings=prunings, penalties=penalties)
 
     def taught(self, bench: Bench) -> Settings:
-        """The same with every training but the baseline's as the bench's teacher has it."""
+        """Returns the same with every training but the baseline's as the bench's teacher has it."""
         penalties = replace(self.penalties, training=bench.teach(self.penalties.training))
         return replace(self, retrain=bench.teach(self.retrain), penalties=penalties)
 

@@ -12,7 +12,7 @@ from pithnet.surgery import weighted_layers
 
 @torch.no_grad()
 def layer_rows(model: nn.Module, reference: nn.Module) -> list[Row]:
-    """A row per layer: name, size, zeros, sparsity; std and kurtosis of the weights in `reference`."""
+    """Returns a row per layer: name, size, zeros, sparsity; std and kurtosis of the layer of `reference`."""
     starts = {name: layer.weight for name, layer in weighted_layers(reference)}
     rows = []
     for name, layer in weighted_layers(model):
@@ -24,7 +24,7 @@ def layer_rows(model: nn.Module, reference: nn.Module) -> list[Row]:
 
 
 def sparsity_columns(model: nn.Module, start: nn.Module) -> Row:
-    """Zeros of all layers, of each of them, and how many kernels and filters are zero as a whole."""
+    """Returns zeros of all layers and of each, and how many kernels and filters are zero as a whole."""
     layers, found = layer_rows(model, start), zeros(model)
     total = sum(r["size"] for r in layers)
     row: Row = {"sparsity": found / total, "zeros": found, "weights": total}
@@ -32,10 +32,10 @@ def sparsity_columns(model: nn.Module, start: nn.Module) -> Row:
 
 
 def kurtosis(values: Tensor) -> float:
-    """The mean fourth power of (w - mean) / std: 3 for normal values, 6 for Laplace's; 0 for equal values.
+    """Returns the mean fourth power of (w - mean) / std: 3 for normal values; 0 for equal ones.
 
-    It measures how heavy the tails are (Pearson's kurtosis of the population, nothing subtracted), of any
-    shape and in float64.
+    Pearson's kurtosis of the population, with nothing subtracted, says how heavy the tails are; Laplace's is
+    6. It is of any shape and in float64.
     """
     if values.min() == values.max():
         return 0.0
@@ -47,10 +47,10 @@ def kurtosis(values: Tensor) -> float:
 
 @torch.no_grad()
 def structure(model: nn.Module) -> Row:
-    """How many k x k kernels and filters of the convolutions are zero as a whole.
+    """Counts the k x k kernels and filters of the convolutions that are zero as a whole.
 
-    empty_kernels_if_scattered: how many kernels would be if each layer's zeros lay anywhere in it
-    independently, sum over the layers of kernels * sparsity^(k * k).
+    `empty_kernels_if_scattered` is how many kernels would be if each layer's zeros lay anywhere in it
+    independently: the sum over the layers of kernels * sparsity^(k * k).
     """
     kernels = empty = filters = empty_filters = 0
     scattered = 0.0
@@ -91,7 +91,7 @@ def correlations(layers: list[Row]) -> dict[str, float]:
 
 
 def by_layer(row: Row) -> Row:
-    """The layers of a row with the most and the fewest zeros, and what the shares of zeros go along with."""
+    """Returns the layers of a row with the most and the fewest zeros, and what these shares go along with."""
     ordered, found = sorted(row["layers"], key=lambda r: r["sparsity"]), correlations(row["layers"])
     strongest = max(found, key=lambda name: abs(found[name]))
     said = {"most": ordered[:-4:-1], "fewest": ordered[:3], "count": len(ordered)}

@@ -72,6 +72,6 @@ def _levels() -> list[Entrant]:
 
 
 def schemes() -> list[Scheme]:
-    """All of them, each once, in the order of the comparisons."""
+    """Returns all schemes, each once, in the order of the comparisons."""
     found = [s for entrants in comparisons().values() for e in entrants for s in (e.scheme, e.rival) if s]
     return list(dict.fromkeys(found))

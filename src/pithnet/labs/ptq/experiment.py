@@ -1,9 +1,7 @@
 """`lab ptq`: int8 without training, static and dynamic, and what each choice on the way there is worth.
 
-Items 2 and 3 (item 1, magnitude pruning of the same networks, is not here): files in float32, static and
-dynamic int8, measured and timed in ONNX Runtime; and granularity, symmetry, observers, kinds of levels, mixed
-precision, repairs and sparsity of activations, simulated in PyTorch. Nothing is trained or chosen on the test
-images; ranges, repairs and bits come from training images, without labels.
+Files are measured and timed in ONNX Runtime; single choices are simulated in PyTorch. Nothing is trained or
+chosen on the test images; ranges, repairs and bits come from training images, without labels.
 """
 
 from __future__ import annotations
@@ -80,9 +78,8 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
     """Measures items 2 and 3; writes results.json (returned), CSV tables, PNGs, index.html and ONNX files.
 
     Precision and epochs are those of the baseline's training, where there is one: everything is measured in
-    float32, and items 2 and 3 train nothing. To time item 2 again, run it into another `out`.
-    `progress` and errors as `labs.pruning`; ModelError also for a network
-    that does not take the images.
+    float32, and items 2 and 3 train nothing. To time item 2 again, run it into another `out`. Arguments and
+    errors are those of `pithnet.labs.pruning.experiment.run`.
     """
     options.check("ptq", TAKES)
     wanted = options.chosen(ITEMS)

@@ -11,7 +11,7 @@ from pithnet.report.plots import grouped_bars
 
 
 def share_of_time(book: Notebook) -> Figure:
-    """Bars for each file, by size of batch and number of threads."""
+    """Draws bars for each file, by size of batch and number of threads."""
     rows = times(book)
     cells = list(dict.fromkeys((r["batch"], r["threads"]) for r in rows))
     shares: dict[str, dict[tuple[int, int], float]] = {}
@@ -25,7 +25,7 @@ def share_of_time(book: Notebook) -> Figure:
 
 
 def zeros_by_layer(book: Notebook) -> Figure:
-    """The share of zeros after each layer's ReLU."""
+    """Draws the share of zeros after each layer's ReLU."""
     found = [layer for layer in layers(book) if layer["zero_share"] is not None]
     return grouped_bars(
         [r["name"] for r in found], {"zeros": [100 * r["zero_share"] for r in found]}, "", "%"
@@ -33,13 +33,13 @@ def zeros_by_layer(book: Notebook) -> Figure:
 
 
 def range_by_layer(book: Notebook) -> Figure:
-    """How many times as wide a layer's widest channel is as its median channel."""
+    """Draws how many times as wide a layer's widest channel is as its median channel."""
     found = layers(book)
     return grouped_bars([r["name"] for r in found], {"range": [r["spread"] for r in found]}, "", "times")
 
 
 def bits_by_layer(book: Notebook) -> Figure:
-    """The bits that mixed precision gives to each layer."""
+    """Draws the bits that mixed precision gives to each layer."""
     mixed = [r for r in group("mixed", book) if r["mixed"]]
     names = [layer["name"] for layer in mixed[0]["layers"]]
     bits = {f"{r['weights']} on average": [x["bits"] for x in r["layers"]] for r in mixed}
@@ -59,7 +59,7 @@ _BARS = {
 
 
 def points(by: str, book: Notebook) -> Figure:
-    """Points against float: a group of bars for what is alike, a bar for what is compared."""
+    """Draws points against float: a group of bars for what is alike, a bar for what is compared."""
     found = {
         tuple(form.format(**r | _words(r)) for form in _BARS[by]): r["difference"] for r in group(by, book)
     }

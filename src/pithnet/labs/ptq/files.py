@@ -49,6 +49,7 @@ class Form(NamedTuple):
 
     @property
     def file(self) -> str:
+        """The name of the ONNX file."""
         return self.what.replace(",", "").replace(" ", "-") + ".onnx"
 
     def write(
@@ -79,7 +80,7 @@ FORMS = (
 
 
 def measured(lab: PtqLab) -> None:
-    """A row per file; per file, runtime, batch size and threads; and per file of the form for ImageNet."""
+    """Measures a row per file; per file, runtime, batch size and threads; and per file of ImageNet's form."""
     _folder(lab).mkdir(exist_ok=True)
     for form in FORMS:
         lab.book.row("2", form.what, partial(_exported, lab, form))

@@ -22,7 +22,7 @@ from pithnet.surgery import activation_quantizers, fold_into_layers_, relu_zeros
 
 
 class PtqLab:
-    """`start` is the float network, `folded` the same with BN in its layers, `images` what calibrates it."""
+    """The float network `start`, `folded` with BN in its layers, and the `images` that calibrate it."""
 
     def __init__(self, book: Notebook, bench: Bench, settings: Settings) -> None:
         self.book, self.bench, self.settings = book, bench, settings
@@ -32,18 +32,19 @@ class PtqLab:
 
     @cached_property
     def folded(self) -> nn.Module:
+        """The float network with BN folded into its layers."""
         model = copy.deepcopy(self.start)
         fold_into_layers_(model)
         return model
 
     def float_row(self) -> None:
-        """Item 0: the float network."""
+        """Measures item 0: the float network."""
         parameters = {"parameters": sum(p.numel() for p in self.start.parameters())}
         columns = accuracy_columns(self.float) | parameters | linear_columns(self.start)
         self.book.row("0", "float", lambda: columns)
 
     def simulated(self) -> None:
-        """Item 3: every scheme once, beside its rivals; and the zeros that ReLUs make."""
+        """Measures item 3: every scheme once, beside its rivals; and the zeros that ReLUs make."""
         self.book.row("3", "the float network's layers", self._layers)
         for scheme in schemes():
             self.book.row("3", scheme.what, partial(self._compared, scheme))
@@ -101,7 +102,7 @@ class PtqLab:
 
 
 def linear_columns(model: nn.Module) -> Row:
-    """Weights of all convolutions and linear layers, and which share of them is in linear layers."""
+    """Counts the weights of convolutions and linear layers, and which share of them is in linear layers."""
     layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     total = sum(m.weight.numel() for m in layers)
     linear = sum(m.weight.numel() for m in layers if isinstance(m, nn.Linear))

@@ -46,12 +46,12 @@ def _kernels(row: Row) -> Row:
 
 
 def times(book: Notebook) -> list[Row]:
-    """Item 2: files timed, by size of batch and number of threads."""
+    """Returns the rows of item 2 of files timed, by size of batch and number of threads."""
     return [r for r in book.of("2") if "ms" in r]
 
 
 def times_of(book: Notebook, row: Row) -> Row | None:
-    """A file's times as shares of both references by cell, and the cells in which it does not help."""
+    """Returns a file's times as shares of both references by cell, and the cells where it does not help."""
     mine = [t for t in times(book) if t["file"] == row["file"]]
     if not mine:
         return None
@@ -64,19 +64,19 @@ def times_of(book: Notebook, row: Row) -> Row | None:
 
 
 def sizes(book: Notebook) -> list[Row]:
-    """Item 2: files of the network whose size alone counts."""
+    """Returns the rows of item 2 of files of the network whose size alone counts."""
     return [r for r in book.of("2") if "note" in r]
 
 
 def complete(book: Notebook) -> list[str]:
-    """Item 3: the comparisons of which every scheme has been measured, and "sparsity" where that has been."""
+    """Returns the comparisons of item 3 whose schemes are all measured, and "sparsity" where that is."""
     known = {r["what"] for r in book.of("3")}
     found = [name for name, all_ in comparisons().items() if {e.scheme.what for e in all_} <= known]
     return found + (["sparsity"] if layers(book) else [])
 
 
 def group(name: str, book: Notebook) -> list[Row]:
-    """Item 3: the schemes of one comparison in its order, each with its rival there."""
+    """Returns the rows of item 3 of one comparison in its order, each with its rival there."""
     places = {e.scheme.what: i for i, e in reversed(list(enumerate(comparisons().get(name, ()))))}
     ordered = sorted(book.of("3"), key=lambda row: places.get(row["what"], 0))
     return [_with_rival(row, name) for row in ordered if name in row["groups"]]
@@ -89,12 +89,12 @@ def _with_rival(row: Row, name: str) -> Row:
 
 
 def layers(book: Notebook) -> list[Row]:
-    """Item 3: the float network's layers."""
+    """Returns the float network's layers, as item 3 has them."""
     return [layer for row in group("sparsity", book) for layer in row["layers"]]
 
 
 def weight_errors(rows: Sequence[Row], key: str) -> Mapping[Any, float]:
-    """The mean squared error of 4-bit weights over their squares, in percent, by the value of a column."""
+    """Returns the mean squared error of 4-bit weights over their squares, in percent, by a column's value."""
     found: dict[Any, list[float]] = {}
     for row in rows:
         if row["weights"] == 4:
@@ -103,5 +103,5 @@ def weight_errors(rows: Sequence[Row], key: str) -> Mapping[Any, float]:
 
 
 def name(row: Row) -> str:
-    """'4 bits per tensor, activations 8 bits'"""
+    """Names a row in a comparison: '4 bits per tensor, activations 8 bits'."""
     return str(row["what"]).removeprefix("weights ").removesuffix(f" by {row['observer']}")

@@ -17,10 +17,10 @@ EQUALIZED, BIASES = "equalized", "biases corrected"
 
 @dataclass(frozen=True)
 class Scheme:
-    """weights, activations: bits, None for float. levels: LINEAR, CODEBOOK (k-means, per tensor) or POWERS.
+    """A way to quantize. `levels` are LINEAR, CODEBOOK (k-means, per tensor) or POWERS; None bits are float.
 
-    fit: "range" or "mse", as `quantize` has it. mixed: `weights` is an average, spent where it helps most.
-    repair: EQUALIZED, BIASES or "".
+    `fit` is "range" or "mse", as `quantize` has it. Of `mixed` bits `weights` is the average, spent where it
+    helps most. `repair` is EQUALIZED, BIASES or "".
     """
 
     weights: int | None
@@ -35,7 +35,7 @@ class Scheme:
 
     @property
     def what(self) -> str:
-        """'weights 4 bits per channel, activations 8 bits by mse'; what is usual goes unsaid."""
+        """The scheme's name, such as 'weights 4 bits per channel, activations 8 bits by mse'."""
         parts = ["weights float" if self.weights is None else f"weights {self._weights}"]
         if self.activations is not None:
             parts.append(f"activations {self.activations} bits by {self.observer}")
@@ -49,12 +49,12 @@ class Scheme:
         return " ".join(filter(None, (bits, f"per {self.granularity}", levels[self.levels], fit)))
 
     def columns(self) -> dict[str, Any]:
-        """What a row says of the scheme."""
+        """Returns what a row says of the scheme."""
         observer = self.observer if self.activations else None
         return asdict(self) | {"observer": observer, "repair": self.repair or None}
 
     def arguments(self) -> dict[str, Any]:
-        """`quantize`'s, for the weights."""
+        """Returns the arguments of `quantize` for the weights."""
         apot = self.levels == POWERS
         return {
             "quantizer": "apot" if apot else "linear",
@@ -64,7 +64,7 @@ class Scheme:
         }
 
     def apply(self, folded: nn.Module, images: Tensor, bits: Mapping[str, int] | None = None) -> Simulated:
-        """A quantized copy of a network whose BN is folded; images (N, ...) calibrate; `bits` by layer."""
+        """Quantizes a copy of a network with BN folded; images (N, ...) calibrate; `bits` are by layer."""
         before = copy.deepcopy(folded)
         if self.repair == EQUALIZED:
             equalize(before)
@@ -86,7 +86,7 @@ class Scheme:
         return Simulated(model, before)
 
     def bits_per_weight(self, model: nn.Module) -> float:
-        """Of the model that `apply` made; scales, codebooks and biases not counted."""
+        """Counts the bits of a weight in the model that `apply` made, without scales and codebooks."""
         return float(self.weights) if self.levels == CODEBOOK and self.weights else average_bits(model)
 
 

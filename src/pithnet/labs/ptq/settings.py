@@ -11,10 +11,10 @@ from pithnet.learn import Training, from_scratch
 class Settings:
     """How many images and seconds the lab spends.
 
-    calibration, sensitivity: training images, without labels, for ranges and repairs, and for the choice of
-    bits. compared: test images on which files are compared with their simulation. seconds: of timing for
-    each size of batch and number of threads (1 and all where none are named). imagenet: whether the sizes of
-    VGG-16 for ImageNet are measured. widths: bits that mixed precision chooses from.
+    `calibration` and `sensitivity` are training images, without labels, for ranges and repairs, and for the
+    choice of bits. `compared` are test images on which files are compared with their simulation. `seconds` of
+    timing are for each size of batch and number of threads (1 and all where none are named). `imagenet` says
+    whether the sizes of VGG-16 for ImageNet are measured. Mixed precision chooses from `widths`.
     """
 
     baseline: Training
@@ -29,7 +29,7 @@ class Settings:
     widths: tuple[int, ...] = (2, 3, 4, 5, 6, 8)
 
     def within(self, epochs: int | None) -> Settings:
-        """The same with that many epochs of the baseline, the only training; None for as many as it has."""
+        """Returns the same with so many epochs of the baseline, the only training; as it is with None."""
         return self if epochs is None else replace(self, baseline=replace(self.baseline, epochs=epochs))
 
 

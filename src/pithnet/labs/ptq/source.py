@@ -11,7 +11,7 @@ FLOAT, STATIC, DYNAMIC = "float32", "static int8", "dynamic int8"
 
 
 class Published(NamedTuple):
-    """A file in MiB, accuracy from 0 to 1, and CPU time as a share of the float network's."""
+    """What the source says of a file: MiB, accuracy from 0 to 1, CPU time as a share of float32's."""
 
     mib: float
     accuracy: float
@@ -33,9 +33,9 @@ LOSSES_IN_TEXT, LOSSES_IN_TABLES = (0.25, 1.10), (0.65, 0.23)
 
 
 def published_columns(architecture: str, kind: str) -> Row:
-    """The source's numbers beside ours; {} for a network it does not have.
+    """Returns the source's numbers beside ours; {} for a network it does not have.
 
-    Sizes only where the network is the source's, and accuracy and time not for random weights.
+    Sizes are there only where the network is the source's, and accuracy and time not for random weights.
     """
     if architecture == "vgg16-imagenet":
         return {"source_mib": VGG[kind].mib}
