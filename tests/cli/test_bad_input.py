@@ -50,7 +50,7 @@ def weights(trained: Path) -> Path:
         (["train", *DIGITS, "--out", "OUT", "--normalize", "0.5/zero"], "is not M,M,M/S,S,S"),
         (["train", *DIGITS, "--out", "OUT", "--normalize", "cifar10"], "normalisation has 3 channels"),
         (["train", *DIGITS, "--out", "OUT", "--normalize", "0.5/0"], "stds must be positive"),
-        (["train", *DIGITS, "--out", "OUT", "--schedule", "two-cycle"], "--schedule two-cycle"),
+        (["train", *DIGITS, "--out", "OUT", "--schedule", "two-cycle"], '"two-cycle" for --schedule'),
         (["train", *DIGITS, "--out", "OUT", "--epochs", "0"], "--epochs 0"),
         (["train", *DIGITS, "--out", "OUT", "--lr", "-1"], "--lr -1.0"),
         (["train", *DIGITS, "--out", "OUT", "--batch-size", "0"], "--batch-size 0"),

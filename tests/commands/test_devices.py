@@ -90,7 +90,9 @@ def test_compressing_and_measuring_are_on_the_device(
     )
     jobs.compress(DIGITS, here, tmp_path / "cpu")
     gpu.clear()
-    finished = jobs.compress(DIGITS, replace(here, device="cuda"), tmp_path / "gpu")
+    # The plan counts multiply-accumulates on the CPU, without computing anything.
+    there = replace(here, device="cuda")
+    finished = jobs.compress(DIGITS, there, tmp_path / "gpu", announce=lambda plan: gpu.clear())
     assert settings(tmp_path / "gpu")["device"] == "cuda"
     measured = measure(tmp_path / "gpu" / "model.pith", DIGITS, device="cuda")
     assert measured["accuracy"] == finished.results["after"]["accuracy"]

@@ -25,7 +25,7 @@ from pithnet.surgery import (
     weighted_layers,
 )
 
-MOST = 1 << 14  # weights of a layer that are looked at
+MOST = 1 << 15  # weights of a layer that are looked at
 
 
 @dataclass(eq=False)
