@@ -15,7 +15,7 @@ from .conftest import Run
 
 IMPERATIVES = {
     *("Calibrate", "Carry", "Choose", "Compress", "Compute", "Continue", "Draw", "Fetch", "Give", "Hold"),
-    *("Keep", "Learn", "Let", "Measure", "Name", "Normalise", "Print", "Put", "Read", "Run", "Show"),
+    *("Keep", "Learn", "Let", "Measure", "Name", "Normalise", "Plan", "Print", "Put", "Read", "Run", "Show"),
     *("Scale", "Spread", "Start", "Step", "Store", "Take", "Time", "Train", "Weigh", "Write"),
 }
 HEAVY = ("torch", "numpy", "pydantic", "matplotlib", "yaml", "jinja2")
@@ -43,7 +43,19 @@ def _children_seconds() -> float:
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "compress", "evaluate", "inspect", "unpack", "report", "lab", "demo", "export", "bench"],
+    [
+        "train",
+        "compress",
+        "evaluate",
+        "inspect",
+        "unpack",
+        "report",
+        "lab",
+        "demo",
+        "plan",
+        "export",
+        "bench",
+    ],
 )
 def test_every_command_explains_itself(command: str, run: Run) -> None:
     code, out, _ = run(command, "--help")

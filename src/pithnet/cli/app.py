@@ -17,7 +17,7 @@ from cyclopts import (
 )
 
 from pithnet.cli.files import bench, evaluate, export, inspect, report, unpack
-from pithnet.cli.runs import TYPED, compress, demo, lab, train
+from pithnet.cli.runs import TYPED, compress, demo, lab, plan, train
 from pithnet.commands.settings import SOURCE_FILES
 from pithnet.errors import PithError, unknown
 
@@ -30,7 +30,7 @@ app = App(
 )
 app["--version"].help = "Show the version of pithnet and exit."
 app["--help"].help = "Show this text and exit."
-for command in (demo, train, compress, evaluate, inspect, unpack, export, bench, report, lab):
+for command in (demo, train, plan, compress, evaluate, inspect, unpack, export, bench, report, lab):
     app.command(command)
 
 

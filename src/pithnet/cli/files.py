@@ -22,7 +22,8 @@ def evaluate(
     Args:
         file: Read this .pith file, ONNX file, or checkpoint of the architecture --model.
         data: Take the images that these options name.
-        model: Name the architecture of a checkpoint, such as resnet20.
+        model: Name the architecture of a checkpoint, such as resnet20, or a function of your own that returns
+            the network of a checkpoint or .pith file, as package.module:function.
         device: Run the network on cpu, or on cuda, which is one GPU. An ONNX file runs on the CPU.
         json: Print one JSON object with accuracy (0 to 1), interval, loss, n, bytes and more.
     """
@@ -31,7 +32,7 @@ def evaluate(
 
     with reporter() as report:
         found = measure(file, data, model, device=device, report=report)
-    measured = f"{accuracy_line(found)} images of {found['dataset']}; {found['bytes']:,} bytes"
+    measured = f"{accuracy_line(found)} {found['measured_on']}; {found['bytes']:,} bytes"
     print_results(found, json, measured)
 
 

@@ -23,7 +23,10 @@ def show(*parts: Any) -> None:
 
 
 def accuracy_line(measured: dict[str, Any]) -> str:
-    """Says an accuracy in words, with its interval and on how many images it was measured."""
-    low, high = (100 * v for v in measured["interval"])
-    share = f"{100 * measured['accuracy']:.2f} % (95 % interval {low:.2f} to {high:.2f})"
-    return f"accuracy {share} on {measured['n']:,}"
+    """Says an accuracy, or the user's own metric, with its interval and on how many it was measured."""
+    low, high = measured["interval"]
+    if measured["share"]:
+        share = f"{100 * measured['accuracy']:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f})"
+    else:
+        share = f"{measured['accuracy']:.4g} (95 % interval {low:.4g} to {high:.4g})"
+    return f"{measured['metric']} {share} on {measured['n']:,}"

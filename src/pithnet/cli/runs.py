@@ -1,4 +1,4 @@
-"""The commands that begin or continue a run: train, compress, demo and lab."""
+"""The commands that begin or continue a run, train, compress, demo and lab, and plan, which tells of one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from pithnet.cli.printing import accuracy_line, print_results, show
-from pithnet.commands.settings import CompressSettings, DataSettings, TrainSettings
+from pithnet.commands.settings import CompressSettings, DataSettings, PlanSettings, TrainSettings
 from pithnet.errors import PithError, lookup
 from pithnet.labs import LABS, LabOptions
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TYPED: ContextVar[list[str]] = ContextVar("typed")
 _DATA, _TRAIN, _COMPRESS, _LAB = DataSettings(), TrainSettings(), CompressSettings(), LabOptions()
+_PLAN = PlanSettings()
 Data = Annotated[DataSettings, Parameter(name="*")]
 
 
@@ -71,8 +72,8 @@ def train(
             results = training.resume(run, report=report)
         else:
             results = training.train(data, settings, run, report=report, command=_command())
-    measured = f"{accuracy_line(results['test'])} {results['measured_on']}"
-    print_results(results, json, measured, f"weights: {run / 'model.pt'}")
+    measured = [f"{accuracy_line(results['test'])} {results['measured_on']}"] if results["test"] else []
+    print_results(results, json, *measured, f"weights: {run / 'model.pt'}")
 
 
 def compress(
@@ -106,6 +107,31 @@ def compress(
                 data, settings, run, report=report, announce=announce, command=_command()
             )
     _show_compression(finished, json)
+
+
+def plan(
+    data: Data = _DATA,
+    settings: Annotated[PlanSettings, Parameter(name="*")] = _PLAN,
+    *,
+    json: bool = False,
+) -> None:
+    """Show what a recipe would do to each layer of a network, in bytes and multiply-accumulates.
+
+    Args:
+        data: Take the data that these options name, to learn what an input is.
+        settings: Plan as these options say.
+        json: Print the plan as one JSON object, as compress writes it to plan.json.
+    """
+    from pithnet.cli.tables import plan_lines, plan_table
+    from pithnet.commands.plan import plan as make_plan
+    from pithnet.run.progress import reporter
+
+    with reporter() as report:
+        found = make_plan(data, settings, report=report)
+    if json:
+        print_results(found.to_json(), json)
+    else:
+        show(plan_table(found, settings.recipe), *plan_lines(found))
 
 
 def lab(name: str, options: Annotated[LabOptions, Parameter(name="*")] = _LAB, *, out: Path) -> None:

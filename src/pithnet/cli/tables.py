@@ -9,7 +9,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from pithnet.artifact import Inspection
-    from pithnet.run.plan import Plan
+    from pithnet.run.plan import Plan, StepPlan
 
 
 def _table(title: str, columns: str) -> Table:
@@ -22,25 +22,38 @@ def _table(title: str, columns: str) -> Table:
 
 
 def plan_table(plan: Plan, recipe: str) -> Table:
-    """Returns a table of what will happen to each layer."""
-    table = _table(f"Plan: {recipe}", "layer shape> weights> passes zeros> levels> bytes>")
+    """Returns a table of what will happen to each layer, with its MACs where they are known."""
+    counted = plan.macs is not None
+    table = _table(
+        f"Plan: {recipe}",
+        "layer shape> weights> passes zeros> levels> bytes>" + (" MACs>" if counted else ""),
+    )
     for layer in plan.layers:
         share = f"{100 * layer.zeros / layer.weights:.1f} %" if layer.weights else ""
         levels = "" if layer.levels is None else str(layer.levels)
-        row = (
-            layer.name,
-            _shape(layer.shape),
-            f"{layer.weights:,}",
-            layer.passes,
-            share,
-            levels,
-            f"{layer.bytes:,}",
-        )
-        table.add_row(*row)
-    table.add_row("everything else", "", "", "", "", "", f"{plan.rest:,}")
-    table.add_row("expected", "", "", "", "", "", f"{plan.bytes:,}", style="bold")
+        changed = (f"{layer.weights:,}", layer.passes, share, levels, f"{layer.bytes:,}")
+        macs = ["" if layer.macs is None else f"{layer.macs:,}"] if counted else []
+        table.add_row(layer.name, _shape(layer.shape), *changed, *macs)
+    none = [""] * 5
+    table.add_row("everything else", *none, f"{plan.rest:,}")
+    macs = [f"{plan.macs:,}"] if counted else []
+    table.add_row("expected", *none, f"{plan.bytes:,}", *macs, style="bold")
     table.caption, table.caption_justify = _coverage(plan.to_json()), "left"
     return table
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """Returns the plan's steps, and what they come to."""
+    steps = [f"{step.number + 1}. {_step(step)}" for step in plan.steps]
+    whole = f"about {plan.bytes:,} bytes, {plan.ratio:.1f}x smaller than float32 ({plan.float_bytes:,} bytes)"
+    if plan.macs is None:
+        whole += "; for multiply-accumulates give --example, such as --example 1x3x32x32, or --data"
+    return [*steps, whole]
+
+
+def _step(step: StepPlan) -> str:
+    epochs = "1 epoch" if step.epochs == 1 else f"{step.epochs} epochs"
+    return f"{step.title}, and train for {epochs}" if step.epochs else step.title
 
 
 def _coverage(results: Mapping[str, Any]) -> str:
@@ -51,7 +64,8 @@ def _coverage(results: Mapping[str, Any]) -> str:
 
 def result_table(results: Mapping[str, Any]) -> Table:
     """Returns a table of the float model, its trivial rivals, and the file."""
-    table = _table("", "what bytes> ratio> accuracy> 95_%_interval>")
+    metric = (results["after"] or {}).get("metric", "accuracy").replace(" ", "_")
+    table = _table("", f"what bytes> ratio> {metric}> 95_%_interval>")
     table.add_row("float32", f"{results['float_bytes']:,}", "1.0x", *_accuracy(results["before"]))
     for name, size in results["rivals"].items():
         about = "~" if size.get("estimated") else ""
@@ -69,8 +83,10 @@ def result_lines(results: Mapping[str, Any]) -> list[str]:
         lines.append(f"a trivial way is smaller than this file: {smallest}")
     if results["difference"]:
         d, n = results["difference"], results["after"]["n"]
-        interval = f"95 % interval {d['low']:+.2f} to {d['high']:+.2f}"
-        lines.append(f"{d['points']:+.2f} points on the same {n:,} images ({interval})")
+        unit, digits = (" points", ".2f") if d["share"] else ("", ".3g")
+        gain, low, high = (f"{d[key]:+{digits}}" for key in ("points", "low", "high"))
+        things = "images" if d["metric"] == "accuracy" else "samples"
+        lines.append(f"{gain}{unit} on the same {n:,} {things} (95 % interval {low} to {high})")
     if results["formula_ratio"]:
         lines.append(
             "Deep Compression's formula, which counts neither positions nor codebooks: "
@@ -118,4 +134,6 @@ def _accuracy(evaluation: Mapping[str, Any] | None) -> tuple[str, str]:
     if evaluation is None:
         return "", ""
     low, high = evaluation["interval"]
+    if not evaluation["share"]:
+        return f"{evaluation['accuracy']:.4g}", f"{low:.4g} to {high:.4g}"
     return f"{100 * evaluation['accuracy']:.2f} %", f"{100 * low:.2f} to {100 * high:.2f}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from pithnet import zoo
+from pithnet.commands.models import build_network, check_architecture
 from pithnet.commands.networks import open_network
 from pithnet.commands.onnx_facts import onnx_facts
 from pithnet.commands.settings import BenchSettings
@@ -53,6 +53,10 @@ class _Field:
         """Whether a float32 reference of that network runs in that runtime already."""
         return any((e.network, e.runtime, e.precision) == (network, runtime, FLOAT) for e in self.entries)
 
+    def shape_of(self, network: str) -> Any:
+        """What the network's first file takes."""
+        return next(e.contender.shape for e in self.entries if e.network == network)
+
     def add_torch(self, network: str, name: str, size: int | None, model: nn.Module, shape: Any) -> None:
         """A model in PyTorch, and as float32 ONNX in the other runtimes where they have none of it yet."""
         contender = Contender(name, shape, partial(torch_runner, model))
@@ -89,19 +93,22 @@ def bench_entries(files: Sequence[Path], settings: BenchSettings, folder: Path) 
     for path in sorted(files, key=lambda p: p.suffix != ".onnx"):
         if path.suffix == ".onnx":
             facts = onnx_facts(path)
-            known = facts.architecture or ((settings.model, {}) if settings.model else None)
+            known = facts.architecture or (
+                (check_architecture(settings.model), {}) if settings.model else None
+            )
             network = json.dumps(known) if known else str(path)
             if known:
                 wanted[network] = known
             found.add_onnx(network, path.name, path, _precision(path))
         else:
             opened = open_network(path, settings.model)
-            network = json.dumps(opened.architecture)
-            found.add_torch(network, path.name, path.stat().st_size, opened.model, opened.shape)
+            network = json.dumps(opened.architecture or (opened.name, {}))
+            shape = opened.shape(settings.example)
+            found.add_torch(network, path.name, path.stat().st_size, opened.model, shape)
     for network, (name, arguments) in wanted.items():
         if not found.has(network, EAGER):
-            model = zoo.build(name, **arguments).eval()
-            found.add_torch(network, f"{name}, random weights", None, model, zoo.input_shape(name))
+            model = build_network(name, **arguments).eval()
+            found.add_torch(network, f"{name}, random weights", None, model, found.shape_of(network))
     return found.entries
 
 

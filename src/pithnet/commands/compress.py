@@ -9,19 +9,10 @@ from typing import Any
 
 import torch
 
-from pithnet.artifact import Metadata
-from pithnet.commands.devices import get_device
-from pithnet.commands.fingerprints import check_inputs, fingerprints
-from pithnet.commands.inputs import (
-    check_architecture,
-    check_fit,
-    load_images,
-    load_network,
-    load_teacher,
-    normalization_of,
-)
-from pithnet.commands.settings import CompressSettings, DataSettings, from_json, to_json
-from pithnet.commands.train import measured_on
+from pithnet.commands.fingerprints import check_inputs
+from pithnet.commands.models import check_architecture
+from pithnet.commands.settings import CompressSettings, DataSettings, from_json, is_own, to_json
+from pithnet.commands.subject import Learning, Subject, open_subject
 from pithnet.errors import ModelError
 from pithnet.passes import Given
 from pithnet.recipe import Recipe, load_recipe, to_yaml
@@ -75,7 +66,7 @@ def compress(
     report = report or Quiet()
     job = _prepared(data, settings, recipe, out, report)
     files = {"recipe.yaml": to_yaml(job.problem.recipe).encode()}
-    with Store.create(out, to_json("compress", command, data, settings, job.inputs), files) as store:
+    with Store.create(out, to_json("compress", command, data, settings, job.subject.inputs), files) as store:
         return job.run(store, command, report, announce)
 
 
@@ -95,18 +86,17 @@ def resume(run: Path, *, report: Quiet | None = None, announce: Announce | None 
         content = store.read_json("settings.json")
         data, settings, command = from_json(content, "compress", CompressSettings, run)
         job = _prepared(data, settings, load_recipe(run / "recipe.yaml"), run, report)
-        check_inputs(content, job.inputs)
+        check_inputs(content, job.subject.inputs)
         return job.run(store, command, report, announce)
 
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """A checked problem, its plan, what it learns from as digests, and where its images come from."""
+    """A checked problem, its plan, and what it was made of."""
 
     problem: Problem
     plan: Plan
-    inputs: dict[str, str]
-    data: DataSettings
+    subject: Subject
 
     def run(self, store: Store, command: str, report: Quiet, announce: Announce | None) -> Finished:
         store.write_record("plan.json", self.plan.to_json())
@@ -114,7 +104,7 @@ class _Job:
             announce(self.plan)
         torch.manual_seed(self.problem.recipe.seed)
         result = carry_out(self.problem, store, report)
-        more = {"dataset": self.data.name, "measured_on": measured_on(self.data)}
+        more = {"dataset": self.subject.data, "measured_on": self.subject.measured_on}
         return Finished(store, result, record(result, self.problem.recipe, store, command, more))
 
 
@@ -122,40 +112,21 @@ def _prepared(
     data: DataSettings, settings: CompressSettings, recipe: Recipe, run: Path, report: Quiet
 ) -> _Job:
     """Recipe, network, images and teacher, checked; `run` is the folder they are for."""
-    device = get_device(settings.device)
-    name = check_architecture(settings.model)
-    if settings.weights is None:
+    if settings.weights is None and not is_own(check_architecture(settings.model)):
         raise ModelError("there is nothing to compress: give --weights FILE")
-    weights = Path(settings.weights)
-    images = load_images(data, train=recipe.epochs > 0, progress=report.download)
-    model = load_network(name, images, weights).to(device)
-    normalization = normalization_of(data, weights)
-    check_fit(model, images, normalization, name)
-    teacher = None if settings.teacher is None else load_teacher(settings.teacher, images, data, device)
-    inputs = fingerprints(images, settings.weights, settings.teacher)
-    example = torch.zeros(1, *images.test.images.shape[1:], device=device)
-    plan = make_plan(model, recipe, Given(seed=recipe.seed, example=example))
-    parts: dict[str, Any] = {"test": images.test_batches(normalization)}
-    if recipe.epochs:
-        size, augment, seed = recipe.batch_size, recipe.augment, recipe.seed
-        parts["train"] = images.train_batches(size, normalization, augment, seed)
-        if teacher is not None:
-            parts["teacher_batches"] = images.train_batches(size, teacher.normalization, augment, seed)
-    architecture, arguments = model.architecture  # type: ignore[misc]
-    metadata = Metadata(
-        architecture=architecture,
-        arguments=arguments,
-        normalization=(normalization.mean, normalization.std),
-        dataset=data.name,
-        recipe=recipe.name,
-        source=inputs["weights"],
-    )
+    learning = Learning(recipe.epochs > 0, recipe.batch_size, recipe.augment, recipe.seed)
+    subject = open_subject(data, settings, learning, report)
+    plan = make_plan(subject.model, recipe, Given(seed=recipe.seed, example=subject.example))
     problem = prepare(
-        model,
+        subject.model,
         recipe,
-        metadata=metadata,
-        teacher=None if teacher is None else teacher.model,
+        train=subject.train,
+        test=subject.test,
+        teacher=subject.teacher,
+        teacher_batches=subject.teacher_batches,
+        loss=subject.loss,
+        metric=subject.metric,
+        metadata=subject.metadata(recipe.name),
         cache=Path(settings.cache) if settings.cache else run / "cache",
-        **parts,
     )
-    return _Job(problem, plan, inputs, data)
+    return _Job(problem, plan, subject)

@@ -1,31 +1,43 @@
-"""Accuracy and size of a file: a .pith or a checkpoint."""
+"""Accuracy and size of a file: a .pith, an ONNX file or a checkpoint."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from pithnet import zoo
 from pithnet.artifact import Metadata
 from pithnet.commands.devices import get_device
-from pithnet.commands.inputs import (
-    Images,
-    check_architecture,
-    check_fit,
-    is_artifact,
-    load_artifact,
-    load_images,
-    normalization_of,
-)
+from pithnet.commands.inputs import check_fit, load_images, normalization_of
+from pithnet.commands.loaders import own_loaders
+from pithnet.commands.models import is_artifact, load_artifact, load_checkpoint, require_checkpoint_name
 from pithnet.commands.settings import DataSettings
-from pithnet.commands.train import evaluation_json
 from pithnet.data import DATASETS, Normalization
-from pithnet.errors import ModelError, PithError
-from pithnet.learn import evaluate
+from pithnet.errors import PithError
+from pithnet.learn import evaluate_together, try_measuring
 from pithnet.run.progress import Quiet
+from pithnet.run.result import measured_json
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A network from its file.
+
+    Attributes:
+        model: The network in eval mode, on its device.
+        name: Its architecture, or package.module:function; None where nothing names it.
+        normalization: How the file says that images are normalised, None where it does not say.
+        dataset: The data set that the file names, if any.
+        checkpoint: The file, where it is a checkpoint: its keys say how images are normalised.
+    """
+
+    model: nn.Module
+    name: str | None
+    normalization: Normalization | None = None
+    dataset: str | None = None
+    checkpoint: Path | None = None
 
 
 def measure(
@@ -36,75 +48,73 @@ def measure(
     device: str = "cpu",
     report: Quiet | None = None,
 ) -> dict[str, Any]:
-    """Measures accuracy, loss and size of a .pith, an ONNX file, or a checkpoint of `model`.
-
-    Where `data` names no set, a .pith is measured on the one that it names.
+    """Measures a .pith, an ONNX file, or a checkpoint.
 
     Args:
-        file: The file.
-        data: The images.
-        model: The architecture of a checkpoint.
+        file: What to measure.
+        data: The images, or loaders of the user's own. Where it names no set, a .pith is measured on the one
+            that it names.
+        model: The architecture of a checkpoint; package.module:function for a network of the user's own.
         device: "cpu" or "cuda".
-        report: Shows a download; nothing where None.
+        report: Shows what happens; nothing where None.
 
     Returns:
-        accuracy, in [0, 1], with its 95 % interval, loss, n, bytes, and what was measured on what.
+        accuracy (0 to 1, or the mean of the user's own metric), its interval, metric, share, loss, n, bytes
+        and what was measured on what.
 
     Raises:
-        ModelError: The file or the architecture cannot be used.
-        PithError: The data or the device cannot be used.
+        PithError: A file, an architecture, data or a device cannot be used.
     """
     place = get_device(device)
-    if file.suffix == ".onnx":
-        if place.type != "cpu":
-            raise PithError(f"{file} runs in ONNX Runtime on the CPU; leave out --device {device}")
-        return _measure_onnx(file, data, report or Quiet())
-    network = load_artifact(file, model) if is_artifact(file) else None
-    meta = getattr(network, "pith", Metadata())
-    if data.data is None and meta.dataset in DATASETS:
-        data = replace(data, data=meta.dataset)
-    images = load_images(data, train=False, progress=(report or Quiet()).download)
-    if network is None:
-        if model is None:
-            raise ModelError(
-                f"{file} is a checkpoint, or meant to be one: add --model NAME, such as --model resnet20"
-            )
-        network = zoo.load(check_architecture(model), file)
-        normalization = normalization_of(data, file)
+    if file.suffix == ".onnx" and place.type != "cpu":
+        raise PithError(f"{file} runs in ONNX Runtime on the CPU; leave out --device {device}")
+    opened = _onnx(file) if file.suffix == ".onnx" else _network(file, model)
+    opened.model.to(place)
+    if data.own:
+        found = _on_loaders(opened.model, data)
     else:
-        normalization = _said(meta, data)
-    return _measure(file, network.to(place), images, normalization, meta.architecture or model)
+        found = _on_images(opened, data, str(file), report or Quiet())
+    return {**found, "bytes": file.stat().st_size, "file": str(file), "architecture": opened.name}
 
 
-def _measure_onnx(file: Path, data: DataSettings, report: Quiet) -> dict[str, Any]:
+def _network(file: Path, model: str | None) -> _Opened:
+    if not is_artifact(file):
+        name = require_checkpoint_name(model, file)
+        return _Opened(load_checkpoint(name, file), name, checkpoint=file)
+    network = load_artifact(file, model)
+    meta = getattr(network, "pith", Metadata())
+    normalization = None if meta.normalization is None else Normalization(*meta.normalization)
+    return _Opened(network, meta.architecture or model, normalization, meta.dataset)
+
+
+def _onnx(file: Path) -> _Opened:
     # Only here: no other file needs these runtimes.
     from pithnet.commands.onnx_facts import onnx_facts
     from pithnet.deploy import OnnxNetwork
 
     network, facts = OnnxNetwork(file), onnx_facts(file)
-    images = load_images(data, train=False, progress=report.download)
-    normalization = None if data.normalize else facts.normalization
     name = facts.architecture[0] if facts.architecture else None
-    return _measure(file, network, images, normalization or normalization_of(data), name)
+    return _Opened(network, name, facts.normalization)
 
 
-def _said(meta: Metadata, data: DataSettings) -> Normalization:
-    """--normalize, else what the file says, else the data set's."""
-    if data.normalize is None and meta.normalization is not None:
-        return Normalization(*meta.normalization)
-    return normalization_of(data)
+def _on_loaders(model: nn.Module, data: DataSettings) -> dict[str, Any]:
+    loaders = own_loaders(data)
+    val = loaders.wanted("val", "and there is nothing to measure on")
+    measurable = try_measuring(model, val, loaders.loss, loaders.metric)
+    loss = loaders.loss if measurable else None
+    measured = evaluate_together([model], val, loss=loss, metric=loaders.metric)[0]
+    on = {"dataset": loaders.name, "measured_on": f"samples of {loaders.name}", "normalization": None}
+    return {**(measured_json(measured) or {}), **on}
 
 
-def _measure(
-    file: Path, network: nn.Module, images: Images, normalization: Normalization, name: str | None
-) -> dict[str, Any]:
-    check_fit(network, images, normalization, name or str(file))
-    found = evaluate(network, images.test_batches(normalization))
-    return {
-        **evaluation_json(found),
-        "bytes": file.stat().st_size,
-        "file": str(file),
-        "architecture": name,
-        "dataset": images.name,
-        "normalization": {"mean": list(normalization.mean), "std": list(normalization.std)},
-    }
+def _on_images(opened: _Opened, data: DataSettings, file: str, report: Quiet) -> dict[str, Any]:
+    if data.data is None and opened.dataset in DATASETS:
+        data = replace(data, data=opened.dataset)
+    images = load_images(data, train=False, progress=report.download)
+    said = opened.normalization if data.normalize is None else None
+    n = said or normalization_of(data, opened.checkpoint)
+    check_fit(opened.model, images, n, opened.name or file)
+    measured = evaluate_together([opened.model], images.test_batches(n))[0]
+    on = {"dataset": images.name, "measured_on": f"images of {images.name}"}
+    normalization = {"mean": list(n.mean), "std": list(n.std)}
+    return {**(measured_json(measured) or {}), **on, "normalization": normalization}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pithnet.commands.inputs import Images, check_fit, training_images
+from pithnet.commands.loaders import OwnLoaders, own_loaders
 from pithnet.commands.networks import OpenedNetwork, open_network
 from pithnet.commands.settings import DataSettings, ExportSettings
-from pithnet.data import ArrayData, Batches
+from pithnet.data import ArrayData, Batches, Normalization
 from pithnet.deploy import (
     NO_VNNI,
     Agreement,
@@ -24,6 +26,7 @@ from pithnet.deploy import (
     operators,
     write_int8,
 )
+from pithnet.deploy.calibration_images import calibration_images as take_images
 from pithnet.errors import DataError, PithError
 from pithnet.run.progress import Quiet
 
@@ -38,34 +41,63 @@ def export(
     Static int8 is calibrated on training images, labels unused; the check runs on others.
 
     Args:
-        file: A .pith or a checkpoint.
-        to: The ONNX file.
-        data: The images for the calibration.
-        settings: The precision, and the architecture of a checkpoint.
+        file: A .pith, or a checkpoint of the architecture `settings.model`.
+        to: The file to write.
+        data: The images for static int8, or loaders of the user's own.
+        settings: What to write.
         report: Shows what happens; nothing where None.
 
     Returns:
-        What was found: bytes, precision, operators, float_names, max_difference and more.
+        bytes, precision, operators, float_names, max_difference and more.
 
     Raises:
-        PithError: A file, the data or the model cannot be used; nothing is written then where that can be
-            known before.
+        PithError: A file, the data or the model cannot be used; it is said before anything is written where
+            that can be known.
     """
     if settings.int8 and settings.dynamic:
         raise PithError("--int8 calibrates, --dynamic does not: give one of the two")
     if not to.parent.is_dir():
         raise PithError(f"{to.parent} is not a folder; make it first, or choose another --to")
     show, opened = report or Quiet(), open_network(file, settings.model)
-    if settings.int8:
-        return _static(opened, to, data, settings, show)
+    loaders = own_loaders(data) if data.own else None
+    if not settings.int8:
+        return _float_or_dynamic(opened, to, data, settings, loaders, show)
+    if loaders is not None:
+        return _static_on_loaders(opened, to, loaders, settings, show)
+    return _static(opened, to, data, settings, show)
+
+
+def _float_or_dynamic(
+    opened: OpenedNetwork,
+    to: Path,
+    data: DataSettings,
+    settings: ExportSettings,
+    loaders: OwnLoaders | None,
+    show: Quiet,
+) -> dict[str, Any]:
+    example: Any
+    if loaders is not None and settings.example is None:
+        example = loaders.first().inputs
+        images: Sequence[Any] = [example]
+        normalization = None
+    else:
+        example = opened.shape(settings.example)
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randn(_CHECKED if max(example) < 100 else 2, *example, generator=generator).split(
+            _BATCH
+        )
+        normalization = _stated(opened, data)
     show.note("exporting")
     precision = "int8 dynamic" if settings.dynamic else "float32"
     exported = dynamic_int8(opened.model).model if settings.dynamic else opened.model
-    export_onnx(exported, opened.shape, to, opened.facts(precision, opened.normalization(opened.data(data))))
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(_CHECKED if max(opened.shape) < 100 else 2, *opened.shape, generator=generator)
-    answers = agreement(to, opened.model, images.split(_BATCH))
-    return _result(opened, operators(to), to, precision, answers)
+    export_onnx(exported, example, to, opened.facts(precision, normalization))
+    return _result(opened, operators(to), to, precision, agreement(to, opened.model, images))
+
+
+def _stated(opened: OpenedNetwork, data: DataSettings) -> Normalization | None:
+    """How images are normalised, None where nothing says it of a network of the user's own."""
+    said = opened.metadata.normalization or opened.architecture or data.normalize or data.data
+    return None if data.own or not said else opened.normalization(opened.data(data))
 
 
 def _static(
@@ -73,12 +105,36 @@ def _static(
 ) -> dict[str, Any]:
     data = opened.data(data)
     normalization, (seen, unseen) = opened.normalization(data), calibration_images(data, settings)
-    check_fit(opened.model, Images(data.name, None, seen), normalization, opened.architecture[0])
-    show.note(f"calibrating on {len(seen):,} training images")
+    check_fit(opened.model, Images(data.name, None, seen), normalization, opened.name)
     calibrate, check = (
         [x for x, *_ in Batches(images, _BATCH, normalization) if x is not None] for images in (seen, unseen)
     )
     images = CalibrationImages(opened.model, calibrate, torch.cat(check), unseen=True)
+    return _calibrated(opened, to, images, data.name, normalization, show)
+
+
+def _static_on_loaders(
+    opened: OpenedNetwork, to: Path, loaders: OwnLoaders, settings: ExportSettings, show: Quiet
+) -> dict[str, Any]:
+    if settings.calibrate != ExportSettings.calibrate:
+        raise DataError(
+            f"--calibrate {settings.calibrate} is for the data sets that pithnet reads; of "
+            f"--data {loaders.name} 512 images are taken, or as many as there are"
+        )
+    train = loaders.wanted("train", "and static int8 is calibrated on it")
+    return _calibrated(opened, to, take_images(opened.model, train), loaders.name, None, show)
+
+
+def _calibrated(
+    opened: OpenedNetwork,
+    to: Path,
+    images: CalibrationImages,
+    dataset: str,
+    normalization: Normalization | None,
+    show: Quiet,
+) -> dict[str, Any]:
+    count = sum(map(len, images.calibrate))
+    show.note(f"calibrating on {count:,} training images")
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
         written = write_int8(images, to, opened.facts("int8 static", normalization))
@@ -89,8 +145,8 @@ def _static(
         "layers_in_float": list(written.layers_in_float),
         "norms_in_float": list(written.norms_in_float),
         "against_float": agreement_columns(written.agreement),
-        "calibrated_on": len(seen),
-        "dataset": data.name,
+        "calibrated_on": count,
+        "dataset": dataset,
     }
 
 
@@ -120,7 +176,7 @@ def _result(
 ) -> dict[str, Any]:
     return {
         "file": str(to),
-        "architecture": opened.architecture[0],
+        "architecture": opened.name,
         "precision": precision,
         "bytes": to.stat().st_size,
         "source_bytes": opened.file.stat().st_size,
@@ -166,17 +222,21 @@ def export_lines(found: dict[str, Any]) -> list[str]:
 
 
 def _agreement_lines(found: dict[str, Any]) -> list[str]:
-    same, n = found["same_class"]
+    same = _same_class(found)
     difference = f"{found['max_difference']:.3g}"
     if found["precision"] != "int8 static":
-        said = f"largest difference {difference}; same class for {same} of {n} images"
-        return [f"ONNX Runtime against PyTorch: {said}"]
+        return [f"ONNX Runtime against PyTorch: largest difference {difference}{same}"]
     steps = found["max_difference"] / found["step"]
     steps_said = f"{steps:.1f} steps of 8 bits; {100 * found['within_a_step']:.2f} % within one"
     exact = found["against_float"]
     return [
-        f"ONNX Runtime against the same in PyTorch: largest difference {difference} ({steps_said}); "
-        f"same class for {same} of {n} images",
-        f"ONNX Runtime against the float model: relative error {exact['relative_error']:.2g}; same class for "
-        f"{exact['same_class'][0]} of {exact['same_class'][1]} images",
+        f"ONNX Runtime against the same in PyTorch: largest difference {difference} ({steps_said}){same}",
+        f"ONNX Runtime against the float model: relative error {exact['relative_error']:.2g}"
+        f"{_same_class(exact)}",
     ]
+
+
+def _same_class(found: dict[str, Any]) -> str:
+    """For how many the class is the same; nothing where the outputs are no classes."""
+    same, n = found["same_class"]
+    return "" if same is None else f"; same class for {same} of {n} images"

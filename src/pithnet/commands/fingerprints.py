@@ -8,26 +8,33 @@ from pathlib import Path
 from typing import Any
 
 from pithnet.commands.inputs import Images
+from pithnet.commands.loaders import OwnLoaders
+from pithnet.commands.settings import split_teacher
 from pithnet.data import ArrayData
 from pithnet.errors import PithError
+from pithnet.learn import first_batch
+from pithnet.run.resumption import batches_digest
 
 _SAMPLED = 1000  # images of a set; all 150 MB of CIFAR-10 would take longer than the rest of the start
 
 
-def fingerprints(images: Images, weights: str | None = None, teacher: str | None = None) -> dict[str, str]:
-    """Returns digests (sha256) by name: "images", and where given those of the files "weights" and "teacher".
+def loader_digests(loaders: OwnLoaders) -> dict[str, str]:
+    """Returns for "train" and "val" the number of batches and a digest of the inputs of the first.
 
-    Args:
-        images: The images to learn from and to measure on.
-        weights: The file of the network.
-        teacher: ARCH:FILE of the teacher.
+    Raises:
+        DataError: A loader gives no batch, or one that cannot be read.
     """
-    found = {"images": _of_images(images)}
-    if weights is not None:
-        found["weights"] = _of_file(weights)
-    if teacher is not None:
-        found["teacher"] = _of_file(_file(teacher))
-    return found
+    parts = {"train": loaders.train, "val": loaders.val}
+    return {
+        part: batches_digest(loader, first_batch(loader, part).inputs, part)
+        for part, loader in parts.items()
+        if loader is not None
+    }
+
+
+def file_digest(path: str) -> str:
+    """Returns the SHA-256 of a file, in hex digits."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def check_inputs(content: Mapping[str, Any], now: Mapping[str, str]) -> None:
@@ -35,13 +42,16 @@ def check_inputs(content: Mapping[str, Any], now: Mapping[str, str]) -> None:
 
     Args:
         content: What the run's settings.json holds.
-        now: What `fingerprints` finds now.
+        now: The digests of the inputs as they are now, by name.
 
     Raises:
         PithError: An input is another; the message names it.
     """
     settings, data = content["settings"], content["data"]
-    names = {"weights": settings.get("weights"), "teacher": _file(settings.get("teacher") or "")}
+    names = {
+        "weights": settings.get("weights"),
+        "teacher": split_teacher(settings.get("teacher") or "")[1],
+    }
     for what, began in content.get("inputs", {}).items():
         if began == now.get(what):
             continue
@@ -52,21 +62,21 @@ def check_inputs(content: Mapping[str, Any], now: Mapping[str, str]) -> None:
                 f"the images of {name}{where} are not those this run began with; put those back, or start a "
                 "new run with --out"
             )
+        if what in ("train", "val", "model"):
+            which = f"the network that {settings['model']} returns is"
+            if what != "model":
+                which = f"the {what} batches of {data['data']} are"
+            raise PithError(
+                f"{which} not as when this run began; put that back, or start a new run with --out"
+            )
         raise PithError(
             f"the checkpoint {names.get(what)} is not the one this run began with; put that one back, or "
             "start a new run with --out"
         )
 
 
-def _file(teacher: str) -> str:
-    return teacher.partition(":")[2]
-
-
-def _of_file(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-def _of_images(images: Images) -> str:
+def images_digest(images: Images) -> str:
+    """Returns a SHA-256 of the labels of a data set and of images at even distances, in hex digits."""
     digest = hashlib.sha256()
     for part in (images.train, images.test):
         if part is not None:

@@ -9,19 +9,19 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pithnet import artifact, zoo
 from pithnet import data as sources
-from pithnet.commands.settings import DataSettings
+from pithnet import zoo
+from pithnet.commands.models import load_checkpoint
+from pithnet.commands.settings import DataSettings, is_own, split_teacher
 from pithnet.data import DATASETS, NORMALIZATIONS, ArrayData, Augmentation, Batches, Normalization
 from pithnet.data.download import download_cifar10
 from pithnet.errors import DataError, ModelError, lookup, require_known
+from pithnet.learn.batch import check_logits
 from pithnet.surgery import evaluating
-from pithnet.zoo import ARCHITECTURES
 
 TEST_BATCH = 500
 # Not the run's: an image that one command holds out must not be one that another learnt from.
 _SPLIT_SEED = 0
-_MAGIC = b"PITH"
 # A flipped digit is no digit, and 8 pixels leave no room to move by 4.
 _AUGMENTATIONS = {"digits": Augmentation(pad=1, flip=False)}
 
@@ -152,29 +152,19 @@ def normalization_of(settings: DataSettings, checkpoint: str | Path | None = Non
     return NORMALIZATIONS[DATASETS[settings.name].normalization]
 
 
-def check_architecture(name: str | None) -> str:
-    """Returns the name of an architecture that there is.
-
-    Raises:
-        ModelError: The zoo has no such network, or none is named.
-    """
-    if name is None:
-        raise ModelError("which architecture? Give --model NAME, such as --model resnet20")
-    require_known("architecture", name, ARCHITECTURES, ModelError)
-    return name
-
-
 def load_network(name: str, images: Images, weights: str | Path | None) -> nn.Module:
-    """Loads an architecture of the zoo with as many outputs as the images have classes.
+    """Loads a zoo network with as many outputs as the images have classes, or a network of the user's own.
 
     Args:
-        name: The name of the architecture.
+        name: The name of the architecture, or package.module:function.
         images: The images that it is for.
-        weights: Its checkpoint; random weights where None.
+        weights: Its checkpoint; where None, random weights, or those that the user's function gives.
 
     Raises:
-        ModelError: The checkpoint was trained for other classes, or `zoo.load` refuses it.
+        ModelError: The checkpoint was trained for other classes, or `load_checkpoint` refuses it.
     """
+    if is_own(name):
+        return load_checkpoint(name, weights)  # `check_fit` counts its outputs
     if weights is None:
         # A .pith file stores only what differs from the architecture's default.
         default = images.classes in (0, zoo.default_classes(name))
@@ -185,37 +175,6 @@ def load_network(name: str, images: Images, weights: str | Path | None) -> nn.Mo
             f"{weights} has {zoo.outputs(model)} outputs, {images.name} has {images.classes} classes"
         )
     return model
-
-
-def is_artifact(file: Path) -> bool:
-    """Returns whether the file is named as a .pith or begins as one.
-
-    Raises:
-        ModelError: The file cannot be read.
-    """
-    if file.suffix == ".pith":
-        return True
-    try:
-        with open(file, "rb") as f:
-            return f.read(len(_MAGIC)) == _MAGIC
-    except OSError as e:
-        raise ModelError(f"{file} cannot be read: {e.strerror}") from None
-
-
-def load_artifact(file: Path, model: str | None) -> nn.Module:
-    """Loads the network of a .pith.
-
-    Args:
-        file: The file.
-        model: The architecture of the network, where the file names none.
-
-    Raises:
-        ArtifactError: The file is missing or damaged, or does not fit the architecture.
-        ModelError: The zoo has no such architecture.
-    """
-    if model is None or artifact.inspect_file(file).architecture == model:
-        return artifact.load(file)
-    return artifact.load(file, zoo.build(check_architecture(model)))
 
 
 def load_teacher(
@@ -233,9 +192,7 @@ def load_teacher(
         ModelError: The text is not of that form, or the file cannot be used.
         DataError: The normalisation does not fit the images.
     """
-    name, separator, file = text.partition(":")
-    if not (name and separator and file):
-        raise ModelError(f"teacher {text!r} is not ARCH:FILE, such as resnet44:resnet44.pt")
+    name, file = teacher_parts(text)
     model = load_network(name, images, file).to(device)
     # Public checkpoints of a set with a normalisation of its own come with that one or imagenet's, whatever
     # the student's is. Of other images nothing is known but what --normalize says.
@@ -244,6 +201,18 @@ def load_teacher(
     teacher = Teacher(model, normalization_of(settings, file))
     check_fit(model, images, teacher.normalization, name)
     return teacher
+
+
+def teacher_parts(text: str) -> tuple[str, str]:
+    """Returns (network, file) of ARCH:FILE or package.module:function:FILE.
+
+    Raises:
+        ModelError: The text has another form.
+    """
+    name, file = split_teacher(text)
+    if not (name and file):
+        raise ModelError(f"teacher {text!r} is not ARCH:FILE, such as resnet44:resnet44.pt")
+    return name, file
 
 
 def check_fit(model: nn.Module, images: Images, normalization: Normalization, name: str) -> None:
@@ -268,11 +237,13 @@ def check_fit(model: nn.Module, images: Images, normalization: Normalization, na
     device = next((p.device for p in model.parameters()), None)
     try:
         with evaluating(model), torch.inference_mode():
-            outputs = model(torch.zeros(1, *shape, device=device)).shape[1]
-    except RuntimeError as e:
+            found = model(torch.zeros(1, *shape, device=device))
+    except Exception as e:  # whatever a user's module raises
+        lines = str(e).splitlines() or [type(e).__name__]
         raise ModelError(
             f"{name} does not take the images of {images.name}, which are {' x '.join(map(str, shape))} "
-            f"(channels x height x width): {str(e).splitlines()[0]}"
+            f"(channels x height x width): {lines[0]}"
         ) from None
+    outputs = check_logits(found).shape[1]
     if images.classes > outputs:
         raise ModelError(f"{name} has {outputs} outputs, {images.name} has {images.classes} classes")

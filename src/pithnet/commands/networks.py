@@ -1,4 +1,4 @@
-"""A trained network from its file, a .pith or a checkpoint of the zoo, without any data."""
+"""A trained network from its file, a .pith or a checkpoint, without any data."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Any
 
 from torch import nn
 
-from pithnet import zoo
+from pithnet import artifact, zoo
 from pithnet.artifact import Metadata
-from pithnet.commands.inputs import check_architecture, is_artifact, load_artifact, normalization_of
+from pithnet.commands.examples import parse_example
+from pithnet.commands.inputs import normalization_of
+from pithnet.commands.models import is_artifact, load_artifact, load_checkpoint, require_checkpoint_name
 from pithnet.commands.onnx_facts import OnnxFacts
 from pithnet.commands.settings import DataSettings
 from pithnet.data import DATASETS, Normalization
-from pithnet.errors import ModelError
+from pithnet.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,18 +26,32 @@ class OpenedNetwork:
     Attributes:
         file: The file that it was loaded from.
         model: The network.
-        architecture: Its name in the zoo, and its arguments.
+        name: What messages call it: its name in the zoo, or package.module:function.
+        architecture: Its name in the zoo, and its arguments; None for a network of the user's own.
         metadata: What a .pith says of itself; nothing of a checkpoint.
     """
 
     file: Path
     model: nn.Module
-    architecture: tuple[str, dict[str, Any]]
+    name: str
+    architecture: tuple[str, dict[str, Any]] | None
     metadata: Metadata
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """The (channels, height, width) of the images that the architecture is made for."""
+    def shape(self, example: str | None) -> tuple[int, ...]:
+        """Returns the lengths of one input without the batch, (channels, height, width) say.
+
+        Args:
+            example: What --example says; a network of the zoo needs none.
+
+        Raises:
+            DataError: The text is no shape, or there is none for a network of the user's own.
+        """
+        if example is not None:
+            return tuple(parse_example(example).shape[1:])
+        if self.architecture is None:
+            raise DataError(
+                f"{self.name} does not say what its inputs are: give --example, such as --example 1x3x32x32"
+            )
         return zoo.input_shape(self.architecture[0])
 
     def normalization(self, data: DataSettings) -> Normalization:
@@ -50,7 +66,7 @@ class OpenedNetwork:
         named = self.metadata.dataset
         return replace(data, data=named) if data.data is None and named in DATASETS else data
 
-    def facts(self, precision: str, normalization: Normalization) -> dict[str, str]:
+    def facts(self, precision: str, normalization: Normalization | None) -> dict[str, str]:
         """Returns what an ONNX file made of it says of itself."""
         return OnnxFacts(self.architecture, normalization, precision).to_metadata()
 
@@ -58,16 +74,21 @@ class OpenedNetwork:
 def open_network(file: Path, model: str | None) -> OpenedNetwork:
     """Opens the network of a .pith, or of a checkpoint of the architecture `model`.
 
+    Args:
+        file: The file.
+        model: A zoo name, or package.module:function.
+
     Raises:
         ModelError: The file cannot be used, or is a checkpoint and no architecture is given.
         ArtifactError: The .pith is damaged.
     """
+    network: Any
     if is_artifact(file):
-        network: Any = load_artifact(file, model)
-        return OpenedNetwork(file, network, network.architecture, network.pith)
-    if model is None:
-        raise ModelError(
-            f"{file} is a checkpoint, or meant to be one: add --model NAME, such as --model resnet20"
-        )
-    network = zoo.load(check_architecture(model), file)
-    return OpenedNetwork(file, network, network.architecture, Metadata())
+        network = load_artifact(file, model)
+        metadata = network.pith
+    else:
+        network = load_checkpoint(require_checkpoint_name(model, file), file)
+        metadata = Metadata()
+    architecture = artifact.own_architecture(network, artifact.plain_state(network))
+    name = architecture[0] if architecture else (model or str(file))
+    return OpenedNetwork(file, network, name, architecture, metadata)

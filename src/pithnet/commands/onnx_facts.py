@@ -19,8 +19,8 @@ class OnnxFacts:
     """What an ONNX file says of itself; all is None where another program made the file.
 
     Attributes:
-        architecture: The network's name in the zoo, and its arguments.
-        normalization: How its images are normalised.
+        architecture: The network's name in the zoo, and its arguments; None for a network of the user's own.
+        normalization: How its images are normalised; None where the user's own loaders gave the inputs.
         precision: In words, such as "int8 static".
     """
 
@@ -46,11 +46,23 @@ def onnx_facts(file: Path) -> OnnxFacts:
     """
     facts = facts_of(file)
     try:
-        name, arguments = json.loads(facts[_ARCHITECTURE])
-        mean, std = json.loads(facts[_NORMALIZATION])
-        normalization = Normalization(tuple(map(float, mean)), tuple(map(float, std)))
-        return OnnxFacts((str(name), dict(arguments)), normalization, facts[_PRECISION])
+        known, numbers = json.loads(facts[_ARCHITECTURE]), json.loads(facts[_NORMALIZATION])
+        return OnnxFacts(_architecture(known), _normalization(numbers), facts[_PRECISION])
     except KeyError:
         return OnnxFacts()
     except (TypeError, ValueError):
         raise ModelError(f"{file}: its metadata is damaged; export it again") from None
+
+
+def _architecture(content: Any) -> tuple[str, dict[str, Any]] | None:
+    if content is None:
+        return None
+    name, arguments = content
+    return str(name), dict(arguments)
+
+
+def _normalization(content: Any) -> Normalization | None:
+    if content is None:
+        return None
+    mean, std = content
+    return Normalization(tuple(map(float, mean)), tuple(map(float, std)))

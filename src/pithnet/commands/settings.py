@@ -20,13 +20,30 @@ SOURCE_FILES = (
 Settings = TypeVar("Settings", bound="DataSettings | TrainSettings | CompressSettings")
 
 
+def is_own(name: str | None) -> bool:
+    """Tells whether a name is that of a user's own function, package.module:function."""
+    return name is not None and ":" in name
+
+
+def split_teacher(text: str) -> tuple[str, str]:
+    """Returns (network, file) of ARCH:FILE or package.module:function:FILE; the file is "" without one."""
+    name, _, file = text.partition(":")
+    function, separator, rest = file.partition(":")
+    # One letter before a colon is a drive, as in C:.
+    if separator and len(function) > 1 and function.isidentifier():
+        return f"{name}:{function}", rest
+    return name, file
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
     """Which images there are, and how the network sees them.
 
     Args:
-        data: Name the data set: cifar10, digits (bundled), folder (of images) or npz. Without it, the images
-            are those that a .pith names, else cifar10.
+        data: Name the data set: cifar10, digits (bundled), folder (of images) or npz. Or name a function of
+            your own as package.module:function: it is imported from the working directory, and returns a
+            pair of loaders (train, val) or a dict of train, val, loss and metric. Without this option, the
+            images are those that a .pith names, else cifar10.
         data_root: Read the images from this folder or file. The bundled digits need none.
         download: Fetch CIFAR-10 into --data-root where it is missing.
         normalize: Normalise the images as cifar10, imagenet or digits, or by means/stds such as
@@ -47,16 +64,22 @@ class DataSettings:
         """The data set's name."""
         return self.data or "cifar10"
 
+    @property
+    def own(self) -> bool:
+        """Whether a function of the user's own gives the batches."""
+        return is_own(self.data)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings(Train):
     """A training from random weights.
 
     Args:
-        model: Name the architecture, such as resnet20 or digits-cnn.
+        model: Name the architecture, such as resnet20 or digits-cnn, or a function of your own that returns
+            the network, as package.module:function. It is imported from the working directory.
         epochs: Train for this many epochs. In each of them the network sees every image once.
         lr: Let the learning rate rise to this value, its highest.
-        batch_size: Put this many images into a batch.
+        batch_size: Put this many images into a batch. Loaders of your own make their own batches.
         schedule: Let the learning rate go by one-cycle, cosine or constant.
         warmup: Let the learning rate rise during this share (0 to 1) of the training.
         optimizer: Step by sgd, which has Nesterov's momentum, or by adamw.
@@ -64,9 +87,10 @@ class TrainSettings(Train):
         weight_decay: Let matrices and filters decay so much. Biases and normalisation do not decay.
         clip_norm: Scale every gradient down to this norm where its norm is larger.
         label_smoothing: Spread this share (0 to 1) of every target over all classes.
-        teacher: Learn from a trained network too, given as ARCH:FILE, such as resnet44:resnet44.pt. It sees
-            the images of folder and npz as --normalize says, and those of cifar10 and digits as its own file
-            says: imagenet's way with "module." before its keys, else the data set's.
+        teacher: Learn from a trained network too, given as ARCH:FILE, such as resnet44:resnet44.pt, or as
+            package.module:function:FILE. It sees the images of folder and npz as --normalize says, and those
+            of cifar10 and digits as its own file says: imagenet's way with "module." before its keys, else
+            the data set's.
         distill: Weigh the teacher's part of the loss by this number from 0 to 1.
         precision: Compute in float32, in bf16, or with auto in bf16 where the processor computes in it.
         device: Train and measure on cpu, or on cuda, which is one GPU.
@@ -103,12 +127,15 @@ class CompressSettings:
     """A recipe on a trained network.
 
     Args:
-        model: Name the architecture, such as resnet20.
-        weights: Compress the network of this checkpoint.
+        model: Name the architecture, such as resnet20, or a function of your own that returns the network, as
+            package.module:function. It is imported from the working directory.
+        weights: Read the weights from this checkpoint, a file of torch.save or .safetensors. You can leave it
+            out where your own function returns a trained network.
         recipe: Carry out this recipe: a preset (deep-compression, smallest, demo) or a YAML file.
-        teacher: Learn from another trained network, given as ARCH:FILE, instead of from the float network
-            itself. It sees the images of folder and npz as --normalize says, and those of cifar10 and digits
-            as its own file says: imagenet's way with "module." before its keys, else the data set's.
+        teacher: Learn from another trained network, given as ARCH:FILE or as package.module:function:FILE,
+            instead of from the float network itself. It sees the images of folder and npz as --normalize
+            says, and those of cifar10 and digits as its own file says: imagenet's way with "module." before
+            its keys, else the data set's.
         cache: Keep the teacher's answers in this folder, which several runs can share. Without it they are
             kept in the run's own folder.
         device: Train and measure on cpu, or on cuda, which is one GPU.
@@ -125,19 +152,44 @@ class CompressSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlanSettings:
+    """What a recipe would do to a network.
+
+    Args:
+        model: Name the architecture, such as resnet20, or a function of your own that returns the network, as
+            package.module:function. It is imported from the working directory.
+        weights: Read the weights from this checkpoint, a file of torch.save or .safetensors. Without it, the
+            plan is that of fresh weights, or of those that your own function returns.
+        recipe: Plan this recipe: a preset (deep-compression, smallest, demo) or a YAML file.
+        example: Give the lengths of an input of your own network, such as 1x3x32x32, batch first, to count
+            multiply-accumulates. Without it, the first batch of --data says them.
+    """
+
+    model: str | None = None
+    weights: str | None = None
+    recipe: str = "deep-compression"
+    example: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportSettings:
     """A network as an ONNX file.
 
     Args:
-        model: Name the architecture of a checkpoint, such as resnet18.
+        model: Name the architecture of a checkpoint, such as resnet18, or a function of your own that returns
+            the network, as package.module:function.
+        example: Give the lengths of an input of your own network, such as 1x3x32x32, batch first. Without it,
+            the first batch of --data says them.
         int8: Store weights and activations in 8 bits, calibrated on training images.
         dynamic: Store linear layers in 8 bits, and quantize their inputs anew for every batch. This needs no
             images.
-        calibrate: Calibrate on this many training images. None of them is one that --val holds out.
+        calibrate: Calibrate on this many training images. None of them is one that --val holds out. Of
+            loaders of your own, at most 512 are taken.
         seed: Choose the images for the calibration by this seed.
     """
 
     model: str | None = None
+    example: str | None = None
     int8: bool = False
     dynamic: bool = False
     calibrate: int = 512
@@ -149,7 +201,9 @@ class BenchSettings:
     """How files are timed.
 
     Args:
-        model: Name the architecture of a checkpoint, or of the network in another program's ONNX file.
+        model: Name the architecture of a checkpoint, or of the network in another program's ONNX file, or a
+            function of your own that returns the network, as package.module:function.
+        example: Give the lengths of an input of your own network, such as 1x3x32x32, batch first.
         batch: Time batches of this many images. You can give several numbers.
         threads: Time with this many threads. You can give several numbers; without one, the bench takes 1 and
             as many as there are cores.
@@ -158,6 +212,7 @@ class BenchSettings:
     """
 
     model: str | None = None
+    example: str | None = None
     batch: tuple[int, ...] = (1, 64)
     threads: tuple[int, ...] = ()
     seconds: float = 10.0
@@ -173,7 +228,7 @@ def absolute(settings: Settings) -> Settings:
             changes[name] = str(Path(value).absolute())
     teacher = getattr(settings, "teacher", None)
     if teacher is not None and ":" in teacher:
-        architecture, _, file = teacher.partition(":")
+        architecture, file = split_teacher(teacher)
         changes["teacher"] = f"{architecture}:{Path(file).absolute()}" if file else teacher
     return replace(settings, **changes)  # type: ignore[arg-type]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -12,32 +12,27 @@ import torch
 from torch import Tensor
 
 from pithnet.atomic import staged
-from pithnet.commands.devices import get_device
-from pithnet.commands.fingerprints import check_inputs, fingerprints
-from pithnet.commands.inputs import (
-    check_architecture,
-    check_fit,
-    load_images,
-    load_network,
-    load_teacher,
-    normalization_of,
-)
+from pithnet.commands.fingerprints import check_inputs
 from pithnet.commands.settings import DataSettings, TrainSettings, from_json, to_json
+from pithnet.commands.subject import Learning, open_subject
 from pithnet.data import Batches
 from pithnet.errors import DataError, PithError, RecipeError
 from pithnet.learn import (
-    Evaluation,
+    Loss,
     Objective,
     Trainer,
     Training,
     cached_teacher_logits,
-    evaluate,
+    evaluate_together,
     resolve_precision,
+    try_measuring,
+    try_training,
 )
 from pithnet.results import Store
 from pithnet.run.epochs import run_epochs
 from pithnet.run.hardware import hardware
 from pithnet.run.progress import Quiet
+from pithnet.run.result import measured_json
 from pithnet.run.states import load_state
 
 TEMPERATURE = 4.0
@@ -93,42 +88,48 @@ def resume(run: Path, *, report: Quiet | None = None) -> dict[str, Any]:
 
 
 class _Prepared:
-    """Images, network and settings, checked; `run` only computes."""
+    """Network, data and settings, checked; `run` only computes."""
 
     def __init__(self, data: DataSettings, settings: TrainSettings, report: Quiet) -> None:
-        self.data, self.report = data, report
+        self.report = report
         training_of(settings)
-        device = get_device(settings.device)
-        name = check_architecture(settings.model)
-        self.images = load_images(data, train=True, progress=report.download)
-        if self.images.classes < 2:
-            raise DataError(f"{data.name} has {self.images.classes} class; a network tells two or more apart")
-        self.normalization = normalization_of(data)
-        torch.manual_seed(settings.seed)
-        self.model = load_network(name, self.images, None).to(device)
-        check_fit(self.model, self.images, self.normalization, name)
-        # "auto" is decided by a stopwatch: a resumed run must not decide again.
-        x = next(iter(self.images.train_batches(settings.batch_size, self.normalization, False, 0)))[0]
-        assert x is not None
-        precision = resolve_precision(settings.precision, self.model, x.to(device))
-        self.settings = replace(settings, precision=precision)
-        self.teacher = None
-        if settings.teacher is not None:
-            self.teacher = load_teacher(settings.teacher, self.images, data, device)
-        elif self.images.train is not None and self.images.train.labels is None:
-            raise RecipeError(
-                f"the training images of {data.name} have no labels: give a --teacher, or labelled images"
+        _check_batch_size(data, settings)
+        learning = Learning(True, settings.batch_size, True, settings.seed)
+        self.subject = subject = open_subject(data, settings, learning, report)
+        self.model, self.inputs = subject.model, subject.inputs
+        if subject.train is None:
+            raise DataError(
+                f"--data {subject.data} returned no train loader, and there is nothing to learn from"
             )
-        self.inputs = fingerprints(self.images, teacher=settings.teacher)
+        if subject.loss is not None and settings.label_smoothing:
+            raise RecipeError(
+                f"--label-smoothing is for the cross-entropy, and --data {data.data} has a loss"
+            )
+        first = try_training(self.model, subject.train, subject.loss, subject.teacher)
+        if first.targets is None and first.soft is None and subject.teacher is None and subject.loss is None:
+            raise RecipeError(
+                f"the training images of {subject.data} have no labels: give a --teacher, or labelled images"
+            )
+        if subject.test is not None:
+            try_measuring(self.model, subject.test, subject.loss, subject.metric)
+        # "auto" is decided by a stopwatch: a resumed run must not decide again.
+        precision = settings.precision
+        if precision == "auto" and subject.loss is not None:
+            precision = "float32"  # a loss of the user's may need more than 8 bits
+        precision = resolve_precision(precision, self.model, first.inputs)
+        self.settings = replace(settings, precision=precision)
 
     def run(self, store: Store, command: str) -> dict[str, Any]:
         state = load_state(store)
         if state is not None:
             self.model.load_state_dict(state["model"])
+        batches = self._batches(store.path)
         trainer = Trainer(
             self.model,
-            self._batches(store.path),
-            training_of(self.settings),
+            batches,
+            training_of(self.settings, self.subject.loss),
+            # A data set's images come with the teacher's logits.
+            teacher=None if isinstance(batches, Batches) else self.subject.teacher,
             on_batch=partial(self.report.batch, "train"),
         )
         resumed = None if state is None else state["trainer"]
@@ -139,41 +140,51 @@ class _Prepared:
         store.write_record("results.json", results)
         return results
 
-    def _batches(self, run: Path) -> Batches:
-        s = self.settings
-        batches = self.images.train_batches(s.batch_size, self.normalization, True, s.seed)
-        if self.teacher is None:
+    def _batches(self, run: Path) -> Iterable[Any]:
+        batches, seen, teacher = self.subject.train, self.subject.teacher_batches, self.subject.teacher
+        assert batches is not None
+        if teacher is None or seen is None or not isinstance(batches, Batches):
             return batches
-        source = self.images.train_batches(s.batch_size, self.teacher.normalization, True, s.seed)
-        answered = self._on_teacher
-        return batches.with_soft(
-            cached_teacher_logits(self.teacher.model, source, VIEWS, run / "cache", answered)
-        )
+        return batches.with_soft(cached_teacher_logits(teacher, seen, VIEWS, run / "cache", self._on_teacher))
 
     def _on_teacher(self, done: int, total: int) -> None:
         self.report.batch("teacher", done, total)
 
     def _results(self, store: Store, command: str) -> dict[str, Any]:
-        measured = evaluate(self.model, self.images.test_batches(self.normalization))
-        epochs = store.events("epoch")
+        s, test = self.subject, self.subject.test
+        measured = None
+        if test is not None:
+            measured = evaluate_together([self.model], test, loss=s.loss, metric=s.metric)[0]
+        n, epochs = s.normalization, store.events("epoch")
         return {
             "kind": "train",
             "model": self.settings.model,
-            "dataset": self.data.name,
-            "test": evaluation_json(measured),
-            "measured_on": measured_on(self.data),
+            "dataset": s.data,
+            "test": measured_json(measured),
+            "measured_on": s.measured_on,
             "epochs": self.settings.epochs,
             "seed": self.settings.seed,
             "seconds": sum(e["seconds"] for e in epochs),
-            "normalization": {"mean": list(self.normalization.mean), "std": list(self.normalization.std)},
+            "normalization": None if n is None else {"mean": list(n.mean), "std": list(n.std)},
             "settings": asdict(self.settings),
             "hardware": hardware(),
             "command": command,
         }
 
 
-def training_of(settings: TrainSettings) -> Training:
+def _check_batch_size(data: DataSettings, settings: TrainSettings) -> None:
+    if data.own and settings.batch_size != TrainSettings.batch_size:
+        raise DataError(
+            f"--batch-size {settings.batch_size}: --data {data.data} makes its own batches, so leave it out"
+        )
+
+
+def training_of(settings: TrainSettings, loss: Loss | None = None) -> Training:
     """Returns the settings as the trainer takes them.
+
+    Args:
+        settings: The options.
+        loss: The user's own loss, or None.
 
     Raises:
         RecipeError: An option is out of range; the message names it.
@@ -185,19 +196,9 @@ def training_of(settings: TrainSettings) -> Training:
         if not 0 <= value <= 1:
             raise RecipeError(f"--{name.replace('_', '-')} {value}: choose a number from 0 to 1")
     objective = Objective(
-        settings.label_smoothing, settings.distill if settings.teacher else 0.0, TEMPERATURE
+        settings.label_smoothing, settings.distill if settings.teacher else 0.0, TEMPERATURE, loss
     )
     return Training(**settings.settings(), precision=settings.precision, objective=objective)
-
-
-def evaluation_json(e: Evaluation) -> dict[str, Any]:
-    """Returns the accuracy, in [0, 1], with its 95 % interval, n and the loss, as results hold them."""
-    return {"accuracy": e.accuracy, "interval": list(e.interval), "n": e.n, "loss": e.loss}
-
-
-def measured_on(data: DataSettings) -> str:
-    """Says what an accuracy was measured on, for results."""
-    return f"{data.val} held-out training images" if data.val else "test images"
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Tensor], then: str = "or choose another folder") -> None:

@@ -14,12 +14,12 @@ from pithnet.commands.devices import get_device
 from pithnet.commands.inputs import (
     TEST_BATCH,
     Images,
-    check_architecture,
     check_fit,
     load_images,
     load_network,
     normalization_of,
 )
+from pithnet.commands.models import check_architecture
 from pithnet.commands.settings import DataSettings
 from pithnet.data import Batches, Normalization
 from pithnet.errors import DataError, nearest

@@ -206,7 +206,7 @@ def _results(path: Path) -> Results:
     if (path / "index.html").is_file():
         raise PithError(f"{path} is a lab; its page is {path / 'index.html'}")
     results = _parsed(file, Results)
-    if results.bytes is None and results.test is None:
+    if results.bytes is None and results.test is None and results.model is None:
         raise PithError(f"{file} is of no compression or training: it has neither bytes nor a test accuracy")
     return results
 

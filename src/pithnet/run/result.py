@@ -104,8 +104,8 @@ class Result:
             "float_bytes": self.float_bytes,
             "ratio": self.ratio,
             "formula_ratio": self.formula_ratio,
-            "before": _measured(self.before),
-            "after": _measured(self.after),
+            "before": measured_json(self.before),
+            "after": measured_json(self.after),
             "difference": _difference(self.before, self.after),
             "rivals": {
                 k: {"bytes": v, "ratio": self.float_bytes / v, "estimated": self.rivals_estimated}
@@ -161,7 +161,8 @@ def coverage_line(share: float, left_out: Sequence[tuple[str, str]]) -> str:
     return f"{line}; largest left out: {', '.join(named)}" if named else line
 
 
-def _measured(e: Measured | None) -> dict[str, Any] | None:
+def measured_json(e: Measured | None) -> dict[str, Any] | None:
+    """Returns what was measured as results hold it: "accuracy" is the mean score of whatever metric."""
     if e is None:
         return None
     what = {"metric": e.metric, "share": _is_share(e)}

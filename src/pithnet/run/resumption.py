@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -80,17 +80,32 @@ def _check(store: Store, now: dict[str, str]) -> None:
 
 def _fingerprints(problem: Problem, asked: Recipe) -> dict[str, str]:
     """Digests of what a run begins with, by name."""
-    found = {"model": _of(plain_state(problem.model)), "recipe": _of_bytes(to_yaml(asked).encode())}
+    recipe = hashlib.sha256(to_yaml(asked).encode()).hexdigest()
+    found = {"model": state_digest(plain_state(problem.model)), "recipe": recipe}
     if problem.teacher is not None:
-        found["teacher"] = _of(plain_state(problem.teacher))
+        found["teacher"] = state_digest(plain_state(problem.teacher))
     if problem.train is not None and asked.epochs:
-        example = problem.given.example
-        first = {str(i): value for i, value in enumerate(tensors(example))}
-        found["train"] = f"{batches_per_epoch(problem.train, 'train')} batches, {_of(first)}"
+        found["train"] = batches_digest(problem.train, problem.given.example, "train")
     return found
 
 
-def _of(state: dict[str, Any]) -> str:
+def batches_digest(loader: Iterable[Any], example: Any, what: str) -> str:
+    """Returns the number of batches of a loader, and a digest of the inputs of its first batch.
+
+    Args:
+        loader: Yields batches.
+        example: The inputs of its first batch.
+        what: What messages call the loader.
+
+    Raises:
+        DataError: The loader has no length.
+    """
+    first = {str(i): value for i, value in enumerate(tensors(example))}
+    return f"{batches_per_epoch(loader, what)} batches, {state_digest(first)}"
+
+
+def state_digest(state: Mapping[str, Any]) -> str:
+    """Returns the SHA-256, in hex digits, of tensors with their names, dtypes and shapes."""
     digest = hashlib.sha256()
     for name, value in state.items():
         if isinstance(value, torch.Tensor):
@@ -99,7 +114,3 @@ def _of(state: dict[str, Any]) -> str:
             if plain.numel():
                 digest.update(plain.view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _of_bytes(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -22,9 +22,9 @@ _NESTED = ("state_dict", "model_state_dict", "model", "net")
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """Returns the tensors of a checkpoint by name.
 
-    float16 and bfloat16 are widened to float32, and a `module.` prefix is removed. The file is one that
-    torch.save wrote, read with weights_only=True: a pickle that holds anything but tensors and plain
-    containers is refused before any of it runs.
+    float16 and bfloat16 are widened to float32, and a `module.` prefix is removed. A file that torch.save
+    wrote is read with weights_only=True: a pickle that holds anything but tensors and plain containers is
+    refused before any of it runs. One that is named .safetensors holds tensors and no code.
 
     Args:
         path: the file.
@@ -51,6 +51,22 @@ def _read(path: Path) -> Any:
         raise ModelError(f"{path} cannot be read: {e.strerror or e}") from None
     if data.startswith(b"PITH"):
         raise ModelError(f"{path} is a .pith file; pithnet unpack {path} --to CHECKPOINT makes it one")
+    return _safetensors(data, path) if path.suffix == ".safetensors" else _torch_saved(data, path)
+
+
+def _safetensors(data: bytes, path: Path) -> dict[str, Tensor]:
+    # Only here: whoever builds a network need not wait for it.
+    from safetensors.torch import load as read
+
+    try:
+        found: dict[str, Tensor] = read(data)
+    except Exception as e:  # its own error for a header that is damaged, others for what it does not know
+        first = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise ModelError(f"{path} is not a file of safetensors, or it is damaged: {first}") from None
+    return found
+
+
+def _torch_saved(data: bytes, path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             # About pickle protocols: of no use to someone whose file is refused or read in the next line.
@@ -90,7 +106,10 @@ def has_module_prefix(path: str | Path) -> bool:
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Copies a state into a model, in place; `num_batches_tracked` may be missing.
+    """Copies a state into a model, in place.
+
+    `num_batches_tracked` may be missing, and so may all but one name of a tensor that the model holds under
+    several: safetensors keeps it once.
 
     Args:
         model: the network to be filled.
@@ -101,9 +120,10 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> No
         ModelError: A key is missing, unexpected or of another shape; the message names the first.
     """
     own = model.state_dict()
+    given = {_place(value) for key, value in own.items() if key in state}
     for key, value in own.items():
         if key not in state:
-            if key.endswith("num_batches_tracked"):
+            if key.endswith("num_batches_tracked") or (value.numel() and _place(value) in given):
                 continue
             raise ModelError(
                 f"{source} does not fit this architecture: {key} {tuple(value.shape)} is missing"
@@ -120,6 +140,11 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> No
             "the architecture does not"
         )
     model.load_state_dict(dict(state), strict=False)
+
+
+def _place(value: Tensor) -> tuple[int, torch.Size]:
+    """Returns what two names of one tensor have in common."""
+    return value.data_ptr(), value.shape
 
 
 def load(name: str, weights: str | Path | None = None, **arguments: Any) -> nn.Module:
