@@ -26,6 +26,8 @@ MODULE = """\
 import torch
 from torch import nn
 
+import pithnet as pn
+
 
 class Net(nn.Module):
     def __init__(self, width=8):
@@ -57,6 +59,13 @@ def batches(count, shift=0.0):
 
 def loaders():
     return batches(4), batches(2)
+
+
+def images():
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randint(0, 256, (32, 1, 6, 6), generator=g), torch.randint(0, 3, (32,), generator=g)
+    data = pn.data.ArrayData(x.to(torch.uint8), y, ("a", "b", "c"))
+    return tuple(pn.data.Batches(data, 16, pn.data.Normalization((0.5,), (0.3,))) for _ in "tv")
 
 
 def distance(outputs, targets):
@@ -240,10 +249,11 @@ def test_without_a_val_loader_nothing_is_measured(run: Run, folder: Path) -> Non
 
 def test_a_teacher_of_ones_own(run: Run, folder: Path) -> None:
     found(run, "train", *OWN, "--epochs", "1", "--out", "big")
-    options = (*OWN, "--teacher", "mine:Net:big/model.pt", "--epochs", "1")
-    alone = found(run, "train", *OWN, "--epochs", "1", "--out", "alone")
-    taught = found(run, "train", *options, "--distill", "0.9", "--out", "taught")
-    assert taught["test"]["loss"] != alone["test"]["loss"]
+    for data in ("loaders", "images"):
+        options = ("train", *NET, "--data", f"mine:{data}", "--epochs", "1")
+        alone = found(run, *options, "--out", f"{data}-alone")
+        taught = found(run, *options, "--teacher", "mine:Net:big/model.pt", "--out", f"{data}-taught")
+        assert taught["test"]["loss"] != alone["test"]["loss"]
     assert split_teacher("mine:Net:big/model.pt") == ("mine:Net", "big/model.pt")
     assert split_teacher("resnet44:a/b.pt") == ("resnet44", "a/b.pt")
     assert split_teacher("resnet44:C:/b.pt") == ("resnet44", "C:/b.pt")
