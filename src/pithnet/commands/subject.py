@@ -107,7 +107,9 @@ def open_subject(
     """Reads the network, the data and the teacher that the settings name.
 
     Raises:
-        PithError: One of them is unknown, missing or damaged, or they do not fit each other.
+        ModelError: The network or the teacher is unknown, missing or damaged, or does not fit the data.
+        DataError: The data is unknown, missing or damaged.
+        PithError: The device cannot be used.
     """
     device = get_device(settings.device)
     name, weights = check_architecture(settings.model), None
