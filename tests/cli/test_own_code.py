@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from hostile.reseal import reseal
+from safetensors.torch import save_file
 
 import pithnet as pn
 from pithnet.commands.compress import compress, resume
@@ -394,3 +395,14 @@ def test_a_file_never_says_what_to_import(run: Run, folder: Path) -> None:
         line = fails(run, command[0], "net.pith", *command[1:])
         assert "unknown architecture 'mine:needy'" in line
     assert "mine" not in sys.modules
+
+
+def test_weights_of_safetensors_are_those_of_torch(run: Run, folder: Path) -> None:
+    state = own(folder).narrow().state_dict()
+    torch.save(state, "net.pt")
+    save_file(state, "net.safetensors")
+    options = ("--model", "mine:narrow", "--data", "mine:loaders")
+    theirs, ours = (found(run, "evaluate", f"net.{end}", *options) for end in ("pt", "safetensors"))
+    assert ours["loss"] == theirs["loss"]
+    plans = [found(run, "plan", *options, *TINY, "--weights", f"net.{end}") for end in ("pt", "safetensors")]
+    assert plans[0] == plans[1]
