@@ -74,6 +74,10 @@ class Distill(Part):
     views: Annotated[int, Field(ge=1)] = 6
 
 
+Format = Literal["float32", "float16", "fixed10", "fixed8"]
+FORMAT_BITS: dict[str, int] = {"float32": 32, "float16": 16, "fixed10": 10, "fixed8": 8}
+
+
 class Keep(Part):
     """How exactly the file keeps numbers that are not symbols.
 
@@ -84,9 +88,9 @@ class Keep(Part):
         fold: Whether BatchNorm is kept as two numbers a channel, without its statistics.
     """
 
-    codebook: Literal["float32", "float16", "fixed10", "fixed8"] = "float16"
-    norm: Literal["float32", "float16", "fixed10", "fixed8"] = "float16"
-    other: Literal["float32", "float16", "fixed10", "fixed8"] = "float16"
+    codebook: Format = "float16"
+    norm: Format = "float16"
+    other: Format = "float16"
     fold: bool = True
 
 
