@@ -218,6 +218,17 @@ def test_names_of_layers_come_back_from_an_export() -> None:
     assert pn.costs(Shapes(), torch.zeros(1, 3, 4, 4))["conv"].calls == 1
 
 
+def test_what_only_an_export_follows_is_planned_with_its_multiplications() -> None:
+    model, example = Shapes(), torch.zeros(2, 3, 8, 8)
+    steps = [{"prune": {"sparsity": 0.5}}, {"share": {"bits": 1}}]
+    plan = pn.plan(model, {"steps": steps}, example=example)
+    assert {layer.name: layer.macs for layer in plan.layers} == {
+        name: pn.costs(model, example)[name].macs for name in ("conv", "head")
+    }
+    assert plan.macs == pn.costs(model, example).macs
+    assert sum(layer.zeros for layer in plan.layers) == round(0.5 * (81 + 6))
+
+
 def test_the_table_has_a_row_for_each_operation_and_the_sums() -> None:
     lines = str(pn.costs(zoo.build("digits-cnn"), torch.zeros(1, 1, 8, 8))).splitlines()
     assert lines[0].split() == ["name", "kind", "MACs", "parameters", "activations", "bytes"]
