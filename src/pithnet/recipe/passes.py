@@ -101,7 +101,11 @@ class Prune(PassSettings):
 
     @property
     def title(self) -> str:
-        return str(self.sparsity) if self.std is None else f"{self.std} std"
+        if self.std is not None:
+            return f"{self.std} std"
+        if ":" in self.granularity:
+            return self.granularity
+        return str(self.sparsity) if self.granularity == "weight" else f"{self.granularity} {self.sparsity}"
 
     @property
     def trains(self) -> bool:
