@@ -202,7 +202,7 @@ def test_a_run_that_was_stopped_is_resumed_to_the_same_bytes(
     for change, said in (
         ({"model": pn.zoo.build("digits-cnn", width=4)}, "the model's weights are not those"),
         ({"recipe": {"steps": steps[1:]}}, "the recipe is not the one"),
-        ({"train": batches[1:]}, "the training data is not that"),
+        ({"train": batches[1:]}, "the training data are not those"),
     ):
         given = {"model": net, "train": batches, "recipe": {"steps": steps}, **change}
         with pytest.raises(pn.PithError, match=said):

@@ -277,6 +277,9 @@ def test_a_plan_needs_no_data(run: Run, folder: Path) -> None:
     assert "1. prune 0.5, and train for 1 epoch\n2. share 4 levels\nabout " in out
     code, out, _ = run("plan", *NET, *TINY)
     assert "for multiply-accumulates give --example" in out
+    line = fails(run, "plan", *NET, *TINY, "--example", "1x3x6x6")
+    assert "Net does not run on the example" in line
+    assert "give inputs as it takes them" in line
 
 
 def test_a_plan_of_the_zoo_knows_its_images(run: Run, folder: Path) -> None:

@@ -128,6 +128,7 @@ def test_what_is_left_out_has_its_default() -> None:
 def test_a_step_is_called_by_what_it_does() -> None:
     titles = [Step(prune=Prune(std=0.5)), Step(share=Share(levels=6)), Step(train=Train(epochs=1))]
     assert [step.title for step in titles] == ["prune 0.5 std", "share 6 levels", "train"]
+    assert Step(prune=Prune(sparsity=0.25, granularity="filter")).title == "prune filter 0.25"
 
 
 @pytest.mark.parametrize(("pattern", "sparsity"), [("2:4", 0.5), ("1:4", 0.75), ("1:3", 1 - 1 / 3)])
@@ -135,4 +136,4 @@ def test_a_pattern_of_n_in_m_is_a_sparsity(pattern: str, sparsity: float) -> Non
     (step,) = parse(steps({"prune": {"granularity": pattern}}), "x").steps
     assert step.prune is not None
     assert (step.prune.sparsity, step.prune.granularity) == (sparsity, pattern)
-    assert step.title == f"prune {sparsity}"
+    assert step.title == f"prune {pattern}"

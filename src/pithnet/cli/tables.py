@@ -3,43 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 
 if TYPE_CHECKING:
     from pithnet.artifact import Inspection
     from pithnet.run.plan import Plan, StepPlan
 
+_MANY_MACS = 10_000_000  # a table of a network with as many counts millions
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """A table whose last columns are left out, and named below it, where the terminal is too narrow for them.
+
+    Attributes:
+        table: The table with all of its columns.
+        spare: How many of the last columns can be left out.
+    """
+
+    table: Table
+    spare: int
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        left_out: list[str] = []
+        while len(left_out) < self.spare and _width(console, options, self.table) > options.max_width:
+            left_out.insert(0, str(self.table.columns.pop().header))
+        yield self.table
+        if left_out:
+            yield f"a wider terminal shows {', '.join(left_out)} too, and --json everything"
+
+
+def _width(console: Console, options: ConsoleOptions, table: Table) -> int:
+    """How wide the table would like to be."""
+    return Measurement.get(console, options.update_width(1 << 16), table).maximum
+
 
 def _table(title: str, columns: str) -> Table:
-    """Columns by name; those that end in > are numbers."""
+    """Columns by name; those that end in > are numbers, and a terminal too narrow folds only the others."""
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for column in columns.split():
-        right = column.endswith(">")
-        table.add_column(column.removesuffix(">").replace("_", " "), justify="right" if right else "left")
+        name, right = column.removesuffix(">").replace("_", " "), column.endswith(">")
+        table.add_column(name, justify="right" if right else "left", no_wrap=right, overflow="fold")
     return table
 
 
 def plan_table(plan: Plan, recipe: str) -> Table:
     """Returns a table of what will happen to each layer, with its MACs where they are known."""
-    counted = plan.macs is not None
+    passes = {layer.passes for layer in plan.layers}
+    alike = len(passes) == 1
+    millions = plan.macs is not None and plan.macs >= _MANY_MACS
+    macs_column = "" if plan.macs is None else "M_MACs>" if millions else "MACs>"
     table = _table(
-        f"Plan: {recipe}",
-        "layer shape> weights> passes zeros> levels> bytes>" + (" MACs>" if counted else ""),
+        f"Plan: {recipe}" + (f" ({passes.pop()} in every layer)" if alike else ""),
+        f"layer shape> weights> {'' if alike else 'passes'} zeros> levels> bytes> {macs_column}",
     )
     for layer in plan.layers:
         share = f"{100 * layer.zeros / layer.weights:.1f} %" if layer.weights else ""
         levels = "" if layer.levels is None else str(layer.levels)
-        changed = (f"{layer.weights:,}", layer.passes, share, levels, f"{layer.bytes:,}")
-        macs = ["" if layer.macs is None else f"{layer.macs:,}"] if counted else []
-        table.add_row(layer.name, _shape(layer.shape), *changed, *macs)
-    none = [""] * 5
+        changed = (*([] if alike else [layer.passes]), share, levels, f"{layer.bytes:,}")
+        cells = (layer.name, _shape(layer.shape), f"{layer.weights:,}", *changed)
+        table.add_row(*cells, *([_macs(layer.macs, millions)] if macs_column else []))
+    none = [""] * (4 if alike else 5)
     table.add_row("everything else", *none, f"{plan.rest:,}")
-    macs = [f"{plan.macs:,}"] if counted else []
-    table.add_row("expected", *none, f"{plan.bytes:,}", *macs, style="bold")
+    total = [_macs(plan.macs, millions)] if macs_column else []
+    table.add_row("expected", *none, f"{plan.bytes:,}", *total, style="bold")
     table.caption, table.caption_justify = _coverage(plan.to_json()), "left"
     return table
+
+
+def _macs(macs: int | None, millions: bool) -> str:
+    if macs is None:
+        return ""
+    return f"{macs / 1e6:,.2f}" if millions else f"{macs:,}"
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -53,6 +93,8 @@ def plan_lines(plan: Plan) -> list[str]:
 
 def _step(step: StepPlan) -> str:
     epochs = "1 epoch" if step.epochs == 1 else f"{step.epochs} epochs"
+    if step.title == "train":
+        return f"train for {epochs}"
     return f"{step.title}, and train for {epochs}" if step.epochs else step.title
 
 
@@ -95,14 +137,14 @@ def result_lines(results: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def inspection_table(found: Inspection) -> Table:
-    """Returns a table with a row for each tensor."""
-    table = _table("", "tensor shape> coding zeros> levels> bits> bytes> positions> symbols> codebook>")
+def inspection_table(found: Inspection) -> Fitting:
+    """Returns a table with a row for each tensor; a narrow terminal shows less of each."""
+    table = _table("", "tensor shape> coding bytes> bits> zeros> levels> positions> symbols> codebook>")
     for t in found.tensors:
         parts = (f"{t.bytes[p]:,}" for p in ("positions", "symbols", "codebook"))
-        row = (f"{t.zeros:,}", f"{t.levels:,}", f"{t.bits:.2f}", f"{sum(t.bytes.values()):,}", *parts)
+        row = (f"{sum(t.bytes.values()):,}", f"{t.bits:.2f}", f"{t.zeros:,}", f"{t.levels:,}", *parts)
         table.add_row(t.name, _shape(t.shape), t.coding, *row)
-    return table
+    return Fitting(table, spare=5)
 
 
 def inspection_lines(found: Inspection) -> list[str]:

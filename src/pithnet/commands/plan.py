@@ -18,6 +18,7 @@ from pithnet.passes import Given
 from pithnet.recipe import load_recipe
 from pithnet.run.plan import Plan, make_plan
 from pithnet.run.progress import Quiet
+from pithnet.surgery import costs
 
 
 def plan(data: DataSettings, settings: PlanSettings, *, report: Quiet | None = None) -> Plan:
@@ -35,7 +36,7 @@ def plan(data: DataSettings, settings: PlanSettings, *, report: Quiet | None = N
         The plan; without multiply-accumulates for a network of the user's own of which no input is known.
 
     Raises:
-        PithError: The network, the recipe or the data cannot be used.
+        PithError: The network, the recipe or the data cannot be used, or the network does not take --example.
     """
     recipe = load_recipe(settings.recipe)
     name = check_architecture(settings.model)
@@ -43,7 +44,10 @@ def plan(data: DataSettings, settings: PlanSettings, *, report: Quiet | None = N
     model, example = _network(name, data, settings, report or Quiet())
     if settings.example is not None:
         example = parse_example(settings.example)
-    return make_plan(model, recipe, Given(seed=recipe.seed, example=example))
+    found = make_plan(model, recipe, Given(seed=recipe.seed, example=example))
+    if settings.example is not None and found.macs is None:
+        costs(model, example)  # says why they could not be counted
+    return found
 
 
 def _network(name: str, data: DataSettings, settings: PlanSettings, report: Quiet) -> tuple[nn.Module, Any]:

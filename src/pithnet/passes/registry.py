@@ -1,4 +1,4 @@
-"""All passes by name; a new one is a class and a line here, or a call of `register`."""
+"""All passes by name; docs/adding.md says how a new one becomes known."""
 
 from __future__ import annotations
 

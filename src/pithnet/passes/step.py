@@ -20,8 +20,8 @@ Settings = TypeVar("Settings", bound=PassSettings)
 class Pass(ABC, Generic[Settings]):
     """One pass of one recipe, with its settings.
 
-    A subclass and a line in `pithnet.passes.PASSES` make a new pass (or `pithnet.passes.register`). What it
-    can be told is its `config`, a class of `pithnet.recipe`, which knows no torch.
+    A subclass and a call of `pithnet.passes.register` make a new pass; docs/adding.md says what one in the
+    tree takes. What it can be told is its `config`, a class of `pithnet.recipe`, which knows no torch.
 
     Attributes:
         config: The class of the settings.

@@ -1,9 +1,10 @@
 """What to do, as data."""
 
 from pithnet.recipe.files import as_recipe, load_recipe, presets, to_yaml
-from pithnet.recipe.passes import SETTINGS, PassSettings, Prune, Quantize, Regularize, Share
+from pithnet.recipe.passes import PassSettings, Prune, Quantize, Regularize, Share
 from pithnet.recipe.schema import (
     FORMAT_BITS,
+    SETTINGS,
     Distill,
     Keep,
     Recipe,

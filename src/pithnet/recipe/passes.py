@@ -101,7 +101,11 @@ class Prune(PassSettings):
 
     @property
     def title(self) -> str:
-        return str(self.sparsity) if self.std is None else f"{self.std} std"
+        if self.std is not None:
+            return f"{self.std} std"
+        if ":" in self.granularity:
+            return self.granularity
+        return str(self.sparsity) if self.granularity == "weight" else f"{self.granularity} {self.sparsity}"
 
     @property
     def trains(self) -> bool:
@@ -256,11 +260,3 @@ class Quantize(PassSettings):
     @property
     def title(self) -> str:
         return "float" if self.bits is None else f"{self.bits} bits"
-
-
-SETTINGS: dict[str, type[PassSettings]] = {
-    "prune": Prune,
-    "share": Share,
-    "regularize": Regularize,
-    "quantize": Quantize,
-}

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from pithnet.errors import RecipeError, nearest
-from pithnet.recipe.passes import SETTINGS, Part, PassSettings, Prune, Quantize, Regularize, Share
+from pithnet.recipe.passes import Part, PassSettings, Prune, Quantize, Regularize, Share
 from pithnet.training import Train
 
 
 class Step(Part):
     """One pass, or none, and the training that goes with it.
 
-    `register_settings` adds a key.
+    Every field but `train` is the settings of a pass; `register_settings` adds one.
     """
 
     prune: Prune | None = None
@@ -58,6 +58,12 @@ class Step(Part):
             return self
         also = tuple(dict.fromkeys((*self.settings.also, *patterns)))
         return self.model_copy(update={self.kind: self.settings.model_copy(update={"also": also})})
+
+
+# The settings of every pass by its key in a step.
+SETTINGS: dict[str, type[PassSettings]] = {
+    name: get_args(field.annotation)[0] for name, field in Step.model_fields.items() if name != "train"
+}
 
 
 class Distill(Part):

@@ -23,7 +23,7 @@ from pithnet.run.problem import Problem
 _WHAT = {
     "model": "the model's weights are not those",
     "recipe": "the recipe is not the one",
-    "train": "the training data is not that",
+    "train": "the training data are not those",
     "teacher": "the teacher is not the one",
 }
 
