@@ -86,6 +86,14 @@ def flatten_then_linear() -> nn.Module:
     )  # fmt: skip
 
 
+def view_then_linear() -> nn.Module:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        x = m.a(x)
+        return m.out(x.view(x.size(0), -1) + m.b(x).view(x.shape[0], -1))
+
+    return Toy(forward, a=conv(3, 6), b=conv(6, 6), out=nn.Linear(6 * 64, 5))
+
+
 def depthwise() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(3, 8, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU6(), conv(8, 16, groups=8), nn.ReLU(),
@@ -159,7 +167,7 @@ TOYS: dict[str, Callable[[], nn.Module]] = {
     made.__name__: made
     for made in (
         concat, dense_block, split_and_shuffle, squeeze_and_excitation, grouped_and_group_norm,
-        flatten_then_linear, depthwise, transposed, shortcut_by_padding, pixels_to_channels,
+        flatten_then_linear, view_then_linear, depthwise, transposed, shortcut_by_padding, pixels_to_channels,
         transposed_tokens, TiedLinear, TwoInputs, unknown_operation,
     )
 }  # fmt: skip

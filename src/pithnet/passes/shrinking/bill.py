@@ -69,7 +69,7 @@ def bills(model: nn.Module, channels: Channels, groups: Sequence[Group], costs: 
         groups: Those that decide, in order.
         costs: What it costs in its full size.
     """
-    parameters, weights, constant = [], {}, 0
+    parameters, weights, constant = list[Item](), dict[str, Item](), 0
     for holders in held_tensors(model):
         shape = tuple(getattr(holders[0].module, holders[0].tensor).shape)
         key = holders[0].keys[0]

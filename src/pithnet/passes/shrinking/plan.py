@@ -87,7 +87,8 @@ class ShrinkPlan:
         lines = [f"{a:<{first}}  {b:>{second}}  {c:>{third}}  {d}".rstrip() for a, b, c, d in rows]
         costs = (("MACs", self.full_macs, self.macs), ("parameters", self.full_parameters, self.parameters))
         lines += [f"{name}: {full:,} -> {small:,} ({small / full:.1%})" for name, full, small in costs]
-        return "\n".join([f"{self.network} without {len(self.removed)} groups of filters", *lines])
+        channels = sum(row.width for row in self.rows)
+        return "\n".join([f"{self.network} without {len(self.removed)} of {channels} channels", *lines])
 
 
 def _named(layers: tuple[str, ...]) -> str:

@@ -103,9 +103,7 @@ def shares_by_layer(choices: Sequence[Choice], rates: Mapping[str, float]) -> li
     for layer, rate in rates.items():
         require_known("layer with channels in rates", layer, layers, RecipeError)
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= 1:
-            raise RecipeError(
-                f"rates: {layer} keeps a share of its channels, above 0 and up to 1, not {rate!r}"
-            )
+            raise RecipeError(f"rates: {layer} keeps a share above 0 and up to 1, not {rate!r}")
         own = [choice for choice in choices if layer in choice.group.layers]
         if rate < 1 and all(choice.whole for choice in own):
             raise RecipeError(f"rates: {layer} cannot lose channels: {own[0].whole}")

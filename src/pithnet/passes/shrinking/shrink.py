@@ -73,10 +73,9 @@ def plan_shrink(
     if rates is not None:
         removed = removed_at(groups, shares_by_layer(groups, rates))
     else:
-        name, bill, asked = (
-            ("macs", both[0], macs) if macs is not None else ("parameters", both[1], parameters)
-        )
+        asked = macs if macs is not None else parameters
         assert asked is not None
+        name, bill = ("parameters", both[1]) if macs is None else ("macs", both[0])
         budget = _budget(name, asked, bill.total([0] * len(groups)))
         _require_possible(name, asked, budget, bill, groups)
         removed = search(groups, bill, budget)

@@ -49,9 +49,11 @@ def cut_channels(model: nn.Module, channels: Channels, removed: Collection[int])
         removed: Numbers of the channels that go.
 
     Returns:
-        The small network, in the mode of the model; masks and codebooks on its weights go along.
+        The small network, in the mode of the model; masks and codebooks on its weights go along. One of the
+        zoo has no `architecture` any more, which would say how to build the full-size one.
     """
     small = copy.deepcopy(unwrapped(model))
+    vars(small).pop("architecture", None)
     holders = _holders(small)
     for place in channels.places:
         kept = channels.kept(place, removed)

@@ -13,6 +13,8 @@ from pithnet.surgery.graph.foldable import own_way
 from pithnet.surgery.graph.inputs import tensors
 from pithnet.surgery.graph.tracing import WITHIN, module_of
 
+_VIEWS = ("view", "view_as", "_unsafe_view")  # they refuse symbols that are views themselves
+
 
 @dataclass(frozen=True)
 class Step:
@@ -104,7 +106,8 @@ class Step:
 
     def _symbols(self, node: fx.Node) -> Any:
         if node in self.marks:
-            return self.marks[node]
+            found = self.marks[node]
+            return found.contiguous() if self.called in _VIEWS else found
         value = self.values[node]
         if any(found.is_floating_point() for found in tensors(value)):
             raise Blocked("puts channels and constants together")
