@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -29,6 +32,19 @@ def test_cut_equals_mask(name: str) -> None:
     small.train()
     outputs(small, inputs).square().mean().backward()
     assert all(p.grad is not None and p.grad.shape == p.shape for p in small.parameters())
+
+
+def test_a_forward_with_other_numbers_is_saved_copied_and_cut_again(tmp_path: Path) -> None:
+    model, inputs = built("built_in_sizes")
+    small = pn.shrink(model, inputs, rates={"a": 0.7, "b": 0.7, "c": 0.7}, round_to=1)
+    assert type(small) is not type(model)
+    assert not any(row.whole for row in pn.plan_shrink(model, inputs, macs=0.9, round_to=1).rows[:-1])
+    torch.save(small, tmp_path / "small.pt")
+    loaded = torch.load(tmp_path / "small.pt", weights_only=False)
+    smaller = pn.shrink(loaded, inputs, rates={"a": 0.5}, round_to=1)
+    for found in (loaded, copy.deepcopy(small)):
+        assert torch.equal(found(inputs), small(inputs))
+    assert pn.costs(smaller, inputs).macs < pn.costs(small, inputs).macs < pn.costs(model, inputs).macs
 
 
 def _width(layer: nn.Module) -> int:

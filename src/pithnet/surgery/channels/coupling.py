@@ -17,7 +17,7 @@ from pithnet.surgery.channels.groups import Channels, grouped
 from pithnet.surgery.channels.step import Step
 from pithnet.surgery.channels.symbols import Blocked, Book
 from pithnet.surgery.channels.transfer import TRANSFERS
-from pithnet.surgery.graph.inputs import tensors, tensors_as, values
+from pithnet.surgery.graph.inputs import given_to, tensors, tensors_as, values
 from pithnet.surgery.graph.lookup import operation_of
 from pithnet.surgery.graph.tracing import cause_of, traced
 from pithnet.surgery.weights.holders import held_tensors
@@ -55,7 +55,7 @@ def find_channels(model: nn.Module, example: Any) -> Channels:
             f"{type(model).__name__} does not run on the example: {cause_of(e)}; give inputs as it takes them"
         ) from None
     follow.freeze_what_is_read()
-    return grouped(follow.book)
+    return grouped(follow.book, given_to(graph))
 
 
 class _Follow(fx.Interpreter):

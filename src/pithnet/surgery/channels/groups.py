@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import networkx as nx
 import torch
 from torch import Tensor
 
 from pithnet.errors import ModelError, require_known
-from pithnet.surgery.channels.symbols import Book, Place, Size
+from pithnet.surgery.channels.symbols import Argument, Book, Place, Size
 
 Key = TypeVar("Key")
 OUTPUTS = ("out_channels", "out_features", "embedding_dim")
@@ -49,14 +49,17 @@ class Channels:
         groups: All channels that some layer makes, each in one group.
         places: For each axis of a parameter or buffer along which channels lie the channel at each position,
             int64 (size,).
-        sizes: The channels that an attribute of a module counts, int64 (size,).
+        sizes: The channels that an attribute of a module, or a number in the code of the forward, counts,
+            int64 (size,).
         makers: The axes along which layers' outputs lie, with the layer's name.
+        given: The example that the forward was followed with, without its tensors.
     """
 
     groups: tuple[Group, ...]
     places: dict[Place, Tensor]
-    sizes: dict[Size, Tensor]
+    sizes: dict[Size | Argument, Tensor]
     makers: dict[Place, str]
+    given: Mapping[str, Any]
 
     def groups_of(self, layer: str) -> list[Group]:
         """Returns the groups that the outputs of a layer belong to.
@@ -69,7 +72,7 @@ class Channels:
 
     def widths(self, removed: Collection[int] = ()) -> dict[str, int]:
         """Returns how many outputs each layer has without the channels removed."""
-        return {size.layer: self.count(size, removed) for size in self.sizes if size.attribute in OUTPUTS}
+        return {size.layer: self.count(size, removed) for size in self.sizes if _is_output(size)}
 
     def kept(self, place: Place, removed: Collection[int]) -> Tensor:
         """Returns the positions along an axis that stay, int64."""
@@ -77,23 +80,32 @@ class Channels:
 
     def kept_outputs(self, layer: str, removed: Collection[int]) -> Tensor:
         """Returns which outputs of a layer stay, int64."""
-        outputs = {size.layer: found for size, found in self.sizes.items() if size.attribute in OUTPUTS}
+        outputs = {size.layer: found for size, found in self.sizes.items() if _is_output(size)}
         return (~_table(removed, self.sizes)[outputs[layer]]).nonzero().flatten()
 
-    def count(self, size: Size, removed: Collection[int]) -> int:
-        """Returns how many channels an attribute counts without those removed."""
+    def count(self, size: Size | Argument, removed: Collection[int]) -> int:
+        """Returns how many channels an attribute, or a number in the code, counts without those removed."""
         return int((~_table(removed, self.sizes)[self.sizes[size]]).sum())
 
 
-def _table(removed: Collection[int], tables: dict[Place, Tensor] | dict[Size, Tensor]) -> Tensor:
+def _is_output(size: Size | Argument) -> TypeGuard[Size]:
+    return isinstance(size, Size) and size.attribute in OUTPUTS
+
+
+def _table(removed: Collection[int], tables: Mapping[Any, Tensor]) -> Tensor:
     highest = max((int(found.max()) for found in tables.values() if found.numel()), default=0)
     gone = torch.zeros(max(highest, *removed, 0) + 1, dtype=torch.bool)
     gone[torch.tensor(sorted(removed), dtype=torch.int64)] = True
     return gone
 
 
-def grouped(book: Book) -> Channels:
-    """Puts channels with the same symbols together, and all that lie in the same layers into a group."""
+def grouped(book: Book, given: Mapping[str, Any]) -> Channels:
+    """Puts channels with the same symbols together, and all that lie in the same layers into a group.
+
+    Args:
+        book: What was found out.
+        given: The example that the forward was followed with, without its tensors.
+    """
     numbers = _components(book)
     places = {place: numbers[symbols] for place, symbols in book.places.items()}
     sizes = {size: numbers[symbols] for size, symbols in book.sizes.items()}
@@ -102,7 +114,7 @@ def grouped(book: Book) -> Channels:
         for number in numbers[symbols].tolist():
             reasons.setdefault(number, reason)
     shares = _shares(places)
-    outputs = _shares({size.layer: found for size, found in sizes.items() if size.attribute in OUTPUTS})
+    outputs = _shares({size.layer: found for size, found in sizes.items() if _is_output(size)})
     made = {number for place in book.makers for number in places[place].tolist()}
     alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for number in sorted(made):
@@ -116,7 +128,7 @@ def grouped(book: Book) -> Channels:
         )
         for members in alike.values()
     )
-    return Channels(groups, places, sizes, dict(book.makers))
+    return Channels(groups, places, sizes, dict(book.makers), given)
 
 
 def _shares(tables: dict[Key, Tensor]) -> dict[int, dict[Key, int]]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pithnet.surgery.channels.step import Step
-from pithnet.surgery.channels.symbols import Blocked, Size, spread, varying, vector
+from pithnet.surgery.channels.symbols import Argument, Blocked, Size, spread, varying, vector
 from pithnet.surgery.graph.inputs import tensors
 from pithnet.surgery.graph.tracing import WITHIN
 from pithnet.zoo.resnet_cifar import PadShortcut
 
 _BUILT_IN = "has the number of channels built in"
+_CHUNKS = ("chunk", "tensor_split", "unsafe_chunk")
+_SPLITS = ("split", "split_with_sizes", "unsafe_split")
 
 
 def _straight(step: Step, symbols: Tensor, axis: int) -> Tensor:
@@ -61,51 +63,67 @@ def picked(step: Step) -> Any:
 def reshaped(step: Step) -> Tensor:
     """Moves the symbols; where channels come to lie along several axes, one with a free size keeps them."""
     after: Tensor = step.moved()
-    free = [axis for axis in varying(after) if not _is_built_in(step, axis, after.ndim)]
-    if varying(after) and not free:
-        raise Blocked(_BUILT_IN)
-    found = _straight(step, after, free[-1]) if free else after
+    axes = varying(after)
+    if not axes:
+        return after
+    free = [axis for axis in axes if _literal(step, axis, after.ndim) is None]
+    axis = (free or axes)[-1]
+    found = _straight(step, after, axis)
     for other in step.given[1:]:  # whose shape it takes
         step.book.merge(found, other)
+    _count(step, _literal(step, axis, after.ndim), vector(found, axis))
     return found
 
 
-def _is_built_in(step: Step, axis: int, ndim: int) -> bool:
-    """Tells whether the size along an axis of the result is a number in the code, not -1 nor computed."""
-    name, args = step.called, step.node.args[1:]
-    if isinstance(step.layer_or_none, nn.Unflatten):
-        module = step.layer_or_none
-        start, sizes = int(module.dim) % step.only.ndim, list(module.unflattened_size)
-    elif name == "unflatten":
-        start, sizes = step.argument(1, "dim") % step.only.ndim, list(step.node.args[2])  # type: ignore[arg-type]
-    elif name in ("view", "reshape", "expand", "broadcast_to"):
-        given = args[0] if len(args) == 1 and isinstance(args[0], tuple | list) else args
-        sizes = list(given)  # type: ignore[arg-type]
-        start = ndim - len(sizes)
-    else:
-        return False
-    size = sizes[axis - start] if start <= axis < start + len(sizes) else None
-    return isinstance(size, int) and size >= 0
+def _count(step: Step, argument: Argument | None, symbols: Tensor) -> None:
+    if argument is not None:
+        step.book.counts(argument, symbols)
+
+
+def _literal(step: Step, axis: int, ndim: int) -> Argument | None:
+    """Returns the number in the code that is the size along an axis of the result, None where it is free."""
+    if step.called not in ("view", "reshape", "expand", "broadcast_to"):
+        if step.called.lower() == "unflatten":
+            raise Blocked(_BUILT_IN)
+        return None
+    given = step.node.args[1:]
+    together = len(given) == 1 and isinstance(given[0], tuple | list)
+    sizes = step.argument(1, "shape") if together else list(given)
+    if not sizes:
+        raise Blocked("is given its sizes by name")
+    place = axis - ndim + len(sizes)
+    found = step.literal(1, "shape", place) if together else step.literal(1 + place, "")
+    return found if found is not None and step.value.shape[axis] == sizes[place] else None
 
 
 def expanded(step: Step) -> Tensor:
     """Moves the symbols; copies along an axis are the same channel."""
     after: Tensor = step.moved()
-    if any(_is_built_in(step, axis, after.ndim) for axis in varying(after)):
-        raise Blocked(_BUILT_IN)
+    for axis in varying(after):
+        _count(step, _literal(step, axis, after.ndim), vector(after, axis))
     return after
 
 
 def split(step: Step) -> Any:
-    """Moves the symbols; all parts of `chunk` lose the channels at the same places."""
+    """Moves the symbols; parts of one size lose channels at the same places, others are counted."""
     before, parts = step.only, list(tensors(step.moved()))
     if all(_kept_whole(before, part) for part in parts):
         return tuple(parts)
-    same = all(part.shape == parts[0].shape for part in parts)
-    if step.called not in ("chunk", "tensor_split", "unsafe_chunk") or not same:
-        raise Blocked("splits channels by numbers that are built in")
-    for part in parts[1:]:
-        step.book.merge(part, parts[0])
+    if step.called not in (*_CHUNKS, *_SPLITS):
+        raise Blocked("takes channels apart")
+    sizes = step.node.args[1] if len(step.node.args) > 1 else None
+    (axis,) = varying(before)
+    if isinstance(sizes, tuple | list):
+        if step.called in _CHUNKS or not all(isinstance(size, int) for size in sizes):
+            raise Blocked("splits channels at computed places")
+        for place, part in enumerate(parts):
+            _count(step, step.literal(1, "", place), vector(part, axis))
+    elif sizes is None or any(part.shape != parts[0].shape for part in parts):
+        raise Blocked("splits channels into parts of several sizes")
+    else:
+        for part in parts[1:]:
+            step.book.merge(part, parts[0])
+        _count(step, None if step.called in _CHUNKS else step.literal(1, ""), vector(parts[0], axis))
     return tuple(parts)
 
 
@@ -145,7 +163,7 @@ def pixels_shuffled(step: Step) -> Tensor:
 def padded(step: Step) -> Tensor:
     """Copies the symbols along axes on which no channels lie; new channels get symbols of their own.
 
-    New channels are those of a `PadShortcut`, which knows how many there are.
+    How many new channels there are is counted, in a `PadShortcut` or in the code.
     """
     symbols, amounts = step.only, _amounts(step)
     for place, (before, after) in enumerate(zip(amounts[::2], amounts[1::2], strict=True)):
@@ -153,7 +171,7 @@ def padded(step: Step) -> Tensor:
         if not before and not after:
             continue
         if axis in varying(symbols):
-            symbols = _with_new_channels(step, symbols, axis, before, after)
+            symbols = _with_new_channels(step, symbols, axis, (before, after))
         else:
             shape = list(symbols.shape)
             shape[axis] += before + after
@@ -169,17 +187,24 @@ def _amounts(step: Step) -> list[int]:
     return [int(amount) for amount in given]  # type: ignore[union-attr]
 
 
-def _with_new_channels(step: Step, symbols: Tensor, axis: int, before: int, after: int) -> Tensor:
-    owner = step.within
-    if not isinstance(owner, PadShortcut) or (owner.before, owner.after) != (before, after):
-        raise Blocked("adds channels by numbers that are built in")
-    layer = str(step.node.meta[WITHIN])
+def _with_new_channels(step: Step, symbols: Tensor, axis: int, amounts: tuple[int, int]) -> Tensor:
     parts = []
-    for attribute, amount in (("before", before), ("after", after)):
-        new = step.book.fresh(amount)
-        step.book.counts(Size(layer, attribute), new)
-        parts.append(new)
+    for side, amount in enumerate(amounts):
+        parts.append(step.book.fresh(amount))
+        if amount:
+            step.book.counts(_amount(step, 2 * (symbols.ndim - 1 - axis) + side, amounts), parts[-1])
     channels = torch.cat([parts[0], vector(symbols, axis), parts[1]])
     shape = list(symbols.shape)
     shape[axis] = len(channels)
     return spread(channels, axis, shape)
+
+
+def _amount(step: Step, place: int, amounts: tuple[int, int]) -> Size | Argument:
+    """Returns where a number of new channels stands: in a `PadShortcut`, or in the code."""
+    owner = step.within
+    if isinstance(owner, PadShortcut) and (owner.before, owner.after) == amounts:
+        return Size(str(step.node.meta[WITHIN]), ("before", "after")[place % 2])
+    found = step.literal(1, "pad", place) if step.layer_or_none is None else None
+    if found is None:
+        raise Blocked("adds channels by numbers that are built in")
+    return found

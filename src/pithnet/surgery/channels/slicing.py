@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from pithnet.surgery.channels.groups import Channels
-from pithnet.surgery.channels.symbols import Place
+from pithnet.surgery.channels.rewriting import rewrite_
+from pithnet.surgery.channels.symbols import Place, Size
 from pithnet.surgery.weights.holders import Holder, held_tensors
 from pithnet.surgery.weights.parametrizations import Codebook, Mask, TrainedLevels
 from pithnet.surgery.wrappers import unwrapped
@@ -46,7 +47,8 @@ def cut_channels(model: nn.Module, channels: Channels, removed: Collection[int])
     Args:
         model: The network, which is left alone.
         channels: What `find_channels` found in it.
-        removed: Numbers of the channels that go.
+        removed: Numbers of the channels that go. Where numbers in the code of forward count them, the
+            copy gets a forward with other numbers.
 
     Returns:
         The small network, in the mode of the model; masks and codebooks on its weights go along. One of the
@@ -65,8 +67,15 @@ def cut_channels(model: nn.Module, channels: Channels, removed: Collection[int])
             owner, name = _owner(small, place.key)
             buffer = owner.get_buffer(name)
             owner.register_buffer(name, _taken(buffer, place.axis, kept))
-    for size in channels.sizes:
-        setattr(small.get_submodule(size.layer), size.attribute, channels.count(size, removed))
+    built_in = {}
+    for size, counted in channels.sizes.items():
+        number = channels.count(size, removed)
+        if isinstance(size, Size):
+            setattr(small.get_submodule(size.layer), size.attribute, number)
+        elif number != len(counted):
+            built_in[size] = number
+    if built_in:
+        rewrite_(small, (built_in, channels.given))
     return small
 
 

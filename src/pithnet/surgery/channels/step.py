@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from pithnet.surgery.channels.symbols import Blocked, Book, Place, Size
+from pithnet.surgery.channels.symbols import Argument, Blocked, Book, Place, Size
 from pithnet.surgery.graph.foldable import own_way
 from pithnet.surgery.graph.inputs import tensors
 from pithnet.surgery.graph.tracing import WITHIN, module_of
@@ -88,6 +88,20 @@ class Step:
         """Returns the value of an argument by place or name, None where it is not given."""
         found = self.node.args[place] if len(self.node.args) > place else self.node.kwargs.get(name)
         return fx.map_arg(found, lambda node: self.values[node])
+
+    def literal(self, place: int, name: str, *within: int) -> Argument | None:
+        """Returns where a whole number stands in the code, None where it is computed, or not given.
+
+        Args:
+            place: The argument's place.
+            name: Its name.
+            *within: Places in the tuple that it is.
+        """
+        first: int | str = place if len(self.node.args) > place else name
+        value: Any = self.node.args[place] if len(self.node.args) > place else self.node.kwargs.get(name)
+        for step in within:
+            value = value[step]
+        return Argument(self.node.name, (first, *within)) if isinstance(value, int) else None
 
     def moved(self) -> Any:
         """Carries the step out on the symbols instead of the numbers.

@@ -42,6 +42,18 @@ class Size(NamedTuple):
     attribute: str
 
 
+class Argument(NamedTuple):
+    """A number in the code of a forward that counts channels.
+
+    Attributes:
+        node: The name of the node in the network's graph.
+        path: The argument's place or name, and the places within it.
+    """
+
+    node: str
+    path: tuple[int | str, ...]
+
+
 @dataclass
 class Book:
     """All that is found out about the symbols while a network is followed.
@@ -51,7 +63,7 @@ class Book:
         pairs: Symbols that stay or go together: int64 (2, n).
         frozen: Symbols that cannot go, with the reason.
         places: The symbol of each position along an axis of a parameter or buffer, int64 (size,).
-        sizes: The symbols that an attribute counts, int64 (size,).
+        sizes: The symbols that an attribute or a number in the code counts, int64 (size,).
         makers: The axes along which the outputs of layers lie, with the layer's name.
     """
 
@@ -59,7 +71,7 @@ class Book:
     pairs: list[Tensor] = field(default_factory=list)
     frozen: list[tuple[Tensor, str]] = field(default_factory=list)
     places: dict[Place, Tensor] = field(default_factory=dict)
-    sizes: dict[Size, Tensor] = field(default_factory=dict)
+    sizes: dict[Size | Argument, Tensor] = field(default_factory=dict)
     makers: dict[Place, str] = field(default_factory=dict)
 
     def fresh(self, size: int) -> Tensor:
@@ -94,8 +106,8 @@ class Book:
         if maker is not None:
             self.makers.setdefault(place, maker)
 
-    def counts(self, size: Size, symbols: Tensor) -> None:
-        """Notes that an attribute counts these symbols, (size,)."""
+    def counts(self, size: Size | Argument, symbols: Tensor) -> None:
+        """Notes that an attribute or a number in the code counts these symbols, (size,)."""
         self.merge(self.sizes.setdefault(size, symbols), symbols)
 
 
