@@ -94,19 +94,21 @@ def view_then_linear() -> nn.Module:
     return Toy(forward, a=conv(3, 6), b=conv(6, 6), out=nn.Linear(6 * 64, 5))
 
 
-def built_in_sizes() -> nn.Module:
+class BuiltInSizes(nn.Module):
     """Numbers of channels in the code of forward: amounts of padding, sizes of views, of parts."""
 
-    def forward(m: Any, x: Tensor) -> Tensor:
-        x = m.a(x)
-        y = F.relu(m.b(x)) + F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 2, 2))
-        left, middle, right = torch.split(y, [2, 3, 5], 1)
-        x = m.c(torch.cat([middle, left], 1)) + m.d(right)
-        one, two = x.view(-1, 2, 3, 4, 4).reshape((-1, 6, 4, 4)).split(3, dim=1)
-        return m.out((one + two).reshape(-1, 3 * 4 * 4))
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = conv(3, 6), nn.Conv2d(6, 10, 3, 2, 1)
+        self.c, self.d, self.out = conv(5, 6), conv(5, 6), nn.Linear(48, 5)
 
-    layers = {"a": conv(3, 6), "b": nn.Conv2d(6, 10, 3, 2, 1), "c": conv(5, 6), "d": conv(5, 6)}
-    return Toy(forward, **layers, out=nn.Linear(48, 5))
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        y = F.relu(self.b(x)) + F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 2, 2))
+        left, middle, right = torch.split(y, [2, 3, 5], 1)
+        x = self.c(torch.cat([middle, left], 1)) + self.d(right)
+        one, two = x.view(-1, 2, 3, 4, 4).reshape((-1, 6, 4, 4)).split(3, dim=1)
+        return self.out((one + two).reshape(-1, 3 * 4 * 4))
 
 
 def depthwise() -> nn.Module:
@@ -182,7 +184,7 @@ TOYS: dict[str, Callable[[], nn.Module]] = {
     made.__name__: made
     for made in (
         concat, dense_block, split_and_shuffle, squeeze_and_excitation, grouped_and_group_norm,
-        flatten_then_linear, view_then_linear, built_in_sizes, depthwise, transposed,
+        flatten_then_linear, view_then_linear, BuiltInSizes, depthwise, transposed,
         shortcut_by_padding, pixels_to_channels, transposed_tokens, TiedLinear, TwoInputs, unknown_operation,
     )
 }  # fmt: skip

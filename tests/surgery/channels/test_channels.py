@@ -35,7 +35,7 @@ def test_cut_equals_mask(name: str) -> None:
 
 
 def test_a_forward_with_other_numbers_is_saved_copied_and_cut_again(tmp_path: Path) -> None:
-    model, inputs = built("built_in_sizes")
+    model, inputs = built("BuiltInSizes")
     small = pn.shrink(model, inputs, rates={"a": 0.7, "b": 0.7, "c": 0.7}, round_to=1)
     assert type(small) is not type(model)
     assert not any(row.whole for row in pn.plan_shrink(model, inputs, macs=0.9, round_to=1).rows[:-1])
