@@ -19,6 +19,8 @@ from pithnet.passes.registry import PASSES, forget, pass_of, register
 from pithnet.passes.regularized.regularization import Regularization, regularize
 from pithnet.passes.scopes import SCOPES
 from pithnet.passes.share import share
+from pithnet.passes.shrinking.plan import ShrinkPlan
+from pithnet.passes.shrinking.shrink import plan_shrink, shrink
 from pithnet.passes.sketch import LayerSketch, Sketch
 from pithnet.passes.step import Pass
 
@@ -35,6 +37,7 @@ __all__ = [
     "Pass",
     "Record",
     "Regularization",
+    "ShrinkPlan",
     "Sketch",
     "average_bits",
     "correct_biases",
@@ -44,6 +47,7 @@ __all__ = [
     "get_granularity",
     "match_norms",
     "pass_of",
+    "plan_shrink",
     "prune",
     "prune_by_std",
     "quantize",
@@ -55,4 +59,5 @@ __all__ = [
     "regularize",
     "selected_layers",
     "share",
+    "shrink",
 ]

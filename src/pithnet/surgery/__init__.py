@@ -1,5 +1,9 @@
 """The only room that touches the structure of a network."""
 
+from pithnet.surgery.channels.agreement import require_agreement
+from pithnet.surgery.channels.coupling import find_channels
+from pithnet.surgery.channels.groups import Channels, Group
+from pithnet.surgery.channels.slicing import cut_channels, mask_channels, uncuttable
 from pithnet.surgery.graph.activation_quantizers import ActivationQuantizer, LearnedClip
 from pithnet.surgery.graph.costs import Cost, Costs, costs
 from pithnet.surgery.graph.folding import Folding, fold_into_layers_
@@ -41,12 +45,14 @@ from pithnet.surgery.wrappers import plain_key, unwrapped
 __all__ = [
     "PARAMETRIZATIONS",
     "ActivationQuantizer",
+    "Channels",
     "Codebook",
     "Cost",
     "Costs",
     "Coverage",
     "FakeQuantizer",
     "Folding",
+    "Group",
     "LearnedClip",
     "LeftOut",
     "Mask",
@@ -61,9 +67,11 @@ __all__ = [
     "conflicting_tie",
     "costs",
     "coverage",
+    "cut_channels",
     "evaluating",
     "fake_quantizer",
     "finalize",
+    "find_channels",
     "fold_batchnorm_",
     "fold_into_layers_",
     "frozen_modules",
@@ -71,6 +79,7 @@ __all__ = [
     "in_float32",
     "insert_activation_quantizers_",
     "latent_weight",
+    "mask_channels",
     "other_matrices",
     "parametrization",
     "parametrize_",
@@ -80,6 +89,7 @@ __all__ = [
     "release",
     "release_all",
     "relu_zeros",
+    "require_agreement",
     "restore",
     "set_codebook",
     "set_fake_quantizer",
@@ -89,6 +99,7 @@ __all__ = [
     "shared_parameters",
     "train_",
     "unchanged_on_error",
+    "uncuttable",
     "uninitialized",
     "unquantized_weight",
     "unwrapped",

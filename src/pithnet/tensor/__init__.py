@@ -4,6 +4,7 @@ from pithnet.tensor.clustering.entropy_constrained import ecsq_1d
 from pithnet.tensor.clustering.kmeans import Clustering, kmeans_1d
 from pithnet.tensor.integer_grid import integer_grid
 from pithnet.tensor.pruning.allocation import erk, uniform
+from pithnet.tensor.pruning.channel_criteria import CHANNEL_CRITERIA, ChannelCriterion
 from pithnet.tensor.pruning.criteria import CRITERIA, Criterion, criterion, get_criterion
 from pithnet.tensor.pruning.evidence import EVIDENCE, Evidence
 from pithnet.tensor.pruning.group_masks import group_mask, group_masks, n_of_m_mask
@@ -12,9 +13,11 @@ from pithnet.tensor.pruning.thresholds import std_threshold
 from pithnet.tensor.regularizers import REGULARIZERS, Regularizer, get_regularizer
 
 __all__ = [
+    "CHANNEL_CRITERIA",
     "CRITERIA",
     "EVIDENCE",
     "REGULARIZERS",
+    "ChannelCriterion",
     "Clustering",
     "Criterion",
     "Evidence",

@@ -12,14 +12,18 @@ from torch import Tensor, nn
 
 
 class PadShortcut(nn.Module):
-    """Shortcut A: (N, C, H, W) -> (N, C + 2 pad, ceil(H/2), ceil(W/2)); new channels zero, half each side."""
+    """Shortcut A: (N, C, H, W) -> (N, before + C + after, ceil(H/2), ceil(W/2)); new channels are zero.
+
+    Args:
+        pad: new channels on each side. Of a network without some of its channels each side has its own.
+    """
 
     def __init__(self, pad: int) -> None:
         super().__init__()
-        self.pad = pad
+        self.before = self.after = pad
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.pad, self.pad))
+        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.before, self.after))
 
 
 class BasicBlock(nn.Module):

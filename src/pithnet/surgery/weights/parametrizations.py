@@ -34,6 +34,10 @@ class Mask(nn.Module):
         masked = torch.where(self.mask, weight, 0.0)
         return weight + (masked - weight).detach() if self.recoverable else masked
 
+    def taken(self, axis: int, index: Tensor) -> Mask:
+        """Returns the mask of a weight of which only the entries `index`, int64, along an axis are left."""
+        return Mask(self.mask.index_select(axis, index.to(self.mask.device)), self.recoverable)
+
     def right_inverse(self, weight: Tensor) -> Tensor:
         """Returns the weight itself."""
         return weight
@@ -88,6 +92,16 @@ class Codebook(nn.Module):
         table = torch.cat([centroids.new_zeros(1), centroids])
         return _look_up(table[:, None].expand(-1, 2).flatten(), self.slots.int())
 
+    def taken(self, axis: int, index: Tensor) -> Codebook:
+        """Returns the codebook of a weight of which only the entries `index`, int64, along an axis are left.
+
+        The centroids stay, those without a member too.
+        """
+        taken = self.index.index_select(axis, index.to(self.slots.device))
+        part = Codebook(taken, taken.new_zeros(self._k))
+        part._initial = None
+        return part
+
     def right_inverse(self, weight: Tensor) -> Tensor:
         """Returns the centroids (K,) closest to `weight`: means of their members, 0 where there are none."""
         if self._initial is not None:
@@ -140,6 +154,10 @@ class TrainedLevels(nn.Module):
         chosen = _look_up(self.levels, self.nearest(weight))
         # weight - weight.detach() is exactly zero: the value is the level, the gradient is the identity.
         return torch.where(weight == 0, 0.0, chosen + (weight - weight.detach()))
+
+    def taken(self, axis: int, index: Tensor) -> TrainedLevels:
+        """Returns itself: levels know nothing of the weight's shape."""
+        return self
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         """Returns the weight itself."""

@@ -1,0 +1,1 @@
+"""Channels really removed: which, under a budget, and the smaller network."""

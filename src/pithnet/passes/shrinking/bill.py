@@ -1,0 +1,91 @@
+"""What a network costs with fewer channels, counted from its full-size costs without building it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from pithnet.surgery import Channels, Costs, Group, held_tensors
+
+
+@dataclass(frozen=True)
+class Item:
+    """A cost in proportion to the sizes of a tensor.
+
+    Attributes:
+        each: The cost of one number of the tensor.
+        sizes: How many positions each axis has.
+        shares: For each axis how many of its positions a channel of each group takes.
+    """
+
+    each: int
+    sizes: tuple[int, ...]
+    shares: tuple[Mapping[int, int], ...]
+
+    def cost(self, removed: Sequence[int]) -> int:
+        """Returns the cost when so many channels of each group are gone."""
+        pairs = zip(self.sizes, self.shares, strict=True)
+        return self.each * math.prod(
+            size - sum(m * removed[group] for group, m in share.items()) for size, share in pairs
+        )
+
+
+@dataclass(frozen=True)
+class Bill:
+    """MACs, or parameters, as a function of the number of channels of each group that are gone.
+
+    Attributes:
+        items: What changes, or may.
+        constant: What does not.
+    """
+
+    items: tuple[Item, ...]
+    constant: int = 0
+
+    def total(self, removed: Sequence[int]) -> int:
+        """Returns the whole cost."""
+        return self.constant + sum(item.cost(removed) for item in self.items)
+
+    def saved(self, group: int, more: int, removed: Sequence[int]) -> int:
+        """Returns what is saved where `more` channels of a group are gone beside those that are."""
+        then = list(removed)
+        then[group] += more
+        touched = [item for item in self.items if any(group in share for share in item.shares)]
+        return sum(item.cost(removed) - item.cost(then) for item in touched)
+
+
+def bills(model: nn.Module, channels: Channels, groups: Sequence[Group], costs: Costs) -> tuple[Bill, Bill]:
+    """Returns the bills of multiply-accumulates and of parameters.
+
+    The multiply-accumulates of a layer are in proportion to the numbers of its weight; where channels can go,
+    no others have to do with them.
+
+    Args:
+        model: The network.
+        channels: Its channels.
+        groups: Those that decide, in order.
+        costs: What it costs in its full size.
+    """
+    parameters, weights, constant = list[Item](), dict[str, Item](), 0
+    for holders in held_tensors(model):
+        shape = tuple(getattr(holders[0].module, holders[0].tensor).shape)
+        key = holders[0].keys[0]
+        shares = tuple(
+            {number: group.share[place] for number, group in enumerate(groups) if place in group.share}
+            for place in ((key, axis) for axis in range(len(shape)))
+        )
+        parameters.append(Item(1, shape, shares))
+        for holder in holders:
+            weights |= {path: parameters[-1] for path in holder.paths if holder.tensor == "weight"}
+    macs = []
+    for row in costs:
+        weight = weights.get(row.name)
+        size = weight.cost([0] * len(groups)) if weight else 0
+        if weight is not None and size and row.macs % size == 0:
+            macs.append(Item(row.macs // size, weight.sizes, weight.shares))
+        else:
+            constant += row.macs
+    return Bill(tuple(macs), constant), Bill(tuple(parameters))

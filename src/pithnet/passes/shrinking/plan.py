@@ -1,0 +1,96 @@
+"""Which channels will go, as a value that can be printed, kept and carried out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from pithnet.surgery import Channels, cut_channels, mask_channels, require_agreement
+
+
+@dataclass(frozen=True)
+class GroupWidth:
+    """What becomes of a group of channels.
+
+    Attributes:
+        layers: Names of the layers whose outputs they are.
+        width: How many channels there are.
+        kept: How many stay.
+        whole: Why all of them have to stay; None where there was a choice.
+    """
+
+    layers: tuple[str, ...]
+    width: int
+    kept: int
+    whole: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class ShrinkPlan:
+    """Which channels of a network go, and what it costs without them. `print(plan)` shows a table.
+
+    Attributes:
+        network: The network's class.
+        rows: What becomes of each group of channels, in the order of the forward.
+        widths: How many outputs each layer keeps, by name.
+        macs: Multiply-accumulates for the example without the channels.
+        parameters: Numbers in its parameters without the channels.
+        full_macs: Multiply-accumulates of the network as it is.
+        full_parameters: Numbers in its parameters as it is.
+        removed: The channels that go, as `channels` numbers them.
+        channels: All channels of the network.
+        model: The network.
+        example: The inputs that it was planned with.
+    """
+
+    network: str
+    rows: tuple[GroupWidth, ...]
+    widths: Mapping[str, int]
+    macs: int
+    parameters: int
+    full_macs: int
+    full_parameters: int
+    removed: frozenset[int]
+    channels: Channels
+    model: nn.Module
+    example: Any
+
+    def mask(self) -> nn.Module:
+        """Returns a copy of the network in its full size, in which the channels are zero."""
+        return mask_channels(self.model, self.channels, self.removed)
+
+    def cut(self) -> nn.Module:
+        """Returns a copy of the network without the channels.
+
+        On the example it gives what `mask` gives, which is checked in eval mode and float64.
+
+        Raises:
+            ModelError: It does not, as where a size is built into forward; the message names the layer.
+        """
+        small = cut_channels(self.model, self.channels, self.removed)
+        require_agreement(small, self.mask(), self.example, self.channels, self.removed)
+        return small
+
+    def to_json(self) -> str:
+        """Returns the widths and the costs as JSON: {"widths": {layer: outputs}, "macs": ...}."""
+        content = {"widths": dict(self.widths), "macs": self.macs, "parameters": self.parameters}
+        return json.dumps(content, indent=2)
+
+    def __str__(self) -> str:
+        rows = [("channels of", "width", "kept", "")]
+        rows += [(_named(r.layers), str(r.width), str(r.kept), r.whole or "") for r in self.rows]
+        first, second, third = (max(len(row[column]) for row in rows) for column in range(3))
+        lines = [f"{a:<{first}}  {b:>{second}}  {c:>{third}}  {d}".rstrip() for a, b, c, d in rows]
+        costs = (("MACs", self.full_macs, self.macs), ("parameters", self.full_parameters, self.parameters))
+        lines += [f"{name}: {full:,} -> {small:,} ({small / full:.1%})" for name, full, small in costs]
+        channels = sum(row.width for row in self.rows)
+        return "\n".join([f"{self.network} without {len(self.removed)} of {channels} channels", *lines])
+
+
+def _named(layers: tuple[str, ...]) -> str:
+    shown = ", ".join(layers[:2])
+    return shown if len(layers) < 3 else f"{shown} and {len(layers) - 2} more"

@@ -1,0 +1,164 @@
+"""`plan_shrink` and `shrink`: channels of any network removed until a budget is kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from torch import nn
+
+from pithnet.errors import ModelError, RecipeError, lookup
+from pithnet.passes.shrinking.bill import Bill, bills
+from pithnet.passes.shrinking.choices import Choice, Rules, choices
+from pithnet.passes.shrinking.plan import GroupWidth, ShrinkPlan
+from pithnet.passes.shrinking.search import SEARCHES, removed_at, shares_by_layer
+from pithnet.surgery import Channels, costs, find_channels, uncuttable, unwrapped
+
+
+def plan_shrink(
+    model: nn.Module,
+    example: Any,
+    *,
+    macs: float | None = None,
+    parameters: float | None = None,
+    rates: Mapping[str, float] | None = None,
+    criterion: str = "l1",
+    scope: str = "global",
+    round_to: int = 8,
+    floor: float = 0.1,
+    skip: Sequence[str] = (),
+    seed: int = 0,
+) -> ShrinkPlan:
+    """Chooses channels of a network that go, so that it keeps a budget; the network is left alone.
+
+    One of `macs`, `parameters` and `rates` is given. Channels that have to go together, as those that a
+    shortcut adds up, are one: they are ranked by all their filters. What goes through an operation of which
+    it is not known where channels go stays, and the plan says why. A group of channels no wider than
+    `round_to` stays whole.
+
+    Args:
+        model: A network that torch.fx can follow.
+        example: Inputs: a tensor (B, ...) for model(x), a tuple for model(*x), a dict for model(**x).
+        macs: The multiply-accumulates that the network may have for the example: a share of those it has, up
+            to 1, or a whole number above 1.
+        parameters: The numbers that its parameters may have, in the same way.
+        rates: The share of its outputs that a layer keeps, by name; all other layers keep theirs.
+        criterion: The score that ranks channels, the lowest go: "l1", "l2" or "random".
+        scope: "global" ranks all channels together; "uniform" keeps the same share of each group.
+        round_to: A width is the original one or a multiple of this.
+        floor: The least share of its outputs that a layer keeps. It keeps `round_to` at least.
+        skip: Patterns (`pithnet.patterns`) of layers that keep all their outputs.
+        seed: Of the criterion's random numbers.
+
+    Returns:
+        The plan. Its costs are never above the budget. With scope "global" no step from one width to the next
+        that was taken could be left out; "uniform" keeps the largest share that the budget allows.
+
+    Raises:
+        RecipeError: The budget makes no sense or cannot be kept, or a layer, criterion or scope is unknown.
+        ModelError: The forward cannot be followed, no layer can lose channels, or one holds NaN, or is under
+            a parametrization that cannot lose channels.
+    """
+    search = lookup("scope", scope, SEARCHES, RecipeError)
+    _require_one({"macs": macs, "parameters": parameters, "rates": rates})
+    model = unwrapped(model)
+    channels = find_channels(model, example)
+    rules = Rules(round_to, floor, tuple(skip))
+    groups = choices(model, channels, rules, criterion, seed)
+    _require_cuttable(model, channels, groups)
+    full = costs(model, example)
+    both = bills(model, channels, channels.groups, full)
+    if rates is not None:
+        removed = removed_at(groups, shares_by_layer(groups, rates))
+    else:
+        asked = macs if macs is not None else parameters
+        assert asked is not None
+        name, bill = ("parameters", both[1]) if macs is None else ("macs", both[0])
+        budget = _budget(name, asked, bill.total([0] * len(groups)))
+        _require_possible(name, asked, budget, bill, groups)
+        removed = search(groups, bill, budget)
+    return _plan(model, example, channels, groups, removed, both)
+
+
+def shrink(model: nn.Module, example: Any, **settings: Any) -> nn.Module:
+    """Returns a copy of a network without the channels that `plan_shrink` chooses.
+
+    Args:
+        model: A network that torch.fx can follow; it is left alone.
+        example: Inputs, as `plan_shrink` takes them.
+        **settings: The budget and all else that `plan_shrink` takes.
+
+    Raises:
+        RecipeError: The budget makes no sense or cannot be kept, as `plan_shrink` says.
+        ModelError: The network cannot be cut, as `plan_shrink` and `ShrinkPlan.cut` say.
+    """
+    return plan_shrink(model, example, **settings).cut()
+
+
+def _require_one(given: Mapping[str, Any]) -> None:
+    named = [name for name, value in given.items() if value is not None]
+    if len(named) != 1:
+        found = " and ".join(named) or "none of them"
+        raise RecipeError(f"give one of macs, parameters and rates, such as macs=0.5; given: {found}")
+
+
+def _budget(name: str, asked: float, full: int) -> int:
+    """Returns a budget as a whole number."""
+    is_number = isinstance(asked, int | float) and not isinstance(asked, bool) and math.isfinite(asked)
+    if not is_number or asked <= 0 or (asked > 1 and asked != int(asked)):
+        raise RecipeError(f"{name} is a share above 0 and up to 1, or a whole number above 1, not {asked!r}")
+    return math.floor(asked * full * (1 + 1e-12)) if asked <= 1 else int(asked)
+
+
+def _require_cuttable(model: nn.Module, channels: Channels, groups: Sequence[Choice]) -> None:
+    free = [choice for choice in groups if choice.whole is None]
+    if not free:
+        reasons = "; ".join(f"{next(iter(c.group.layers))}: {c.whole}" for c in groups[:3])
+        raise ModelError(f"no layer of {type(model).__name__} can lose channels ({reasons or 'it has none'})")
+    refused = uncuttable(model, channels)
+    for choice in free:
+        for place in choice.group.share:
+            if place in refused:
+                skip = next(iter(choice.group.layers))
+                raise ModelError(f"{refused[place]}; shrink before quantizing, or add {skip!r} to skip")
+
+
+def _require_possible(name: str, asked: float, budget: int, bill: Bill, groups: Sequence[Choice]) -> None:
+    least = bill.total(removed_at(groups, [0.0] * len(groups)))
+    if least > budget:
+        full = bill.total([0] * len(groups))
+        raise RecipeError(
+            f"{name}={asked:g} cannot be kept: with every layer at its least width {least:,} of {full:,} are "
+            f"left ({least / full:.3g}); ask for more, or lower floor or round_to"
+        )
+
+
+def _plan(
+    model: nn.Module,
+    example: Any,
+    channels: Channels,
+    groups: Sequence[Choice],
+    removed: Sequence[int],
+    both: tuple[Bill, Bill],
+) -> ShrinkPlan:
+    gone = frozenset(n for c, count in zip(groups, removed, strict=True) for n in c.order[:count])
+    rows = tuple(
+        GroupWidth(tuple(c.group.layers), c.group.width, c.group.width - count, c.whole)
+        for c, count in zip(groups, removed, strict=True)
+    )
+    none = [0] * len(groups)
+    return ShrinkPlan(
+        network=type(model).__name__,
+        rows=rows,
+        widths=MappingProxyType(channels.widths(gone)),
+        macs=both[0].total(removed),
+        parameters=both[1].total(removed),
+        full_macs=both[0].total(none),
+        full_parameters=both[1].total(none),
+        removed=gone,
+        channels=channels,
+        model=model,
+        example=example,
+    )

@@ -1,0 +1,156 @@
+"""Copies of a network without some of its channels, or with these channels zero."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from pithnet.surgery.channels.groups import Channels
+from pithnet.surgery.channels.rewriting import rewrite_
+from pithnet.surgery.channels.symbols import Place, Size
+from pithnet.surgery.weights.holders import Holder, held_tensors
+from pithnet.surgery.weights.parametrizations import Codebook, Mask, TrainedLevels
+from pithnet.surgery.wrappers import unwrapped
+
+_SLICED = (Mask, Codebook, TrainedLevels)
+
+
+def uncuttable(model: nn.Module, channels: Channels) -> dict[Place, str]:
+    """Returns the places at which no channel can be taken off, each with the reason.
+
+    Those are tensors under a parametrization of another library, or under one that rounds to levels which
+    follow the whole weight.
+
+    Args:
+        model: The network.
+        channels: What `find_channels` found in it.
+    """
+    found = {}
+    holders = _holders(model)
+    for place in channels.places:
+        parts = _chain(holders[place.key][0]) if place.key in holders else ()
+        foreign = [type(part).__name__ for part in parts if not isinstance(part, _SLICED)]
+        if foreign:
+            found[place] = f"{place.key} is under a {foreign[0]}, which cannot lose channels"
+    return found
+
+
+@torch.no_grad()
+def cut_channels(model: nn.Module, channels: Channels, removed: Collection[int]) -> nn.Module:
+    """Makes a copy of a network without some of its channels.
+
+    Args:
+        model: The network, which is left alone.
+        channels: What `find_channels` found in it.
+        removed: Numbers of the channels that go. Where numbers in the code of forward count them, the
+            copy gets a forward with other numbers.
+
+    Returns:
+        The small network, in the mode of the model; masks and codebooks on its weights go along. One of the
+        zoo has no `architecture` any more, which would say how to build the full-size one.
+    """
+    small = copy.deepcopy(unwrapped(model))
+    vars(small).pop("architecture", None)
+    holders = _holders(small)
+    for place in channels.places:
+        kept = channels.kept(place, removed)
+        if len(kept) == len(channels.places[place]):
+            continue
+        if place.key in holders:
+            _take_(holders[place.key], place.axis, kept)
+        else:
+            owner, name = _owner(small, place.key)
+            buffer = owner.get_buffer(name)
+            owner.register_buffer(name, _taken(buffer, place.axis, kept))
+    built_in = {}
+    for size, counted in channels.sizes.items():
+        number = channels.count(size, removed)
+        if isinstance(size, Size):
+            setattr(small.get_submodule(size.layer), size.attribute, number)
+        elif number != len(counted):
+            built_in[size] = number
+    if built_in:
+        rewrite_(small, (built_in, channels.given))
+    return small
+
+
+@torch.no_grad()
+def mask_channels(model: nn.Module, channels: Channels, removed: Collection[int]) -> nn.Module:
+    """Makes a copy of a network of its full size, in which some channels are zero wherever they have numbers.
+
+    That is in filters, biases and norms, and in the weights that read them: so whatever an activation makes
+    of zero, it reaches nothing.
+
+    Args:
+        model: The network, which is left alone.
+        channels: What `find_channels` found in it.
+        removed: Numbers of the channels that are zero.
+    """
+    full = copy.deepcopy(unwrapped(model))
+    holders = _holders(full)
+    for place, found in channels.places.items():
+        if place.key in holders:
+            gone = torch.ones(len(found), dtype=torch.bool)
+            gone[channels.kept(place, removed)] = False
+            _empty_(holders[place.key][0], place.axis, gone.nonzero().flatten())
+    return full
+
+
+def _holders(model: nn.Module) -> dict[str, tuple[Holder, ...]]:
+    return {holders[0].keys[0]: holders for holders in held_tensors(model)}
+
+
+def _owner(model: nn.Module, key: str) -> tuple[nn.Module, str]:
+    path, _, name = key.rpartition(".")
+    return model.get_submodule(path), name
+
+
+def _taken(tensor: Tensor, axis: int, index: Tensor) -> Tensor:
+    return tensor.index_select(axis, index.to(tensor.device))
+
+
+def _list(holder: Holder) -> Any:
+    if not parametrize.is_parametrized(holder.module, holder.tensor):
+        return None
+    lists: Any = holder.module.parametrizations
+    return lists[holder.tensor]
+
+
+def _chain(holder: Holder) -> Iterable[nn.Module]:
+    found = _list(holder)
+    return () if found is None else tuple(found)
+
+
+def _smaller(parameter: nn.Parameter, axis: int, index: Tensor) -> nn.Parameter:
+    return nn.Parameter(_taken(parameter.detach(), axis, index), requires_grad=parameter.requires_grad)
+
+
+def _take_(holders: tuple[Holder, ...], axis: int, index: Tensor) -> None:
+    """Keeps some entries along an axis of a parameter, for all its holders, with what is on it."""
+    first = holders[0]
+    found = _list(first)
+    if found is None:
+        smaller = _smaller(first.module._parameters[first.tensor], axis, index)  # type: ignore[arg-type]
+        for holder in holders:
+            holder.module._parameters[holder.tensor] = smaller
+        return
+    for place, part in enumerate(found):
+        found[place] = part.taken(axis, index)
+    if not isinstance(found[0], Codebook):  # of one the parameter is the codebook
+        found.original = _smaller(found.original, axis, index)
+
+
+def _empty_(holder: Holder, axis: int, index: Tensor) -> None:
+    """Makes some entries along an axis of a parameter zero, under whatever is on it."""
+    found = _list(holder)
+    for part in found or ():
+        if isinstance(part, Codebook):
+            part.slots.index_fill_(axis, index.to(part.slots.device), 1)
+            return
+    value: Tensor = holder.module._parameters[holder.tensor] if found is None else found.original  # type: ignore
+    value.index_fill_(axis, index.to(value.device), 0)

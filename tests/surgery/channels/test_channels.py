@@ -1,0 +1,52 @@
+"""A network without some channels computes what it computes with them zero, whatever its layers are."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import pithnet as pn
+from pithnet.surgery import cut_channels, find_channels, mask_channels
+from tests.surgery.channels.networks import NAMES, built, outputs
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cut_equals_mask(name: str) -> None:
+    model, inputs = built(name)
+    found = find_channels(model, inputs)
+    removed = {n for group in found.groups if not group.frozen for n in group.channels[1::2]}
+    before = outputs(model, inputs)
+    small, full = cut_channels(model, found, removed), mask_channels(model, found, removed)
+    assert removed
+    got, expected = outputs(small, inputs), outputs(full, inputs)
+    assert (got - expected).abs().max() <= 1e-9 * expected.abs().max()
+    assert (expected - before).abs().max() > 1e-3 * before.abs().max()  # the channels did something
+    assert torch.equal(outputs(model, inputs), before)
+    assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in model.parameters())
+    assert pn.costs(small, inputs).macs < pn.costs(model, inputs).macs
+    assert {name: _width(small.get_submodule(name)) for name in found.widths()} == found.widths(removed)
+    small.train()
+    outputs(small, inputs).square().mean().backward()
+    assert all(p.grad is not None and p.grad.shape == p.shape for p in small.parameters())
+
+
+def test_a_forward_with_other_numbers_is_saved_copied_and_cut_again(tmp_path: Path) -> None:
+    model, inputs = built("BuiltInSizes")
+    small = pn.shrink(model, inputs, rates={"a": 0.7, "b": 0.7, "c": 0.7}, round_to=1)
+    assert type(small) is not type(model)
+    assert not any(row.whole for row in pn.plan_shrink(model, inputs, macs=0.9, round_to=1).rows[:-1])
+    torch.save(small, tmp_path / "small.pt")
+    loaded = torch.load(tmp_path / "small.pt", weights_only=False)
+    smaller = pn.shrink(loaded, inputs, rates={"a": 0.5}, round_to=1)
+    for found in (loaded, copy.deepcopy(small)):
+        assert torch.equal(found(inputs), small(inputs))
+    assert pn.costs(smaller, inputs).macs < pn.costs(small, inputs).macs < pn.costs(model, inputs).macs
+
+
+def _width(layer: nn.Module) -> int:
+    kind = {nn.Linear: "out_features", nn.Embedding: "embedding_dim"}.get(type(layer), "out_channels")
+    return int(getattr(layer, kind))
