@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard, TypeVar
 
-import networkx as nx
 import torch
 from torch import Tensor
 
@@ -142,6 +141,8 @@ def _shares(tables: dict[Key, Tensor]) -> dict[int, dict[Key, int]]:
 
 def _components(book: Book) -> Tensor:
     """Returns for each symbol the lowest that goes with it, int64 (count,)."""
+    import networkx as nx  # it takes 0.3 s, which nothing else has to wait for
+
     graph = nx.Graph()
     for pairs in book.pairs:
         graph.add_edges_from(pairs.T.tolist())
