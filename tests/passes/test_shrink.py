@@ -170,6 +170,15 @@ def test_quantizers_are_refused_by_name() -> None:
         pn.plan_shrink(model, X, macs=0.5)
 
 
+def test_parametrizations_of_others_are_refused_by_name() -> None:
+    model = chain(16, 24)
+    torch.nn.utils.parametrizations.weight_norm(model[3])
+    with pytest.raises(ModelError, match=r"3\.weight is under a _WeightNorm, which cannot lose channels"):
+        pn.plan_shrink(model, X, macs=0.5)
+    with pytest.raises(ModelError, match=r"3\.weight is under a _WeightNorm"):
+        pn.plan_shrink(model, X, macs=0.5, skip=("3",))  # its inputs would go
+
+
 def dividing_by_width() -> nn.Module:
     def forward(m: Any, x: Tensor) -> Tensor:
         x = m.a(x)

@@ -13,7 +13,7 @@ from torch import Tensor
 from pithnet.errors import ModelError, require_known
 from pithnet.surgery.channels.symbols import Argument, Book, Place, Size
 
-Key = TypeVar("Key")
+_Key = TypeVar("_Key")
 OUTPUTS = ("out_channels", "out_features", "embedding_dim")
 
 
@@ -130,9 +130,9 @@ def grouped(book: Book, given: Mapping[str, Any]) -> Channels:
     return Channels(groups, places, sizes, dict(book.makers), given)
 
 
-def _shares(tables: dict[Key, Tensor]) -> dict[int, dict[Key, int]]:
+def _shares(tables: dict[_Key, Tensor]) -> dict[int, dict[_Key, int]]:
     """Counts how often each channel stands in each table."""
-    shares: dict[int, dict[Key, int]] = defaultdict(dict)
+    shares: dict[int, dict[_Key, int]] = defaultdict(dict)
     for key, found in tables.items():
         for number, count in Counter(found.tolist()).items():
             shares[number][key] = count

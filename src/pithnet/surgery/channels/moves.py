@@ -145,7 +145,7 @@ def _dim(step: Step, after: Tensor) -> int:
 
 def channels_shuffled(step: Step) -> Tensor:
     """Moves the symbols; all groups lose the channels at the same places."""
-    module = step.layer_or_none
+    module = step.module
     groups = int(module.groups) if module is not None else int(step.argument(1, "groups"))  # type: ignore[arg-type]
     rows = vector(step.only, 1).view(groups, -1)
     step.book.merge(rows, rows[:1])
@@ -180,7 +180,7 @@ def padded(step: Step) -> Tensor:
 
 
 def _amounts(step: Step) -> list[int]:
-    module = step.layer_or_none
+    module = step.module
     given = module.padding if module is not None else step.argument(1, "pad")
     if isinstance(given, int):
         given = [given] * 2 * (step.only.ndim - 2)
@@ -204,7 +204,7 @@ def _amount(step: Step, place: int, amounts: tuple[int, int]) -> Size | Argument
     known = vars(step.within)
     if (known.get("before"), known.get("after")) == amounts:
         return Size(str(step.node.meta[WITHIN]), ("before", "after")[place % 2])
-    found = step.literal(1, "pad", place) if step.layer_or_none is None else None
+    found = step.literal(1, "pad", place) if step.module is None else None
     if found is None:
         raise Blocked("adds channels by numbers that are built in")
     return found

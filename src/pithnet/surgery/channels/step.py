@@ -141,11 +141,11 @@ class Step:
             symbols: (size,).
             makes: Whether these are the layer's outputs.
         """
-        if getattr(self.layer_or_none, tensor, None) is not None:
+        if getattr(self.module, tensor, None) is not None:
             self.book.at(self.place(tensor, axis), symbols, str(self.node.target) if makes else None)
 
     @property
-    def layer_or_none(self) -> nn.Module | None:
+    def module(self) -> nn.Module | None:
         """The module that is called, None where a function is."""
         return module_of(self.node, self.model)
 
