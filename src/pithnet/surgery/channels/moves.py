@@ -188,6 +188,8 @@ def _amounts(step: Step) -> list[int]:
 
 
 def _with_new_channels(step: Step, symbols: Tensor, axis: int, amounts: tuple[int, int]) -> Tensor:
+    if min(amounts) < 0:
+        raise Blocked("takes channels off by numbers that are built in")
     parts = []
     for side, amount in enumerate(amounts):
         parts.append(step.book.fresh(amount))
@@ -205,6 +207,6 @@ def _amount(step: Step, place: int, amounts: tuple[int, int]) -> Size | Argument
     if (known.get("before"), known.get("after")) == amounts:
         return Size(str(step.node.meta[WITHIN]), ("before", "after")[place % 2])
     found = step.literal(1, "pad", place) if step.module is None else None
-    if found is None:
+    if found is None or step.argument(2, "mode") not in (None, "constant"):
         raise Blocked("adds channels by numbers that are built in")
     return found
