@@ -96,6 +96,8 @@ def test_commands_run_in_order(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for line in commands():
+        if "mynet:" in line:
+            continue
         for cifar10, digits in ON_DIGITS.items():
             line = " ".join(line.split()).replace(cifar10, digits)
         tokens = shlex.split(line)[1:]
@@ -103,6 +105,35 @@ def test_commands_run_in_order(
             assert main(tokens) == 0, (line, capsys.readouterr().err)
     for made in ("runs/float/model.pt", "runs/small/model.pith", "runs/small/report.html", "int8.onnx"):
         assert (tmp_path / made).stat().st_size > 0
+
+
+LOADERS = """
+
+def loaders():
+    digits = pn.data.NORMALIZATIONS["digits"]
+    few = pn.data.load("digits", None, "train").split(96, 0)[1]
+    return pn.data.Batches(few, 32, digits), pn.data.Batches(few, 96, digits)
+"""
+
+
+def test_commands_take_a_module_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    source = OWN[: OWN.index("\n\n\ndigits =")] + LOADERS
+    (tmp_path / "mynet.py").write_text(source)
+    names: dict[str, Any] = {}
+    exec(compile(source, "mynet.py", "exec"), names)
+    torch.save(names["MyNet"]().state_dict(), "mynet.pt")
+    lines = [line for line in commands() if "mynet:" in line]
+    assert len(lines) == 4
+    for line in lines:
+        assert main(shlex.split(line)[1:]) == 0, (line, capsys.readouterr().err)
+    del sys.modules["mynet"]
+    floats = 4 * sum(p.numel() for p in names["MyNet"]().parameters())
+    assert (tmp_path / "runs/mynet/model.pith").stat().st_size < floats / 10
+    assert (tmp_path / "mynet.onnx").stat().st_size < floats / 2
 
 
 def test_commands_are_found() -> None:

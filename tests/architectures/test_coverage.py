@@ -303,7 +303,8 @@ def test_experts_are_quantized_each_by_itself(quantizer: str) -> None:
 
 
 def test_a_smaller_rival_is_warned_of() -> None:
-    recipe = pn.recipe.parse({"name": "x", "steps": [{"quantize": {"bits": None}}]}, "x")
+    step = {"quantize": {"bits": None, "quantizer": "linear"}}
+    recipe = pn.recipe.parse({"name": "x", "steps": [step]}, "x")
     model = nn.Sequential(nn.Linear(64, 64))
     with pytest.warns(pn.PithWarning, match=r"takes [\d,]+ bytes and this file [\d,]+; a recipe with more"):
         result = pn.compress(model, recipe=recipe)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from hostile.reseal import reseal
+from safetensors.torch import save_file
 
 import pithnet as pn
 from pithnet.commands.compress import compress, resume
@@ -25,6 +26,8 @@ from .test_bad_input import fails
 MODULE = """\
 import torch
 from torch import nn
+
+import pithnet as pn
 
 
 class Net(nn.Module):
@@ -57,6 +60,13 @@ def batches(count, shift=0.0):
 
 def loaders():
     return batches(4), batches(2)
+
+
+def images():
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randint(0, 256, (32, 1, 6, 6), generator=g), torch.randint(0, 3, (32,), generator=g)
+    data = pn.data.ArrayData(x.to(torch.uint8), y, ("a", "b", "c"))
+    return tuple(pn.data.Batches(data, 16, pn.data.Normalization((0.5,), (0.3,))) for _ in "tv")
 
 
 def distance(outputs, targets):
@@ -240,10 +250,11 @@ def test_without_a_val_loader_nothing_is_measured(run: Run, folder: Path) -> Non
 
 def test_a_teacher_of_ones_own(run: Run, folder: Path) -> None:
     found(run, "train", *OWN, "--epochs", "1", "--out", "big")
-    options = (*OWN, "--teacher", "mine:Net:big/model.pt", "--epochs", "1")
-    alone = found(run, "train", *OWN, "--epochs", "1", "--out", "alone")
-    taught = found(run, "train", *options, "--distill", "0.9", "--out", "taught")
-    assert taught["test"]["loss"] != alone["test"]["loss"]
+    for data in ("loaders", "images"):
+        options = ("train", *NET, "--data", f"mine:{data}", "--epochs", "1")
+        alone = found(run, *options, "--out", f"{data}-alone")
+        taught = found(run, *options, "--teacher", "mine:Net:big/model.pt", "--out", f"{data}-taught")
+        assert taught["test"]["loss"] != alone["test"]["loss"]
     assert split_teacher("mine:Net:big/model.pt") == ("mine:Net", "big/model.pt")
     assert split_teacher("resnet44:a/b.pt") == ("resnet44", "a/b.pt")
     assert split_teacher("resnet44:C:/b.pt") == ("resnet44", "C:/b.pt")
@@ -384,3 +395,14 @@ def test_a_file_never_says_what_to_import(run: Run, folder: Path) -> None:
         line = fails(run, command[0], "net.pith", *command[1:])
         assert "unknown architecture 'mine:needy'" in line
     assert "mine" not in sys.modules
+
+
+def test_weights_of_safetensors_are_those_of_torch(run: Run, folder: Path) -> None:
+    state = own(folder).narrow().state_dict()
+    torch.save(state, "net.pt")
+    save_file(state, "net.safetensors")
+    options = ("--model", "mine:narrow", "--data", "mine:loaders")
+    theirs, ours = (found(run, "evaluate", f"net.{end}", *options) for end in ("pt", "safetensors"))
+    assert ours["loss"] == theirs["loss"]
+    plans = [found(run, "plan", *options, *TINY, "--weights", f"net.{end}") for end in ("pt", "safetensors")]
+    assert plans[0] == plans[1]

@@ -67,7 +67,7 @@ def test_bad_symbols_are_refused(symbols: np.ndarray, says: str) -> None:
 def test_unknown_methods_get_the_nearest_name() -> None:
     with pytest.raises(CodingError, match=r"no symbol coder is called 'hufman'\. Did you mean huffman"):
         encode_symbols(np.array([1]), "hufman")
-    with pytest.raises(CodingError, match=r"no symbol coder is called 'zip'\. Known: huffman"):
+    with pytest.raises(CodingError, match=r"no symbol coder is called 'zip'\. Known: .*huffman"):
         decode_symbols("zip", b"", 3)
 
 

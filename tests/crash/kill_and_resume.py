@@ -206,7 +206,8 @@ def content(path: Path) -> Any:
         return [timeless(json.loads(line)) for line in text.splitlines()]
     if path.suffix == ".html":  # holds seconds
         return path.read_text().rstrip().endswith("</html>")
-    return None if path.name == "state.pt" else path.read_bytes()  # holds the log's size
+    # One holds the log's size, the other shows how long the epochs took.
+    return None if path.name in ("state.pt", "timeline.png") else path.read_bytes()
 
 
 def contents(run: Path) -> dict[str, Any]:

@@ -90,11 +90,11 @@ def test_the_teacher_is_said_and_teaches_the_recipe(
     asked = "none" if teacher == "none" else f"digits-cnn:{tmp_path / 'other.pt'}"
     begun = []
 
-    def stop(self: object, problem: Any, recipe: Any, *rest: object) -> None:
-        begun.append((problem, recipe))
+    def stop(problem: Any, *rest: object, **options: object) -> None:
+        begun.append((problem, problem.recipe))
         raise PithError("begun")
 
-    monkeypatch.setattr("pithnet.labs.deep_compression.pipeline.Compression.__init__", stop)
+    monkeypatch.setattr("pithnet.labs.deep_compression.pipeline.carry_out", stop)
     with pytest.raises(PithError, match="begun"):
         deep_compression.run(out, LabOptions(quick=True, teacher=asked, items="4"), progress=Quiet())
     ((problem, recipe),) = begun

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import re
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from pithnet import zoo
+from pithnet.cli.runs import lab as lab_command
 from pithnet.commands import inputs
 from pithnet.commands.settings import DataSettings
 from pithnet.errors import DataError, ModelError, PithError, RecipeError
@@ -70,6 +72,15 @@ def test_a_lab_refuses_what_it_does_not_take(name: str, tmp_path: Path) -> None:
         with pytest.raises(PithError, match=f"lab {name} has no --{option}; leave it out"):
             lab.run(tmp_path / "out", LabOptions(quick=True, **{option: ASKED[option]}), progress=Quiet())
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_a_lab_is_named_where_users_look(name: str) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (listed,) = re.findall(r"the labs are (.*)\.$", readme, re.M)
+    assert f"`{name}`" in listed
+    (helped,) = re.findall(r"name: Run the lab (.*)\.$", lab_command.__doc__ or "", re.M)
+    assert name in re.split(", | or ", helped)
 
 
 def test_the_list_of_labs_needs_no_torch() -> None:

@@ -70,8 +70,8 @@ def test_a_training_that_was_stopped_ends_in_the_same_weights(small_bench: Bench
     whole = run(Notebook(tmp_path / "whole", {}, progress=Quiet()), small_bench)
     with pytest.raises(KeyboardInterrupt):
         run(Notebook(tmp_path / "cut", {"lab": "a"}, progress=Stops()), small_bench)
-    book = Notebook(tmp_path / "cut", {"lab": "a"}, resume=True, progress=Quiet())
-    continued = run(book, small_bench)
+    with Notebook(tmp_path / "cut", {"lab": "a"}, resume=True, progress=Quiet()) as book:
+        continued = run(book, small_bench)
     for key, value in whole.model.state_dict().items():
         assert torch.equal(value, continued.model.state_dict()[key]), key
     assert [h["loss"] for h in continued.history] == [h["loss"] for h in whole.history]

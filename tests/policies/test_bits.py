@@ -35,7 +35,7 @@ def test_fewer_bits_harm_more_and_the_model_stays(measure: str) -> None:
 
 def test_sensitivity_is_the_divergence_of_the_answers() -> None:
     model = net().eval()
-    found = sensitivity(model, IMAGES, widths=(2,))
+    found = sensitivity(model, IMAGES, widths=(2,), fit="range")
     other = net().eval()
     quantize(other, None, overrides={"3": 2}, fit="range")
     with torch.no_grad():

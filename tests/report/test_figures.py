@@ -8,7 +8,6 @@ from PIL import Image
 
 from pithnet.errors import PithError
 from pithnet.report import figures, plots
-from pithnet.report.plots import FrontierPoint
 
 
 def _pixels(path: Path) -> np.ndarray:
@@ -55,22 +54,6 @@ def test_nothing_to_draw_is_refused() -> None:
         figures.pattern({})
     with pytest.raises(PithError, match="at least one panel"):
         figures.panels(0)
-
-
-def test_undominated_points_are_those_no_other_beats() -> None:
-    a, b, c, d = (FrontierPoint(*p) for p in ((10, 0.8), (20, 0.7), (20, 0.9), (30, 0.9)))
-    assert plots.undominated([d, c, b, a]) == [a, c]
-    assert plots.undominated([]) == []
-
-
-def test_frontier_draws_intervals_and_the_float_model() -> None:
-    points = [FrontierPoint(20_000, 0.90, 0.89, 0.92), FrontierPoint(36_000, 0.91)]
-    ax = plots.frontier({"ours": points}, "Sizes", reference=0.9175).axes[0]
-    bars = ax.containers[0].lines[2][0].get_segments()  # type: ignore[attr-defined]
-    assert bars[0][:, 1].tolist() == pytest.approx([89.0, 92.0])
-    assert bars[1][:, 1].tolist() == pytest.approx([91.0, 91.0])
-    assert any(line.get_ydata()[0] == pytest.approx(91.75) for line in ax.lines)
-    assert ax.get_xscale() == "log"
 
 
 def test_bars_keep_their_order(tmp_path: Path) -> None:

@@ -7,9 +7,14 @@ from PIL import Image
 
 from pithnet.errors import PithError
 from pithnet.report import publish
-from pithnet.report.run_figures import write_figures
+from pithnet.report.run_figures import draw_figures, save_figures
+from pithnet.results.run_record import read_run
 
 from .runs import EVENTS, MEASUREMENTS, RESULTS, write_run
+
+
+def write_figures(run: Path) -> list[Path]:
+    return save_figures(draw_figures(read_run(run)), run / "figures")
 
 
 def test_figures_are_written_for_what_was_measured(tmp_path: Path) -> None:

@@ -112,5 +112,6 @@ def test_a_run_leaves_its_measurements_and_a_page_without_gaps(tmp_path: Path) -
     zeros = [e["sparsity"] for e in events if e["event"] == "epoch"]
     assert zeros == [pytest.approx(0.5, abs=0.01)] * 3
     assert sorted(f.name for f in (tmp_path / "page-figures").iterdir()) == [
-        f"{n}.png" for n in ("layers", "sizes", "stages", "training", "weights", "zeros")
+        f"{n}.png"
+        for n in ("layers", "parts", "ratios", "sizes", "stages", "timeline", "training", "weights", "zeros")
     ]

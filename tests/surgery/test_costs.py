@@ -252,7 +252,7 @@ def test_zeros_and_shared_values_cost_what_others_do() -> None:
 def test_quantized_activations_are_rows_of_their_own_and_multiply_nothing() -> None:
     model, example = zoo.build("digits-cnn", width=4).eval(), torch.zeros(1, 1, 8, 8)
     plain = pn.costs(model, example)
-    pn.quantize(model, activations=8, calibrate=torch.randn(50, 1, 8, 8))
+    pn.quantize(model, 8, activations=8, calibrate=torch.randn(50, 1, 8, 8))
     found = pn.costs(model, example)
     assert found.macs == plain.macs
     assert [row.name for row in found if row.kind == "rounding"] == [

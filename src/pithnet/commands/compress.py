@@ -10,10 +10,8 @@ from typing import Any
 import torch
 
 from pithnet.commands.fingerprints import check_inputs
-from pithnet.commands.models import check_architecture
-from pithnet.commands.settings import CompressSettings, DataSettings, from_json, is_own, to_json
+from pithnet.commands.settings import CompressSettings, DataSettings, from_json, to_json
 from pithnet.commands.subject import Learning, Subject, open_subject
-from pithnet.errors import ModelError
 from pithnet.passes import Given
 from pithnet.recipe import Recipe, load_recipe, to_yaml
 from pithnet.results import Store
@@ -112,8 +110,6 @@ def _prepared(
     data: DataSettings, settings: CompressSettings, recipe: Recipe, run: Path, report: Quiet
 ) -> _Job:
     """Recipe, network, images and teacher, checked; `run` is the folder they are for."""
-    if settings.weights is None and not is_own(check_architecture(settings.model)):
-        raise ModelError("there is nothing to compress: give --weights FILE")
     learning = Learning(recipe.epochs > 0, recipe.batch_size, recipe.augment, recipe.seed)
     subject = open_subject(data, settings, learning, report)
     plan = make_plan(subject.model, recipe, Given(seed=recipe.seed, example=subject.example))

@@ -25,7 +25,7 @@ from pithnet.commands.loaders import own_loaders
 from pithnet.commands.models import check_architecture, load_checkpoint
 from pithnet.commands.settings import CompressSettings, DataSettings, TrainSettings, is_own
 from pithnet.data import Batches, Normalization
-from pithnet.errors import DataError
+from pithnet.errors import DataError, ModelError
 from pithnet.learn import Loss, Metric
 from pithnet.run.progress import Quiet
 from pithnet.run.resumption import state_digest
@@ -107,11 +107,17 @@ def open_subject(
     """Reads the network, the data and the teacher that the settings name.
 
     Raises:
-        PithError: One of them is unknown, missing or damaged, or they do not fit each other.
+        ModelError: The network or the teacher is unknown, missing or damaged, or does not fit the data.
+        DataError: The data is unknown, missing or damaged.
+        PithError: The device cannot be used.
     """
     device = get_device(settings.device)
-    weights = settings.weights if isinstance(settings, CompressSettings) else None
-    named = _Named(check_architecture(settings.model), weights, settings.teacher, device)
+    name, weights = check_architecture(settings.model), None
+    if isinstance(settings, CompressSettings):
+        weights = settings.weights
+        if weights is None and not is_own(name):
+            raise ModelError("there is nothing to compress: give --weights FILE")
+    named = _Named(name, weights, settings.teacher, device)
     return _of_loaders(data, named, learning) if data.own else _of_images(data, named, learning, report)
 
 

@@ -129,7 +129,7 @@ class _Prepared:
             batches,
             training_of(self.settings, self.subject.loss),
             # A data set's images come with the teacher's logits.
-            teacher=None if isinstance(batches, Batches) else self.subject.teacher,
+            teacher=self.subject.teacher if self.subject.teacher_batches is None else None,
             on_batch=partial(self.report.batch, "train"),
         )
         resumed = None if state is None else state["trainer"]

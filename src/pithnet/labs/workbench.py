@@ -19,13 +19,13 @@ from pithnet.commands.inputs import (
     load_network,
     normalization_of,
 )
-from pithnet.commands.models import check_architecture
 from pithnet.commands.settings import DataSettings
 from pithnet.data import Batches, Normalization
-from pithnet.errors import DataError, nearest
+from pithnet.errors import DataError, ModelError, nearest, require_known
 from pithnet.labs.notebook import Row
 from pithnet.labs.teachers import LabTeacher
 from pithnet.learn import Training, cached_teacher_logits, resolve_precision
+from pithnet.zoo import ARCHITECTURES as ZOO
 
 ARCHITECTURES = {"cifar10": "resnet20", "digits": "digits-cnn"}
 
@@ -75,7 +75,8 @@ class Bench:
             raise DataError(f"the labs do not run on {data!r}.{nearest(data, ARCHITECTURES)}")
         images = load_images(settings, train=True, progress=on_download)
         normalization = normalization_of(settings, weights)
-        name = check_architecture(architecture or ARCHITECTURES[data])
+        name = architecture or ARCHITECTURES[data]
+        require_known("architecture", name, ZOO, ModelError)
         bench = cls(name, images, normalization, batch_size, seed, weights, device=place)
         model = bench.model()
         check_fit(model, images, normalization, name)

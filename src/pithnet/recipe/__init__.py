@@ -1,8 +1,10 @@
 """What to do, as data."""
 
 from pithnet.recipe.files import as_recipe, load_recipe, presets, to_yaml
-from pithnet.recipe.passes import SETTINGS, PassSettings, Prune, Quantize, Regularize, Share
+from pithnet.recipe.passes import PassSettings, Prune, Quantize, Regularize, Share
 from pithnet.recipe.schema import (
+    FORMAT_BITS,
+    SETTINGS,
     Distill,
     Keep,
     Recipe,
@@ -14,6 +16,7 @@ from pithnet.recipe.schema import (
 from pithnet.training import Train
 
 __all__ = [
+    "FORMAT_BITS",
     "SETTINGS",
     "Distill",
     "Keep",

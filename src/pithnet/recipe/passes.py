@@ -256,11 +256,3 @@ class Quantize(PassSettings):
     @property
     def title(self) -> str:
         return "float" if self.bits is None else f"{self.bits} bits"
-
-
-SETTINGS: dict[str, type[PassSettings]] = {
-    "prune": Prune,
-    "share": Share,
-    "regularize": Regularize,
-    "quantize": Quantize,
-}

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from pithnet.errors import RecipeError, nearest
-from pithnet.recipe.passes import SETTINGS, Part, PassSettings, Prune, Quantize, Regularize, Share
+from pithnet.recipe.passes import Part, PassSettings, Prune, Quantize, Regularize, Share
 from pithnet.training import Train
 
 
 class Step(Part):
     """One pass, or none, and the training that goes with it.
 
-    `register_settings` adds a key.
+    Every field but `train` is the settings of a pass; `register_settings` adds one.
     """
 
     prune: Prune | None = None
@@ -60,6 +60,12 @@ class Step(Part):
         return self.model_copy(update={self.kind: self.settings.model_copy(update={"also": also})})
 
 
+# The settings of every pass by its key in a step.
+SETTINGS: dict[str, type[PassSettings]] = {
+    name: get_args(field.annotation)[0] for name, field in Step.model_fields.items() if name != "train"
+}
+
+
 class Distill(Part):
     """Learning from the float model or a teacher.
 
@@ -74,6 +80,10 @@ class Distill(Part):
     views: Annotated[int, Field(ge=1)] = 6
 
 
+Format = Literal["float32", "float16", "fixed10", "fixed8"]
+FORMAT_BITS: dict[str, int] = {"float32": 32, "float16": 16, "fixed10": 10, "fixed8": 8}
+
+
 class Keep(Part):
     """How exactly the file keeps numbers that are not symbols.
 
@@ -84,9 +94,9 @@ class Keep(Part):
         fold: Whether BatchNorm is kept as two numbers a channel, without its statistics.
     """
 
-    codebook: Literal["float32", "float16", "fixed10", "fixed8"] = "float16"
-    norm: Literal["float32", "float16", "fixed10", "fixed8"] = "float16"
-    other: Literal["float32", "float16", "fixed10", "fixed8"] = "float16"
+    codebook: Format = "float16"
+    norm: Format = "float16"
+    other: Format = "float16"
     fold: bool = True
 
 

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from numpy.typing import NDArray
 
-from pithnet.report.figures import COLOURS, DASHES, SOFT, axes, panels
+from pithnet.report.figures import COLOURS, DASHES, axes, panels
 from pithnet.report.vector import describe
 
 Points = tuple[Sequence[float], Sequence[float]]
 _TICKS = 12  # whole places on the x-axis that are all named
 _LEGEND = 60  # characters of labels that fit under a figure
 _LINES = 4  # with more the legend stands below, where it hides none
-
-
-class FrontierPoint(NamedTuple):
-    """A compressed model: bytes of its file, accuracy in [0, 1] and its interval, where there is one."""
-
-    bytes: int
-    accuracy: float
-    low: float | None = None
-    high: float | None = None
 
 
 def bars(values: Mapping[str, float], title: str = "", x: str = "") -> Figure:
@@ -152,63 +141,3 @@ def name_ticks(set_ticks: Callable[..., object], at: NDArray[Any], names: Sequen
 def dash(number: int) -> str:
     """Returns the style of the line of that number: dashed where colours come again."""
     return DASHES[number // len(COLOURS) % len(DASHES)]
-
-
-def frontier(
-    series: Mapping[str, Sequence[FrontierPoint]], title: str = "", reference: float | None = None
-) -> Figure:
-    """Draws accuracy (%) against bytes on a logarithmic axis; a line joins what nothing dominates.
-
-    Args:
-        series: points by name, drawn with their intervals.
-        title: stands above them.
-        reference: accuracy of the uncompressed model in [0, 1], drawn as a dashed line.
-    """
-    fig, ax = axes(title, "bytes", "accuracy (%)")
-    for (name, points), colour in zip(series.items(), _endless(len(series)), strict=True):
-        drawn = ax.errorbar(
-            [p.bytes for p in points],
-            [100 * p.accuracy for p in points],
-            yerr=_errors(points),
-            fmt="o",
-            color=colour,
-            ecolor=colour,
-            elinewidth=1.0,
-            capsize=2.5,
-            label=name,
-        )
-        describe(drawn.lines[0], [f"{name}: {p.bytes:,} bytes, {100 * p.accuracy:.2f} %" for p in points])
-        best = undominated(points)
-        ax.plot([p.bytes for p in best], [100 * p.accuracy for p in best], color=colour, alpha=0.7)
-    if reference is not None:
-        ax.axhline(100 * reference, color=SOFT, linestyle="--", linewidth=1.2, label="uncompressed")
-    _log_bytes(ax, [p.bytes for points in series.values() for p in points])
-    ax.legend(frameon=False)
-    return fig
-
-
-def _log_bytes(ax: Axes, sizes: Sequence[int]) -> None:
-    narrow = sizes and max(sizes) < 10 * min(sizes)
-    ax.set_xscale("log")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7) if narrow else (1, 2, 5)))
-    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    ax.xaxis.set_minor_locator(NullLocator())
-
-
-def undominated(points: Sequence[FrontierPoint]) -> list[FrontierPoint]:
-    """Returns those points, by rising bytes, to which no other is both no larger and no less accurate."""
-    best: list[FrontierPoint] = []
-    for point in sorted(points, key=lambda p: (p.bytes, -p.accuracy)):
-        if not best or point.accuracy > best[-1].accuracy:
-            best.append(point)
-    return best
-
-
-def _errors(points: Sequence[FrontierPoint]) -> list[list[float]]:
-    below = [100 * (p.accuracy - p.low) if p.low is not None else 0.0 for p in points]
-    above = [100 * (p.high - p.accuracy) if p.high is not None else 0.0 for p in points]
-    return [below, above]
-
-
-def _endless(count: int) -> list[str]:
-    return [COLOURS[i % len(COLOURS)] for i in range(count)]

@@ -14,7 +14,7 @@ from pithnet.report.layer_report import layer_figures
 from pithnet.report.size_report import size_figures
 from pithnet.report.training_report import training_figures
 from pithnet.report.weight_report import weight_figures
-from pithnet.results.run_record import RunRecord, read_run
+from pithnet.results.run_record import RunRecord
 
 _SECTIONS = (headline_figures, size_figures, layer_figures, weight_figures, training_figures)
 
@@ -42,20 +42,3 @@ def save_figures(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
     """
     make_folder(folder, "choose another place")
     return [save_png(figure, folder / f"{name}.png") for name, figure in figures.items()]
-
-
-def write_figures(run_folder: str | Path, out: str | Path | None = None) -> list[Path]:
-    """Writes the figures of a finished run as PNG files.
-
-    Args:
-        run_folder: the folder of the run.
-        out: the folder of the figures; `figures` in the run where it is None.
-
-    Returns:
-        The files, in the order of the report.
-
-    Raises:
-        PithError: As `publish` raises it.
-    """
-    figures = draw_figures(read_run(Path(run_folder)))
-    return save_figures(figures, Path(run_folder) / "figures" if out is None else Path(out))

@@ -13,12 +13,11 @@ from pithnet.artifact import check_storable, float32_bytes, plain_state
 from pithnet.coding import entropy_bits
 from pithnet.errors import ModelError
 from pithnet.passes import Given, LayerSketch, Sketch, pass_of
-from pithnet.recipe import Keep, Recipe
+from pithnet.recipe import FORMAT_BITS, Keep, Recipe
 from pithnet.results import LayerRow
 from pithnet.run.result import coverage_json
 from pithnet.surgery import Coverage, check_usable, costs, coverage
 
-_BITS = {"float32": 32, "float16": 16, "fixed10": 10, "fixed8": 8}
 _SCALE = 12  # of a row of quantized weights: finalize makes them short
 _HEADER = 60  # of the file
 _RECORD = 8  # each tensor's coding and checksum
@@ -189,11 +188,11 @@ def _weight_bits(layer: LayerSketch, storage: Keep) -> float:
     used = layer.size - layer.zeros
     bits = layer.size * _entropy(layer.zeros, used)
     if layer.counts is None:
-        return bits + used * _BITS[storage.other]
+        return bits + used * FORMAT_BITS[storage.other]
     bits += used * entropy_bits(layer.counts.cpu().numpy())
     if layer.bits is not None:
         return bits + layer.scales * _SCALE
-    return bits + (layer.levels or 0) * _BITS[storage.codebook]
+    return bits + (layer.levels or 0) * FORMAT_BITS[storage.codebook]
 
 
 def _entropy(*counts: int) -> float:
@@ -216,5 +215,5 @@ def _rest_bytes(model: nn.Module, weights: set[str], storage: Keep) -> int:
         if statistics and storage.fold:
             continue
         kept = storage.norm if module in norms else storage.other
-        bits += value.numel() * (32 if statistics else _BITS[kept])
+        bits += value.numel() * (32 if statistics else FORMAT_BITS[kept])
     return -(-bits // 8)

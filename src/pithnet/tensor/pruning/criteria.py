@@ -1,6 +1,6 @@
 """Pruning criteria: one score for each weight, the lowest go first. A new one is a function and a line.
 
-@criterion("smallest-step", needs=("weight", "gradient"))
+@criterion("smallest-step", needs=("gradient",))
 def smallest_step(evidence: Evidence) -> Tensor:
     return evidence.gradient.abs()
 """

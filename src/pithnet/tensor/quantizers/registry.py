@@ -27,7 +27,6 @@ def get_quantizer(name: str, bits: int, symmetric: bool | None = None) -> Quanti
     """
     kind = lookup("quantizer", name, QUANTIZERS, RecipeError)
     if symmetric is False and not kind.can_be_asymmetric:
-        raise RecipeError(
-            f"{name!r} has symmetric levels only; use 'linear' or 'dynamic' for asymmetric ones"
-        )
+        others = ", ".join(repr(other.name) for other in FAMILY if other.can_be_asymmetric)
+        raise RecipeError(f"{name!r} has symmetric levels only; take one of {others} for asymmetric ones")
     return kind(bits, kind.symmetric_by_default if symmetric is None else symmetric)
