@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import pithnet as pn
@@ -170,6 +171,15 @@ def test_quantizers_are_refused_by_name() -> None:
         pn.plan_shrink(model, X, macs=0.5)
 
 
+def test_parametrizations_of_others_are_refused_by_name() -> None:
+    model = chain(16, 24)
+    torch.nn.utils.parametrizations.weight_norm(model[3])
+    with pytest.raises(ModelError, match=r"3\.weight is under a _WeightNorm, which cannot lose channels"):
+        pn.plan_shrink(model, X, macs=0.5)
+    with pytest.raises(ModelError, match=r"3\.weight is under a _WeightNorm"):
+        pn.plan_shrink(model, X, macs=0.5, skip=("3",))  # its inputs would go
+
+
 def dividing_by_width() -> nn.Module:
     def forward(m: Any, x: Tensor) -> Tensor:
         x = m.a(x)
@@ -201,6 +211,20 @@ def test_unknown_operations_and_built_in_places_keep_their_channels() -> None:
     fixed = Toy(lambda m, x: m.out(ending(m.a(x)[:, :4])), a=conv(3, 8), out=nn.Linear(4, 5))
     with pytest.raises(ModelError, match=r"no layer of Toy can lose channels .*a: getitem picks channels by"):
         pn.plan_shrink(fixed, X, macs=0.5, round_to=1)
+
+
+def test_channels_that_mirror_others_stay() -> None:
+    def mirrored(amounts: tuple[int, int], mode: str) -> str | None:
+        model = Toy(
+            lambda m, x: m.out(F.pad(m.a(x).flatten(2).mT, amounts, mode=mode).mean(1)),
+            a=conv(3, 8), out=nn.Linear(8 + sum(amounts), 5),
+        )  # fmt: skip
+        channels = pn.surgery.find_channels(model, X)
+        return channels.groups_of("a")[0].frozen
+
+    assert mirrored((1, 1), "reflect") == "pad adds channels by numbers that are built in"
+    assert mirrored((0, -2), "constant") == "pad takes channels off by numbers that are built in"
+    assert mirrored((1, 2), "constant") is None
 
 
 class Branching(nn.Module):

@@ -130,6 +130,14 @@ def shortcut_by_padding() -> nn.Module:
     return pn.zoo.build("resnet20", classes=5)
 
 
+def called_twice() -> nn.Module:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        x = m.again(torch.tanh(m.again(m.a(x))))
+        return m.out(ending(x)) * m.out(ending(x.flip(1))).sigmoid()
+
+    return Toy(forward, a=conv(3, 8), again=conv(8, 8, groups=2, bias=False), out=nn.Linear(8, 5))
+
+
 def pixels_to_channels() -> nn.Module:
     return nn.Sequential(conv(3, 16), nn.PixelShuffle(2), conv(4, 6), nn.PixelUnshuffle(2), conv(24, 4))
 
@@ -185,7 +193,8 @@ TOYS: dict[str, Callable[[], nn.Module]] = {
     for made in (
         concat, dense_block, split_and_shuffle, squeeze_and_excitation, grouped_and_group_norm,
         flatten_then_linear, view_then_linear, BuiltInSizes, depthwise, transposed,
-        shortcut_by_padding, pixels_to_channels, transposed_tokens, TiedLinear, TwoInputs, unknown_operation,
+        shortcut_by_padding, called_twice, pixels_to_channels, transposed_tokens,
+        TiedLinear, TwoInputs, unknown_operation,
     )
 }  # fmt: skip
 ZOO: dict[str, dict[str, Any]] = {

@@ -48,7 +48,7 @@ def _require_scalars(step: Step, axes: set[int]) -> None:
 
 def activation(step: Step) -> Tensor:
     """Passes channels on; a PReLU with a slope for each channel loses those."""
-    module = step.layer_or_none
+    module = step.module
     if isinstance(module, nn.PReLU) and module.num_parameters > 1:
         channels = vector(step.only, 1)
         step.lies("weight", 0, channels)
@@ -63,7 +63,7 @@ def unchanged(step: Step) -> Tensor:
 
 def softmax(step: Step) -> Tensor:
     """Passes channels on, unless it is taken over them."""
-    module = step.layer_or_none
+    module = step.module
     dim = step.argument(1, "dim") if module is None else getattr(module, "dim", -3)
     if dim is None or dim % step.only.ndim in varying(step.only):
         raise Blocked("is taken over all channels together")

@@ -7,14 +7,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard, TypeVar
 
-import networkx as nx
 import torch
 from torch import Tensor
 
 from pithnet.errors import ModelError, require_known
 from pithnet.surgery.channels.symbols import Argument, Book, Place, Size
 
-Key = TypeVar("Key")
+_Key = TypeVar("_Key")
 OUTPUTS = ("out_channels", "out_features", "embedding_dim")
 
 
@@ -131,9 +130,9 @@ def grouped(book: Book, given: Mapping[str, Any]) -> Channels:
     return Channels(groups, places, sizes, dict(book.makers), given)
 
 
-def _shares(tables: dict[Key, Tensor]) -> dict[int, dict[Key, int]]:
+def _shares(tables: dict[_Key, Tensor]) -> dict[int, dict[_Key, int]]:
     """Counts how often each channel stands in each table."""
-    shares: dict[int, dict[Key, int]] = defaultdict(dict)
+    shares: dict[int, dict[_Key, int]] = defaultdict(dict)
     for key, found in tables.items():
         for number, count in Counter(found.tolist()).items():
             shares[number][key] = count
@@ -142,6 +141,8 @@ def _shares(tables: dict[Key, Tensor]) -> dict[int, dict[Key, int]]:
 
 def _components(book: Book) -> Tensor:
     """Returns for each symbol the lowest that goes with it, int64 (count,)."""
+    import networkx as nx  # it takes 0.3 s, which nothing else has to wait for
+
     graph = nx.Graph()
     for pairs in book.pairs:
         graph.add_edges_from(pairs.T.tolist())

@@ -11,7 +11,6 @@ from pithnet.surgery.channels.step import Step
 from pithnet.surgery.channels.symbols import Argument, Blocked, Size, spread, varying, vector
 from pithnet.surgery.graph.inputs import tensors
 from pithnet.surgery.graph.tracing import WITHIN
-from pithnet.zoo.resnet_cifar import PadShortcut
 
 _BUILT_IN = "has the number of channels built in"
 _CHUNKS = ("chunk", "tensor_split", "unsafe_chunk")
@@ -146,7 +145,7 @@ def _dim(step: Step, after: Tensor) -> int:
 
 def channels_shuffled(step: Step) -> Tensor:
     """Moves the symbols; all groups lose the channels at the same places."""
-    module = step.layer_or_none
+    module = step.module
     groups = int(module.groups) if module is not None else int(step.argument(1, "groups"))  # type: ignore[arg-type]
     rows = vector(step.only, 1).view(groups, -1)
     step.book.merge(rows, rows[:1])
@@ -163,7 +162,8 @@ def pixels_shuffled(step: Step) -> Tensor:
 def padded(step: Step) -> Tensor:
     """Copies the symbols along axes on which no channels lie; new channels get symbols of their own.
 
-    How many new channels there are is counted, in a `PadShortcut` or in the code.
+    How many new channels there are is counted: by attributes `before` and `after` of the module in
+    whose forward it stands, as the zoo's shortcuts have them, or by numbers in the code.
     """
     symbols, amounts = step.only, _amounts(step)
     for place, (before, after) in enumerate(zip(amounts[::2], amounts[1::2], strict=True)):
@@ -180,7 +180,7 @@ def padded(step: Step) -> Tensor:
 
 
 def _amounts(step: Step) -> list[int]:
-    module = step.layer_or_none
+    module = step.module
     given = module.padding if module is not None else step.argument(1, "pad")
     if isinstance(given, int):
         given = [given] * 2 * (step.only.ndim - 2)
@@ -188,6 +188,8 @@ def _amounts(step: Step) -> list[int]:
 
 
 def _with_new_channels(step: Step, symbols: Tensor, axis: int, amounts: tuple[int, int]) -> Tensor:
+    if min(amounts) < 0:
+        raise Blocked("takes channels off by numbers that are built in")
     parts = []
     for side, amount in enumerate(amounts):
         parts.append(step.book.fresh(amount))
@@ -200,11 +202,11 @@ def _with_new_channels(step: Step, symbols: Tensor, axis: int, amounts: tuple[in
 
 
 def _amount(step: Step, place: int, amounts: tuple[int, int]) -> Size | Argument:
-    """Returns where a number of new channels stands: in a `PadShortcut`, or in the code."""
-    owner = step.within
-    if isinstance(owner, PadShortcut) and (owner.before, owner.after) == amounts:
+    """Returns where a number of new channels stands: in the module around it, or in the code."""
+    known = vars(step.within)
+    if (known.get("before"), known.get("after")) == amounts:
         return Size(str(step.node.meta[WITHIN]), ("before", "after")[place % 2])
-    found = step.literal(1, "pad", place) if step.layer_or_none is None else None
-    if found is None:
+    found = step.literal(1, "pad", place) if step.module is None else None
+    if found is None or step.argument(2, "mode") not in (None, "constant"):
         raise Blocked("adds channels by numbers that are built in")
     return found

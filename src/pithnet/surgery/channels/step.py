@@ -55,9 +55,14 @@ class Step:
         return self.given[0]
 
     @property
+    def module(self) -> nn.Module | None:
+        """The module that is called, None where a function is."""
+        return module_of(self.node, self.model)
+
+    @property
     def called(self) -> str:
         """The name of what is called: a function's, a method's or a module's class's."""
-        module, target = module_of(self.node, self.model), self.node.target
+        module, target = self.module, self.node.target
         if module is not None:
             return type(module).__name__
         return target if isinstance(target, str) else str(getattr(target, "__name__", target))
@@ -76,7 +81,7 @@ class Step:
         Raises:
             Blocked: It is none of them, or has ways of its own.
         """
-        module = module_of(self.node, self.model)
+        module = self.module
         if module is None:
             raise Blocked("is given its weights as tensors")
         way = own_way(module, kinds)
@@ -110,7 +115,7 @@ class Step:
             Blocked: Some of the tensors have no symbols.
         """
         args = fx.map_arg((self.node.args, self.node.kwargs), self._symbols)
-        module = module_of(self.node, self.model)
+        module = self.module
         if module is not None:
             return module(*args[0], **args[1])
         if self.node.op == "call_method":
@@ -141,13 +146,8 @@ class Step:
             symbols: (size,).
             makes: Whether these are the layer's outputs.
         """
-        if getattr(self.layer_or_none, tensor, None) is not None:
+        if getattr(self.module, tensor, None) is not None:
             self.book.at(self.place(tensor, axis), symbols, str(self.node.target) if makes else None)
-
-    @property
-    def layer_or_none(self) -> nn.Module | None:
-        """The module that is called, None where a function is."""
-        return module_of(self.node, self.model)
 
     def counts(self, attribute: str, symbols: Tensor) -> None:
         """Notes that an attribute of the called module counts these symbols, (size,)."""
