@@ -62,10 +62,6 @@ def small_and_large() -> nn.Module:
     return model
 
 
-def in_pairs(model: nn.Module) -> object:
-    return quantize(model, 3, quantizer="dynamic", symmetric=True, fit="range")
-
-
 CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], object], str]] = {
     "quantize": (
         lambda: wide(torch.float16),
