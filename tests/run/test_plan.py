@@ -43,6 +43,18 @@ def test_rows_are_those_of_every_step_and_macs_those_of_the_network() -> None:
     assert plan.coverage.share == pytest.approx(weights / sum(p.numel() for p in model.parameters()))
 
 
+def test_pruned_filters_need_no_positions() -> None:
+    torch.manual_seed(0)
+    model = pn.zoo.build("digits-cnn", width=16)
+    recipe = {
+        "steps": [
+            {"prune": {"sparsity": 0.5, "granularity": "filter", "scope": "uniform"}},
+            {"share": {"levels": 16}},
+        ]
+    }
+    assert pn.plan(model, recipe).bytes == pytest.approx(pn.compress(model, recipe=recipe).bytes, rel=0.1)
+
+
 @pytest.mark.parametrize(
     "step",
     [

@@ -186,7 +186,10 @@ def _layer(layer: LayerSketch, storage: Keep, macs: int | None) -> LayerPlan:
 def _weight_bits(layer: LayerSketch, storage: Keep) -> float:
     """The entropies of a layer's zeros and symbols, and its codebook or scales, in bits."""
     used = layer.size - layer.zeros
-    bits = layer.size * _entropy(layer.zeros, used)
+    # Of an output without weights, such as a pruned filter, the file says so once and no positions.
+    empty = (layer.rows == 0).all(1)
+    in_empty = round(layer.size * int(empty.sum()) / max(len(empty), 1))
+    bits = (layer.size - in_empty) * _entropy(max(layer.zeros - in_empty, 0), used)
     if layer.counts is None:
         return bits + used * FORMAT_BITS[storage.other]
     bits += used * entropy_bits(layer.counts.cpu().numpy())
