@@ -257,9 +257,9 @@ def test_plan_of_a_known_model() -> None:
     first, last = plan.layers
     assert (first.name, first.weights, first.zeros, first.levels) == ("0", 32, 16, 2)
     assert (first.passes, last.passes) == ("prune, share", "prune")
-    # 32 positions and 16 symbols of a bit each, two float16 levels; 8 positions and 4 float16 weights
-    assert first.bytes == (32 + 16 + 32) // 8 + 8
-    assert (last.zeros, last.levels, last.bytes) == (4, None, (8 + 64) // 8 + 8)
+    # Whole outputs are zero and the others full: no positions, 16 symbols of a bit each, two float16 levels.
+    assert first.bytes == (16 + 32) // 8 + 8
+    assert (last.zeros, last.levels, last.bytes) == (4, None, 64 // 8 + 8)
     # float16: folded normalisation 2 x 4, bias 2
     assert plan.rest == 60 + 2 * (8 + 2)
     assert plan.float_bytes == 4 * (32 + 4 * 4 + 8 + 2)
