@@ -3,7 +3,13 @@
 from pithnet.surgery.channels.agreement import require_agreement
 from pithnet.surgery.channels.coupling import find_channels
 from pithnet.surgery.channels.groups import Channels, Group
-from pithnet.surgery.channels.slicing import cut_channels, mask_channels, uncuttable
+from pithnet.surgery.channels.slicing import (
+    cut_channels,
+    cut_channels_,
+    mask_channels,
+    mask_channels_,
+    uncuttable,
+)
 from pithnet.surgery.graph.activation_quantizers import ActivationQuantizer, LearnedClip
 from pithnet.surgery.graph.costs import Cost, Costs, costs
 from pithnet.surgery.graph.folding import Folding, fold_into_layers_
@@ -68,6 +74,7 @@ __all__ = [
     "costs",
     "coverage",
     "cut_channels",
+    "cut_channels_",
     "evaluating",
     "fake_quantizer",
     "finalize",
@@ -80,6 +87,7 @@ __all__ = [
     "insert_activation_quantizers_",
     "latent_weight",
     "mask_channels",
+    "mask_channels_",
     "other_matrices",
     "parametrization",
     "parametrize_",

@@ -55,6 +55,21 @@ def cut_channels(model: nn.Module, channels: Channels, removed: Collection[int])
         zoo has no `architecture` any more, which would say how to build the full-size one.
     """
     small = copy.deepcopy(unwrapped(model))
+    cut_channels_(small, channels, removed)
+    return small
+
+
+@torch.no_grad()
+def cut_channels_(small: nn.Module, channels: Channels, removed: Collection[int]) -> None:
+    """Takes channels out of a network in place, as `cut_channels` takes them out of a copy.
+
+    Its parameters are replaced, so an optimizer is made anew.
+
+    Args:
+        small: The network.
+        channels: What `find_channels` found in it.
+        removed: Numbers of the channels that go.
+    """
     vars(small).pop("architecture", None)
     holders = _holders(small)
     for place in channels.places:
@@ -76,7 +91,6 @@ def cut_channels(model: nn.Module, channels: Channels, removed: Collection[int])
             built_in[size] = number
     if built_in:
         rewrite_(small, (built_in, channels.given))
-    return small
 
 
 @torch.no_grad()
@@ -92,13 +106,25 @@ def mask_channels(model: nn.Module, channels: Channels, removed: Collection[int]
         removed: Numbers of the channels that are zero.
     """
     full = copy.deepcopy(unwrapped(model))
+    mask_channels_(full, channels, removed)
+    return full
+
+
+@torch.no_grad()
+def mask_channels_(full: nn.Module, channels: Channels, removed: Collection[int]) -> None:
+    """Makes channels of a network zero in place, as `mask_channels` does in a copy.
+
+    Args:
+        full: The network.
+        channels: What `find_channels` found in it.
+        removed: Numbers of the channels that become zero.
+    """
     holders = _holders(full)
     for place, found in channels.places.items():
         if place.key in holders:
             gone = torch.ones(len(found), dtype=torch.bool)
             gone[channels.kept(place, removed)] = False
             _empty_(holders[place.key][0], place.axis, gone.nonzero().flatten())
-    return full
 
 
 def _holders(model: nn.Module) -> dict[str, tuple[Holder, ...]]:
