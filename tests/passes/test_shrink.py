@@ -249,7 +249,7 @@ class Branching(nn.Module):
         (chain(16), {"rates": {"1": 0.5}}, RecipeError, "unknown layer with channels in rates '1'"),
         (chain(16), {"rates": {"5": 0.5}}, RecipeError, "5 cannot lose channels: it is an output"),
         (chain(16), {"rates": {"0": 1.5}}, RecipeError, "rates: 0 keeps a share above 0"),
-        (chain(16), {"macs": 0.5, "criterion": "l3"}, RecipeError, "unknown criterion 'l3'. Known: l1"),
+        (chain(16), {"macs": 0.5, "criterion": "l3"}, RecipeError, "unknown criterion 'l3'. Known: fpgm, l1"),
         (chain(16), {"macs": 0.5, "scope": "globe"}, RecipeError, "unknown scope 'globe'. Did you mean g"),
         (chain(16), {"macs": 0.5, "round_to": 0}, RecipeError, "round_to is a whole number"),
         (chain(16), {"macs": 0.5, "floor": 2}, RecipeError, "floor is the share"),

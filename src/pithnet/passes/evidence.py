@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,23 @@ _OF_GRADIENTS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def require_batches(criterion: Criterion, batches: Any) -> None:
+class Reader(Protocol):
+    """A criterion, of weights or of channels, as far as data goes."""
+
+    @property
+    def name(self) -> str:
+        """What users call it."""
+
+    @property
+    def needs_batches(self) -> bool:
+        """Whether it looks at what only data can tell."""
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether it looks at gradients of a loss, which compares outputs with labels."""
+
+
+def require_batches(criterion: Reader, batches: Any) -> None:
     """Refuses, with its name, a criterion that looks at data where there is none.
 
     Raises:
@@ -40,7 +56,7 @@ def require_batches(criterion: Criterion, batches: Any) -> None:
         raise RecipeError(f"criterion {criterion.name!r} needs {what}: give batches=, a loader or a list")
 
 
-def require_repeatable(criterion: Criterion, batches: Any, loss: Loss | None) -> None:
+def require_repeatable(criterion: Reader, batches: Any, loss: Loss | None) -> None:
     """Refuses, before a training begins, batches that will not do if they are read again and again.
 
     Raises:
@@ -50,7 +66,7 @@ def require_repeatable(criterion: Criterion, batches: Any, loss: Loss | None) ->
     """
     require_batches(criterion, batches)
     if criterion.needs_batches and first_batch(batches, "batches").targets is None:
-        _require_labels(criterion, loss, 0)
+        require_labels(criterion, loss, 0)
 
 
 def collect(
@@ -91,7 +107,7 @@ def collect(
     layers = selected_layers(copied, skip, also)
     gradients = _Gradients(criterion, layers, loss) if criterion.needs_labels else None
     norms = InputNorms(criterion.name, layers) if "input_norm" in criterion.needs else None
-    with _undisturbed(copied, batches), torch.set_grad_enabled(gradients is not None):
+    with undisturbed(copied, batches), torch.set_grad_enabled(gradients is not None):
         copied.requires_grad_(False)
         for _, layer in layers if gradients else ():
             latent_weight(layer).requires_grad_(True)
@@ -118,7 +134,7 @@ class _Gradients:
 
     def add(self, outputs: Any, targets: Any, size: int) -> None:
         if targets is None:
-            _require_labels(self.criterion, self.loss, self.number)
+            require_labels(self.criterion, self.loss, self.number)
         value = check_loss(self.objective(outputs, targets, None))
         weights = [latent_weight(layer) for _, layer in self.layers]
         found: Sequence[Tensor | None] = [None] * len(weights)
@@ -142,8 +158,13 @@ class _Gradients:
 
 
 @contextmanager
-def _undisturbed(model: nn.Module, batches: Any) -> Iterator[None]:
-    """The model computes in float32, by the layers' own code; chance and the loader are as before then."""
+def undisturbed(model: nn.Module, batches: Any) -> Iterator[None]:
+    """Lets the model compute in float32, by the layers' own code; chance and the loader are as before then.
+
+    Args:
+        model: A copy of the user's network.
+        batches: The loader that is read.
+    """
     epoch = getattr(batches, "epoch", None)
     fast = torch.backends.mha.get_fastpath_enabled()
     device = next((p.device.type for p in model.parameters()), "cpu")
@@ -163,8 +184,17 @@ def _undisturbed(model: nn.Module, batches: Any) -> Iterator[None]:
                 batches.epoch = epoch
 
 
-def _require_labels(criterion: Criterion, loss: Loss | None, number: int) -> None:
-    """Raises DataError for a batch without labels, where the criterion needs them and has no `loss`."""
+def require_labels(criterion: Reader, loss: Loss | None, number: int) -> None:
+    """Refuses a batch without labels, where the criterion needs them and has no `loss`.
+
+    Args:
+        criterion: What looks at gradients.
+        loss: The user's own, or None.
+        number: The batch's, for the message.
+
+    Raises:
+        DataError: The criterion needs labels and there is no loss of the user's.
+    """
     if criterion.needs_labels and loss is None:
         raise DataError(
             f"criterion {criterion.name!r} needs labels, and batch {number} has none; yield (x, y), or give "

@@ -3,6 +3,7 @@
 from pithnet.tensor.clustering.entropy_constrained import ecsq_1d
 from pithnet.tensor.clustering.kmeans import Clustering, kmeans_1d
 from pithnet.tensor.integer_grid import integer_grid
+from pithnet.tensor.pruning.aggregations import AGGREGATIONS, Aggregation
 from pithnet.tensor.pruning.allocation import erk, uniform
 from pithnet.tensor.pruning.channel_criteria import CHANNEL_CRITERIA, ChannelCriterion
 from pithnet.tensor.pruning.criteria import CRITERIA, Criterion, criterion, get_criterion
@@ -13,10 +14,12 @@ from pithnet.tensor.pruning.thresholds import std_threshold
 from pithnet.tensor.regularizers import REGULARIZERS, Regularizer, get_regularizer
 
 __all__ = [
+    "AGGREGATIONS",
     "CHANNEL_CRITERIA",
     "CRITERIA",
     "EVIDENCE",
     "REGULARIZERS",
+    "Aggregation",
     "ChannelCriterion",
     "Clustering",
     "Criterion",

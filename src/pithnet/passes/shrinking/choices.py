@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from pithnet.errors import ModelError, RecipeError, lookup, nearest
+from pithnet.errors import RecipeError, nearest
+from pithnet.passes.shrinking.ranking import Ranking
 from pithnet.patterns import any_matches
 from pithnet.surgery import Channels, Group
-from pithnet.tensor import CHANNEL_CRITERIA
 
 
 @dataclass(frozen=True)
@@ -53,34 +52,42 @@ class Choice:
         return next((option for option in self.options if option <= limit), self.options[-1])
 
 
-def choices(model: nn.Module, channels: Channels, rules: Rules, criterion: str, seed: int) -> list[Choice]:
+def choices(model: nn.Module, channels: Channels, rules: Rules, ranking: Ranking) -> list[Choice]:
     """Returns a choice for each group of channels, in the order of the forward.
 
     Args:
         model: The network.
         channels: Its channels.
         rules: What widths are allowed.
-        criterion: The name of one of `tensor.CHANNEL_CRITERIA`.
-        seed: Of the criterion's random numbers.
+        ranking: What scores the channels.
 
     Raises:
-        RecipeError: The criterion is unknown, a pattern of `skip` matches no layer, or a rule makes no sense.
+        RecipeError: The criterion is unknown or lacks data, a pattern of `skip` matches no layer, or a rule
+            makes no sense.
+        DataError: The data cannot be used.
         ModelError: A weight holds NaN or inf; the message names it.
     """
-    score = lookup("criterion", criterion, CHANNEL_CRITERIA, RecipeError)
+    ranking.check()
     _check(rules, channels)
-    generator = torch.Generator().manual_seed(seed)
-    found = []
-    for group in channels.groups:
-        options, whole = _options(channels, group, rules)
-        if whole is not None:
-            found.append(Choice(group, options, whole))
-            continue
-        scores = score(_members(model, channels, group), generator)
-        order = scores.sort(stable=True).indices.tolist()
-        numbers = tuple(group.channels[place] for place in order)
-        found.append(Choice(group, options, None, numbers, tuple(scores[order].tolist())))
-    return found
+    allowed = [_options(channels, group, rules) for group in channels.groups]
+    for number, group in enumerate(channels.groups):
+        if allowed[number][1] is None and not ranking.members(model, channels, group):
+            allowed[number] = (
+                (group.width,),
+                f"no norm scales it, and {ranking.criterion} ranks by that",
+            )
+    free = [group for group, (_, whole) in zip(channels.groups, allowed, strict=True) if whole is None]
+    scores = iter(ranking.scores(model, channels, free))
+    return [
+        _ranked(group, options, next(scores)) if whole is None else Choice(group, options, whole)
+        for group, (options, whole) in zip(channels.groups, allowed, strict=True)
+    ]
+
+
+def _ranked(group: Group, options: tuple[int, ...], scores: Tensor) -> Choice:
+    order = scores.sort(stable=True).indices
+    numbers = tuple(group.channels[place] for place in order.tolist())
+    return Choice(group, options, None, numbers, tuple(scores[order].tolist()))
 
 
 def _check(rules: Rules, channels: Channels) -> None:
@@ -121,21 +128,3 @@ def _whole(channels: Channels, group: Group, rules: Rules, step: int) -> str | N
         if others and any(o.width * o.layers[layer] % rules.round_to for o in (group, *others)):
             return f"parts of {layer} have other places to go to, and are no multiples of {rules.round_to}"
     return None
-
-
-def _members(model: nn.Module, channels: Channels, group: Group) -> list[Tensor]:
-    """Returns the weights of a group's channels, (channels, weights) for each layer, on the CPU."""
-    members = []
-    for place in channels.makers:
-        if place not in group.share:
-            continue
-        path, _, name = place.key.rpartition(".")
-        weight: Tensor = getattr(model.get_submodule(path), name).detach()
-        if not bool(torch.isfinite(weight).all()):
-            raise ModelError(f"{place.key} holds NaN or inf; train or export the model again")
-        at = channels.places[place]
-        own = torch.isin(at, torch.tensor(group.channels)).nonzero().flatten()
-        own = own[at[own].argsort(stable=True)]
-        rows = weight.movedim(place.axis, 0)[own.to(weight.device)].reshape(group.width, -1).cpu()
-        members.append(rows.to(torch.promote_types(rows.dtype, torch.float32)))
-    return members

@@ -10,9 +10,11 @@ from typing import Any
 from torch import nn
 
 from pithnet.errors import ModelError, RecipeError, lookup
+from pithnet.learn import Loss
 from pithnet.passes.shrinking.bill import Bill, bills
 from pithnet.passes.shrinking.choices import Choice, Rules, choices
 from pithnet.passes.shrinking.plan import GroupWidth, ShrinkPlan
+from pithnet.passes.shrinking.ranking import Ranking
 from pithnet.passes.shrinking.search import SEARCHES, removed_at, shares_by_layer
 from pithnet.surgery import Channels, costs, find_channels, uncuttable, unwrapped
 
@@ -25,11 +27,15 @@ def plan_shrink(
     parameters: float | None = None,
     rates: Mapping[str, float] | None = None,
     criterion: str = "l1",
+    aggregation: str = "mean",
+    consumers: bool = False,
     scope: str = "global",
     round_to: int = 8,
     floor: float = 0.1,
     skip: Sequence[str] = (),
     seed: int = 0,
+    batches: Any = None,
+    loss: Loss | None = None,
 ) -> ShrinkPlan:
     """Chooses channels of a network that go, so that it keeps a budget; the network is left alone.
 
@@ -45,28 +51,44 @@ def plan_shrink(
             to 1, or a whole number above 1.
         parameters: The numbers that its parameters may have, in the same way.
         rates: The share of its outputs that a layer keeps, by name; all other layers keep theirs.
-        criterion: The score that ranks channels, the lowest go: "l1", "l2" or "random".
+        criterion: The score that ranks channels, the lowest go: "l1" and "l2", norms of the filters over the
+            number of their weights; "lamp", their squares over those in the group that are not smaller;
+            "fpgm", the mean distance to the group's other filters; "slimming", |gamma| of the norms, where
+            groups without one stay whole; "taylor", the change of the loss without the channel; "random".
+        aggregation: How the filters that are one channel, in layers that are added up, make one score: the
+            "mean" over all their weights, the "sum" over them, or the mean of the layer where it is largest
+            ("max") or of the "first" one.
+        consumers: Whether the weights that read a channel count beside its filters, as in DepGraph (Fang et
+            al. 2023). Of "slimming" nothing changes.
         scope: "global" ranks all channels together; "uniform" keeps the same share of each group.
         round_to: A width is the original one or a multiple of this.
         floor: The least share of its outputs that a layer keeps. It keeps `round_to` at least.
         skip: Patterns (`pithnet.patterns`) of layers that keep all their outputs.
         seed: Of the criterion's random numbers.
+        batches: A loader of (inputs, labels), or of whatever else `pithnet.learn.read_batch` reads, for the
+            criterion "taylor"; no other reads it. A list of a few batches does.
+        loss: `(outputs, targets) -> scalar`, whose gradient that criterion takes; the cross-entropy where
+            None.
 
     Returns:
         The plan. Its costs are never above the budget. With scope "global" no step from one width to the next
         that was taken could be left out; "uniform" keeps the largest share that the budget allows.
 
     Raises:
-        RecipeError: The budget makes no sense or cannot be kept, or a layer, criterion or scope is unknown.
+        RecipeError: The budget makes no sense or cannot be kept, a layer, criterion, aggregation or scope is
+            unknown, or the criterion needs batches and there are none.
+        DataError: The batches lack the labels that the criterion needs.
         ModelError: The forward cannot be followed, no layer can lose channels, or one holds NaN, or is under
             a parametrization that cannot lose channels.
     """
     search = lookup("scope", scope, SEARCHES, RecipeError)
     _require_one({"macs": macs, "parameters": parameters, "rates": rates})
+    ranking = Ranking(criterion, aggregation, consumers, seed, batches, loss)
+    ranking.check()
     model = unwrapped(model)
     channels = find_channels(model, example)
     rules = Rules(round_to, floor, tuple(skip))
-    groups = choices(model, channels, rules, criterion, seed)
+    groups = choices(model, channels, rules, ranking)
     _require_cuttable(model, channels, groups)
     full = costs(model, example)
     both = bills(model, channels, channels.groups, full)

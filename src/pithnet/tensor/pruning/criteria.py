@@ -139,11 +139,20 @@ def lamp(evidence: Evidence) -> Tensor:
     # Dividing by the largest magnitude first keeps the squares of tiny weights from underflowing.
     peak = flat.abs().max()
     squares = (flat / torch.where(peak > 0, peak, torch.ones_like(peak))).square()
+    return share_of_what_is_not_smaller(squares).reshape(evidence.shape)
+
+
+def share_of_what_is_not_smaller(squares: Tensor) -> Tensor:
+    """Returns each number over the sum of all that are not smaller, float64; 0 for 0.
+
+    Args:
+        squares: (n,), >= 0. Of equal ones the first counts as the smallest.
+    """
     # The sort is stable and the lower index first, so equal weights score in the order of the masks' ties.
-    ascending, order = squares.sort(stable=True)
+    ascending, order = squares.double().sort(stable=True)
     at_least = ascending.flip(0).cumsum(0).flip(0)
     ranked = torch.where(at_least > 0, ascending / at_least, torch.zeros_like(ascending))
-    return torch.empty_like(flat).scatter_(0, order, ranked).reshape(evidence.shape)
+    return torch.empty_like(ascending).scatter_(0, order, ranked)
 
 
 @criterion("taylor", needs=("weight", "gradient_magnitude"))
