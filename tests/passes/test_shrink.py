@@ -119,6 +119,35 @@ def test_whole_numbers_are_absolute_and_shares_are_of_the_float_network() -> Non
     assert not pn.plan_shrink(model, X, macs=1).removed
 
 
+def numbers(model: nn.Module) -> int:
+    """A weight in which every channel counts, also the first norm's alone."""
+    return 100 + sum(value.numel() for value in model.state_dict().values())
+
+
+@pytest.mark.parametrize("scope", ["global", "uniform"])
+def test_bytes_are_those_of_the_smaller_file(scope: str) -> None:
+    model = chain(24, 20)
+    settings: dict[str, Any] = {"scope": scope, "round_to": 4}
+    whole = pn.plan_shrink(model, X, bytes=1.0, **settings)
+    assert whole.bytes == whole.full_bytes == len(pn.encode(pn.finalize(model)))
+    plan = pn.plan_shrink(model, X, bytes=0.6, **settings)
+    assert plan.bytes == len(pn.encode(pn.finalize(plan.cut()))) <= 0.6 * whole.bytes
+    assert pn.plan_shrink(model, X, bytes=plan.bytes, **settings).widths == plan.widths
+    with pytest.raises(RecipeError, match=r"bytes=0\.01 cannot be kept: with every layer at its least width"):
+        pn.plan_shrink(model, X, bytes=0.01, **settings)
+
+
+def test_no_larger_network_of_the_search_keeps_a_budget_of_bytes() -> None:
+    model = chain(6, 4)
+    settings: dict[str, Any] = {"scope": "uniform", "round_to": 1, "floor": 0}
+    shares = sorted({k / w for w in (6, 4) for k in range(1, w + 1)})
+    rates = [{"0": max(int(s * 6), 1) / 6, "3": max(int(s * 4), 1) / 4} for s in shares]
+    sizes = sorted({numbers(pn.shrink(model, X, rates=r, round_to=1, floor=0)) for r in rates})
+    for budget in (sizes[1], sizes[3] + 3, sizes[-1] - 1):
+        plan = pn.plan_shrink(model, X, bytes=budget, weigh=numbers, **settings)
+        assert plan.bytes == max(size for size in sizes if size <= budget)
+
+
 def test_narrow_groups_stay_whole_and_floors_hold() -> None:
     model = chain(8, 64)
     plan = pn.plan_shrink(model, X, macs=0.6, floor=0.45)
@@ -138,7 +167,7 @@ def test_random_is_another_choice_for_each_seed() -> None:
 def test_a_plan_can_be_printed_and_read_by_machines() -> None:
     plan = pn.plan_shrink(pn.zoo.build("resnet20"), torch.randn(1, 3, 32, 32), macs=0.5)
     lines = str(plan).splitlines()
-    assert lines[-2].startswith(f"MACs: {plan.full_macs:,} -> {plan.macs:,} (")
+    assert lines[-3].startswith(f"MACs: {plan.full_macs:,} -> {plan.macs:,} (")
     assert any(line.startswith("conv1, layer1.0.conv2 and 8 more") for line in lines)
     assert any(line.endswith("it is an output of the network") for line in lines)
     content = json.loads(plan.to_json())
@@ -239,7 +268,7 @@ class Branching(nn.Module):
 @pytest.mark.parametrize(
     ("model", "settings", "error", "message"),
     [
-        (chain(16), {}, RecipeError, "give one of macs, parameters and rates, .* none of them"),
+        (chain(16), {}, RecipeError, "give one of macs, parameters, bytes and rates, .* none of them"),
         (chain(16), {"macs": 0.5, "rates": {}}, RecipeError, "given: macs and rates"),
         *(
             (chain(16), {"macs": bad}, RecipeError, "macs is a share above 0 and up to 1, or a whole")

@@ -9,10 +9,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from pithnet import zoo
 from pithnet.artifact.layout import layout_of
 from pithnet.artifact.skeleton import skeleton
 from pithnet.errors import ArtifactError
+from pithnet.zoo import ARCHITECTURES
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def own_architecture(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[str
         state: its `plain_state`.
     """
     match getattr(model, "architecture", None):
-        case (str(name), Mapping() as arguments) if name in zoo.ARCHITECTURES:
+        case (str(name), Mapping() as arguments) if name in ARCHITECTURES:
             pass
         case _:
             return None

@@ -11,9 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from pithnet import coding
 from pithnet.artifact.wire import Cursor, block
-from pithnet.coding import decode_positions, decode_symbols, encode_positions, encode_symbols
+from pithnet.coding import (
+    POSITION_CODERS,
+    SYMBOL_CODERS,
+    decode_positions,
+    decode_symbols,
+    encode_positions,
+    encode_symbols,
+)
 from pithnet.errors import ArtifactError
 
 SYMBOL_NUMBERS: Mapping[str, int] = {"huffman": 1, "rans": 2, "neighbours": 3}
@@ -48,7 +54,7 @@ def read_symbols(cursor: Cursor, mask: np.ndarray) -> tuple[np.ndarray, str]:
     """
     count = int(np.count_nonzero(mask))
     method = _read_coder(cursor, SYMBOL_NUMBERS)
-    _check_count(method, coding.SYMBOL_CODERS, count)
+    _check_count(method, SYMBOL_CODERS, count)
     symbols = decode_symbols(method, cursor.rest("symbols"), count, mask=mask)
     if symbols.shape != (count,):
         raise ArtifactError(f"decodes to {symbols.size} symbols, {count} are due")
@@ -77,7 +83,7 @@ def read_positions(cursor: Cursor, shape: tuple[int, ...]) -> tuple[np.ndarray, 
         CodingError: The coder's name is unknown, or the stream is damaged.
     """
     method = _read_coder(cursor, POSITION_NUMBERS)
-    _check_count(method, coding.POSITION_CODERS, math.prod(shape))
+    _check_count(method, POSITION_CODERS, math.prod(shape))
     mask = decode_positions(method, cursor.block("positions"), shape)
     if mask.shape != shape:
         raise ArtifactError(f"decodes to positions in {mask.shape}, {shape} are due")

@@ -10,7 +10,6 @@ from pathlib import Path
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from pithnet import zoo
 from pithnet.artifact.casting import cast
 from pithnet.artifact.container import Opened, unpack
 from pithnet.artifact.decoder import MAX_ELEMENTS, decode, decode_state, folded
@@ -19,6 +18,7 @@ from pithnet.artifact.skeleton import skeleton
 from pithnet.atomic import write_atomic
 from pithnet.errors import ArtifactError, PithError
 from pithnet.surgery import conflicting_tie, parametrize_, plain_key, uninitialized, unwrapped
+from pithnet.zoo import build
 
 _log = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ def _zoo_model(network: nn.Module, state: Mapping[str, Tensor], opened: Opened) 
         # Ties, and buffers outside the state_dict, are made by the real constructor only.
         meta = opened.metadata
         assert meta.architecture is not None
-        network = zoo.build(meta.architecture, **meta.arguments)
+        network = build(meta.architecture, **meta.arguments)
         network.load_state_dict(state)
     return network
 

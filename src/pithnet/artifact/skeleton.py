@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from pithnet import zoo
 from pithnet.artifact.metadata import Scalar
 from pithnet.errors import ArtifactError, PithError
+from pithnet.zoo import build
 
 _LARGEST_ARGUMENT = 1 << 20
 _LONGEST_ARGUMENT = 100
@@ -64,6 +64,6 @@ def skeleton(architecture: str, arguments: Mapping[str, Scalar]) -> nn.Module:
             raise ArtifactError(f"header: {architecture} cannot have {name} = {value!r}")
     try:
         with _WithoutNumbers():
-            return zoo.build(architecture, **arguments)
+            return build(architecture, **arguments)
     except (PithError, RuntimeError, TypeError, ValueError, ArithmeticError) as e:
         raise ArtifactError(f"header: {architecture} cannot be built: {e}") from e

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from torch import nn
 
-from pithnet.surgery import Channels, cut_channels, mask_channels, require_agreement
+from pithnet.surgery import Channels, cut_channels, cut_channels_, mask_channels, require_agreement
+
+_QUICKLY_WEIGHED = 1 << 21  # parameters; a file of more takes a second or longer
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class ShrinkPlan:
         channels: All channels of the network.
         model: The network.
         example: The inputs that it was planned with.
+        weigh: Gives the bytes that a network's file takes.
     """
 
     network: str
@@ -58,6 +62,17 @@ class ShrinkPlan:
     channels: Channels
     model: nn.Module
     example: Any
+    weigh: Callable[[nn.Module], int]
+
+    @cached_property
+    def bytes(self) -> int:
+        """The bytes of the file without the channels, written in memory when they are first asked for."""
+        return self.weigh(cut_channels(self.model, self.channels, self.removed))
+
+    @cached_property
+    def full_bytes(self) -> int:
+        """The bytes of the file of the network as it is, in the same way."""
+        return self.weigh(self.model)
 
     def mask(self) -> nn.Module:
         """Returns a copy of the network in its full size, in which the channels are zero."""
@@ -75,19 +90,39 @@ class ShrinkPlan:
         require_agreement(small, self.mask(), self.example, self.channels, self.removed)
         return small
 
+    def cut_(self) -> None:
+        """Takes the channels out of the network itself, in place; its parameters are replaced.
+
+        Raises:
+            ModelError: The network without the channels would give something else, as `cut` says; nothing has
+                changed then.
+        """
+        self.cut()
+        cut_channels_(self.model, self.channels, self.removed)
+
     def to_json(self) -> str:
         """Returns the widths and the costs as JSON: {"widths": {layer: outputs}, "macs": ...}."""
         content = {"widths": dict(self.widths), "macs": self.macs, "parameters": self.parameters}
         return json.dumps(content, indent=2)
+
+    @property
+    def _is_weighed(self) -> bool:
+        """Whether it takes no time to say how many bytes there are."""
+        return {"bytes", "full_bytes"} <= vars(self).keys() or self.full_parameters <= _QUICKLY_WEIGHED
 
     def __str__(self) -> str:
         rows = [("channels of", "width", "kept", "")]
         rows += [(_named(r.layers), str(r.width), str(r.kept), r.whole or "") for r in self.rows]
         first, second, third = (max(len(row[column]) for row in rows) for column in range(3))
         lines = [f"{a:<{first}}  {b:>{second}}  {c:>{third}}  {d}".rstrip() for a, b, c, d in rows]
+        costs: tuple[tuple[str, int, int], ...]
         costs = (("MACs", self.full_macs, self.macs), ("parameters", self.full_parameters, self.parameters))
+        if self._is_weighed:
+            costs += (("bytes", self.full_bytes, self.bytes),)
         lines += [f"{name}: {full:,} -> {small:,} ({small / full:.1%})" for name, full, small in costs]
         channels = sum(row.width for row in self.rows)
+        if not self._is_weighed:
+            lines.append("bytes: plan.bytes writes the file to count them")
         return "\n".join([f"{self.network} without {len(self.removed)} of {channels} channels", *lines])
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 
 from pithnet.errors import ModelError, RecipeError, lookup
 from pithnet.learn import Loss
-from pithnet.passes.shrinking.bill import Bill, bills
+from pithnet.passes.shrinking.bill import bills
+from pithnet.passes.shrinking.budgets import Candidates, require_one
 from pithnet.passes.shrinking.choices import Choice, Rules, choices
-from pithnet.passes.shrinking.plan import GroupWidth, ShrinkPlan
+from pithnet.passes.shrinking.plan import ShrinkPlan
 from pithnet.passes.shrinking.ranking import Ranking
 from pithnet.passes.shrinking.search import SEARCHES, removed_at, shares_by_layer
+from pithnet.passes.shrinking.weighing import Weigh, file_bytes
 from pithnet.surgery import Channels, costs, find_channels, uncuttable, unwrapped
 
 
@@ -25,6 +25,7 @@ def plan_shrink(
     *,
     macs: float | None = None,
     parameters: float | None = None,
+    bytes: float | None = None,
     rates: Mapping[str, float] | None = None,
     criterion: str = "l1",
     aggregation: str = "mean",
@@ -36,12 +37,13 @@ def plan_shrink(
     seed: int = 0,
     batches: Any = None,
     loss: Loss | None = None,
+    weigh: Weigh = file_bytes,
 ) -> ShrinkPlan:
     """Chooses channels of a network that go, so that it keeps a budget; the network is left alone.
 
-    One of `macs`, `parameters` and `rates` is given. Channels that have to go together, as those that a
-    shortcut adds up, are one: they are ranked by all their filters. What goes through an operation of which
-    it is not known where channels go stays, and the plan says why. A group of channels no wider than
+    One of `macs`, `parameters`, `bytes` and `rates` is given. Channels that have to go together, as those
+    that a shortcut adds up, are one: they are ranked by all their filters. What goes through an operation of
+    which it is not known where channels go stays, and the plan says why. A group of channels no wider than
     `round_to` stays whole.
 
     Args:
@@ -50,6 +52,7 @@ def plan_shrink(
         macs: The multiply-accumulates that the network may have for the example: a share of those it has, up
             to 1, or a whole number above 1.
         parameters: The numbers that its parameters may have, in the same way.
+        bytes: The bytes that its file may take, in the same way; `weigh` says which file.
         rates: The share of its outputs that a layer keeps, by name; all other layers keep theirs.
         criterion: The score that ranks channels, the lowest go: "l1" and "l2", norms of the filters over the
             number of their weights; "lamp", their squares over those in the group that are not smaller;
@@ -69,6 +72,8 @@ def plan_shrink(
             criterion "taylor"; no other reads it. A list of a few batches does.
         loss: `(outputs, targets) -> scalar`, whose gradient that criterion takes; the cross-entropy where
             None.
+        weigh: Gives the bytes of a network; it is called about ten times where `bytes` is given. The default
+            writes the file of `pn.save(pn.finalize(model))`.
 
     Returns:
         The plan. Its costs are never above the budget. With scope "global" no step from one width to the next
@@ -82,7 +87,8 @@ def plan_shrink(
             a parametrization that cannot lose channels.
     """
     search = lookup("scope", scope, SEARCHES, RecipeError)
-    _require_one({"macs": macs, "parameters": parameters, "rates": rates})
+    budgets = {"macs": macs, "parameters": parameters, "bytes": bytes}
+    require_one(**budgets, rates=rates)
     ranking = Ranking(criterion, aggregation, consumers, seed, batches, loss)
     ranking.check()
     model = unwrapped(model)
@@ -92,16 +98,11 @@ def plan_shrink(
     _require_cuttable(model, channels, groups)
     full = costs(model, example)
     both = bills(model, channels, channels.groups, full)
+    candidates = Candidates(model, example, channels, groups, *both, weigh)
     if rates is not None:
-        removed = removed_at(groups, shares_by_layer(groups, rates))
-    else:
-        asked = macs if macs is not None else parameters
-        assert asked is not None
-        name, bill = ("parameters", both[1]) if macs is None else ("macs", both[0])
-        budget = _budget(name, asked, bill.total([0] * len(groups)))
-        _require_possible(name, asked, budget, bill, groups)
-        removed = search(groups, bill, budget)
-    return _plan(model, example, channels, groups, removed, both)
+        return candidates.plan(removed_at(groups, shares_by_layer(groups, rates)))
+    name, asked = next((name, asked) for name, asked in budgets.items() if asked is not None)
+    return candidates.plan(candidates.within(search, name, asked))
 
 
 def shrink(model: nn.Module, example: Any, **settings: Any) -> nn.Module:
@@ -119,21 +120,6 @@ def shrink(model: nn.Module, example: Any, **settings: Any) -> nn.Module:
     return plan_shrink(model, example, **settings).cut()
 
 
-def _require_one(given: Mapping[str, Any]) -> None:
-    named = [name for name, value in given.items() if value is not None]
-    if len(named) != 1:
-        found = " and ".join(named) or "none of them"
-        raise RecipeError(f"give one of macs, parameters and rates, such as macs=0.5; given: {found}")
-
-
-def _budget(name: str, asked: float, full: int) -> int:
-    """Returns a budget as a whole number."""
-    is_number = isinstance(asked, int | float) and not isinstance(asked, bool) and math.isfinite(asked)
-    if not is_number or asked <= 0 or (asked > 1 and asked != int(asked)):
-        raise RecipeError(f"{name} is a share above 0 and up to 1, or a whole number above 1, not {asked!r}")
-    return math.floor(asked * full * (1 + 1e-12)) if asked <= 1 else int(asked)
-
-
 def _require_cuttable(model: nn.Module, channels: Channels, groups: Sequence[Choice]) -> None:
     free = [choice for choice in groups if choice.whole is None]
     if not free:
@@ -145,42 +131,3 @@ def _require_cuttable(model: nn.Module, channels: Channels, groups: Sequence[Cho
             if place in refused:
                 skip = next(iter(choice.group.layers))
                 raise ModelError(f"{refused[place]}; shrink before quantizing, or add {skip!r} to skip")
-
-
-def _require_possible(name: str, asked: float, budget: int, bill: Bill, groups: Sequence[Choice]) -> None:
-    least = bill.total(removed_at(groups, [0.0] * len(groups)))
-    if least > budget:
-        full = bill.total([0] * len(groups))
-        raise RecipeError(
-            f"{name}={asked:g} cannot be kept: with every layer at its least width {least:,} of {full:,} are "
-            f"left ({least / full:.3g}); ask for more, or lower floor or round_to"
-        )
-
-
-def _plan(
-    model: nn.Module,
-    example: Any,
-    channels: Channels,
-    groups: Sequence[Choice],
-    removed: Sequence[int],
-    both: tuple[Bill, Bill],
-) -> ShrinkPlan:
-    gone = frozenset(n for c, count in zip(groups, removed, strict=True) for n in c.order[:count])
-    rows = tuple(
-        GroupWidth(tuple(c.group.layers), c.group.width, c.group.width - count, c.whole)
-        for c, count in zip(groups, removed, strict=True)
-    )
-    none = [0] * len(groups)
-    return ShrinkPlan(
-        network=type(model).__name__,
-        rows=rows,
-        widths=MappingProxyType(channels.widths(gone)),
-        macs=both[0].total(removed),
-        parameters=both[1].total(removed),
-        full_macs=both[0].total(none),
-        full_parameters=both[1].total(none),
-        removed=gone,
-        channels=channels,
-        model=model,
-        example=example,
-    )
