@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pithnet.deploy import Int8Export, export_int8
     from pithnet.learn import evaluate
     from pithnet.passes import (
+        ChannelSparsity,
         GradualPruning,
         LevelTraining,
         Regularization,
@@ -66,6 +67,7 @@ _HOMES = {
     "deploy": ("Int8Export", "export_int8"),
     "learn": ("evaluate",),
     "passes": (
+        "ChannelSparsity",
         "GradualPruning",
         "LevelTraining",
         "Regularization",
@@ -87,6 +89,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ArtifactError",
+    "ChannelSparsity",
     "CompressionResult",
     "Cost",
     "Costs",

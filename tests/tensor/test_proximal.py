@@ -15,6 +15,7 @@ from pithnet.tensor.proximal import (
     hard_threshold,
     l0_prox,
     mcp_prox,
+    ridge_prox,
     scad_prox,
     soft_threshold,
     transformed_l1_prox,
@@ -35,6 +36,17 @@ def test_thresholds_by_hand() -> None:
     close(trimmed_soft_threshold(X, 0.3, 2), [3.0, -1.0, 0.2, 0.0, 0.0])
     close(elastic_net_prox(X, 1.0, 0.5), [2.5 / 1.5, -0.5 / 1.5, 0.0, 0.0, 0.0])
     close(l0_prox(X, 0.125), [3.0, -1.0, 0.0, 0.0, 0.0])
+
+
+def test_the_ridge_prox_has_a_factor_for_each_row() -> None:
+    x = torch.tensor([[3.0, -1.0], [2.0, 4.0], [5.0, 0.0]])
+    factors = torch.tensor([[0.0], [1.0], [4.0]])
+    found = ridge_prox(x, factors)
+    torch.testing.assert_close(found, torch.tensor([[3.0, -1.0], [1.0, 2.0], [1.0, 0.0]]))
+    # At the minimum of 1/2 ||z - x||^2 + t/2 ||z||^2 the gradient is zero.
+    torch.testing.assert_close(found - x + factors * found, torch.zeros(3, 2))
+    with pytest.raises(RecipeError, match="t is -1"):
+        ridge_prox(X, -torch.ones(1))
 
 
 def test_folded_penalties_shrink_the_middle_and_leave_the_large() -> None:

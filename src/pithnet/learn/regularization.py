@@ -127,6 +127,8 @@ class Term:
 class Regularized:
     """What a regularizer adds to the steps of an optimizer, while `active`; subclasses say when and what."""
 
+    _one_rate = "layers ranked together need one learning rate and momentum; give scope='uniform'"
+
     def __init__(self, terms: Sequence[Term]) -> None:
         self.terms, self.active = tuple(terms), True
 
@@ -210,9 +212,7 @@ class Regularized:
             if None in own:
                 raise RecipeError("a regularized weight is not in the optimizer: give it all of the model's")
             if len(own) > 1:
-                raise RecipeError(
-                    "layers ranked together need one learning rate and momentum; give scope='uniform'"
-                )
+                raise RecipeError(self._one_rate)
             found += [float(size) for size in own if size is not None]
         return found
 

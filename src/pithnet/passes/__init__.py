@@ -19,18 +19,23 @@ from pithnet.passes.registry import PASSES, forget, pass_of, register
 from pithnet.passes.regularized.regularization import Regularization, regularize
 from pithnet.passes.scopes import SCOPES
 from pithnet.passes.share import share
+from pithnet.passes.shrinking.penalties import PENALTIES, GroupPenalty, StableChoice
 from pithnet.passes.shrinking.plan import ShrinkPlan
 from pithnet.passes.shrinking.shrink import plan_shrink, shrink
+from pithnet.passes.shrinking.sparsity import ChannelSparsity
 from pithnet.passes.sketch import LayerSketch, Sketch
 from pithnet.passes.step import Pass
 
 __all__ = [
     "GRANULARITIES",
     "PASSES",
+    "PENALTIES",
     "RAMPS",
     "SCOPES",
+    "ChannelSparsity",
     "Given",
     "GradualPruning",
+    "GroupPenalty",
     "LayerSketch",
     "LevelTraining",
     "Need",
@@ -39,6 +44,7 @@ __all__ = [
     "Regularization",
     "ShrinkPlan",
     "Sketch",
+    "StableChoice",
     "average_bits",
     "correct_biases",
     "equalize",

@@ -122,6 +122,23 @@ def elastic_net_prox(x: Tensor, t: float, l1_ratio: float) -> Tensor:
     return soft_threshold(x, t * l1_ratio) / (1 + t * (1 - l1_ratio))
 
 
+def ridge_prox(x: Tensor, t: Tensor) -> Tensor:
+    """Returns x / (1 + t), the prox of t/2 ||x||^2, where each number of x may have a factor t of its own.
+
+    Args:
+        x: any shape.
+        t: >= 0, of a shape that broadcasts to that of x.
+
+    Raises:
+        ModelError: x or t is not floating point, or holds NaN or inf.
+        RecipeError: t is negative.
+    """
+    require_finite(x, "x")
+    require_finite(t, "t")
+    require_nonnegative(float(t.min()) if t.numel() else 0.0, "t")
+    return x / (1 + t)
+
+
 def l0_prox(x: Tensor, t: float) -> Tensor:
     """Zeros |x| <= sqrt(2 t) and leaves the rest as it is: the prox of t ||x||_0.
 

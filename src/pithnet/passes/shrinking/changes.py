@@ -63,7 +63,7 @@ def changes(
                 value = check_loss(objective(call(copied, inputs), targets, None))
                 products = _products(copied, criterion, list(each_key(list(members))), value)
             sizes.append(len(next(tensors(inputs))))
-            found.append([[m.rows(products[m.place.key]).sum(1) for m in own] for own in members])
+            found.append([[m.rows(products[m.place.key]).sum(1).cpu() for m in own] for own in members])
     weights = torch.tensor([math.sqrt(size * len(sizes) / sum(sizes)) for size in sizes], dtype=torch.float64)
     return [
         [torch.stack([batch[group][place] for batch in found], 1) * weights for place in range(len(own))]

@@ -11,7 +11,6 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from pithnet.surgery import Channels, Group, held_tensors
 from pithnet.surgery.channels.symbols import Place
-from pithnet.surgery.weights.holders import is_matrix
 
 
 @dataclass(frozen=True)
@@ -28,14 +27,28 @@ class Member:
     positions: Tensor
 
     def rows(self, value: Tensor) -> Tensor:
-        """Returns the numbers of each channel, float64 (channels, numbers), on the CPU.
+        """Returns the numbers of each channel, (channels, numbers), in the tensor's dtype and on its device.
 
         Args:
             value: The tensor, or one of its shape.
         """
         at = self.positions.flatten().to(value.device)
         rows = value.detach().movedim(self.place.axis, 0).index_select(0, at)
-        return rows.reshape(len(self.positions), -1).cpu().double()
+        return rows.reshape(len(self.positions), -1)
+
+    def with_rows(self, value: Tensor, rows: Tensor) -> Tensor:
+        """Returns a copy of the tensor in which the channels have other numbers.
+
+        Args:
+            value: The tensor.
+            rows: The numbers, as `rows` gives them.
+        """
+        found = value.detach().clone()
+        moved = found.movedim(self.place.axis, 0)
+        moved[self.positions.flatten().to(value.device)] = rows.reshape(
+            self.positions.numel(), *moved.shape[1:]
+        )
+        return found
 
 
 def tensor_at(model: nn.Module, key: str) -> Tensor:
@@ -68,9 +81,35 @@ def slices(model: nn.Module, channels: Channels, group: Group) -> list[Member]:
         channels: All its channels.
         group: Those that are meant.
     """
-    weights = {held[0].keys[0] for held in held_tensors(model) if is_matrix(held[0])}
-    read = [place for place in group.share if place not in channels.makers and place.key in weights]
-    return [_member(channels, group, place) for place in read]
+    return [_member(channels, group, p) for p in _read(channels, group, _parameters(model, matrices=True))]
+
+
+def own_numbers(model: nn.Module, channels: Channels, group: Group) -> list[Member]:
+    """Returns the parameters that make the channels: filters, biases, and scale and shift of norms.
+
+    Where all of a channel's are zero, it is zero, after its norm too. No number belongs to two groups.
+
+    Args:
+        model: The network.
+        channels: All its channels.
+        group: Those that are meant.
+    """
+    more = _read(channels, group, _parameters(model, matrices=False))
+    return [*filters(channels, group), *(_member(channels, group, place) for place in more)]
+
+
+def _read(channels: Channels, group: Group, keys: set[str]) -> list[Place]:
+    return [place for place in group.share if place not in channels.makers and place.key in keys]
+
+
+def _parameters(model: nn.Module, matrices: bool) -> set[str]:
+    """Returns the keys of weights with more than one axis, or of the others without slopes of activations."""
+    return {
+        first.keys[0]
+        for first, *_ in held_tensors(model)
+        if not isinstance(first.module, nn.PReLU)
+        and (getattr(first.module, first.tensor).ndim > 1) == matrices
+    }
 
 
 def scales(model: nn.Module, channels: Channels, group: Group) -> list[Member]:

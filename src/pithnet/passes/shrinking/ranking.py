@@ -87,6 +87,6 @@ class Ranking:
         if criterion.needs_batches:
             read = changes(model, criterion, members, self.batches, self.loss)
         else:
-            read = [[m.rows(tensor_at(model, m.place.key)) for m in own] for own in members]
+            read = [[m.rows(tensor_at(model, m.place.key)).cpu().double() for m in own] for own in members]
         generator = torch.Generator().manual_seed(self.seed)
         return [criterion(own, generator, self.aggregation) for own in read]
