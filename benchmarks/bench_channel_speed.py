@@ -2,7 +2,7 @@
 
     python benchmarks/bench_channel_speed.py [--pairs 5] [--seconds 3] [--batch 1] [--threads 1] [--json]
 
-Weights and images are random, because time does not depend on them. ResNet-18 loses half the channels of every
+Weights and images are random, because time does not depend on them. ResNet-18 loses half the channels of each
 layer that can lose any. MobileNetV2 keeps half its multiply-accumulates, the same share of every layer, with
 widths that are any number (round_to 1) and with multiples of 8. Each cut network is timed in pairs with the
 whole one: within a pair the two take turns, and the median of the pairs' ratios is given with all of them.

@@ -78,9 +78,9 @@ def folded() -> nn.Module:
 
 
 def test_every_item_has_rows_and_the_run_says_what_it_was(results: dict[str, Any]) -> None:
-    assert items(results) == ["0", "2", "3"]
+    assert items(results) == ["0", "1", "2", "3"]
     assert results["architecture"] == "digits-cnn"
-    assert results["epochs"] == {"baseline": 6}
+    assert results["epochs"] == {"baseline": 6, "pruned": 0}
     assert results["command"].startswith("pithnet lab ptq --out ")
     base = named_rows(results, "0")["float"]
     assert base["accuracy"] > 0.9
@@ -129,7 +129,7 @@ def test_files_answer_as_their_simulation(out: Path, results: dict[str, Any]) ->
 
 
 def test_times_are_shares_of_the_references_beside_them(results: dict[str, Any]) -> None:
-    timed = [r for r in results["rows"] if "ms" in r]
+    timed = [r for r in rows(results, "2") if "ms" in r]
     cells = {(r["batch"], r["threads"]) for r in timed}
     assert {batch for batch, _ in cells} == {1, 64}
     assert len(timed) == (len(FORMS) + 1) * len(cells)
@@ -234,18 +234,18 @@ def test_the_source_stands_beside_its_own_networks_only() -> None:
 def test_page_tables_and_plots(out: Path, results: dict[str, Any], book: Notebook) -> None:
     said = answers(ptq.EXPERIMENT, book)
     groups = [*comparisons(), "sparsity"]
-    assert [a.item for a in said] == ["2", "2", "2", *("3" for _ in groups), ""]
+    assert [a.item for a in said] == ["1", "1", "2", "2", "2", *("3" for _ in groups), ""]
     for answer in said:
         check_sentences(answer.text)
     check_page(out / "index.html", said)
-    for name in ("times", "bits-by-layer", "zeros-by-layer", "range-by-layer"):
+    for name in ("accuracy-by-share", "times", "bits-by-layer", "zeros-by-layer", "range-by-layer"):
         check_png(out / f"{name}.png")
     for group, entrants in comparisons().items():
         check_png(out / f"points-{group}.png")
         listed = [r["what"] for r in read_csv(out / f"item3-{group}.csv")]
         assert listed == [e.scheme.what for e in entrants]
     assert len(read_csv(out / "item2.csv")) == len(FORMS)
-    assert len(read_csv(out / "item2-times.csv")) == len([r for r in results["rows"] if "ms" in r])
+    assert len(read_csv(out / "item2-times.csv")) == len([r for r in rows(results, "2") if "ms" in r])
 
 
 def test_a_comparison_is_shown_when_all_of_it_is_measured(results: dict[str, Any], tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_an_item_can_be_measured_alone(out: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"quick": True, "weights": tmp_path / "weights.pt"}
     notes = Notes()
     ptq.run(tmp_path / "lab", LabOptions(items="3", epochs=2, **options), progress=notes)
-    assert notes.lines[0] == "--epochs is not used: with --weights, items 2 and 3 train nothing"
+    assert notes.lines[0] == "--epochs is not used: items 2 and 3 train nothing"
     first = read_results(tmp_path / "lab")
     assert items(first) == ["0", "3"]
     assert not (tmp_path / "lab" / "item2.csv").exists()
@@ -282,9 +282,11 @@ def test_an_item_can_be_measured_alone(out: Path, tmp_path: Path) -> None:
         assert again[row["what"]]["accuracy"] == pytest.approx(row["accuracy"], abs=0.02)
 
 
-def test_epochs_are_those_of_the_baseline() -> None:
-    assert ptq.FULL.within(3).baseline == replace(ptq.FULL.baseline, epochs=3)
-    assert ptq.FULL.within(None) == ptq.FULL
+def test_epochs_are_those_of_fine_tuning() -> None:
+    short = ptq.FULL.within(3)
+    assert short.tuning is not None
+    assert short.tuning.epochs == 3
+    assert replace(short, tuning=None) == ptq.FULL == ptq.FULL.within(None)
 
 
 def test_what_the_lab_does_not_run_is_refused(tmp_path: Path) -> None:
@@ -295,6 +297,6 @@ def test_what_the_lab_does_not_run_is_refused(tmp_path: Path) -> None:
         ptq.run(where, LabOptions(data="digits", model="vgg16"), progress=Quiet())
     with pytest.raises(ModelError, match="Did you mean"):
         ptq.run(where, LabOptions(data="digits", model="digits-cmm"), progress=Quiet())
-    with pytest.raises(PithError, match="this lab has no item '1'; its items are 2, 3"):
-        ptq.run(where, LabOptions(quick=True, items="1"), progress=Quiet())
+    with pytest.raises(PithError, match="this lab has no item '4'; its items are 1, 2, 3"):
+        ptq.run(where, LabOptions(quick=True, items="4"), progress=Quiet())
     assert not where.exists()

@@ -30,6 +30,9 @@ _SHARES = (
     "zero_share",
     "source_accuracy",
     "source_time",
+    "share",
+    "untuned",
+    "source",
 )
 
 

@@ -34,7 +34,8 @@ class LabOptions:
         items: Measure the items of these numbers, such as 2,5. Without it, the lab measures all of them. The
             page shows what has been measured.
         epochs: Let every training but the baseline's last this many epochs, where the lab's own number takes
-            too long. Items 2 and 3 of lab ptq train nothing, so there it is the baseline that lasts so long.
+            too long. In lab ptq item 1 fine-tunes what it has pruned for this many epochs; without this
+            option it does not, and its items 2 and 3 train nothing.
         teacher: Let the trainings learn from a teacher beside the labels: self (the lab's float network),
             none (labels alone), or another trained network as ARCH:FILE, such as resnet44:resnet44.pt.
             Without it, labs fixed-point and deep-compression take self, and lab pruning takes none. Rows

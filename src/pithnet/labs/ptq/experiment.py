@@ -1,7 +1,8 @@
-"""`lab ptq`: int8 without training, static and dynamic, and what each choice on the way there is worth.
+"""`lab ptq`: pruning and int8 without training, and what each choice on the way to int8 is worth.
 
-Files are measured and timed in ONNX Runtime; single choices are simulated in PyTorch. Nothing is trained or
-chosen on the test images; ranges, repairs and bits come from training images, without labels.
+Files are measured and timed in ONNX Runtime; single choices are simulated in PyTorch. Nothing is chosen on
+the test images, and nothing is trained, unless item 1 is asked to fine-tune what it prunes; ranges, repairs
+and bits come from training images, without labels.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from pithnet.labs.ptq.comparisons import comparisons
 from pithnet.labs.ptq.files import measured
 from pithnet.labs.ptq.lab import PtqLab
 from pithnet.labs.ptq.numbers import files, group, layers, numbers, sizes, times
+from pithnet.labs.ptq.pruned import pruned
 from pithnet.labs.ptq.settings import FULL, QUICK
 from pithnet.labs.start import open_lab
 from pithnet.labs.writing import write_page
 from pithnet.run.progress import Quiet
 
-ITEMS = ("2", "3")
+ITEMS = ("1", "2", "3")
 TAKES = ("model", "precision", "items", "epochs", "device")
 _DEFAULT = LabOptions()
 MODELS = {"cifar10": "vgg16", "digits": "digits-cnn"}
@@ -50,6 +52,12 @@ def _comparison(name: str) -> Table:
 
 
 _FLOAT = {"float": Table({"what": "network", "parameters": "parameters", **ACCURACY})}
+_PRUNED = {"what": "pruned", "zeros": "zeros", "untuned": "untuned %", **ACCURACY, **POINTS}
+_PRUNED |= {"best_over_test_epochs": "best test epoch %", "masks_exact": "zeros exact", "epochs": "epochs"}
+_PRUNED |= {"source": "source %"}
+_TAKES = {"what": "pruned", "bytes": "bytes of the .pith", "memory_bytes": "bytes in memory"}
+_TAKES |= {"ms": "ms", "ms_low": "middle half from", "ms_high": "to"}
+_ITEM_1 = {"pruned": Table(_PRUNED), "pruned-sizes": Table(_TAKES, file="item1-sizes")}
 _INT8 = {
     "files": Table(_FILES, rows=files),
     "kernels": Table(_KERNELS, rows=files, file="item2-kernels"),
@@ -63,10 +71,11 @@ _BARS |= named(figures.bits_by_layer, figures.zeros_by_layer, figures.range_by_l
 
 EXPERIMENT: Experiment[PtqLab] = Experiment(
     "ptq",
-    "Post-training quantization",
+    "Pruning and quantization after training",
     "pithnet.labs.ptq",
     (
         Item("0", "The float network", PtqLab.float_row, _FLOAT),
+        Item("1", "Pruned by magnitude", pruned, _ITEM_1, named(figures.accuracy_by_share)),
         Item("2", "Static and dynamic int8", measured, _INT8, {"times": figures.share_of_time}),
         Item("3", "Choices on the way to int8", PtqLab.simulated, _COMPARED, _BARS),
     ),
@@ -75,17 +84,18 @@ EXPERIMENT: Experiment[PtqLab] = Experiment(
 
 
 def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = None) -> Path:
-    """Measures items 2 and 3; writes results.json (returned), CSV tables, PNGs, index.html and ONNX files.
+    """Measures the items; writes results.json (returned), CSV tables, PNGs, index.html and ONNX files.
 
-    Precision and epochs are those of the baseline's training, where there is one: everything is measured in
-    float32, and items 2 and 3 train nothing. To time item 2 again, run it into another `out`. Arguments and
-    errors are those of `pithnet.labs.pruning.experiment.run`.
+    With epochs, item 1 fine-tunes every pruned network for so long; items 2 and 3 train nothing. The
+    precision is that of trainings, the baseline's too: everything is measured in float32. To time items 1 and
+    2 again, run them into another `out`. Arguments and errors are those of
+    `pithnet.labs.pruning.experiment.run`.
     """
     options.check("ptq", TAKES)
     wanted = options.chosen(ITEMS)
     if options.device == "cuda" and "2" in wanted:
         raise PithError(
-            "item 2 of lab ptq runs int8 files in ONNX Runtime on the CPU; give --items 3 with "
+            "item 2 of lab ptq runs int8 files in ONNX Runtime on the CPU; give --items 1,3 with "
             "--device cuda, or leave --device out"
         )
     settings = (QUICK if options.quick else FULL).within(options.epochs)
@@ -97,13 +107,16 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
         progress=progress,
         batch_size=settings.batch_size,
         facts={
-            "epochs": {"baseline": 0 if options.weights else settings.baseline.epochs},
+            "epochs": {
+                "baseline": 0 if options.weights else settings.baseline.epochs,
+                "pruned": 0 if settings.tuning is None else settings.tuning.epochs,
+            },
             "settings": asdict(settings),
         },
     )
     with book:
-        if options.epochs is not None and options.weights is not None:
-            book.progress.note("--epochs is not used: with --weights, items 2 and 3 train nothing")
+        if options.epochs is not None and "1" not in wanted:
+            book.progress.note("--epochs is not used: items 2 and 3 train nothing")
         EXPERIMENT.measure(PtqLab(book, bench, settings), ("0", *wanted))
         write_page(EXPERIMENT, book)
     return book.results

@@ -1,4 +1,4 @@
-"""The figures of `lab ptq`: times as shares of PyTorch eager's, and points lost against float."""
+"""The figures of `lab ptq`: accuracy by share pruned, shares of PyTorch eager's time, points lost."""
 
 from __future__ import annotations
 
@@ -6,8 +6,29 @@ from matplotlib.figure import Figure
 
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.ptq.numbers import group, layers, times
+from pithnet.labs.ptq.pruned import EACH, GLOBAL
 from pithnet.labs.ptq.schemes import LINEAR
-from pithnet.report.plots import grouped_bars
+from pithnet.report.plots import Points, grouped_bars, lines
+
+
+def accuracy_by_share(book: Notebook) -> Figure:
+    """Draws lines: accuracy against the share pruned, in each way, tuned or not, and the source's."""
+    series: dict[str, Points] = {}
+    rows = book.of("1")
+    for among in (EACH, GLOBAL):
+        mine = [r for r in rows if r["among"] in (among, None)]
+        series[f"{among}, untuned"] = _curve(mine, "untuned")
+        tuned = [r for r in mine if "epochs" in r]
+        if tuned:
+            series[f"{among}, fine-tuned"] = _curve(tuned, "accuracy")
+    published = [r for r in rows if r.get("source") is not None]
+    if published:
+        series["the source"] = _curve(published, "source")
+    return lines(series, "", "weights pruned, %", "test accuracy, %")
+
+
+def _curve(rows: list[Row], key: str) -> Points:
+    return [100 * r["share"] for r in rows], [100 * r[key] for r in rows]
 
 
 def share_of_time(book: Notebook) -> Figure:

@@ -16,6 +16,7 @@ from pithnet.labs.ptq.schemes import LINEAR
 def numbers(book: Notebook) -> dict[str, Any]:
     """Rows as the questions look at them, the source's numbers, and functions that say a row."""
     return {
+        "pairs": pairs(book),
         "files": files(book),
         "file": lambda kind: next(r for r in files(book) if r["kind"] == kind),
         "sizes": sizes(book),
@@ -29,6 +30,12 @@ def numbers(book: Notebook) -> dict[str, Any]:
         "LINEAR": LINEAR,
         **{key: value for key, value in vars(source).items() if key.isupper()},
     }
+
+
+def pairs(book: Notebook) -> list[tuple[Row, Row]]:
+    """Returns the rows of item 1 by share: pruned alike in each layer, and in one ranking."""
+    named = {row["what"]: row for row in book.of("1")}
+    return [(named[row["rival"]], row) for row in book.of("1") if row.get("rival") in named]
 
 
 def files(book: Notebook) -> list[Row]:

@@ -15,6 +15,7 @@ class Settings:
     choice of bits. `compared` are test images on which files are compared with their simulation. `seconds` of
     timing are for each size of batch and number of threads (1 and all where none are named). `imagenet` says
     whether the sizes of VGG-16 for ImageNet are measured. Mixed precision chooses from `widths`.
+    Item 1 prunes each of the `shares`, and trains what is left by `tuning`, or not at all where that is None.
     """
 
     baseline: Training
@@ -27,10 +28,16 @@ class Settings:
     batches: tuple[int, ...] = (1, 64)
     threads: tuple[int, ...] = ()
     widths: tuple[int, ...] = (2, 3, 4, 5, 6, 8)
+    shares: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
+    tuning: Training | None = None
 
     def within(self, epochs: int | None) -> Settings:
-        """Returns the same with so many epochs of the baseline, the only training; as it is with None."""
-        return self if epochs is None else replace(self, baseline=replace(self.baseline, epochs=epochs))
+        """Returns the same with item 1 fine-tuned for so many epochs; as it is with None."""
+        return self if epochs is None else replace(self, tuning=_tuning(epochs))
+
+
+def _tuning(epochs: int) -> Training:
+    return Training(epochs, lr=0.02, schedule="one-cycle", warmup=0.1)
 
 
 FULL = Settings(
@@ -51,4 +58,5 @@ QUICK = Settings(
     seconds=0.1,
     imagenet=False,
     threads=(1,),
+    shares=(0.9,),
 )
