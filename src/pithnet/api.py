@@ -177,7 +177,6 @@ def compress(
     if resume and out is None:
         raise RecipeError("resume=True continues the run in a folder: say which by out=")
     with working("compress") as step, _folder(out) as folder:
-        plan = make_plan(network, chosen)
         problem = prepare(
             network,
             chosen,
@@ -189,6 +188,7 @@ def compress(
             metadata=_metadata(network, train, val, chosen),
             cache=folder / "cache",
         )
+        plan = make_plan(network, chosen, Given(seed=chosen.seed, example=problem.given.sample))
         _warn_of_what_is_left_out(plan)
         with begun(folder, problem, chosen, resume=resume, kept=out is not None) as (store, continued):
             store.write_record("plan.json", plan.to_json())

@@ -18,7 +18,7 @@ import pithnet as pn
 from pithnet.learn import PRECISIONS
 from pithnet.learn.schedules import SCHEDULES
 from pithnet.passes import GRANULARITIES as PRUNED_TOGETHER
-from pithnet.passes import RAMPS, SCOPES
+from pithnet.passes import RAMPS, SCOPES, Given
 from pithnet.passes.regularized.terms import GROUPS, HOWS
 from pithnet.recipe import (
     Distill,
@@ -28,6 +28,7 @@ from pithnet.recipe import (
     Recipe,
     Regularize,
     Share,
+    Shrink,
     Step,
     Train,
     passes,
@@ -35,7 +36,7 @@ from pithnet.recipe import (
 )
 from pithnet.run.plan import make_plan
 from pithnet.surgery.weights.finalize import ROUNDINGS
-from pithnet.tensor import CRITERIA, REGULARIZERS
+from pithnet.tensor import AGGREGATIONS, CHANNEL_CRITERIA, CRITERIA, REGULARIZERS
 from pithnet.tensor.clustering._inits import INITS
 from pithnet.tensor.observers import OBSERVERS
 from pithnet.tensor.quantizers import FITS, GRANULARITIES, QUANTIZERS
@@ -58,6 +59,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "A step": Step,
     "`prune`": Prune,
     "`regularize`": Regularize,
+    "`shrink`": Shrink,
     "`share`": Share,
     "`quantize`": Quantize,
     "`train`": TRAIN,
@@ -67,6 +69,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
 NAMES: dict[str, Iterable[str]] = {
     "scope": SCOPES,
     "criterion": CRITERIA,
+    "channel criterion": CHANNEL_CRITERIA,
     "pruned together": PRUNED_TOGETHER,
     "ramp": RAMPS,
     "how": HOWS,
@@ -80,7 +83,13 @@ NAMES: dict[str, Iterable[str]] = {
     "format": ROUNDINGS,
 }
 # Plain strings in the schema, because it knows no torch: the values that the passes take.
-STRINGS = {(Prune, "criterion"): CRITERIA, (Quantize, "quantizer"): QUANTIZERS, (Quantize, "fit"): FITS}
+STRINGS = {
+    (Prune, "criterion"): CRITERIA,
+    (Quantize, "quantizer"): QUANTIZERS,
+    (Quantize, "fit"): FITS,
+    (Shrink, "criterion"): CHANNEL_CRITERIA,
+    (Shrink, "aggregation"): AGGREGATIONS,
+}
 
 Row = list[str]
 
@@ -242,9 +251,11 @@ def test_the_criterion_of_the_page_prunes_what_is_near_to_a_half() -> None:
 
 
 T = {"epochs": 1}
+IMAGE = Given(example=torch.zeros(1, 1, 8, 8))
 PASSES: dict[str, list[dict[str, Any]]] = {
     "prune": [{"prune": {"sparsity": 0.5}}],
     "regularize": [{"regularize": {"sparsity": 0.5}, "train": T}],
+    "shrink": [{"shrink": {"macs": 0.8, "round_to": 1}}],
     "share": [{"share": {"bits": 2}}, {"share": {"bits": 2, "trained": True}, "train": T}],
     "quantize": [{"quantize": {"bits": 4, "quantizer": "lsq"}}],
     "train": [{"train": T}],
@@ -271,10 +282,10 @@ def test_what_may_follow_what(first: str, later: str, said: str) -> None:
             recipe = pn.recipe.parse({"name": "x", "steps": [one, other]}, "x")
             model = pn.zoo.build("digits-cnn", width=4)
             if said.startswith("yes"):
-                assert len(make_plan(model, recipe).layers) == 4
+                assert len(make_plan(model, recipe, IMAGE).layers) == 4
                 continue
-            with pytest.raises(pn.PithError, match="prune before"):
-                make_plan(model, recipe)
+            with pytest.raises(pn.PithError, match=r"(prune|shrink) before"):
+                make_plan(model, recipe, IMAGE)
 
 
 def test_every_pair_of_passes_is_in_the_table() -> None:

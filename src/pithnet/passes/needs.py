@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
 import torch
+from torch import nn
 
 from pithnet.errors import RecipeError
 from pithnet.learn import Loss
+from pithnet.surgery.graph.inputs import tensors_as
 
 
 class Need(StrEnum):
@@ -19,12 +21,14 @@ class Need(StrEnum):
     BATCHES = "batches"
     LABELS = "labels"
     EXAMPLE = "example"
+    WEIGHT = "weigh"
 
 
 _HOW = {
     Need.BATCHES: "training data: give train=, or images on the command line",
     Need.LABELS: "training data with labels: give batches (x, y)",
     Need.EXAMPLE: "an input to run the model on: give training or test data",
+    Need.WEIGHT: "the bytes of the file that comes out, which only a whole recipe knows",
 }
 
 
@@ -38,6 +42,7 @@ class Given:
         labelled: Whether the batches have labels.
         example: The inputs of one batch.
         loss: What the gradients are those of; None is the cross-entropy of the labels.
+        weigh: Gives the bytes that the file will take, of a network as this pass may leave it.
     """
 
     seed: int = 0
@@ -45,6 +50,12 @@ class Given:
     labelled: bool = False
     example: Any = None
     loss: Loss | None = None
+    weigh: Callable[[nn.Module], int] | None = None
+
+    @property
+    def sample(self) -> Any:
+        """The example with one sample of each tensor, (1, ...)."""
+        return tensors_as(self.example, lambda t: t[:1] if t.ndim else t)
 
     @property
     def generator(self) -> torch.Generator:
@@ -75,6 +86,8 @@ class Given:
             kept |= {"batches": self.batches, "labelled": self.labelled, "loss": self.loss}
         if Need.EXAMPLE in asked:
             kept["example"] = self.example
+        if Need.WEIGHT in asked:
+            kept["weigh"] = self.weigh
         return _Narrowed(**kept, names=frozenset(kept))
 
 

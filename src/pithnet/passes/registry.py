@@ -9,12 +9,14 @@ from pithnet.passes.steps.pruning import Pruning
 from pithnet.passes.steps.quantization import Quantization
 from pithnet.passes.steps.regularizing import Regularizing
 from pithnet.passes.steps.sharing import Sharing
+from pithnet.passes.steps.shrinking import Shrinking
 from pithnet.recipe import Step, forget_settings, register_settings
 
 PASSES: dict[str, type[Pass[Any]]] = {
     "prune": Pruning,
     "share": Sharing,
     "regularize": Regularizing,
+    "shrink": Shrinking,
     "quantize": Quantization,
 }
 

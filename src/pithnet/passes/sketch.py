@@ -24,6 +24,7 @@ from pithnet.surgery import (
     unquantized_weight,
     weighted_layers,
 )
+from pithnet.tensor import keep_mask
 
 MOST = 1 << 15  # weights of a layer that are looked at
 
@@ -86,21 +87,21 @@ class LayerSketch:
         """Makes the sample's weights zero that are not kept; `kept` is bool (R, M)."""
         self.rows = torch.where(kept, self.rows, 0.0)
 
-    def row(self) -> LayerRow:
-        """Returns the layer as a row of a plan or a record."""
-        return LayerRow(self.name, self.size, self.zeros, self.levels, bits=self.bits)
+    def row(self, outputs: int | None = None) -> LayerRow:
+        """Returns the layer as a row of a plan, with the number of its outputs where some are gone."""
+        return LayerRow(self.name, self.size, self.zeros, self.levels, bits=self.bits, outputs=outputs)
 
 
 class Sketch:
-    """The layers of a network, for passes to plan on; `model` itself is never changed.
+    """The layers of a network, for passes to plan on; the network itself is never changed.
 
     Args:
-        model: The network as it is.
+        model: The network as it is. After a pass that removes channels the attribute is the smaller one.
         also: The `also` patterns of all the passes to come.
     """
 
     def __init__(self, model: nn.Module, also: Sequence[str] = ()) -> None:
-        self.model = model
+        self.model, self._patterns = model, also
         self.layers = [sketched(name, layer) for name, layer in weighted_layers(model, also)]
         self._also = list[str]()  # of the passes so far: what one compressed, later ones take too
 
@@ -121,6 +122,34 @@ class Sketch:
         for layer in found:
             layer.passes.append(name)
         return found
+
+    def of(self, smaller: nn.Module) -> Sketch:
+        """Returns the sketch of a copy of the network without some channels; passes count as planned.
+
+        Args:
+            smaller: The copy, whose layers keep the share of zeros that they have here.
+        """
+        found, before = Sketch(smaller, self._patterns), {layer.name: layer for layer in self.layers}
+        for layer in found.layers:
+            old = before[layer.name]
+            zeros = round(layer.rows.numel() * old.zeros / max(old.size, 1))
+            layer.cut(keep_mask(layer.rows.abs(), zeros))
+            layer.passes = list(old.passes)
+        found._also = list(self._also)
+        return found
+
+    def go_on_with(self, smaller: nn.Module, name: str) -> None:
+        """Takes a copy of the network without some channels in its place, as a pass would leave it.
+
+        Args:
+            smaller: The network that later passes work on.
+            name: The name of the pass that makes it.
+        """
+        shapes = {layer.name: layer.shape for layer in self.layers}
+        self.model, self.layers = smaller, self.of(smaller).layers
+        for layer in self.layers:
+            if layer.shape != shapes[layer.name]:
+                layer.passes.append(name)
 
 
 def sketched(name: str, layer: Weighted) -> LayerSketch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import nn
 
@@ -84,3 +84,21 @@ class Pass(ABC, Generic[Settings]):
 
         It is called once: after the step's training where something ran in it, else right after `begin`.
         """
+
+    @property
+    def structure(self) -> dict[str, Any] | None:
+        """What a later process needs to give a network the same modules and shapes, as plain data.
+
+        It is None where the pass changed numbers only, or parametrizations, which a state_dict tells of.
+        """
+        return None
+
+    def rebuild(self, model: nn.Module, given: Given, structure: dict[str, Any]) -> None:
+        """Gives a network the modules and shapes that it had after the pass, in place, whatever its numbers.
+
+        Args:
+            model: The network as it was before the pass.
+            given: What the pass asked for in its `needs`.
+            structure: What `structure` gave then.
+        """
+        raise NotImplementedError

@@ -13,6 +13,7 @@ from pithnet.recipe.schema import (
     parse,
     register_settings,
 )
+from pithnet.recipe.shrinking import Shrink
 from pithnet.training import Train
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Recipe",
     "Regularize",
     "Share",
+    "Shrink",
     "Step",
     "Train",
     "as_recipe",

@@ -35,6 +35,11 @@ class PassSettings(Part):
         return False
 
     @property
+    def takes_tensors(self) -> bool:
+        """Whether the pass works on tensors by themselves, so that `also` can name further ones."""
+        return True
+
+    @property
     def options(self) -> dict[str, Any]:
         """The settings as the arguments of the pass's function."""
         return self.model_dump()

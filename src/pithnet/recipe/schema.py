@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from pithnet.errors import RecipeError, nearest
 from pithnet.recipe.passes import Part, PassSettings, Prune, Quantize, Regularize, Share
+from pithnet.recipe.shrinking import Shrink
 from pithnet.training import Train
 
 
@@ -23,6 +24,7 @@ class Step(Part):
     prune: Prune | None = None
     share: Share | None = None
     regularize: Regularize | None = None
+    shrink: Shrink | None = None
     quantize: Quantize | None = None
     train: Train | None = None
 
@@ -54,7 +56,7 @@ class Step(Part):
 
     def with_also(self, patterns: Sequence[str]) -> Step:
         """Returns the step with these patterns in the `also` of its pass, behind its own."""
-        if self.settings is None:
+        if self.settings is None or not self.settings.takes_tensors:
             return self
         also = tuple(dict.fromkeys((*self.settings.also, *patterns)))
         return self.model_copy(update={self.kind: self.settings.model_copy(update={"also": also})})

@@ -18,6 +18,7 @@ class LayerRow:
         own_zeros: How many zeros a regularized training had made by itself before the mask was drawn.
         zero_groups: Which filters or channels are gone as a whole; None where no regularizer of groups ran.
         bits: The bits of a quantizer's code; None where there is no quantizer.
+        outputs: How many outputs are left; None where no channels were removed.
     """
 
     name: str
@@ -27,6 +28,7 @@ class LayerRow:
     own_zeros: int | None = None
     zero_groups: tuple[int, ...] | None = None
     bits: int | None = None
+    outputs: int | None = None
 
     @property
     def sparsity(self) -> float:

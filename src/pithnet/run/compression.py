@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from pithnet import artifact
+from pithnet.artifact import Metadata
 from pithnet.data import Batches
 from pithnet.learn import (
     Evaluation,
@@ -22,17 +23,18 @@ from pithnet.learn import (
     cached_teacher_logits,
     evaluate_together,
 )
-from pithnet.passes import Pass, Record, pass_of
+from pithnet.passes import Given, Pass, pass_of
 from pithnet.recipe import Recipe, Step
 from pithnet.results import Store
 from pithnet.run.epochs import run_epochs
 from pithnet.run.measurements import measurements, sparsity
+from pithnet.run.plan import bytes_after
 from pithnet.run.problem import Problem
 from pithnet.run.progress import Quiet
-from pithnet.run.result import Result, formula_ratio
+from pithnet.run.result import Removed, Result, formula_ratio
 from pithnet.run.rivals import rivals, sampled
 from pithnet.run.states import State, load_state, save_state, save_tensors
-from pithnet.surgery import Storage, coverage, finalize, restore
+from pithnet.surgery import Storage, costs, coverage, finalize, restore
 
 AfterStep = Callable[[int, Step, nn.Module], None]
 
@@ -71,7 +73,7 @@ def carry_out(
         if after_step:
             after_step(number, step, work.model)
         work.keep(number + 1)
-    return _measured(problem, store, work.model, start, with_rivals)
+    return _measured(work, start, with_rivals)
 
 
 class _Work:
@@ -82,7 +84,9 @@ class _Work:
         self.model = copy.deepcopy(problem.model)
         self.resumed: State | None = load_state(store) if store else None
         self.first = 0
+        self.structures: dict[int, Any] = {}  # what passes did to modules and shapes, by step
         if self.resumed is not None:
+            self._rebuild(self.resumed.get("structures", {}))
             restore(self.model, self.resumed["model"])
             self.first = self.resumed["step"]
         elif store and problem.remark:
@@ -98,6 +102,18 @@ class _Work:
         trainer = self.resumed["trainer"]
         return sum(s.train.epochs for s in before if s.train) + (trainer["epoch"] if trainer else 0)
 
+    def _rebuild(self, structures: dict[int, Any]) -> None:
+        for number, structure in structures.items():
+            work = pass_of(self.problem.recipe.steps[number])
+            assert work is not None
+            work.rebuild(self.model, self._given(work, number), structure)
+        self.structures = structures
+
+    def _given(self, work: Pass[Any], number: int) -> Given:
+        """What a pass of a step gets."""
+        weigh = bytes_after(self.problem.recipe, number)
+        return replace(self.problem.given, weigh=weigh).only(work.needs)
+
     def step(self, number: int, step: Step) -> None:
         """Carries out one step: its pass, and the training that goes with it."""
         trainer = self.resumed["trainer"] if self.resumed and number == self.first else None
@@ -106,16 +122,24 @@ class _Work:
         if step.train is not None:
             self._train(number, step, schedule, trainer)
         if work is not None and schedule is not None:
-            self._event(number, work.finish())
+            self._finish(number, work)
 
     def _begin(self, work: Pass[Any], number: int, fresh: bool) -> StepSchedule | None:
-        given = self.problem.given.only(work.needs)
+        given = self._given(work, number)
         if not fresh:
             return work.resume(self.model, given)
         schedule = work.begin(self.model, given)
         if schedule is None:
-            self._event(number, work.finish())
+            self._finish(number, work)
         return schedule
+
+    def _finish(self, number: int, work: Pass[Any]) -> None:
+        record = work.finish()
+        if work.structure is not None:
+            self.structures[number] = work.structure
+        if self.store:
+            rows = [asdict(row) for row in record.layers]
+            self.store.event("pass", number=number, what=record.what, layers=rows)
 
     def _train(self, number: int, step: Step, schedule: StepSchedule | None, resumed: State | None) -> None:
         assert step.train is not None
@@ -133,7 +157,7 @@ class _Work:
             self.store,
             title=step.title,
             number=number,
-            state=lambda: {"step": number},
+            state=lambda: {"step": number, "structures": self.structures},
             resumed=resumed,
             measure=lambda epoch: {"sparsity": sparsity(self.model)},
             show=self.show,
@@ -144,12 +168,8 @@ class _Work:
         if self.store:
             plain = {name: value.cpu() for name, value in artifact.plain_state(self.model).items()}
             save_tensors(self.store, f"step-{done}.pt", plain)
-            save_state(self.store, {"step": done, "trainer": None, "model": self.model.state_dict()})
-
-    def _event(self, number: int, record: Record) -> None:
-        if self.store:
-            rows = [asdict(row) for row in record.layers]
-            self.store.event("pass", number=number, what=record.what, layers=rows)
+            now = {"step": done, "trainer": None, "model": self.model.state_dict()}
+            save_state(self.store, {**now, "structures": self.structures})
 
 
 def training_of(step: Step, problem: Problem) -> Training:
@@ -180,10 +200,9 @@ def _taught(
     return train.with_soft(cached_teacher_logits(teacher, source, views, problem.cache, show)), None
 
 
-def _measured(
-    problem: Problem, store: Store | None, model: nn.Module, start: float, with_rivals: bool
-) -> Result:
+def _measured(work: _Work, start: float, with_rivals: bool) -> Result:
     """The result: the finalized model, its bytes, and both models on the same samples."""
+    problem, model, store = work.problem, work.model, work.store
     recipe: Recipe = problem.recipe
     final = finalize(model, Storage(**recipe.storage.model_dump()))
     before = after = None
@@ -191,7 +210,7 @@ def _measured(
         before, after = evaluate_together(
             [problem.model, final], problem.test, loss=problem.measured_loss, metric=problem.metric
         )
-    meta = problem.metadata
+    meta = _metadata(problem, final) if work.structures else problem.metadata
     if isinstance(after, Evaluation):
         meta = replace(meta, claimed=(after.n, int(after.correct.sum())))
     data, inspection = artifact.encode_and_inspect(final, meta)
@@ -211,4 +230,17 @@ def _measured(
         coverage(model, recipe.skipped),
         rivals_estimated=with_rivals and sampled(problem.model),
         compressed=model,
+        removed=_removed(problem, final) if work.structures else None,
     )
+
+
+def _metadata(problem: Problem, final: nn.Module) -> Metadata:
+    """What the file says of a network whose modules a pass has changed."""
+    name, arguments = artifact.own_architecture(final, artifact.plain_state(final)) or (None, {})
+    return replace(problem.metadata, architecture=name, arguments=arguments)
+
+
+def _removed(problem: Problem, final: nn.Module) -> Removed:
+    one = problem.given.sample
+    full, small = costs(problem.model, one), costs(final, one)
+    return Removed((full.macs, small.macs), (full.parameters, small.parameters))

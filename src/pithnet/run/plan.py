@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -158,15 +159,36 @@ def make_plan(model: nn.Module, recipe: Recipe, given: Given | None = None) -> P
     steps = []
     for number, step in enumerate(recipe.steps):
         work = pass_of(step)
-        rows = () if work is None else tuple(work.plan(sketch, given))
+        weigh = bytes_after(recipe, number, sketch)
+        rows = () if work is None else tuple(work.plan(sketch, replace(given, weigh=weigh)))
         steps.append(StepPlan(number, step.title, step.train.epochs if step.train else 0, rows))
-    macs = {} if given.example is None else _macs(model, given.example)
+    macs = {} if given.example is None else _macs(sketch.model, given.example)
     layers = tuple(_layer(layer, recipe.storage, macs.get(layer.name)) for layer in sketch.layers)
-    keys = {key for layer in sketch.layers for key in layer.layer.keys}
     touched = [layer.layer.keys[0] for layer in sketch.layers if layer.passes]
-    rest = _HEADER + _rest_bytes(model, keys, recipe.storage)
-    covered = coverage(model, recipe.skipped, planned=touched)
+    covered = coverage(sketch.model, recipe.skipped, planned=touched)
+    rest = _rest_bytes(sketch, recipe.storage)
     return Plan(recipe.name, tuple(steps), layers, rest, float32_bytes(plain_state(model)), covered)
+
+
+def bytes_after(recipe: Recipe, number: int, before: Sketch | None = None) -> Callable[[nn.Module], int]:
+    """Returns what tells the bytes of the file that the steps after one will make of a network.
+
+    Args:
+        recipe: The whole recipe.
+        number: The step after which the network is weighed.
+        before: What earlier steps are planned to have done; None where they have been carried out.
+    """
+
+    def weigh(model: nn.Module) -> int:
+        sketch = Sketch(model, recipe.also) if before is None else before.of(model)
+        for step in recipe.steps[number + 1 :]:
+            work = pass_of(step)
+            if work is not None:
+                work.plan(sketch, Given(seed=recipe.seed))
+        rest = _rest_bytes(sketch, recipe.storage)
+        return rest + sum(_layer(layer, recipe.storage, None).bytes for layer in sketch.layers)
+
+    return weigh
 
 
 def _macs(model: nn.Module, example: Any) -> dict[str, int]:
@@ -204,8 +226,9 @@ def _entropy(*counts: int) -> float:
     return -sum(n / total * math.log2(n / total) for n in counts if n) if total else 0.0
 
 
-def _rest_bytes(model: nn.Module, weights: set[str], storage: Keep) -> int:
+def _rest_bytes(sketch: Sketch, storage: Keep) -> int:
     """Everything but the layers' weights: normalisation, with its statistics or without, biases, the rest."""
+    model, weights = sketch.model, {key for layer in sketch.layers for key in layer.layer.keys}
     named = model.named_modules(remove_duplicate=False)
     norms = {name for name, module in named if isinstance(module, _BatchNorm)}
     bits, seen = 0, set()
@@ -219,4 +242,4 @@ def _rest_bytes(model: nn.Module, weights: set[str], storage: Keep) -> int:
             continue
         kept = storage.norm if module in norms else storage.other
         bits += value.numel() * (32 if statistics else FORMAT_BITS[kept])
-    return -(-bits // 8)
+    return _HEADER + -(-bits // 8)

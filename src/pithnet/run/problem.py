@@ -25,7 +25,7 @@ from pithnet.learn import (
     try_measuring,
     try_training,
 )
-from pithnet.passes import Given, pass_of
+from pithnet.passes import Given, Need, pass_of
 from pithnet.recipe import Recipe
 from pithnet.surgery import evaluating
 
@@ -102,15 +102,19 @@ def _given(problem: Problem, first: Batch | None) -> Given:
         # Nothing is trained, and so nothing has been drawn yet.
         device = next((p.device for p in problem.model.parameters()), None)
         first = first_batch(problem.train, "train", device)
+    example = None if first is None else first.inputs
+    if example is None and problem.test is not None and any(Need.EXAMPLE in n for n in needs.values()):
+        device = next((p.device for p in problem.model.parameters()), None)
+        example = first_batch(problem.test, "test", device).inputs
     given = Given(
         seed=problem.recipe.seed,
         batches=problem.train,
         labelled=first is not None and first.targets is not None,
-        example=None if first is None else first.inputs,
+        example=example,
         loss=problem.loss,
     )
     for title, wanted in needs.items():
-        given.require(wanted, title)
+        given.require(wanted - {Need.WEIGHT}, title)
     return given
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,23 @@ from pithnet.surgery import Coverage, LeftOut
 
 Measured = Evaluation | Scores
 _NAMED = 3
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What removed channels save.
+
+    Attributes:
+        macs: The multiply-accumulates of one sample before and after.
+        parameters: The numbers of the parameters before and after.
+    """
+
+    macs: tuple[int, int]
+    parameters: tuple[int, int]
+
+    def __str__(self) -> str:
+        parts = (("MACs", *self.macs), ("parameters", *self.parameters))
+        return ", ".join(f"{name} {a:,} -> {b:,} ({a / max(b, 1):.2f}x fewer)" for name, a, b in parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +57,7 @@ class Result:
         covered: What of the network is compressed.
         rivals_estimated: Whether the rivals are estimated from samples of a large model.
         compressed: The model with its masks, codebooks and quantizers, before it was finalized.
+        removed: What removed channels save, None where none were.
     """
 
     model: nn.Module
@@ -55,6 +73,7 @@ class Result:
     covered: Coverage
     rivals_estimated: bool = False
     compressed: nn.Module | None = None
+    removed: Removed | None = None
 
     @property
     def coverage(self) -> float:
@@ -126,6 +145,7 @@ class Result:
                 for t in self.inspection.tensors
             ],
             "seconds": self.seconds,
+            "removed": None if self.removed is None else asdict(self.removed),
             **coverage_json(self.covered),
         }
 
@@ -136,6 +156,8 @@ class Result:
         ]
         if self.before is not None and self.after is not None:
             lines.append(_comparison(self.before, self.after))
+        if self.removed is not None:
+            lines.append(str(self.removed))
         lines.append(coverage_line(self.coverage, [(part.name, part.why) for part in self.left_out]))
         about = "~" if self.rivals_estimated else ""
         for name, size in self.rivals.items():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -45,6 +46,14 @@ class Choice:
     whole: str | None
     order: tuple[int, ...] = ()
     scores: tuple[float, ...] = ()
+
+    def with_first(self, gone: Collection[int]) -> Choice:
+        """Returns the choice in which channels that are gone already go before all others."""
+        pairs = sorted(zip(self.order, self.scores, strict=True), key=lambda pair: pair[0] not in gone)
+        order = tuple(number for number, _ in pairs)
+        return replace(
+            self, order=order, scores=tuple(-1.0 if number in gone else score for number, score in pairs)
+        )
 
     def at_most(self, share: float) -> int:
         """Returns the largest option of at most a share of all channels, or the least option."""

@@ -7,16 +7,13 @@ from typing import Any
 
 from torch import nn
 
-from pithnet.errors import ModelError, RecipeError, lookup
 from pithnet.learn import Loss
-from pithnet.passes.shrinking.bill import bills
-from pithnet.passes.shrinking.budgets import Candidates, require_one
-from pithnet.passes.shrinking.choices import Choice, Rules, choices
+from pithnet.passes.shrinking.budgets import Asked
+from pithnet.passes.shrinking.candidates import plan_within
+from pithnet.passes.shrinking.choices import Rules
 from pithnet.passes.shrinking.plan import ShrinkPlan
 from pithnet.passes.shrinking.ranking import Ranking
-from pithnet.passes.shrinking.search import SEARCHES, removed_at, shares_by_layer
 from pithnet.passes.shrinking.weighing import Weigh, file_bytes
-from pithnet.surgery import Channels, costs, find_channels, uncuttable, unwrapped
 
 
 def plan_shrink(
@@ -86,23 +83,10 @@ def plan_shrink(
         ModelError: The forward cannot be followed, no layer can lose channels, or one holds NaN, or is under
             a parametrization that cannot lose channels.
     """
-    search = lookup("scope", scope, SEARCHES, RecipeError)
-    budgets = {"macs": macs, "parameters": parameters, "bytes": bytes}
-    require_one(**budgets, rates=rates)
+    asked = Asked(scope, {"macs": macs, "parameters": parameters, "bytes": bytes, "rates": rates})
     ranking = Ranking(criterion, aggregation, consumers, seed, batches, loss)
-    ranking.check()
-    model = unwrapped(model)
-    channels = find_channels(model, example)
     rules = Rules(round_to, floor, tuple(skip))
-    groups = choices(model, channels, rules, ranking)
-    _require_cuttable(model, channels, groups)
-    full = costs(model, example)
-    both = bills(model, channels, channels.groups, full)
-    candidates = Candidates(model, example, channels, groups, *both, weigh)
-    if rates is not None:
-        return candidates.plan(removed_at(groups, shares_by_layer(groups, rates)))
-    name, asked = next((name, asked) for name, asked in budgets.items() if asked is not None)
-    return candidates.plan(candidates.within(search, name, asked))
+    return plan_within(model, example, asked, ranking, rules, weigh)
 
 
 def shrink(model: nn.Module, example: Any, **settings: Any) -> nn.Module:
@@ -118,16 +102,3 @@ def shrink(model: nn.Module, example: Any, **settings: Any) -> nn.Module:
         ModelError: The network cannot be cut, as `plan_shrink` and `ShrinkPlan.cut` say.
     """
     return plan_shrink(model, example, **settings).cut()
-
-
-def _require_cuttable(model: nn.Module, channels: Channels, groups: Sequence[Choice]) -> None:
-    free = [choice for choice in groups if choice.whole is None]
-    if not free:
-        reasons = "; ".join(f"{next(iter(c.group.layers))}: {c.whole}" for c in groups[:3])
-        raise ModelError(f"no layer of {type(model).__name__} can lose channels ({reasons or 'it has none'})")
-    refused = uncuttable(model, channels)
-    for choice in free:
-        for place in choice.group.share:
-            if place in refused:
-                skip = next(iter(choice.group.layers))
-                raise ModelError(f"{refused[place]}; shrink before quantizing, or add {skip!r} to skip")

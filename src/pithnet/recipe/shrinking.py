@@ -1,0 +1,78 @@
+"""What the pass `shrink` can be told."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pithnet.recipe.passes import PassSettings
+
+Budget = Annotated[float, Field(gt=0)]
+_BUDGETS = ("macs", "parameters", "bytes", "rates")
+
+
+class Shrink(PassSettings):
+    """Channels really removed, until one of `macs`, `parameters`, `bytes` and `rates` is kept.
+
+    The keys are the arguments of `pithnet.plan_shrink`. With a `ramp` channels become zero while the step's
+    training runs, more and more over that share of it, and are cut at its end; without one they are cut at
+    once. Bytes are those of the file after all steps of the recipe, as its plan expects them.
+
+    Attributes:
+        macs: The multiply-accumulates of one sample: a share up to 1, or a whole number above 1.
+        parameters: The numbers of the parameters, in the same way.
+        bytes: The bytes of the file, in the same way.
+        rates: The share of its outputs that a layer keeps, by name.
+        criterion: What ranks the channels: a name in `pithnet.tensor.CHANNEL_CRITERIA`.
+        aggregation: How what a channel has in several layers is added up: a name in
+            `pithnet.tensor.AGGREGATIONS`.
+        consumers: Whether the weights that read a channel count beside those that make it.
+        scope: Whether all channels are ranked together, or every group keeps the same share.
+        round_to: A width is the original one or a multiple of this.
+        floor: The least share of its outputs that a layer keeps.
+        schedule: How the removed amount rises on the ramp.
+        ramp: The share of the training over which it rises, in [0, 1].
+        updates: How often it rises.
+    """
+
+    macs: Budget | None = None
+    parameters: Budget | None = None
+    bytes: Budget | None = None
+    rates: dict[str, Annotated[float, Field(gt=0, le=1)]] | None = None
+    criterion: str = "l1"
+    aggregation: str = "mean"
+    consumers: bool = False
+    scope: Literal["global", "uniform"] = "global"
+    round_to: Annotated[int, Field(ge=1)] = 8
+    floor: Annotated[float, Field(ge=0, le=1)] = 0.1
+    schedule: Literal["cubic", "linear"] = "cubic"
+    ramp: Annotated[float, Field(ge=0, le=1)] = 0.0
+    updates: Annotated[int, Field(ge=1)] = 10
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        given = [name for name in _BUDGETS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give one of {', '.join(_BUDGETS)}; given: {' and '.join(given) or 'none'}")
+        if self.also:
+            raise ValueError("also is of no use to shrink: only layers have channels")
+        return self
+
+    @property
+    def title(self) -> str:
+        name = next(name for name in _BUDGETS if getattr(self, name) is not None)
+        return f"to {name} {getattr(self, name):g}" if name != "rates" else f"{len(self.rates or {})} rates"
+
+    @property
+    def trains(self) -> bool:
+        return self.ramp > 0
+
+    @property
+    def takes_tensors(self) -> bool:
+        return False
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of `pithnet.plan_shrink`."""
+        return self.model_dump(exclude={"also", "schedule", "ramp", "updates"})
