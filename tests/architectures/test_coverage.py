@@ -310,4 +310,4 @@ def test_a_smaller_rival_is_warned_of() -> None:
         result = pn.compress(model, recipe=recipe)
     assert result.result.smaller_rival == min(result.result.rivals, key=result.result.rivals.__getitem__)
     assert result.coverage == 0.0
-    assert [part.why for part in result.left_out] == ["skipped by you", "bias and norm"]
+    assert [part.why for part in result.left_out] == ["no pass took it", "bias and norm"]

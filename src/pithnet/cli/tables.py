@@ -86,6 +86,8 @@ def plan_lines(plan: Plan) -> list[str]:
     """Returns the plan's steps, and what they come to."""
     steps = [f"{step.number + 1}. {_step(step)}" for step in plan.steps]
     whole = f"about {plan.bytes:,} bytes, {plan.ratio:.1f}x smaller than float32 ({plan.float_bytes:,} bytes)"
+    if plan.full_macs is not None:
+        whole += plan.macs_said
     if plan.macs is None:
         whole += "; for multiply-accumulates give --example, such as --example 1x3x32x32, or --data"
     return [*steps, whole]
@@ -119,7 +121,11 @@ def result_table(results: Mapping[str, Any]) -> Table:
 
 def result_lines(results: Mapping[str, Any]) -> list[str]:
     """Returns what the table does not say."""
+    from pithnet.results.run_record import Removed
+
     lines = [_coverage(results)]
+    if results["removed"]:
+        lines.append(str(Removed(**results["removed"])))
     smallest = min(results["rivals"], key=lambda name: results["rivals"][name]["bytes"], default=None)
     if smallest is not None and results["rivals"][smallest]["bytes"] < results["bytes"]:
         lines.append(f"a trivial way is smaller than this file: {smallest}")

@@ -42,6 +42,7 @@ class LayerSketch:
         bits: The bits of a quantizer's code, None without one.
         scales: How many scales a quantizer keeps for the whole layer.
         passes: The passes that touch the layer, by name and in order.
+        is_covered: Whether one of them puts it under a mask, a codebook or a quantizer.
     """
 
     name: str
@@ -51,6 +52,7 @@ class LayerSketch:
     bits: int | None = None
     scales: int = 0
     passes: list[str] = field(default_factory=list)
+    is_covered: bool = False
 
     @property
     def size(self) -> int:
@@ -121,6 +123,7 @@ class Sketch:
         found = [layer for layer in self.layers if layer.name in chosen]
         for layer in found:
             layer.passes.append(name)
+            layer.is_covered = True
         return found
 
     def of(self, smaller: nn.Module) -> Sketch:
@@ -134,7 +137,7 @@ class Sketch:
             old = before[layer.name]
             zeros = round(layer.rows.numel() * old.zeros / max(old.size, 1))
             layer.cut(keep_mask(layer.rows.abs(), zeros))
-            layer.passes = list(old.passes)
+            layer.passes, layer.is_covered = list(old.passes), old.is_covered
         found._also = list(self._also)
         return found
 

@@ -62,6 +62,9 @@ def conclusion(r: Results) -> str:
             f"**{r.float_bytes / r.bytes:.1f}x smaller:** {r.float_bytes:,} bytes of float32 became "
             f"{r.bytes:,} on disk."
         )
+    if r.removed:
+        full, small = r.removed.macs
+        said.append(f"**{full / max(small, 1):.2f}x fewer multiply-accumulates**, {small:,} of {full:,}.")
     if r.before and r.after:
         before, after = (a.shown(a.accuracy) for a in (r.before, r.after))
         said.append(f"{r.after.metric.capitalize()} went from {before} to {after}{r.after.unit}.")
@@ -107,6 +110,10 @@ def _facts(r: Results) -> list[tuple[str, str, str]]:
         facts.append((f"{r.bytes:,} bytes", "File", "on disk, everything counted"))
     if r.bytes and r.float_bytes:
         facts.append((f"{r.float_bytes / r.bytes:.1f}x", "Smaller", f"than float32, {r.float_bytes:,} bytes"))
+    if r.removed:
+        (macs, left), (numbers, kept) = r.removed.macs, r.removed.parameters
+        note = f"of {macs:,}; {kept:,} of {numbers:,} parameters"
+        facts.append((f"{left:,}", "Multiply-accumulates", note))
     if r.coverage is not None:
         facts.append((f"{100 * r.coverage:.1f} %", "Covered", "of the parameters: mask, codebook, quantizer"))
     after = r.after or r.test

@@ -103,4 +103,5 @@ class Plan(BaseModel):
     recipe: str | None = None
     bytes: NonNegativeInt
     macs: NonNegativeInt | None = None
+    full_macs: NonNegativeInt | None = None
     layers: list[PlannedLayer]

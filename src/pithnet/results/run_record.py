@@ -123,6 +123,22 @@ class LeftOut(BaseModel):
     why: str
 
 
+class Removed(BaseModel):
+    """What removed channels save.
+
+    Attributes:
+        macs: The multiply-accumulates of one sample before and after.
+        parameters: The numbers of the parameters before and after.
+    """
+
+    macs: tuple[int, int]
+    parameters: tuple[int, int]
+
+    def __str__(self) -> str:
+        parts = (("MACs", *self.macs), ("parameters", *self.parameters))
+        return ", ".join(f"{name} {a:,} -> {b:,} ({a / max(b, 1):.2f}x fewer)" for name, a, b in parts)
+
+
 class Results(BaseModel):
     """The content of results.json.
 
@@ -144,6 +160,7 @@ class Results(BaseModel):
     tensors: list[StoredTensor] = []
     coverage: float | None = None
     left_out: list[LeftOut] = []
+    removed: Removed | None = None
     seconds: float | None = None
     train_seconds: float | None = None
     hardware: dict[str, Any] = {}

@@ -26,12 +26,13 @@ from pithnet.learn import (
 from pithnet.passes import Given, Pass, pass_of
 from pithnet.recipe import Recipe, Step
 from pithnet.results import Store
+from pithnet.results.run_record import Removed
 from pithnet.run.epochs import run_epochs
 from pithnet.run.measurements import measurements, sparsity
 from pithnet.run.plan import bytes_after
 from pithnet.run.problem import Problem
 from pithnet.run.progress import Quiet
-from pithnet.run.result import Removed, Result, formula_ratio
+from pithnet.run.result import Result, formula_ratio
 from pithnet.run.rivals import rivals, sampled
 from pithnet.run.states import State, load_state, save_state, save_tensors
 from pithnet.surgery import Storage, costs, coverage, finalize, restore
@@ -243,4 +244,4 @@ def _metadata(problem: Problem, final: nn.Module) -> Metadata:
 def _removed(problem: Problem, final: nn.Module) -> Removed:
     one = problem.given.sample
     full, small = costs(problem.model, one), costs(final, one)
-    return Removed((full.macs, small.macs), (full.parameters, small.parameters))
+    return Removed(macs=(full.macs, small.macs), parameters=(full.parameters, small.parameters))

@@ -72,6 +72,7 @@ class Plan:
         rest: Bytes of everything else: normalisation, biases, the header.
         float_bytes: Bytes of the float32 state_dict.
         coverage: What of the network the passes compress.
+        full_macs: The multiply-accumulates of the network as it is, where passes remove channels; else None.
     """
 
     recipe: str
@@ -80,6 +81,7 @@ class Plan:
     rest: int
     float_bytes: int
     coverage: Coverage
+    full_macs: int | None = None
 
     @property
     def bytes(self) -> int:
@@ -97,6 +99,14 @@ class Plan:
         known = [layer.macs for layer in self.layers if layer.macs is not None]
         return sum(known) if known else None
 
+    @property
+    def macs_said(self) -> str:
+        """What there is to say of the multiply-accumulates, with a comma before it."""
+        if self.macs is None:
+            return ""
+        fewer = f", {self.full_macs / max(self.macs, 1):.2f}x fewer" if self.full_macs else ""
+        return f", {self.macs:,} MACs{fewer}"
+
     def to_json(self) -> dict[str, Any]:
         """Returns the plan as plan.json holds it."""
         return {
@@ -107,6 +117,7 @@ class Plan:
             "bytes": self.bytes,
             "float_bytes": self.float_bytes,
             "macs": self.macs,
+            "full_macs": self.full_macs,
             **coverage_json(self.coverage),
         }
 
@@ -122,8 +133,7 @@ class Plan:
                 f"  {layer.name:28} {shape:>16}  {zeros}  {levels:>10}  {layer.bytes:>10,} bytes{macs}"
                 f"  {layer.passes}"
             )
-        macs = "" if self.macs is None else f", {self.macs:,} MACs"
-        lines.append(f"about {self.bytes:,} bytes, {self.ratio:.1f}x smaller than float32{macs}")
+        lines.append(f"about {self.bytes:,} bytes, {self.ratio:.1f}x smaller than float32{self.macs_said}")
         return "\n".join(lines)
 
 
@@ -164,10 +174,12 @@ def make_plan(model: nn.Module, recipe: Recipe, given: Given | None = None) -> P
         steps.append(StepPlan(number, step.title, step.train.epochs if step.train else 0, rows))
     macs = {} if given.example is None else _macs(sketch.model, given.example)
     layers = tuple(_layer(layer, recipe.storage, macs.get(layer.name)) for layer in sketch.layers)
-    touched = [layer.layer.keys[0] for layer in sketch.layers if layer.passes]
+    touched = [layer.layer.keys[0] for layer in sketch.layers if layer.is_covered]
     covered = coverage(sketch.model, recipe.skipped, planned=touched)
     rest = _rest_bytes(sketch, recipe.storage)
-    return Plan(recipe.name, tuple(steps), layers, rest, float32_bytes(plain_state(model)), covered)
+    full = None if sketch.model is model or not macs else sum(_macs(model, given.example).values())
+    size = float32_bytes(plain_state(model))
+    return Plan(recipe.name, tuple(steps), layers, rest, size, covered, full)
 
 
 def bytes_after(recipe: Recipe, number: int, before: Sketch | None = None) -> Callable[[nn.Module], int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +15,12 @@ from pithnet.artifact import Inspection
 from pithnet.learn import Evaluation, Scores, paired_difference
 from pithnet.recipe import Recipe
 from pithnet.results import Store
+from pithnet.results.run_record import Removed
 from pithnet.run.hardware import hardware
 from pithnet.surgery import Coverage, LeftOut
 
 Measured = Evaluation | Scores
 _NAMED = 3
-
-
-@dataclass(frozen=True)
-class Removed:
-    """What removed channels save.
-
-    Attributes:
-        macs: The multiply-accumulates of one sample before and after.
-        parameters: The numbers of the parameters before and after.
-    """
-
-    macs: tuple[int, int]
-    parameters: tuple[int, int]
-
-    def __str__(self) -> str:
-        parts = (("MACs", *self.macs), ("parameters", *self.parameters))
-        return ", ".join(f"{name} {a:,} -> {b:,} ({a / max(b, 1):.2f}x fewer)" for name, a, b in parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +129,7 @@ class Result:
                 for t in self.inspection.tensors
             ],
             "seconds": self.seconds,
-            "removed": None if self.removed is None else asdict(self.removed),
+            "removed": None if self.removed is None else self.removed.model_dump(),
             **coverage_json(self.covered),
         }
 

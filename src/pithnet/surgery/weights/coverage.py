@@ -15,6 +15,7 @@ from pithnet.surgery.weights.holders import Weighted, compressible, held_tensors
 from pithnet.surgery.weights.parametrizations import PARAMETRIZATIONS, Codebook
 
 SKIPPED, UNKNOWN, SMALL = "skipped by you", "kind not known", "bias and norm"
+UNTOUCHED = "no pass took it"
 ENOUGH = 0.9  # of the matrices that were not skipped
 
 
@@ -113,7 +114,7 @@ def _why(layer: Weighted, skip: Sequence[str]) -> str:
     if any_matches(skip, layer.all_names):
         return SKIPPED
     if any(holder.tensor in compressible(holder.module) for holder in layer.holders):
-        return SKIPPED  # every pass takes all known kinds that it is not told to leave
+        return UNTOUCHED
     return UNKNOWN if is_matrix(layer.holders[0]) else SMALL
 
 
