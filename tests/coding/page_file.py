@@ -20,6 +20,7 @@ DTYPES = ("<f4", "<f8", "<f2", "bfloat16", "i1", "<i2", "<i4", "<i8", "u1", "?")
 FLOAT32, FLOAT16, BFLOAT16, INT64 = 0, 2, 3, 7
 FLOATING = range(4)
 SYMBOLS = {1: page_reader.huffman, 2: page_reader.rans}
+WHERE = {3: page_reader.neighbours, 4: page_reader.lanes}
 POSITIONS = {1: page_reader.constant, 2: page_reader.bitmap, 3: page_reader.gaps, 4: page_reader.kernels}
 
 
@@ -172,8 +173,8 @@ def _column_grid(source: Bytes, stored: Stored) -> np.ndarray:
 
 def _symbols(source: Bytes, stored: Stored) -> list[int]:
     coder = source.byte()
-    if coder == 3:
-        return page_reader.neighbours(source.rest(), stored.n, stored.mask, stored.shape)
+    if coder in WHERE:
+        return WHERE[coder](source.rest(), stored.n, stored.mask, stored.shape)
     return SYMBOLS[coder](source.rest(), stored.n)
 
 

@@ -9,8 +9,9 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import floor, isqrt, prod, sqrt
+from typing import NamedTuple
 
 T = 2**14
 
@@ -87,9 +88,9 @@ class Rans:
         self.bytes.end()
 
 
-def completed(freq: list[int]) -> list[int]:
-    """Where the symbols' intervals start, and T."""
-    freq[freq.index(max(freq))] += T - sum(freq)
+def completed(freq: list[int], whole: int = T) -> list[int]:
+    """Where the symbols' intervals start, and the whole."""
+    freq[freq.index(max(freq))] += whole - sum(freq)
     return [0, *accumulate(freq)]
 
 
@@ -239,6 +240,147 @@ def _context_starts(C: list[list[int]]) -> list[list[int]]:
         total = sum(weight)
         found.append(completed([1 + v * (T - L) // total for v in weight]))
     return found
+
+
+def lanes(stream: bytes, n: int, mask: Sequence[bool], shape: Sequence[int]) -> list[int]:
+    if n == 0:
+        return []
+    cut = _kernels_of(shape if n == len(mask) else (n,))
+    source = Bytes(stream)
+    head = LanesHead(Rans(source.block()), cut)
+    assert 256 * head.lanes**2 >= n
+    states = Lanes(source, head.lanes)
+    C = [Counter() for _ in range(9 * head.classes)]
+    found: list[list[int]] = []
+    stretch, starts = 1, {}
+    left: list[list[tuple[int, int]]] = []  # blocks of this stretch: contexts and symbols
+    for w, in_tail in head.blocks(cut.rows * cut.columns):
+        if len(left) == stretch:
+            for c, s in (pair for block in left for pair in block):
+                C[c][s] += 1
+            stretch, left, starts = stretch + stretch // 2 + 1, [], {}
+        if in_tail:
+            states.end(w)
+        kernels = [[] for _ in range(w)]
+        classes = [head.class_(*divmod(len(found) + lane, cut.columns)) for lane in range(w)]
+        left.append([])
+        for j in range(cut.P):
+            for lane, kernel in enumerate(kernels):
+                c = 9 * classes[lane] + head.sum_context(_neighbours_in(kernel, cut.width))
+                if c not in starts:
+                    starts[c] = head.starts(C[c])
+                kernel.append(states.symbol(lane, starts[c], head.N))
+                left[-1].append((c, kernel[j]))
+            states.refill(w)
+        found += kernels
+    states.end(0)
+    symbols = [s for kernel in found for s in kernel]
+    assert all(s == head.filler for s in symbols[n:])
+    return symbols[:n]
+
+
+class Kernels(NamedTuple):
+    P: int
+    width: int
+    rows: int
+    columns: int
+
+
+def _kernels_of(shape: Sequence[int]) -> Kernels:
+    kernel, length = prod(shape[2:]), prod(shape[1:])
+    if 2 <= kernel <= 25:
+        return Kernels(kernel, shape[-1], shape[0], shape[1])
+    for P in (*range(8, 17), 7, 6, 5, 4):
+        if len(shape) >= 2 and length % P == 0:
+            return Kernels(P, P, shape[0], length // P)
+    return Kernels(8, 8, 1, (prod(shape) + 7) // 8)
+
+
+def _neighbours_in(kernel: Sequence[int], width: int) -> list[int]:
+    j = len(kernel)
+    places = [j - 1] * (j % width > 0) + [j - width] * (j >= width)
+    return [kernel[place] for place in places]
+
+
+class LanesHead:
+    def __init__(self, source: Rans, cut: Kernels) -> None:
+        self.lanes, self.tail = 8 * 2 ** source.field(4), source.field(4)
+        self.narrow = [self.lanes >> i for i in range(1, 9) if self.lanes >> i >= 8]
+        self.N = 2 ** (11 + source.field(2))
+        self.middle = source.field(9)
+        self.borders = [source.field(9) for _ in range(3)]
+        self.share = _shares(short_vector(source))
+        self.filler = self.share.index(max(self.share))
+        self.classes = source.field(4) + 1
+        self.shift, self.number = 0, (cut.rows + cut.columns) * [0]
+        if self.classes > 1:
+            self.shift = source.field(6)
+            starts = [0, *accumulate(_shares(short_vector(source)))]
+            self.number = [source.symbol(starts) for _ in self.number]
+        self.rows = cut.rows
+        source.end()
+
+    def blocks(self, kernels: int) -> list[tuple[int, bool]]:
+        """How many kernels each block has, and whether it is of the tail."""
+        tail = [(lanes, True) for lanes in self.narrow for _ in range(self.tail)]
+        before = kernels - self.tail * sum(self.narrow)
+        return [(min(self.lanes, before - i), False) for i in range(0, before, self.lanes)] + tail
+
+    def class_(self, row: int, column: int) -> int:
+        number = self.number[row] + self.number[self.rows + column] - self.shift
+        return max(0, min(number, self.classes - 1))
+
+    def sum_context(self, neighbours: Sequence[int]) -> int:
+        S = sum(2 * s - self.middle for s in neighbours)
+        return 0 if S == 0 else 1 + 2 * sum(border < abs(S) for border in self.borders) + (S > 0)
+
+    def starts(self, C: Counter[int]) -> list[int]:
+        weight = [T * C[s] + 24 * share for s, share in enumerate(self.share)]
+        total, M = sum(weight), sum(share > 0 for share in self.share)
+        freq = [(share > 0) + w * (self.N - M) // total for w, share in zip(weight, self.share, strict=True)]
+        return completed(freq, self.N)
+
+
+def _shares(levels: Sequence[int]) -> list[int]:
+    weights = [_weight(level, 1) for level in levels]
+    total = sum(weights)
+    starts = completed([max(weight * T // total, 1) if weight else 0 for weight in weights])
+    return [after - start for start, after in pairwise(starts)]
+
+
+class Lanes:
+    """The states of all lanes, and the words that are left, the next one last."""
+
+    def __init__(self, source: Bytes, lanes: int) -> None:
+        low = [int.from_bytes(source.take(2), "little") for _ in range(lanes)]
+        c = source.fields(lanes, 4)
+        bits = bit_string(source.take((sum(c) + 7) // 8))
+        self.x = []
+        for length, lower in zip(c, low, strict=True):
+            self.x.append(int("1" + bits[:length], 2) * 2**16 + lower)
+            bits = bits[length:]
+        assert bits in "0000000"
+        rest = source.rest()
+        self.words = [int.from_bytes(rest[i : i + 2], "little") for i in range(0, len(rest), 2)][::-1]
+
+    def symbol(self, lane: int, starts: Sequence[int], N: int) -> int:
+        slot = self.x[lane] % N
+        s = bisect_right(starts, slot) - 1
+        self.x[lane] = (starts[s + 1] - starts[s]) * (self.x[lane] // N) + slot - starts[s]
+        return s
+
+    def refill(self, w: int) -> None:
+        for lane in range(w):
+            if self.x[lane] < 2**16:
+                self.x[lane] = 2**16 * self.x[lane] + self.words.pop()
+
+    def end(self, w: int) -> None:
+        """Lanes w and above end; with w = 0 all of them, and the stream."""
+        v = [x - 2**16 for x in self.x[w:]]
+        assert all(0 <= word < 2**16 for word in v)
+        assert w or not any(v + self.words)
+        self.words += reversed(v)
+        del self.x[w:]
 
 
 def constant(stream: bytes, shape: Sequence[int]) -> list[bool]:

@@ -82,7 +82,7 @@ def test_masks_of_one_value_are_read(method: str, stored: bool) -> None:
 @pytest.mark.parametrize("levels", [1, 2, 3, 16, 17, 100, 256, 300])
 @pytest.mark.parametrize("method", SYMBOL_CODERS)
 def test_symbols_are_read(method: str, levels: int) -> None:
-    levels = min(levels, 256) if method == "neighbours" else levels
+    levels = min(levels, 256) if method in ("neighbours", "lanes") else levels
     for seed, shape in enumerate(SHAPES):
         mask = _uneven_mask(shape, 0.4, seed)
         _assert_reads_symbols(method, _bell(levels, int(mask.sum()), seed), mask)
@@ -96,6 +96,14 @@ def test_neighbours_are_read_where_kernels_are_smooth(seed: int) -> None:
     mask = abs(values) > 0.5
     symbols = np.digitize(values[mask], np.linspace(-2, 2, 9))
     _assert_reads_symbols("neighbours", symbols, mask)
+
+
+@pytest.mark.parametrize("shape", [(40, 50, 3, 3), (60, 304), (70_001,)])
+def test_lanes_are_read_where_rows_and_columns_differ(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    spread = np.exp(rng.normal(size=(shape[0], *(1 for _ in shape[1:]))) * (len(shape) > 1))
+    symbols = np.clip(np.rint(rng.normal(size=shape) * spread), -7, 7).astype(int) + 7
+    _assert_reads_symbols("lanes", symbols.ravel(), np.ones(shape, bool))
 
 
 def test_neighbours_are_read_beyond_the_halving_of_counts() -> None:

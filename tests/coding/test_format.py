@@ -18,6 +18,7 @@ _SYMBOLS = {
     "huffman": (113, "a79c61dba592da74"),
     "rans": (109, "4a466b3f1021e40f"),
     "neighbours": (112, "0f0023fcee78d0b8"),
+    "lanes": (138, "bca4aa3439f9c602"),
 }
 
 

@@ -22,7 +22,7 @@ from pithnet.coding import (
 )
 from pithnet.errors import ArtifactError
 
-SYMBOL_NUMBERS: Mapping[str, int] = {"huffman": 1, "rans": 2, "neighbours": 3}
+SYMBOL_NUMBERS: Mapping[str, int] = {"huffman": 1, "rans": 2, "neighbours": 3, "lanes": 4}
 POSITION_NUMBERS: Mapping[str, int] = {"constant": 1, "bitmap": 2, "gaps": 3, "kernels": 4}
 
 

@@ -26,6 +26,7 @@ from pithnet.errors import ArtifactError
 _RAW, _DEFLATE, _SPARSE = 0, 1, 0x80
 _FEW_ZEROS = 64  # below one zero in so many, positions cannot pay for themselves
 _MARGIN, _SLACK = 1.03, 32  # predictions this close to the best are tried for real
+_LARGE, _LARGE_MARGIN = 1 << 16, 1.15  # contexts of many values save far more than predictions know of
 _WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -72,16 +73,17 @@ def encode_record(tensors: Sequence[Tensor], record: Record) -> bytes:
         return _encode_bytes(flat)
     raw = _Choice(b"", _RAW, Plan(flat.nbytes, lambda: _to_bytes(flat)), np.ones(0, bool))
     choices = chain([raw], _choices(values.reshape(record.shape), [e.size for e in record.entries]))
-    return min((_written(choice) for choice in _closest(choices)), key=len)
+    return min((_written(choice) for choice in _closest(choices, values.size)), key=len)
 
 
-def _closest(choices: Iterable[_Choice]) -> list[_Choice]:
+def _closest(choices: Iterable[_Choice], count: int) -> list[_Choice]:
     """Returns the choices whose predicted size is close to the best; others are forgotten as they are met."""
     best, close = math.inf, list[tuple[float, _Choice]]()
+    margin = _LARGE_MARGIN if count >= _LARGE else _MARGIN
     for choice in choices:
         size = _predicted(choice)
         best = min(best, size)
-        close = [(n, c) for n, c in [*close, (size, choice)] if n <= best * _MARGIN + _SLACK]
+        close = [(n, c) for n, c in [*close, (size, choice)] if n <= best * margin + _SLACK]
     return [choice for _, choice in close]
 
 

@@ -51,7 +51,7 @@ class _Model(NamedTuple):
     def frequencies(self) -> np.ndarray:
         """Returns the shares of 2**14 slots, one per symbol."""
         steps = FINENESS[self.fineness]
-        weights = np.array([_weight(level, steps) for level in self.levels], np.int64)
+        weights = np.array([level_weight(level, steps) for level in self.levels], np.int64)
         return apportion(np.repeat(weights, BINS[self.bins]))
 
 
@@ -116,12 +116,22 @@ def decode(data: bytes, count: int) -> np.ndarray:
         return np.zeros(0, np.uint8)
     stream = Decoder(data)
     freqs = _Model.get(stream).frequencies()
-    out = _decode_symbols(stream, freqs, count)
+    out = decode_with(stream, freqs, count)
     stream.finish()
     return out
 
 
-def _decode_symbols(stream: Decoder, freqs: np.ndarray, count: int) -> np.ndarray:
+def decode_with(stream: Decoder, freqs: np.ndarray, count: int) -> np.ndarray:
+    """Reads symbols that all have the same distribution, and moves the stream past them.
+
+    Args:
+        stream: stands at the first of them.
+        freqs: (alphabet,) shares of 2**14 slots.
+        count: how many there are.
+
+    Returns:
+        (count,) uint8 if the alphabet has at most 256 symbols, else uint16.
+    """
     symbol_of = np.repeat(np.arange(freqs.size, dtype=np.uint16), freqs).data
     freq = freqs.tolist()
     bias = (np.cumsum(freqs) - freqs).tolist()
@@ -163,7 +173,7 @@ def apportion(weights: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=4096)
-def _weight(level: int, steps: int) -> int:
+def level_weight(level: int, steps: int) -> int:
     """Returns 2**32 * 2**-((level - 1) / steps), at least 1, and 0 for level 0."""
     if level == 0:
         return 0

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pithnet.coding import huffman, neighbours, static
+from pithnet.coding import huffman, lanes, neighbours, static
 from pithnet.coding.errors import CodingError
 from pithnet.errors import nearest
 
@@ -24,18 +24,21 @@ class SymbolCoder(NamedTuple):
         auto_limit: the most symbols on which "auto" tries this coder; loops in Python take about half a
             second per million.
         needs_mask: whether the coder uses where the symbols stand.
+        auto_least: the fewest symbols on which "auto" tries this coder.
     """
 
     encode: Callable[..., bytes]
     decode: Callable[..., np.ndarray]
     auto_limit: int
     needs_mask: bool = False
+    auto_least: int = 0
 
 
 SYMBOL_CODERS: dict[str, SymbolCoder] = {
     "huffman": SymbolCoder(huffman.encode, huffman.decode, 1 << 62),
     "rans": SymbolCoder(static.encode, static.decode, 1 << 20),
     "neighbours": SymbolCoder(neighbours.encode, neighbours.decode, 1 << 20, needs_mask=True),
+    "lanes": SymbolCoder(lanes.encode, lanes.decode, lanes.MAX_SYMBOLS, needs_mask=True, auto_least=1 << 16),
 }
 
 
@@ -65,7 +68,7 @@ def encode_symbols(
         return method, _encode(_coder(method), method, flat, mask)
     best: tuple[str, bytes] | None = None
     for name, coder in SYMBOL_CODERS.items():
-        if flat.size > coder.auto_limit or (coder.needs_mask and mask is None):
+        if not coder.auto_least <= flat.size <= coder.auto_limit or (coder.needs_mask and mask is None):
             continue
         try:
             data = _encode(coder, name, flat, mask)
