@@ -2,11 +2,11 @@
 
     python benchmarks/bench_lanes.py [CHECKPOINT ...] [--least 290000] [--repeats 5] [--json]
 
-Every convolution of a checkpoint with at least so many weights is pruned to 80 % zeros and quantized to 4 bits
-by pithnet's own passes; then all of them count together. A synthetic matrix of 512 x 4608, with rows of varying
-density, comes last. Times are medians of the seconds of one thread of the processor, which other programs disturb
-less than the clock. `nb` is `neighbours` on all levels, `two` is `kernels` and `neighbours`; they run once. The
-last column is by how much `lanes` is above the smaller of the two.
+Every convolution of a checkpoint with at least so many weights is pruned to 80 % zeros and quantized to
+4 bits by pithnet's own passes; then all of them count together. A synthetic matrix of 512 x 4608, with rows
+of varying density, comes last. Times are medians of the seconds of one thread of the processor, which other
+programs disturb less than the clock. `nb` is `neighbours` on all levels, `two` is `kernels` and `neighbours`;
+they run once. The last column is by how much `lanes` is above the smaller of the two.
 """
 
 from __future__ import annotations
