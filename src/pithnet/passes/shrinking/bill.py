@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from pithnet.surgery import Channels, Costs, Group, held_tensors
 
@@ -60,8 +62,8 @@ class Bill:
 def bills(model: nn.Module, channels: Channels, groups: Sequence[Group], costs: Costs) -> tuple[Bill, Bill]:
     """Returns the bills of multiply-accumulates and of parameters.
 
-    The multiply-accumulates of a layer are in proportion to the numbers of its weight; where channels can go,
-    no others have to do with them.
+    The multiply-accumulates of a layer are in proportion to the numbers of its weight, those of a function to
+    the sizes that `Channels.products` has; others have nothing to do with channels that can go.
 
     Args:
         model: The network.
@@ -80,12 +82,36 @@ def bills(model: nn.Module, channels: Channels, groups: Sequence[Group], costs: 
         parameters.append(Item(1, shape, shares))
         for holder in holders:
             weights |= {path: parameters[-1] for path in holder.paths if holder.tensor == "weight"}
-    macs = []
+    macs = list[Item]()
     for row in costs:
         weight = weights.get(row.name)
         size = weight.cost([0] * len(groups)) if weight else 0
         if weight is not None and size and row.macs % size == 0:
-            macs.append(Item(row.macs // size, weight.sizes, weight.shares))
+            found = [Item(row.macs // size, weight.sizes, weight.shares)]
         else:
-            constant += row.macs
+            found = _products(channels.products.get(row.name, ()), groups, row.macs)
+        macs += found
+        constant += 0 if found else row.macs
     return Bill(tuple(macs), constant), Bill(tuple(parameters))
+
+
+def _products(each: Sequence[tuple[Any, ...]], groups: Sequence[Group], macs: int) -> list[Item]:
+    """Returns the multiply-accumulates of products of tensors; none where they are not those of the sizes."""
+    numbers = {channel: number for number, group in enumerate(groups) for channel in group.channels}
+    items = [Item(1, *_sizes(sizes, numbers)) for sizes in each]
+    total = sum(math.prod(item.sizes) for item in items)
+    if not total or macs % total:
+        return []
+    return [Item(macs // total, item.sizes, item.shares) for item in items]
+
+
+def _sizes(
+    sizes: Sequence[Any], numbers: Mapping[int, int]
+) -> tuple[tuple[int, ...], tuple[Mapping[int, int], ...]]:
+    """Returns how large each size is, and how much of it a channel of each group takes."""
+    whole, shares = [], []
+    for size in sizes:
+        channels = Counter(size.tolist()) if isinstance(size, Tensor) else Counter[int]()
+        whole.append(len(size) if isinstance(size, Tensor) else size)
+        shares.append({numbers[c]: count for c, count in channels.items() if c in numbers})
+    return tuple(whole), tuple(shares)

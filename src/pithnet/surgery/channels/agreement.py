@@ -64,8 +64,10 @@ class _Outputs:
         self.channels = channels
         self.outputs: dict[str, Tensor] = {}
         self.last = "the input"
-        for layer in set(channels.makers.values()):
-            self.model.get_submodule(layer).register_forward_hook(self._hook(layer))
+        modules = dict(self.model.named_modules())
+        for layer in dict.fromkeys(channels.makers.values()):
+            if layer in modules:  # another is a weight that a function is given
+                modules[layer].register_forward_hook(self._hook(layer))
 
     def _hook(self, layer: str) -> Any:
         def hook(module: nn.Module, args: Any, output: Tensor) -> None:

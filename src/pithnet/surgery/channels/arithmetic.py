@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,44 +16,95 @@ _REDUCTIONS = ("mean", "nanmean", "sum", "nansum", "amax", "amin")
 
 
 def elementwise(step: Step) -> Tensor:
-    """Lets the channels that meet go together; one channel that meets many stays."""
-    shape, given = step.value.shape, step.given
-    if step.called in _BY_PLACE and varying(given[0]):
+    """Lets the channels that meet go together; one channel that meets many stays.
+
+    Where channels lie along several axes, as those of heads do, what differs along an axis on which it meets
+    constants goes together: the size of a head stays.
+    """
+    shape = step.value.shape
+    if step.called in _BY_PLACE and set(varying(step.given[0])) & {len(shape) - 1, len(shape) - 2}:
         raise Blocked("depends on the place of a channel")
-    if any(torch.broadcast_shapes(symbols.shape, shape) != shape for symbols in given):
+    if any(torch.broadcast_shapes(symbols.shape, shape) != shape for symbols in step.given):
         raise Blocked("gives another shape")
-    axes = {axis + len(shape) - symbols.ndim for symbols in given for axis in varying(symbols)}
-    if len(axes) > 1:
+    parts = [_whole(symbols, shape) for symbols in step.given]
+    axes = _axes(parts)
+    if len(axes) > 1 and all(set(varying(part)) != axes for part in parts):
         raise Blocked("spreads channels along several axes")
-    _require_scalars(step, axes)
-    meeting = []
-    for symbols in given:
-        whole = symbols[(None,) * (len(shape) - symbols.ndim)]
-        if any(whole.shape[axis] == 1 < shape[axis] for axis in axes):
-            step.book.freeze(symbols, f"{step.node.name} spreads it over other channels")
+    parts = _with_constants(step, parts)
+    return _met(step, parts, shape)
+
+
+def _whole(symbols: Tensor, shape: Sequence[int]) -> Tensor:
+    return symbols[(None,) * (len(shape) - symbols.ndim)]
+
+
+def _axes(parts: Iterable[Tensor]) -> set[int]:
+    return {axis for part in parts for axis in varying(part)}
+
+
+def _with_constants(step: Step, parts: list[Tensor]) -> list[Tensor]:
+    """Adds the symbols of constants that have a number for each channel."""
+    shape, rest = step.value.shape, [n for n in step.node.all_input_nodes if n not in step.marks]
+    for node in rest:
+        value = step.values[node]
+        if not isinstance(value, Tensor):
+            continue
+        many = [axis for axis, size in enumerate(_whole(value, shape).shape) if size > 1]
+        for axis in sorted(_axes(parts) & set(many), reverse=True):
+            if len(_axes(parts)) > 1 and axis == max(_axes(parts)):
+                parts = [step.book.pinned(part, axis) for part in parts]
+                continue
+            own = step.constant_along(node, axis - len(shape) + value.ndim)
+            parts = [step.book.straight(part, axis) for part in parts]
+            parts.append(spread(own, axis, shape))
+    return parts
+
+
+def _met(step: Step, parts: list[Tensor], shape: Sequence[int]) -> Tensor:
+    axes, meeting = _axes(parts), []
+    for part in parts:
+        if not varying(part) and any(part.shape[axis] == 1 < shape[axis] for axis in axes):
+            step.book.freeze(part, f"{step.node.name} spreads it over other channels")
         else:
-            meeting.append(whole.expand(shape))
-    for symbols in meeting[1:]:
-        step.book.merge(meeting[0], symbols)
-    return meeting[0]
+            meeting.append(part.expand(tuple(shape)))
+    for part in meeting[1:]:
+        step.book.merge(meeting[0], part)
+    return min(meeting, key=lambda part: len(varying(part)) or len(shape) + 1)
 
 
-def _require_scalars(step: Step, axes: set[int]) -> None:
-    """Refuses constants that have a number for each channel, as an argument of the step."""
-    rest = [step.values[node] for node in step.node.all_input_nodes if node not in step.marks]
-    for value in (value for value in rest if isinstance(value, Tensor)):
-        places = [axis - step.value.ndim + value.ndim for axis in axes]
-        if any(place >= 0 and value.shape[place] > 1 for place in places):
-            raise Blocked("meets a constant for each channel")
+def over(step: Step, symbols: Tensor, dims: Iterable[int], refusal: str) -> Tensor:
+    """Passes channels on, of an operation that takes all numbers along some axes together.
+
+    Where channels lie along other axes too, those along these go together, so that none of them can go.
+
+    Args:
+        step: The step.
+        symbols: The symbols of what it is given.
+        dims: The axes.
+        refusal: Why no channel can go where they lie along these axes alone.
+
+    Raises:
+        Blocked: They do.
+    """
+    for axis in sorted({dim % symbols.ndim for dim in dims}, reverse=True):
+        axes = varying(symbols)
+        if axis in axes:
+            if len(axes) == 1:
+                raise Blocked(refusal)
+            symbols = step.book.pinned(symbols, axis)
+    return symbols
 
 
 def activation(step: Step) -> Tensor:
     """Passes channels on; a PReLU with a slope for each channel loses those."""
     module = step.module
     if isinstance(module, nn.PReLU) and module.num_parameters > 1:
-        channels = vector(step.only, 1)
+        channels = step.book.along(step.only, 1)
         step.lies("weight", 0, channels)
         step.counts("num_parameters", channels)
+    elif step.called == "prelu" and step.values[step.node.all_input_nodes[1]].numel() > 1:
+        step.lies("weight", 0, step.book.along(step.only, 1))
+        return step.only
     return elementwise(step)
 
 
@@ -65,9 +117,28 @@ def softmax(step: Step) -> Tensor:
     """Passes channels on, unless it is taken over them."""
     module = step.module
     dim = step.argument(1, "dim") if module is None else getattr(module, "dim", -3)
-    if dim is None or dim % step.only.ndim in varying(step.only):
-        raise Blocked("is taken over all channels together")
-    return step.only
+    dims = range(step.only.ndim) if dim is None else [dim]
+    return over(step, step.only, dims, "is taken over all channels together")
+
+
+def normalized(step: Step) -> Tensor:
+    """Passes channels on where the length of vectors that hold none of them apart is made one."""
+    if step.called != "normalize":
+        raise Blocked("is an operation that no rule is known for")
+    dim = step.argument(2, "dim")
+    return over(step, step.only, [1 if dim is None else dim], "normalises over all channels together")
+
+
+def gated(step: Step) -> Tensor:
+    """Lets a half of the channels go with the half that gates it."""
+    dim = getattr(step.module, "dim", None) if step.module is not None else step.argument(1, "dim")
+    axis = (-1 if dim is None else dim) % step.only.ndim
+    symbols = step.only
+    if axis in varying(symbols):
+        symbols = step.book.straight(symbols, axis)
+    half, gate = symbols.chunk(2, axis)
+    step.book.merge(half, gate)
+    return half
 
 
 def reduced(step: Step) -> Tensor:
@@ -79,8 +150,7 @@ def reduced(step: Step) -> Tensor:
         raise Blocked("is an operation that no rule is known for")
     given = range(symbols.ndim) if dims is None else [dims] if isinstance(dims, int) else dims
     axes = [axis % symbols.ndim for axis in given]
-    if set(axes) & set(varying(symbols)):
-        raise Blocked("adds up all channels")
+    symbols = over(step, symbols, axes, "adds up all channels")
     for axis in sorted(axes, reverse=True):
         symbols = symbols.narrow(axis, 0, 1)
     return symbols.reshape(step.value.shape)

@@ -13,16 +13,23 @@ import torch
 from torch import Tensor, fx, nn
 
 from pithnet.errors import ModelError
+from pithnet.surgery.channels.constants import constant_after, is_held, parametrized_key
+from pithnet.surgery.channels.formulas import extents
 from pithnet.surgery.channels.groups import Channels, grouped
+from pithnet.surgery.channels.sizes import formula_of
 from pithnet.surgery.channels.step import Step
-from pithnet.surgery.channels.symbols import Blocked, Book
+from pithnet.surgery.channels.symbols import Blocked, Book, Place, spread, varying
 from pithnet.surgery.channels.transfer import TRANSFERS
+from pithnet.surgery.graph.counting import Names, numbers_in
 from pithnet.surgery.graph.inputs import given_to, tensors, tensors_as, values
 from pithnet.surgery.graph.lookup import operation_of
-from pithnet.surgery.graph.tracing import cause_of, traced
+from pithnet.surgery.graph.operation import Kind
+from pithnet.surgery.graph.tracing import WITHIN, cause_of, traced
 from pithnet.surgery.weights.holders import held_tensors
 from pithnet.surgery.weights.unsupported import check_usable
 from pithnet.surgery.wrappers import unwrapped
+
+_REWRITTEN = (Kind.RESHAPE, Kind.EXPAND, Kind.SPLIT, Kind.SLICE, Kind.RESIZE)
 
 
 def find_channels(model: nn.Module, example: Any) -> Channels:
@@ -54,7 +61,6 @@ def find_channels(model: nn.Module, example: Any) -> Channels:
         raise ModelError(
             f"{type(model).__name__} does not run on the example: {cause_of(e)}; give inputs as it takes them"
         ) from None
-    follow.freeze_what_is_read()
     return grouped(follow.book, given_to(graph))
 
 
@@ -66,8 +72,10 @@ class _Follow(fx.Interpreter):
         self.model = model
         self.book = Book()
         self.marks: dict[fx.Node, Any] = {}
+        self.constants: dict[fx.Node, dict[Place, Tensor]] = {}
+        self.formulas: dict[fx.Node, Any] = {}
         self.keys = {key: h[0].keys[0] for h in held_tensors(model) for holder in h for key in holder.keys}
-        self.read: set[str] = set()
+        self.names = Names(model)
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
@@ -77,21 +85,72 @@ class _Follow(fx.Interpreter):
         elif n.op == "placeholder":
             self._mark(n, value, "it is an input of the network")
         elif n.op == "get_attr":
-            self.read.add(str(n.target))
-            if isinstance(value, Tensor) and value.is_floating_point() and value.numel() > 1:
-                self._mark(n, value, f"it meets {n.target}, a tensor that is no layer's weight")
-        elif self._given(n) and any(True for _ in tensors(value)):
-            self.marks[n] = self._transferred(n, value)
-        elif self._given(n) and value is None:
-            self._block(n, value, "is an operation that no rule is known for")
+            self._read(n, str(n.target), value)
+        else:
+            self._called(n, value)
         return value
 
-    def _transferred(self, n: fx.Node, value: Any) -> Any:
-        transfer = TRANSFERS.get(operation_of(n, self.model).kind)
+    def _called(self, n: fx.Node, value: Any) -> None:
+        has_tensors, kind = any(True for _ in tensors(value)), operation_of(n, self.model).kind
+        name = self.names.of(n.meta[WITHIN], n) if n.op != "call_module" and numbers_in(value) else ""
+        own = parametrized_key(n, self.model)
+        if own is not None:
+            self._read(n, own, value)
+        elif self._given(n) or (kind is Kind.EMBEDDING and has_tensors):
+            if has_tensors:
+                self._keep_sizes(n, kind)
+                self.marks[n] = self._transferred(n, value, kind, name)
+            elif value is None:
+                self._block(n, value, "is an operation that no rule is known for")
+            else:
+                self.formulas[n] = formula_of(n, value, self.env, self.marks, self.formulas)
+        elif any(node in self.constants for node in n.all_input_nodes):
+            self._moved_constant(n, value, kind)
+        elif any(node in self.formulas for node in n.all_input_nodes):
+            self.formulas[n] = formula_of(n, value, self.env, self.marks, self.formulas)
+
+    def _read(self, n: fx.Node, name: str, value: Any) -> None:
+        """Gives a tensor that forward reads symbols along each of its axes."""
+        if not isinstance(value, Tensor) or not is_held(self.model, name):
+            return
+        key, self.constants[n] = self.keys.get(name, name), {}
+        for axis, size in enumerate(value.shape):
+            if size > 1:
+                own = self.book.fresh(size)
+                self.book.at(Place(key, axis), own)
+                self.constants[n][Place(key, axis)] = spread(own, axis, value.shape)
+
+    def _moved_constant(self, n: fx.Node, value: Any, kind: Kind) -> None:
+        """Follows a tensor of the network's through an operation on constants alone."""
+        moved: dict[Place, Tensor] = {}
+        for node in n.all_input_nodes:
+            for place, symbols in self.constants.get(node, {}).items():
+                found = constant_after(n, kind, value, node, symbols, self.env)
+                if found is None:
+                    self.book.freeze(symbols, f"{n.name} computes with all of {place.key}")
+                else:
+                    moved[place] = found
+        self.constants[n] = moved
+
+    def _keep_sizes(self, n: fx.Node, kind: Kind) -> None:
+        """Keeps sizes as they are that an operation computes with, but for those that are rewritten."""
+        if kind in _REWRITTEN:
+            return
+        for node in n.all_input_nodes:
+            for size in extents(self.formulas.get(node)):
+                others = [axis for axis in varying(size.symbols) if axis != size.axis]
+                if size.axis in varying(size.symbols) and others:
+                    self.book.pinned(size.symbols, size.axis)
+                elif size.axis in varying(size.symbols):
+                    self.book.freeze(size.symbols, f"{n.name} computes with the number of channels")
+
+    def _transferred(self, n: fx.Node, value: Any, kind: Kind, name: str) -> Any:
+        transfer = TRANSFERS.get(kind)
         if transfer is None:
             return self._block(n, value, "is an operation that no rule is known for")
+        known = (self.env, self.marks, self.constants, self.formulas)
         try:
-            return transfer(Step(n, self.model, value, self.env, self.marks, self.keys, self.book))
+            return transfer(Step(n, self.model, value, *known, name, self.keys, self.book))
         except Blocked as e:
             return self._block(n, value, str(e))
         except RuntimeError as e:  # torch refuses to move integers so
@@ -101,6 +160,9 @@ class _Follow(fx.Interpreter):
         reason = f"{n.target if n.op == 'call_module' else n.name} {why}"
         for symbols in self._given(n):
             self.book.freeze(symbols, reason)
+        for node in n.all_input_nodes:
+            for symbols in self.constants.get(node, {}).values():
+                self.book.freeze(symbols, reason)
         return self._fixed(value, reason)
 
     def _mark(self, n: fx.Node, value: Any, reason: str) -> None:
@@ -112,11 +174,3 @@ class _Follow(fx.Interpreter):
 
     def _given(self, n: fx.Node) -> list[Tensor]:
         return [found for node in n.all_input_nodes for found in tensors(self.marks.get(node))]
-
-    def freeze_what_is_read(self) -> None:
-        """Freezes the channels of weights that forward reads as tensors, beside the layers that hold them."""
-        for name in self.read:
-            key = self.keys.get(name, name)
-            for place, symbols in self.book.places.items():
-                if place.key == key:
-                    self.book.freeze(symbols, f"{name} is read as a tensor, apart from its layer")

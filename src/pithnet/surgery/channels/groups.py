@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from pithnet.errors import ModelError, require_known
-from pithnet.surgery.channels.symbols import Argument, Book, Place, Size
+from pithnet.surgery.channels.components import components
+from pithnet.surgery.channels.formulas import Formula, Written, evaluated, settled
+from pithnet.surgery.channels.symbols import Argument, Book, Place, Size, varying
 
 _Key = TypeVar("_Key")
-OUTPUTS = ("out_channels", "out_features", "embedding_dim")
 
 
 @dataclass(frozen=True)
@@ -48,17 +49,26 @@ class Channels:
         groups: All channels that some layer makes, each in one group.
         places: For each axis of a parameter or buffer along which channels lie the channel at each position,
             int64 (size,).
-        sizes: The channels that an attribute of a module, or a number in the code of the forward, counts,
-            int64 (size,).
+        sizes: The channels that an attribute of a module counts, int64 (size,).
+        outputs: The channels that are a layer's outputs, by its name, int64 (size,). A weight that no module
+            multiplies with is a layer under its own name.
         makers: The axes along which layers' outputs lie, with the layer's name.
+        written: Numbers in the code of the forward that have to fit to the channels.
+        products: For each call of a function that multiplies matrices, by its name in `costs`, the sizes in
+            whose product its multiply-accumulates are.
         given: The example that the forward was followed with, without its tensors.
+        count: Above every channel's number.
     """
 
     groups: tuple[Group, ...]
     places: dict[Place, Tensor]
-    sizes: dict[Size | Argument, Tensor]
+    sizes: dict[Size, Tensor]
+    outputs: dict[str, Tensor]
     makers: dict[Place, str]
+    written: dict[Argument, Written]
+    products: dict[str, list[tuple[Formula, ...]]]
     given: Mapping[str, Any]
+    count: int
 
     def groups_of(self, layer: str) -> list[Group]:
         """Returns the groups that the outputs of a layer belong to.
@@ -71,31 +81,42 @@ class Channels:
 
     def widths(self, removed: Collection[int] = ()) -> dict[str, int]:
         """Returns how many outputs each layer has without the channels removed."""
-        return {size.layer: self.count(size, removed) for size in self.sizes if _is_output(size)}
+        gone = self._gone(removed)
+        return {layer: int((~gone[found]).sum()) for layer, found in self.outputs.items()}
 
     def kept(self, place: Place, removed: Collection[int]) -> Tensor:
         """Returns the positions along an axis that stay, int64."""
-        return (~_table(removed, self.places)[self.places[place]]).nonzero().flatten()
+        return (~self._gone(removed)[self.places[place]]).nonzero().flatten()
 
     def kept_outputs(self, layer: str, removed: Collection[int]) -> Tensor:
         """Returns which outputs of a layer stay, int64."""
-        outputs = {size.layer: found for size, found in self.sizes.items() if _is_output(size)}
-        return (~_table(removed, self.sizes)[outputs[layer]]).nonzero().flatten()
+        return (~self._gone(removed)[self.outputs[layer]]).nonzero().flatten()
 
-    def count(self, size: Size | Argument, removed: Collection[int]) -> int:
-        """Returns how many channels an attribute, or a number in the code, counts without those removed."""
-        return int((~_table(removed, self.sizes)[self.sizes[size]]).sum())
+    def counts(self, removed: Collection[int]) -> dict[Size, int]:
+        """Returns what each attribute that counts channels counts without those removed."""
+        gone = self._gone(removed)
+        return {size: int((~gone[found]).sum()) for size, found in self.sizes.items()}
 
+    def rewritten(self, removed: Collection[int]) -> dict[Argument, int]:
+        """Returns the numbers in the code of the forward that have to be others without some channels.
 
-def _is_output(size: Size | Argument) -> TypeGuard[Size]:
-    return isinstance(size, Size) and size.attribute in OUTPUTS
+        Args:
+            removed: The channels.
+        """
+        gone, inferring = self._gone(removed), set[str]()
+        found = {}
+        for argument, written in self.written.items():
+            needed = evaluated(written.needed, gone)
+            if evaluated(written.found, gone) != needed:
+                infer = written.inferred and argument.node not in inferring
+                inferring |= {argument.node} if infer else set()
+                found[argument] = -1 if infer else needed
+        return found
 
-
-def _table(removed: Collection[int], tables: Mapping[Any, Tensor]) -> Tensor:
-    highest = max((int(found.max()) for found in tables.values() if found.numel()), default=0)
-    gone = torch.zeros(max(highest, *removed, 0) + 1, dtype=torch.bool)
-    gone[torch.tensor(sorted(removed), dtype=torch.int64)] = True
-    return gone
+    def _gone(self, removed: Collection[int]) -> Tensor:
+        gone = torch.zeros(self.count, dtype=torch.bool)
+        gone[torch.tensor(sorted(removed), dtype=torch.int64)] = True
+        return gone
 
 
 def grouped(book: Book, given: Mapping[str, Any]) -> Channels:
@@ -105,7 +126,7 @@ def grouped(book: Book, given: Mapping[str, Any]) -> Channels:
         book: What was found out.
         given: The example that the forward was followed with, without its tensors.
     """
-    numbers = _components(book)
+    numbers = _numbers(book)
     places = {place: numbers[symbols] for place, symbols in book.places.items()}
     sizes = {size: numbers[symbols] for size, symbols in book.sizes.items()}
     reasons: dict[int, str] = {}
@@ -113,21 +134,31 @@ def grouped(book: Book, given: Mapping[str, Any]) -> Channels:
         for number in numbers[symbols].tolist():
             reasons.setdefault(number, reason)
     shares = _shares(places)
-    outputs = _shares({size.layer: found for size, found in sizes.items() if _is_output(size)})
+    outputs = {layer: numbers[symbols] for layer, symbols in book.outputs.items()}
+    widths = _shares(outputs)
     made = {number for place in book.makers for number in places[place].tolist()}
     alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for number in sorted(made):
         alike[(tuple(shares[number].items()), reasons.get(number))].append(number)
     groups = tuple(
         Group(
-            outputs[members[0]],
+            widths[members[0]],
             tuple(members),
             shares[members[0]],
             reasons.get(members[0]),
         )
         for members in alike.values()
     )
-    return Channels(groups, places, sizes, dict(book.makers), given)
+    written = {
+        argument: Written(settled(w.found, numbers), settled(w.needed, numbers), w.inferred)
+        for argument, w in book.written.items()
+    }
+    products = {
+        name: [tuple(settled(size, numbers) for size in sizes) for sizes in each]
+        for name, each in book.products.items()
+    }
+    makers = dict(book.makers)
+    return Channels(groups, places, sizes, outputs, makers, written, products, given, book.count)
 
 
 def _shares(tables: dict[_Key, Tensor]) -> dict[int, dict[_Key, int]]:
@@ -139,14 +170,15 @@ def _shares(tables: dict[_Key, Tensor]) -> dict[int, dict[_Key, int]]:
     return shares
 
 
-def _components(book: Book) -> Tensor:
-    """Returns for each symbol the lowest that goes with it, int64 (count,)."""
-    import networkx as nx  # it takes 0.3 s, which nothing else has to wait for
+def _numbers(book: Book) -> Tensor:
+    """Returns for each symbol the lowest that goes with it, int64 (count,).
 
-    graph = nx.Graph()
-    for pairs in book.pairs:
-        graph.add_edges_from(pairs.T.tolist())
-    numbers = torch.arange(book.count)
-    for together in nx.connected_components(graph):
-        numbers[list(together)] = min(together)
+    Where symbols still lie along several axes of a tensor, those along all but one go together.
+    """
+    numbers = components(book.count, book.pairs)
+    for symbols, axis in book.grids:
+        found = numbers[symbols]
+        if len(varying(found)) > 1:
+            book.straight(found, axis)
+            numbers = components(book.count, book.pairs)
     return numbers

@@ -39,10 +39,13 @@ def rewrite_(model: nn.Module, sizes: Sizes) -> None:
 
 
 def _with(value: Any, path: list[Any], number: int) -> Any:
-    """Returns nested tuples with one number in them replaced."""
+    """Returns nested tuples and slices with one number in them replaced."""
     if not path:
         return number
     place = path[0]
+    if isinstance(value, slice):
+        bounds = {"start": value.start, "stop": value.stop} | {place: number}
+        return slice(bounds["start"], bounds["stop"], value.step)
     return (*value[:place], _with(value[place], path[1:], number), *value[place + 1 :])
 
 

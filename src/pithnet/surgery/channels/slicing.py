@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 
 from pithnet.surgery.channels.groups import Channels
 from pithnet.surgery.channels.rewriting import rewrite_
-from pithnet.surgery.channels.symbols import Place, Size
+from pithnet.surgery.channels.symbols import Place
 from pithnet.surgery.weights.holders import Holder, held_tensors
 from pithnet.surgery.weights.parametrizations import Codebook, Mask, TrainedLevels
 from pithnet.surgery.wrappers import unwrapped
@@ -82,13 +82,9 @@ def cut_channels_(small: nn.Module, channels: Channels, removed: Collection[int]
             owner, name = _owner(small, place.key)
             buffer = owner.get_buffer(name)
             owner.register_buffer(name, _taken(buffer, place.axis, kept))
-    built_in = {}
-    for size, counted in channels.sizes.items():
-        number = channels.count(size, removed)
-        if isinstance(size, Size):
-            setattr(small.get_submodule(size.layer), size.attribute, number)
-        elif number != len(counted):
-            built_in[size] = number
+    for size, number in channels.counts(removed).items():
+        setattr(small.get_submodule(size.layer), size.attribute, number)
+    built_in = channels.rewritten(removed)
     if built_in:
         rewrite_(small, (built_in, channels.given))
 

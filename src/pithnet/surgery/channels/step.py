@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, fx, nn
 
-from pithnet.surgery.channels.symbols import Argument, Blocked, Book, Place, Size
+from pithnet.surgery.channels.formulas import Extent, Formula, Written
+from pithnet.surgery.channels.functional import Called
+from pithnet.surgery.channels.symbols import Argument, Blocked, Book, Place, Size, spread, varying, vector
 from pithnet.surgery.graph.foldable import own_way
 from pithnet.surgery.graph.inputs import tensors
 from pithnet.surgery.graph.tracing import WITHIN, module_of
@@ -26,6 +28,9 @@ class Step:
         value: What the step gave.
         values: What nodes before it gave.
         marks: The symbols of what they gave, tensors in the same nesting; of those that have any.
+        constants: Of those that give a tensor of the network's, or move one, the symbols along each axis.
+        formulas: Of those that give sizes how they depend on the channels.
+        name: What a function's call is called in `costs`.
         keys: For each name of a tensor in the state_dict the first of its names.
         book: Where functions write what they find.
     """
@@ -35,6 +40,9 @@ class Step:
     value: Any
     values: Mapping[fx.Node, Any]
     marks: Mapping[fx.Node, Any]
+    constants: Mapping[fx.Node, Mapping[Place, Tensor]]
+    formulas: Mapping[fx.Node, Any]
+    name: str
     keys: Mapping[str, str]
     book: Book
 
@@ -73,7 +81,7 @@ class Step:
         return self.model.get_submodule(self.node.meta[WITHIN])
 
     def layer(self, *kinds: type[nn.Module]) -> Any:
-        """Returns the module that is called.
+        """Returns the module that is called, or the call of a function with the same attributes.
 
         Args:
             *kinds: The classes of torch's that it may be of.
@@ -83,7 +91,7 @@ class Step:
         """
         module = self.module
         if module is None:
-            raise Blocked("is given its weights as tensors")
+            return Called(self.node, self.called, self.values)
         way = own_way(module, kinds)
         if way is not None:
             raise Blocked(way)
@@ -94,19 +102,39 @@ class Step:
         found = self.node.args[place] if len(self.node.args) > place else self.node.kwargs.get(name)
         return fx.map_arg(found, lambda node: self.values[node])
 
-    def literal(self, place: int, name: str, *within: int) -> Argument | None:
-        """Returns where a whole number stands in the code, None where it is computed, or not given.
+    def raw(self, place: int, name: str) -> Any:
+        """Returns an argument as it stands in the graph: a node where it is computed, None without it."""
+        return self.node.args[place] if len(self.node.args) > place else self.node.kwargs.get(name)
+
+    def writes(
+        self,
+        place: int,
+        name: str,
+        within: tuple[int | str, ...],
+        needed: Formula,
+        found_from_end: Formula | None = None,
+    ) -> None:
+        """Notes that a number in the code has to be the one that is needed, whatever it is computed from.
 
         Args:
             place: The argument's place.
             name: Its name.
-            *within: Places in the tuple that it is.
+            within: Places in the tuple or slice that it is.
+            needed: The formula of what it has to be.
+            found_from_end: The formula of what it is, where it is below zero and counts from the end.
         """
         first: int | str = place if len(self.node.args) > place else name
-        value: Any = self.node.args[place] if len(self.node.args) > place else self.node.kwargs.get(name)
-        for step in within:
-            value = value[step]
-        return Argument(self.node.name, (first, *within)) if isinstance(value, int) else None
+        value: Any = self.raw(place, name)
+        for inner in within:
+            value = getattr(value, inner) if isinstance(inner, str) else value[inner]
+        found = self.formulas.get(value, self.values[value]) if isinstance(value, fx.Node) else value
+        if found_from_end is not None:
+            found = found_from_end
+        self.book.written[Argument(self.node.name, (first, *within))] = Written(found, needed)
+
+    def multiplies(self, *sizes: Formula) -> None:
+        """Notes that the multiply-accumulates of a function are in proportion to the product of sizes."""
+        self.book.products.setdefault(self.name, []).append(sizes)
 
     def moved(self) -> Any:
         """Carries the step out on the symbols instead of the numbers.
@@ -114,7 +142,14 @@ class Step:
         Raises:
             Blocked: Some of the tensors have no symbols.
         """
-        args = fx.map_arg((self.node.args, self.node.kwargs), self._symbols)
+        return self._carried_out(self._symbols)
+
+    def moved_from(self, symbols: Tensor) -> Any:
+        """Carries the step out on these symbols in place of those of the only input that has any."""
+        return self._carried_out(lambda node: symbols if node in self.marks else self.values[node])
+
+    def _carried_out(self, given: Callable[[fx.Node], Any]) -> Any:
+        args = fx.map_arg((self.node.args, self.node.kwargs), given)
         module = self.module
         if module is not None:
             return module(*args[0], **args[1])
@@ -128,9 +163,43 @@ class Step:
             found = self.marks[node]
             return found.contiguous() if self.called in _VIEWS else found
         value = self.values[node]
-        if any(found.is_floating_point() for found in tensors(value)):
+        if not any(found.is_floating_point() for found in tensors(value)):
+            return value
+        if not isinstance(value, Tensor):
             raise Blocked("puts channels and constants together")
-        return value
+        return self.constant(node, {axis for given in self.given for axis in varying(given)})
+
+    def constant(self, node: fx.Node, axes: Collection[int]) -> Tensor:
+        """Returns symbols for a constant tensor that meets channels, in its shape.
+
+        They are its own along the axis of the channels where it is a tensor of the network's, else fixed.
+
+        Args:
+            node: The node that gives it.
+            axes: The axes along which the channels lie.
+        """
+        for symbols in self.constants.get(node, {}).values():
+            if set(varying(symbols)) & set(axes):
+                return symbols
+        return self.book.fixed(self.values[node].shape, f"{self.node.name} puts constants in their place")
+
+    def constant_along(self, node: fx.Node, axis: int) -> Tensor:
+        """Returns the symbols of a tensor of the network's along an axis, (size,).
+
+        Raises:
+            Blocked: It is none, or one of which it is not known where its numbers come from.
+        """
+        for symbols in self.constants.get(node, {}).values():
+            if varying(symbols) == [axis % symbols.ndim]:
+                return vector(symbols, axis)
+        raise Blocked("meets a constant for each channel")
+
+    def made(self, node: fx.Node, axis: int) -> None:
+        """Notes that the outputs of this step lie along an axis of a tensor of the network's."""
+        for place, symbols in self.constants.get(node, {}).items():
+            if varying(symbols) == [axis % symbols.ndim]:
+                self.book.at(place, self.book.places[place], place.key)
+                self.book.gives(place.key, vector(symbols, axis))
 
     def place(self, tensor: str, axis: int) -> Place:
         """Returns the place of an axis of a tensor of the module that is called."""
@@ -138,17 +207,40 @@ class Step:
         return Place(self.keys.get(key, key), axis)
 
     def lies(self, tensor: str, axis: int, symbols: Tensor, makes: bool = False) -> None:
-        """Notes the symbols along an axis of a tensor of the called module, where it has that tensor.
+        """Notes the symbols along an axis of a tensor of the layer, where it has that tensor.
 
         Args:
-            tensor: The tensor's name in the module.
+            tensor: The tensor's name in the module, or in the call of a function.
             axis: The axis.
             symbols: (size,).
             makes: Whether these are the layer's outputs.
+
+        Raises:
+            Blocked: A function is given a tensor of which it is not known where its numbers come from.
         """
-        if getattr(self.module, tensor, None) is not None:
-            self.book.at(self.place(tensor, axis), symbols, str(self.node.target) if makes else None)
+        module = self.module
+        if module is not None:
+            if getattr(module, tensor, None) is not None:
+                self.book.at(self.place(tensor, axis), symbols, str(self.node.target) if makes else None)
+            return
+        node = Called(self.node, self.called, self.values).raw(tensor)
+        if node is None or self.values[node].shape[axis] == 1:
+            return
+        self.book.merge(self.constant_along(node, axis), symbols)
+        if makes:
+            self.made(node, axis)
 
     def counts(self, attribute: str, symbols: Tensor) -> None:
-        """Notes that an attribute of the called module counts these symbols, (size,)."""
-        self.book.counts(Size(str(self.node.target), attribute), symbols)
+        """Notes that an attribute of the layer counts these symbols, (size,)."""
+        if self.module is not None:
+            self.book.counts(Size(str(self.node.target), attribute), symbols)
+            return
+        where = Called(self.node, self.called, self.values).where(attribute)
+        if where is not None:
+            self.writes(*where, (), Extent(symbols, 0))
+
+    def gives(self, symbols: Tensor, axis: int) -> Tensor:
+        """Notes that these symbols, (size,), are the outputs of the layer; returns them along an axis."""
+        if self.module is not None:
+            self.book.gives(str(self.node.target), symbols)
+        return spread(symbols, axis, self.value.shape)

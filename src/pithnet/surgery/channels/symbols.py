@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from pithnet.surgery.channels.formulas import Formula, Written
 
 
 class Blocked(Exception):
@@ -47,7 +50,7 @@ class Argument(NamedTuple):
 
     Attributes:
         node: The name of the node in the network's graph.
-        path: The argument's place or name, and the places within it.
+        path: The argument's place or name, and the places within it; of a slice "start" or "stop".
     """
 
     node: str
@@ -63,16 +66,26 @@ class Book:
         pairs: Symbols that stay or go together: int64 (2, n).
         frozen: Symbols that cannot go, with the reason.
         places: The symbol of each position along an axis of a parameter or buffer, int64 (size,).
-        sizes: The symbols that an attribute or a number in the code counts, int64 (size,).
+        sizes: The symbols that an attribute of a module counts, int64 (size,).
+        outputs: The symbols of a layer's outputs, by the layer's name, int64 (size,).
         makers: The axes along which the outputs of layers lie, with the layer's name.
+        grids: Symbols that lie along several axes of a tensor, with the axis along which they stay apart
+            where nothing else decides it.
+        written: The numbers in the code of the forward that have to fit to the symbols.
+        products: For each call of a function that multiplies matrices, by its name in `costs`, the sizes
+            whose product its multiply-accumulates are.
     """
 
     count: int = 0
     pairs: list[Tensor] = field(default_factory=list)
     frozen: list[tuple[Tensor, str]] = field(default_factory=list)
     places: dict[Place, Tensor] = field(default_factory=dict)
-    sizes: dict[Size | Argument, Tensor] = field(default_factory=dict)
+    sizes: dict[Size, Tensor] = field(default_factory=dict)
+    outputs: dict[str, Tensor] = field(default_factory=dict)
     makers: dict[Place, str] = field(default_factory=dict)
+    grids: list[tuple[Tensor, int]] = field(default_factory=list)
+    written: dict[Argument, Written] = field(default_factory=dict)
+    products: dict[str, list[tuple[Formula, ...]]] = field(default_factory=dict)
 
     def fresh(self, size: int) -> Tensor:
         """Makes new symbols, int64 (size,)."""
@@ -106,9 +119,37 @@ class Book:
         if maker is not None:
             self.makers.setdefault(place, maker)
 
-    def counts(self, size: Size | Argument, symbols: Tensor) -> None:
-        """Notes that an attribute or a number in the code counts these symbols, (size,)."""
+    def counts(self, size: Size, symbols: Tensor) -> None:
+        """Notes that an attribute of a module counts these symbols, (size,)."""
         self.merge(self.sizes.setdefault(size, symbols), symbols)
+
+    def gives(self, layer: str, symbols: Tensor) -> None:
+        """Notes that these symbols, (size,), are a layer's outputs."""
+        self.merge(self.outputs.setdefault(layer, symbols), symbols)
+
+    def pinned(self, symbols: Tensor, axis: int) -> Tensor:
+        """Lets all go together that differs along an axis, which so keeps its size."""
+        first = symbols.narrow(axis, 0, 1).expand_as(symbols)
+        self.merge(symbols, first)
+        return first
+
+    def straight(self, symbols: Tensor, axis: int) -> Tensor:
+        """Lets channels lie along one axis alone: what differs along others goes together."""
+        for other in varying(symbols):
+            if other != axis % symbols.ndim:
+                symbols = self.pinned(symbols, other)
+        return symbols
+
+    def along(self, symbols: Tensor, axis: int) -> Tensor:
+        """Lets channels lie along one axis alone, and returns their symbols, (size,).
+
+        Raises:
+            Blocked: They lie along other axes only.
+        """
+        axes = varying(symbols)
+        if axes and axis % symbols.ndim not in axes:
+            raise Blocked("takes channels along an axis on which they do not lie")
+        return vector(self.straight(symbols, axis), axis)
 
 
 def lean(*tensors: Tensor) -> list[Tensor]:

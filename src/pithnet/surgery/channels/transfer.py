@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pithnet.surgery.channels import arithmetic, layers, moves
+from pithnet.surgery.channels import arithmetic, layers, moves, picking, products, shapes
 from pithnet.surgery.channels.step import Step
 from pithnet.surgery.graph.operation import Kind
 
@@ -31,16 +31,21 @@ TRANSFERS: dict[Kind, Transfer] = {
         arithmetic.unchanged,
     ),
     Kind.SOFTMAX: arithmetic.softmax,
+    Kind.LOCAL_NORM: arithmetic.normalized,
+    Kind.GATE: arithmetic.gated,
+    Kind.MATMUL: products.matmul,
+    Kind.CONTRACTION: products.einsum,
+    Kind.ATTENTION: products.attention,
     **dict.fromkeys((Kind.MEAN, Kind.SUM, Kind.REDUCTION), arithmetic.reduced),
     **dict.fromkeys((Kind.MAX_POOL, Kind.AVERAGE_POOL, Kind.RESIZE), arithmetic.pooled),
     Kind.PAD: moves.padded,
     Kind.CONCATENATE: moves.concatenated,
     Kind.STACK: moves.concatenated,
     Kind.SPLIT: moves.split,
-    Kind.SLICE: moves.picked,
-    Kind.RESHAPE: moves.reshaped,
+    Kind.SLICE: picking.picked,
+    Kind.RESHAPE: shapes.reshaped,
     Kind.PERMUTE: moves.permuted,
     Kind.CHANNEL_SHUFFLE: moves.channels_shuffled,
     Kind.PIXEL_SHUFFLE: moves.pixels_shuffled,
-    Kind.EXPAND: moves.expanded,
+    Kind.EXPAND: shapes.expanded,
 }

@@ -77,7 +77,7 @@ class _Counting(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         self.macs[n], value = self._counted(n)
-        self.outputs[n] = _size(value)
+        self.outputs[n] = numbers_in(value)
         return value
 
     def _counted(self, n: fx.Node) -> tuple[int, Any]:
@@ -102,7 +102,7 @@ class _Counting(fx.Interpreter):
 def _of_trace(model: nn.Module, graph: fx.Graph, example: Any) -> dict[str, Work]:
     counting = _Counting(model, graph)
     counting.run(*values(model, example))
-    names = _Names(model)
+    names = Names(model)
     found: dict[str, Work] = {}
     for node in graph.nodes:
         if node.op not in ("call_module", "call_function", "call_method"):
@@ -123,7 +123,7 @@ def _of_trace(model: nn.Module, graph: fx.Graph, example: Any) -> dict[str, Work
 
 def _of_export(model: nn.Module, export: Exported) -> dict[str, Work]:
     """A layer's operators are taken together under its name; what it gives is what the last of them gives."""
-    names = _Names(model)
+    names = Names(model)
     found: dict[str, Work] = {}
     last: dict[str, int] = {}
     for node in export.graph.nodes:
@@ -155,22 +155,28 @@ def _of_operator(node: fx.Node) -> tuple[int, int]:
     args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: n.meta.get("val"))
     given, value = tuple(tensors((args, kwargs))), node.meta.get("val")
     if not given:
-        return 0, _size(value)
+        return 0, numbers_in(value)
     if has_formula(operation):
-        return macs_by_shapes(operation, given, value), _size(value)
+        return macs_by_shapes(operation, given, value), numbers_in(value)
     args, kwargs = _hollow((args, kwargs))
     target: Any = node.target
     macs, value = macs_by_running(lambda: target(*args, **kwargs))
-    return macs, _size(value)
+    return macs, numbers_in(value)
 
 
-class _Names:
+class Names:
     """Names for calls of functions: the module in whose forward they stand, and what they are called."""
 
     def __init__(self, model: nn.Module) -> None:
         self.taken: Counter[str] = Counter(name for name, _ in model.named_modules())
 
     def of(self, place: str, node: fx.Node) -> str:
+        """Returns the name of the next call, of a function that gives floating-point numbers.
+
+        Args:
+            place: The module in whose forward it stands.
+            node: What calls it.
+        """
         name = f"{place}.{_called(node)}" if place else _called(node)
         self.taken[name] += 1
         return name if self.taken[name] == 1 else f"{name}_{self.taken[name] - 1}"
@@ -183,8 +189,8 @@ def _called(node: fx.Node) -> str:
     return str(getattr(target, "__name__", target)).strip("_")
 
 
-def _size(value: Any) -> int:
-    """The floating-point numbers in the tensors of a value."""
+def numbers_in(value: Any) -> int:
+    """Returns how many floating-point numbers are in the tensors of a value."""
     return sum(tensor.numel() for tensor in tensors(value) if tensor.is_floating_point())
 
 

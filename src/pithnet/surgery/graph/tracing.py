@@ -38,11 +38,15 @@ class Tracer(fx.Tracer):
 
     given: the arguments that forward is followed with, see `inputs.bound`. whole: names of modules that are
     steps too. readers: names of the followed modules whose forward looked at `training`. within: names of the
-    modules whose forward is being followed, the innermost last.
+    modules whose forward is being followed, the innermost last. buffers: whether what is done to buffers
+    alone is followed too, as where a size of an input cuts a table.
     """
 
-    def __init__(self, given: inspect.BoundArguments, whole: Iterable[str] = ()) -> None:
+    def __init__(
+        self, given: inspect.BoundArguments, whole: Iterable[str] = (), buffers: bool = False
+    ) -> None:
         super().__init__()
+        self.proxy_buffer_attributes = buffers
         self.given = given
         self.whole = set(whole)
         self.readers: set[str] = set()
@@ -140,18 +144,26 @@ def followed(model: nn.Module, purpose: str, example: Any = REQUIRED) -> Tracer:
     if compressible(model):
         raise ModelError(f"{purpose} needs a network around the layer; put it into nn.Sequential(layer)")
     given = bound(model, example)
-    tracer = Tracer(given)
     try:
-        with evaluating(model):
-            tracer.follow(model)
-            while more := {name for name in tracer.readers if name and not _has_weights(model, name)}:
-                tracer = Tracer(given, tracer.whole | more)
-                tracer.follow(model)
+        return _followed(model, given, buffers=False)
     except Exception as e:
+        cause = cause_of(e)
+    try:
+        return _followed(model, given, buffers=True)
+    except Exception:
         raise ModelError(
-            f"{purpose} follows the forward of {type(model).__name__}, which cannot be done: {cause_of(e)}; "
+            f"{purpose} follows the forward of {type(model).__name__}, which cannot be done: {cause}; "
             "take what depends on the data (if, for, len of a tensor) out of forward"
         ) from None
+
+
+def _followed(model: nn.Module, given: inspect.BoundArguments, buffers: bool) -> Tracer:
+    tracer = Tracer(given, buffers=buffers)
+    with evaluating(model):
+        tracer.follow(model)
+        while more := {name for name in tracer.readers if name and not _has_weights(model, name)}:
+            tracer = Tracer(given, tracer.whole | more, buffers)
+            tracer.follow(model)
     return tracer
 
 

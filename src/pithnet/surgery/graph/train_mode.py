@@ -69,7 +69,7 @@ def _check_same_in_training(model: nn.Module, tracer: Tracer) -> None:
     Random numbers drawn while a forward is followed would be the same ever after, so a forward that draws any
     in train mode is another one.
     """
-    copied, training = copy.deepcopy(model).train(), Tracer(tracer.given, calls(tracer.graph))
+    copied, training = copy.deepcopy(model).train(), _again(tracer)
     with _own_random_numbers():
         before = random.getstate(), torch.get_rng_state()
         try:
@@ -89,6 +89,10 @@ def _check_same_in_training(model: nn.Module, tracer: Tracer) -> None:
         "eval mode; build it without that, or move what looks at self.training into a module of its own "
         f"without weights, as nn.Dropout is{_OR_FREEZE}"
     )
+
+
+def _again(tracer: Tracer) -> Tracer:
+    return Tracer(tracer.given, calls(tracer.graph), tracer.proxy_buffer_attributes)
 
 
 @contextmanager
