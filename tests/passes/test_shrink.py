@@ -194,11 +194,37 @@ def test_masks_and_codebooks_go_along() -> None:
     assert len(small[3].weight.unique()) <= 9
 
 
-def test_quantizers_are_refused_by_name() -> None:
+def test_quantizers_of_groups_are_refused_by_name() -> None:
     model = chain(16, 24)
-    pn.quantize(model, bits=4)
+    pn.quantize(model, bits=4, granularity="group", group_size=8)
     with pytest.raises(ModelError, match=r"0\.weight is under a FakeQuantizer, .* add '0' to skip"):
         pn.plan_shrink(model, X, macs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("granularity", "fit", "quantizer", "activations"),
+    [
+        ("channel", "mse", "linear", 8),
+        ("tensor", "mse", "linear", None),
+        ("channel", "range", "linear", None),
+        ("channel", "mse", "lsq", None),
+        ("channel", "mse", "dynamic", None),
+    ],
+)
+def test_quantizers_go_along(granularity: str, fit: str, quantizer: str, activations: int | None) -> None:
+    model = chain(16, 24).double()
+    more = {"activations": activations, "calibrate": torch.randn(8, 3, 8, 8).double()} if activations else {}
+    pn.prune(model, sparsity=0.3)
+    pn.quantize(model, bits=4, granularity=granularity, fit=fit, quantizer=quantizer, **more)
+    plan = pn.plan_shrink(model, X.double(), macs=0.5, floor=0)
+    small, full = plan.cut(), plan.mask()
+    assert plan.widths["3"] < 24
+    assert (small(X.double()) - full(X.double())).abs().max() <= 1e-9
+    kept = plan.channels.kept_outputs("3", plan.removed)
+    read = plan.channels.kept_outputs("0", plan.removed)
+    assert torch.equal(small[3].weight, full[3].weight[kept][:, read])
+    small.train()(X.double()).sum().backward()
+    assert all(p.grad is not None for p in small.parameters() if p.requires_grad)
 
 
 def test_parametrizations_of_others_are_refused_by_name() -> None:

@@ -14,17 +14,15 @@ from pithnet.surgery.channels.groups import Channels
 from pithnet.surgery.channels.rewriting import rewrite_
 from pithnet.surgery.channels.symbols import Place
 from pithnet.surgery.weights.holders import Holder, held_tensors
-from pithnet.surgery.weights.parametrizations import Codebook, Mask, TrainedLevels
+from pithnet.surgery.weights.fake_quantizers import FakeQuantizer
+from pithnet.surgery.weights.parametrizations import PARAMETRIZATIONS, Codebook
 from pithnet.surgery.wrappers import unwrapped
-
-_SLICED = (Mask, Codebook, TrainedLevels)
 
 
 def uncuttable(model: nn.Module, channels: Channels) -> dict[Place, str]:
     """Returns the places at which no channel can be taken off, each with the reason.
 
-    Those are tensors under a parametrization of another library, or under one that rounds to levels which
-    follow the whole weight.
+    Those are tensors under a parametrization of another library, or under one that rounds them in groups.
 
     Args:
         model: The network.
@@ -34,9 +32,12 @@ def uncuttable(model: nn.Module, channels: Channels) -> dict[Place, str]:
     holders = _holders(model)
     for place in channels.places:
         parts = _chain(holders[place.key][0]) if place.key in holders else ()
-        foreign = [type(part).__name__ for part in parts if not isinstance(part, _SLICED)]
+        foreign = [type(part).__name__ for part in parts if not isinstance(part, PARAMETRIZATIONS)]
+        kept = [why for p in parts if isinstance(p, FakeQuantizer) and (why := p.keeps(place.axis))]
         if foreign:
             found[place] = f"{place.key} is under a {foreign[0]}, which cannot lose channels"
+        elif kept:
+            found[place] = f"{place.key} is under a FakeQuantizer, which {kept[0]}"
     return found
 
 

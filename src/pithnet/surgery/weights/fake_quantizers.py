@@ -135,6 +135,32 @@ class FakeQuantizer(nn.Module):
         """Fixes the levels for the weight it is given, in the form that a file stores."""
         self.fix(self.quantizer.stored(self.levels(self.rows(weight))))
 
+    def keeps(self, axis: int) -> str | None:
+        """Says why no entry along an axis of the weight can be taken off; None where some can.
+
+        Args:
+            axis: The axis.
+        """
+        if self.granularity == "group":
+            return "rounds neighbouring weights in groups, which would be others"
+        lies_along = self.granularity == "channel" and axis in self.axes
+        return "has a scale for each entry of several axes" if lies_along and len(self.axes) > 1 else None
+
+    def taken(self, axis: int, index: Tensor) -> FakeQuantizer:
+        """Returns the quantizer of a weight of which only the entries `index`, int64, along an axis are left.
+
+        Levels per channel go with their channels; a level that follows the weight follows what is left.
+        """
+        part = FakeQuantizer(self.quantizer, self.granularity, self.group_size, axes=self.axes)
+        if self.scale is not None and self.offset is not None:
+            kept = slice(None)
+            if self.granularity == "channel" and self.axes == (axis,):
+                kept = index.to(self.scale.device)  # type: ignore[assignment]
+            part.fix(Levels(self.scale[kept], self.offset[kept]))
+            assert part.scale is not None
+            part.scale.requires_grad_(self.scale.requires_grad)
+        return part.train(self.training)
+
     def rows(self, weight: Tensor) -> Tensor:
         """Returns the weight as rows (R, M) with a scale each."""
         return to_rows(weight, self.granularity, self.group_size, self.axes)
