@@ -34,9 +34,15 @@ def results(out: Path) -> dict[str, Any]:
 
 
 def test_every_item_has_rows_and_the_run_says_what_it_was(results: dict[str, Any]) -> None:
-    assert items(results) == ["1", "2", "3", "4", "5", "6"]
+    assert items(results) == ["1", "2", "3", "4", "5", "6", "7"]
     assert results["seeds"] == [0]
-    assert results["epochs"] == {"baseline": 8, "retraining": 3, "prunings": 2, "regularized": 3}
+    assert results["epochs"] == {
+        "baseline": 8,
+        "retraining": 3,
+        "prunings": 2,
+        "regularized": 3,
+        "structures": 2,
+    }
     assert results["hardware"]["torch"]
     assert results["settings"]["quantiles"] == [0, 0.25, 0.3, 0.5, 0.7, 0.75]
     assert results["command"].startswith("pithnet lab pruning --out ")
@@ -146,7 +152,7 @@ def test_regularizers_end_at_the_same_zeros_and_say_how_many_they_made(results: 
 
 
 def test_tables_plots_and_page_are_there(out: Path, results: dict[str, Any]) -> None:
-    for item in "123456":
+    for item in "1234567":
         assert [r["what"] for r in read_csv(out / f"item{item}.csv")] == [
             r["what"] for r in rows(results, item)
         ]
@@ -162,6 +168,8 @@ def test_tables_plots_and_page_are_there(out: Path, results: dict[str, Any]) -> 
         "accuracy-by-epoch",
         "zeros-per-layer",
         "zeros-by-epoch",
+        "accuracy-by-structure",
+        "cost-by-structure",
     }
     for path in out.glob("*.png"):
         check_png(path)

@@ -23,6 +23,7 @@ SECTIONS = {
     "4": "4. Iterative",
     "5": "5. One ranking",
     "6": "6. Regularised",
+    "7": "7. Weights, kernels",
 }
 
 
@@ -35,6 +36,7 @@ SECTIONS = {
         ("4", "14"),
         ("5", "145"),
         ("6", "16"),
+        ("7", "17"),
         ("1,2", "12"),
         ("2,5", "1245"),
     ],
@@ -76,7 +78,7 @@ def test_items_add_up_to_the_whole(pruning_lab: Path, tmp_path: Path) -> None:
     whole = read_results(pruning_lab)["rows"]
     out = tmp_path / "lab"
     shutil.copytree(pruning_lab / "state", out / "state")
-    for asked in ("5", "3", "1,2,4,6"):
+    for asked in ("5", "3", "1,2,4,6,7"):
         pruning.run(out, LabOptions(quick=True, items=asked, resume=True), progress=Quiet())
     kept = ("accuracy", "zeros", "difference")
     found, expected = (

@@ -31,6 +31,7 @@ _SHARES = (
     "source_accuracy",
     "source_time",
     "share",
+    "removed",
     "untuned",
     "source",
 )

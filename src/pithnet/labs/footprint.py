@@ -1,4 +1,4 @@
-"""What a network takes: bytes of its file, bytes of its tensors, and the time of a batch."""
+"""What a network takes: bytes of its tensors, and the time of a batch."""
 
 from __future__ import annotations
 
@@ -9,17 +9,11 @@ from pathlib import Path
 
 from torch import nn
 
-from pithnet.artifact import encode
 from pithnet.deploy import Contender, OnnxSession, export_onnx, time_in_turn
 from pithnet.labs.notebook import Notebook, Row
-from pithnet.surgery import finalize, release_all
+from pithnet.surgery import release_all
 
 Shape = tuple[int, ...]
-
-
-def file_bytes(model: nn.Module) -> int:
-    """Returns the bytes of the .pith that `pn.save(pn.finalize(model))` writes with the default storage."""
-    return len(encode(finalize(copy.deepcopy(model).cpu())))
 
 
 def memory_bytes(model: nn.Module) -> int:

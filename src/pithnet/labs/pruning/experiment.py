@@ -1,4 +1,4 @@
-"""`lab pruning`: what magnitude pruning costs a network, one-shot, retrained, iterative and global."""
+"""`lab pruning`: what pruning costs a network: one-shot, retrained, iterative, global and in structures."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pithnet.labs.pruning.regularized import regularized
 from pithnet.labs.pruning.schedules import global_ranking, gradual, iterative
 from pithnet.labs.pruning.settings import FULL, QUICK
 from pithnet.labs.pruning.sparsity import by_layer
+from pithnet.labs.pruning.structures import structures
 from pithnet.labs.start import open_bench, open_book
 from pithnet.labs.teachers import NONE
 from pithnet.labs.writing import write_page
@@ -52,6 +53,18 @@ _RANKING_TABLES = {
     "ranked-layers": Table(_LAYER, rows=lambda book: book.of("5")[0]["layers"], file="item5-ranked"),
 }
 _RANKING_FIGURES = named(draw.zeros_per_layer) | _PATTERNS
+_STRUCTURES = {"what": "network, removed", "removed": "of its weights %", "untuned": "untuned %", **ACCURACY}
+_STRUCTURES |= {**POINTS, "difference": "points vs whole", **_BEST, "epochs": "epochs"}
+_COSTS = {"what": "network, removed", "bytes": "bytes of the .pith", "memory_bytes": "bytes in memory"}
+_COSTS |= {
+    "macs": "MACs",
+    "ms": "ms",
+    "ms_low": "middle half from",
+    "ms_high": "to",
+    "ms_64": "ms, batch of 64",
+}
+_STRUCTURE_TABLES = {"structures": Table(_STRUCTURES), "structure-costs": Table(_COSTS, file="item7-costs")}
+_STRUCTURE_FIGURES = named(draw.accuracy_by_structure, draw.cost_by_structure)
 _NUMBERS: dict[str, Any] = {
     "by_layer": by_layer,
     "normal_within": lambda s: math.erf(s / math.sqrt(2)),
@@ -69,6 +82,13 @@ EXPERIMENT: Experiment[PruningLab] = Experiment(
         Item("4", "Iterative against one-shot", iterative, _SCHEDULE_TABLES, named(draw.accuracy_by_epoch)),
         Item("5", "One ranking over all layers", global_ranking, _RANKING_TABLES, _RANKING_FIGURES),
         Item("6", "Regularised instead of magnitude", regularized, _METHOD_TABLES, _METHOD_FIGURES),
+        Item(
+            "7",
+            "Weights, kernels, filters, channels and neurons",
+            structures,
+            _STRUCTURE_TABLES,
+            _STRUCTURE_FIGURES,
+        ),
     ),
     lambda book: _NUMBERS,
 )
@@ -78,7 +98,8 @@ ITEMS = tuple(item.number for item in EXPERIMENT.items)
 def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = None) -> Path:
     """Measures the items and writes results.json (returned), CSV tables, PNGs and index.html into `out`.
 
-    It runs on ResNet-20, or on the bundled digits' CNN. An item measures what it needs of earlier ones: every
+    It runs on ResNet-20, or on the bundled digits' CNN; item 7 trains a network with two hidden layers on the
+    digits beside it. An item measures what it needs of earlier ones: every
     item the baseline, 3 all of item 2, and 5 the iterative training of item 4. The page names what was not
     measured. A teacher, if one is asked for, teaches every training but the baseline's.
 
@@ -102,6 +123,7 @@ def run(out: Path, options: LabOptions = _DEFAULT, *, progress: Quiet | None = N
         "retraining": settings.retrain.epochs,
         "prunings": settings.prunings,
         "regularized": settings.penalties.training.epochs,
+        "structures": settings.structures.training.epochs,
     }
     facts = {"settings": asdict(settings), "epochs": lengths}
     book = open_book("pruning", out, options, bench, facts, progress)

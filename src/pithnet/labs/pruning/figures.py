@@ -11,6 +11,7 @@ from torch import nn
 
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.pruning.schedules import GLOBAL, PER_LAYER
+from pithnet.labs.pruning.structures import NOTHING
 from pithnet.report.figures import pattern as masks_pattern
 from pithnet.report.plots import grouped_bars, heatmap, lines, named_points
 from pithnet.surgery import weighted_layers
@@ -71,6 +72,29 @@ def zeros_by_epoch(book: Notebook) -> Figure:
 
 def _epochs(row: Row) -> list[int]:
     return list(range(1, row["epochs"] + 1))
+
+
+def accuracy_by_structure(book: Notebook) -> Figure:
+    """Draws bars: accuracy of item 7 before and after training, a group for each structure."""
+    rows = book.of("7")
+    series = {"untuned": _percents(rows, "untuned"), "trained": _percents(rows, "accuracy")}
+    return grouped_bars([r["what"] for r in rows], series, "", "test accuracy, %")
+
+
+_COSTS = {"bytes": "file", "memory_bytes": "memory", "macs": "MACs", "ms": "time of an image"}
+_COSTS |= {"ms_64": "time of 64 images"}
+
+
+def cost_by_structure(book: Notebook) -> Figure:
+    """Draws bars: what the networks of item 7 take, in percent of what their whole network takes."""
+    rows, whole = book.of("7"), {r["network"]: r for r in book.of("7") if r["structure"] == NOTHING}
+    smaller = [r for r in rows if r["structure"] != NOTHING]
+    series = {
+        said: [100 * r[key] / whole[r["network"]][key] for r in smaller]
+        for key, said in _COSTS.items()
+        if key in rows[0]
+    }
+    return grouped_bars([r["what"] for r in smaller], series, "", "% of the whole network's")
 
 
 def zeros_per_layer(book: Notebook) -> Figure:

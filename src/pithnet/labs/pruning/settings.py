@@ -25,6 +25,24 @@ class Penalties:
 
 
 @dataclass(frozen=True)
+class Structures:
+    """What item 7 removes, and how it trains and times what is left.
+
+    `share` is the share of the parameters that goes with the channels, and as many weights go in the other
+    ways. `hidden` is the width of the two hidden layers of the network on digits, which `mlp` trains in
+    batches of `batch_size`. `seconds` of timing are for each size of `batches`, on one thread.
+    """
+
+    training: Training
+    mlp: Training
+    seconds: float
+    share: float = 0.5
+    hidden: int = 128
+    batch_size: int = 64
+    batches: tuple[int, ...] = (1, 64)
+
+
+@dataclass(frozen=True)
 class Settings:
     """The trainings and prunings of the lab.
 
@@ -36,6 +54,7 @@ class Settings:
     retrain: Training
     prunings: int
     penalties: Penalties
+    structures: Structures
     batch_size: int
     views: int
     target: float = 0.7
@@ -47,13 +66,15 @@ class Settings:
         if epochs is None:
             return self
         penalties = replace(self.penalties, training=replace(self.penalties.training, epochs=epochs))
+        structures = replace(self.structures, training=replace(self.structures.training, epochs=epochs))
         retrain, prunings = replace(self.retrain, epochs=epochs), min(self.prunings, max(1, epochs // 2))
-        return replace(self, retrain=retrain, prunings=prunings, penalties=penalties)
+        return replace(self, retrain=retrain, prunings=prunings, penalties=penalties, structures=structures)
 
     def taught(self, bench: Bench) -> Settings:
         """Returns the same with every training but the baseline's as the bench's teacher has it."""
         penalties = replace(self.penalties, training=bench.teach(self.penalties.training))
-        return replace(self, retrain=bench.teach(self.retrain), penalties=penalties)
+        structures = replace(self.structures, training=bench.teach(self.structures.training))
+        return replace(self, retrain=bench.teach(self.retrain), penalties=penalties, structures=structures)
 
 
 def _one_cycle(epochs: int) -> Training:
@@ -65,6 +86,7 @@ FULL = Settings(
     retrain=_one_cycle(20),
     prunings=10,
     penalties=Penalties(_one_cycle(10), 0.6, l1=1e-4, hoyer=5e-6, group=1e-4),
+    structures=Structures(_one_cycle(20), from_scratch(30, lr=0.1), seconds=10.0),
     batch_size=128,
     views=4,
 )
@@ -73,6 +95,7 @@ QUICK = Settings(
     retrain=_one_cycle(3),
     prunings=2,
     penalties=Penalties(_one_cycle(3), 2 / 3, l1=1e-3, hoyer=5e-5, group=1e-3),
+    structures=Structures(_one_cycle(2), from_scratch(8), seconds=0.1, batches=(1,)),
     batch_size=64,
     views=1,
 )

@@ -9,13 +9,14 @@ from functools import partial
 
 from torch import nn
 
-from pithnet.labs.footprint import file_bytes, memory_bytes, times
+from pithnet.labs.footprint import memory_bytes, times
 from pithnet.labs.notebook import Row
 from pithnet.labs.ptq.lab import PtqLab
 from pithnet.labs.ptq.source import PRUNED
 from pithnet.labs.training import accuracy_columns, rival_columns, train, zeros
 from pithnet.learn import Evaluation, evaluate
 from pithnet.passes import prune
+from pithnet.passes.shrinking.weighing import file_bytes
 from pithnet.surgery import weighted_layers
 
 EACH, GLOBAL = "each layer", "one ranking"
