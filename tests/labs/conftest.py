@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,15 @@ STRUCTURES = (
     *(f"digits-cnn, {what}" for what in ("nothing", "weights", "kernels", "filters", "channels")),
     *(f"two hidden layers, {what}" for what in ("nothing", "weights", "neurons")),
 )
+# Those of item 1 of `lab ptq`.
+PRUNED_NETWORKS = ("nothing pruned", "90 %, each layer", "90 %, one ranking")
+
+
+def keep_times(folder: Path, name: str, networks: Sequence[str]) -> None:
+    """Gives a lab times that it would have to export every network for; test_footprint.py measures some."""
+    rows = {network: {"ms": 1.0, "ms_low": 0.9, "ms_high": 1.1} for network in networks}
+    (folder / "state").mkdir(parents=True)
+    torch.save({"rows": rows}, folder / "state" / f"{name}.pt")
 
 
 @pytest.fixture
@@ -41,10 +51,7 @@ def small_bench() -> Bench:
 def pruning_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a quick `lab pruning`, every item. Its results.json and state are there to be read."""
     folder = tmp_path_factory.mktemp("lab") / "pruning"
-    times = {name: {"ms": 1.0, "ms_low": 0.9, "ms_high": 1.1} for name in STRUCTURES}
-    # The exports that timing takes would be half the time of the lab; test_ptq_pruned.py looks at times.
-    (folder / "state").mkdir(parents=True)
-    torch.save({"rows": times}, folder / "state" / "times-of-structures.pt")
+    keep_times(folder, "times-of-structures", STRUCTURES)
     assert pruning.run(folder, LabOptions(quick=True), progress=Quiet()) == folder / "results.json"
     return folder
 
@@ -78,5 +85,6 @@ def fixed_point_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ptq_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a quick `lab ptq`, every item. What is in it is there to be read."""
     folder = tmp_path_factory.mktemp("lab") / "ptq"
+    keep_times(folder, "times-of-pruned-networks", PRUNED_NETWORKS)
     assert ptq.run(folder, LabOptions(quick=True), progress=Quiet()) == folder / "results.json"
     return folder

@@ -41,7 +41,7 @@ def test_every_item_has_rows_and_the_run_says_what_it_was(results: dict[str, Any
         "retraining": 3,
         "prunings": 2,
         "regularized": 3,
-        "structures": 2,
+        "structures": 1,
     }
     assert results["hardware"]["torch"]
     assert results["settings"]["quantiles"] == [0, 0.25, 0.3, 0.5, 0.7, 0.75]

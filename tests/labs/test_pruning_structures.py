@@ -6,13 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch import nn
 
 from pithnet import zoo
-from pithnet.deploy import Contender
-from pithnet.labs import footprint
-from pithnet.labs.footprint import memory_bytes, times
+from pithnet.labs.footprint import memory_bytes
 from pithnet.labs.notebook import Notebook
 from pithnet.labs.pruning import experiment as pruning
 from pithnet.labs.pruning.structures import hidden_layers
@@ -73,16 +69,16 @@ def test_rows_say_what_training_brings_back(found: dict[str, dict[str, Any]]) ->
         if row["structure"] == "nothing":
             assert row["untuned"] == row["accuracy"]
             continue
-        assert row["epochs"] == 2
+        assert row["epochs"] == 1
         assert row["masks_exact"] is True
         assert row["best_over_test_epochs"] >= row["accuracy"]
         if row["structure"] != "weights":
             beside = found[row["rival"]]
             assert (beside["structure"], beside["network"]) == ("weights", row["network"])
             assert row["rival_difference"] == pytest.approx(100 * (row["accuracy"] - beside["accuracy"]))
-    # Half of all filters gone leave chance or little more, and two epochs bring most of it back.
-    filters = found["digits-cnn, filters"]
-    assert filters["accuracy"] > filters["untuned"] + 0.3
+    # Half of the parameters gone, and an epoch wins back 0.38 at least over five seeds.
+    channels = found["digits-cnn, channels"]
+    assert channels["accuracy"] > channels["untuned"] + 0.2
 
 
 def test_the_page_says_what_the_rows_say(pruning_lab: Path, found: dict[str, dict[str, Any]]) -> None:
@@ -97,30 +93,3 @@ def test_the_page_says_what_the_rows_say(pruning_lab: Path, found: dict[str, dic
     assert "and 1.000 with channels cut, which is 1.00 times as fast" in said  # the fixture's times
     assert [r["what"] for r in read_csv(pruning_lab / "item7-costs.csv")] == list(STRUCTURES)
     book.close()
-
-
-def test_times_are_of_every_size_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[str] = []
-
-    def contender(model: nn.Module, shape: tuple[int, ...], path: Path, name: str) -> Contender:
-        made.append(name)
-        return Contender(name, shape, lambda threads: lambda x: x)
-
-    monkeypatch.setattr(footprint, "_contender", contender)
-    networks = dict.fromkeys(("one", "other"), (nn.Identity, (2,)))
-    with Notebook(tmp_path, {"lab": "toy"}, progress=Quiet()) as book:
-        first = times(book, "times", networks, (1, 64), 0.01)
-        assert list(first) == made == ["one", "other"]
-        assert first["one"].keys() == {"ms", "ms_low", "ms_high", "ms_64"}
-        assert first["one"]["ms_low"] <= first["one"]["ms"] <= first["one"]["ms_high"]
-        assert times(book, "times", networks, (1, 64), 0.01) == first
-        assert len(made) == 2
-        times(book, "times", {"third": networks["one"]}, (1,), 0.01)
-        assert made[2:] == ["third"]
-
-
-def test_memory_counts_the_plain_tensors() -> None:
-    layer = nn.Linear(3, 4)
-    nn.utils.parametrize.register_parametrization(layer, "weight", nn.Identity())
-    assert memory_bytes(nn.Sequential(layer)) == 4 * (12 + 4)
-    assert torch.nn.utils.parametrize.is_parametrized(layer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -18,9 +17,9 @@ from pithnet.labs.writing import names_of, paragraph
 from pithnet.run.progress import Quiet
 from pithnet.surgery import finalize, weighted_layers
 
+from .conftest import PRUNED_NETWORKS, keep_times
 from .files import named_rows, read_csv, read_results, rows
 
-TIMES = "times-of-pruned-networks.pt"
 SIZES = [288, 18_432, 36_864, 640]
 
 
@@ -78,8 +77,7 @@ def test_zeros_make_the_file_smaller_and_nothing_else(ptq_lab: Path) -> None:
 
 
 def test_epochs_fine_tune_with_the_zeros_kept(ptq_lab: Path, tmp_path: Path) -> None:
-    (tmp_path / "lab" / "state").mkdir(parents=True)
-    shutil.copy(ptq_lab / "state" / TIMES, tmp_path / "lab" / "state")  # not measured again
+    keep_times(tmp_path / "lab", "times-of-pruned-networks", PRUNED_NETWORKS)
     torch.save(trained(ptq_lab), tmp_path / "weights.pt")
     options = LabOptions(quick=True, items="1", epochs=2, weights=tmp_path / "weights.pt")
     ptq.run(tmp_path / "lab", options, progress=Quiet())

@@ -95,7 +95,7 @@ QUICK = Settings(
     retrain=_one_cycle(3),
     prunings=2,
     penalties=Penalties(_one_cycle(3), 2 / 3, l1=1e-3, hoyer=5e-5, group=1e-3),
-    structures=Structures(_one_cycle(2), from_scratch(8), seconds=0.1, batches=(1,)),
+    structures=Structures(_one_cycle(1), from_scratch(8), seconds=0.1, batches=(1,)),
     batch_size=64,
     views=1,
 )
