@@ -42,7 +42,7 @@ def widths(model: nn.Module) -> list[int]:
 def test_what_is_planned_is_what_comes_out(budget: dict[str, Any]) -> None:
     steps = recipe(budget, *LATER)
     plan = make_plan(network(), steps, Given(example=X))
-    result = carry_out(prepare(network(), steps, train=training()), with_rivals=False)
+    result = carry_out(prepare(network(), steps, train=training()))
     by_name = {layer.name: layer for layer in plan.layers}
     assert [by_name[f"conv{i}"].shape[0] for i in (1, 2, 3)] == widths(result.model)
     assert widths(result.model) != [4, 8, 8]
@@ -52,6 +52,7 @@ def test_what_is_planned_is_what_comes_out(budget: dict[str, Any]) -> None:
     assert rows["conv3"].outputs == widths(result.model)[2]
     assert rows["conv3"].size == result.model.get_parameter("conv3.weight").numel()
     assert "x fewer), parameters 1,030 -> " in str(result)
+    assert result.rivals["float16 + zstd"] < 2 * pn.costs(network(), X).parameters  # of the smaller network
 
 
 def test_bytes_are_those_that_the_whole_recipe_is_planned_to_leave() -> None:

@@ -87,7 +87,8 @@ class _Work:
         self.first = 0
         self.structures: dict[int, Any] = {}  # what passes did to modules and shapes, by step
         if self.resumed is not None:
-            self._rebuild(self.resumed.get("structures", {}))
+            self.structures = self.resumed.get("structures", {})
+            self._rebuild(self.model)
             restore(self.model, self.resumed["model"])
             self.first = self.resumed["step"]
         elif store and problem.remark:
@@ -103,12 +104,17 @@ class _Work:
         trainer = self.resumed["trainer"]
         return sum(s.train.epochs for s in before if s.train) + (trainer["epoch"] if trainer else 0)
 
-    def _rebuild(self, structures: dict[int, Any]) -> None:
-        for number, structure in structures.items():
+    def _rebuild(self, model: nn.Module) -> None:
+        for number, structure in self.structures.items():
             work = pass_of(self.problem.recipe.steps[number])
             assert work is not None
-            work.rebuild(self.model, self._given(work, number), structure)
-        self.structures = structures
+            work.rebuild(model, self._given(work, number), structure)
+
+    def untrained(self) -> nn.Module:
+        """Returns the float network with the modules and shapes that the passes have left."""
+        model = copy.deepcopy(self.problem.model)
+        self._rebuild(model)
+        return model
 
     def _given(self, work: Pass[Any], number: int) -> Given:
         """What a pass of a step gets."""
@@ -206,6 +212,7 @@ def _measured(work: _Work, start: float, with_rivals: bool) -> Result:
     problem, model, store = work.problem, work.model, work.store
     recipe: Recipe = problem.recipe
     final = finalize(model, Storage(**recipe.storage.model_dump()))
+    float_model = work.untrained() if work.structures else problem.model
     before = after = None
     if problem.test is not None:
         before, after = evaluate_together(
@@ -216,7 +223,7 @@ def _measured(work: _Work, start: float, with_rivals: bool) -> Result:
         meta = replace(meta, claimed=(after.n, int(after.correct.sum())))
     data, inspection = artifact.encode_and_inspect(final, meta)
     if store:
-        store.write_record("measurements.json", measurements(problem.model, final))
+        store.write_record("measurements.json", measurements(float_model, final))
     return Result(
         final,
         data,
@@ -224,12 +231,12 @@ def _measured(work: _Work, start: float, with_rivals: bool) -> Result:
         before,
         after,
         inspection,
-        rivals(problem.model, final) if with_rivals else {},
+        rivals(float_model, final) if with_rivals else {},
         formula_ratio(inspection),
         artifact.float32_bytes(artifact.plain_state(problem.model)),
         time.perf_counter() - start,
         coverage(model, recipe.skipped),
-        rivals_estimated=with_rivals and sampled(problem.model),
+        rivals_estimated=with_rivals and sampled(float_model),
         compressed=model,
         removed=_removed(problem, final) if work.structures else None,
     )
