@@ -12,7 +12,7 @@ from pithnet.tensor.quantizers.rows import (
     require_granularity,
     to_rows,
 )
-from pithnet.tensor.quantizers.uniform import Dynamic, Linear
+from pithnet.tensor.quantizers.uniform import Dynamic, Fine, Linear
 
 __all__ = [
     "FAMILY",
@@ -23,6 +23,7 @@ __all__ = [
     "QUANTIZERS",
     "AdditivePowers",
     "Dynamic",
+    "Fine",
     "LearnedStep",
     "Levels",
     "Linear",

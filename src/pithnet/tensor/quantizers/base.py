@@ -25,15 +25,15 @@ class Levels(NamedTuple):
     offset: Tensor
 
 
-def require_bits(bits: int) -> None:
-    """Checks that bits is a whole number from 0 (all zeros) to 8.
+def require_bits(bits: int, most: int = MAX_BITS) -> None:
+    """Checks that bits is a whole number from 0 (all zeros) to `most`.
 
     Raises:
-        RecipeError: The bits are not a whole number from 0 to 8.
+        RecipeError: The bits are not such a number.
     """
-    if isinstance(bits, bool) or not isinstance(bits, int) or not 0 <= bits <= MAX_BITS:
+    if isinstance(bits, bool) or not isinstance(bits, int) or not 0 <= bits <= most:
         raise RecipeError(
-            f"bits must be from 1 to {MAX_BITS}, 0 for zeros or None to leave a layer as it is, not {bits}"
+            f"bits must be from 1 to {most}, 0 for zeros or None to leave a layer as it is, not {bits}"
         )
 
 
@@ -48,6 +48,7 @@ class Quantizer:
         symmetric_by_default: what `symmetric` is where nothing is said.
         learned: whether the scale gets a gradient.
         can_be_asymmetric: whether it has levels for `symmetric` False.
+        most_bits: the most bits that it takes.
 
     Args:
         bits: 1 to 8, or 0, which gives zeros.
@@ -61,12 +62,13 @@ class Quantizer:
     symmetric_by_default: ClassVar[bool] = True
     learned: ClassVar[bool] = False
     can_be_asymmetric: ClassVar[bool] = True
+    most_bits: ClassVar[int] = MAX_BITS
 
     bits: int
     symmetric: bool = True
 
     def __post_init__(self) -> None:
-        require_bits(self.bits)
+        require_bits(self.bits, self.most_bits)
 
     @property
     def free_offset(self) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pithnet.errors import RecipeError, lookup
 from pithnet.tensor.quantizers.base import Quantizer
 from pithnet.tensor.quantizers.learned import AdditivePowers, LearnedStep
-from pithnet.tensor.quantizers.uniform import Dynamic, Linear
+from pithnet.tensor.quantizers.uniform import Dynamic, Fine, Linear
 
 # A quantizer's number in a model's state is its place here: append, never reorder.
-FAMILY: tuple[type[Quantizer], ...] = (Linear, Dynamic, LearnedStep, AdditivePowers)
-QUANTIZERS: dict[str, type[Quantizer]] = {kind.name: kind for kind in FAMILY}
+FAMILY: tuple[type[Quantizer], ...] = (Linear, Dynamic, LearnedStep, AdditivePowers, Fine)
+QUANTIZERS: dict[str, type[Quantizer]] = {kind.name: kind for kind in FAMILY if kind is not Fine}
 
 
 def get_quantizer(name: str, bits: int, symmetric: bool | None = None) -> Quantizer:

@@ -74,6 +74,19 @@ class Linear(Quantizer):
 
 
 @dataclass(frozen=True)
+class Fine(Linear):
+    """Whole multiples of a step, up to 2,047 a side: what rate-aware rounding gives, and a file's grids hold.
+
+    It is not among the quantizers that are asked for by name: few of so many levels are used, and which of
+    them is chosen by what they cost.
+    """
+
+    name: ClassVar[str] = "fine"
+    can_be_asymmetric: ClassVar[bool] = False
+    most_bits: ClassVar[int] = 12
+
+
+@dataclass(frozen=True)
 class Dynamic(Quantizer):
     """2^b levels evenly spaced from the smallest to the largest of the non-zero weights.
 
