@@ -215,8 +215,8 @@ def test_stubs_are_refused(data: bytes) -> None:
 
 
 def test_another_version_asks_for_an_update() -> None:
-    with pytest.raises(ArtifactError, match=r"format version 2, .* update pithnet"):
-        decode(b"PITH\x02" + bytes(20))
+    with pytest.raises(ArtifactError, match=r"format version 3, .* update pithnet"):
+        decode(b"PITH\x03" + bytes(20))
 
 
 def test_bools_are_true_or_false_whatever_the_bytes() -> None:

@@ -27,6 +27,7 @@ from pithnet.errors import ArtifactError
 
 MAGIC = b"PITH"
 VERSION = 1
+VERSION_WITH_WIDTHS = 2
 CRC_BYTES = 4
 _MAX_HEADER = 1 << 22
 
@@ -88,7 +89,8 @@ def pack(
         raise ArtifactError(f"the metadata does not go into a header: {e}") from None
     if len(header) > _MAX_HEADER:
         raise ArtifactError(f"the header would take {len(header)} bytes; at most {_MAX_HEADER} are allowed")
-    parts = [MAGIC, bytes([VERSION]), block(header)]
+    version = VERSION_WITH_WIDTHS if metadata.has_widths else VERSION
+    parts = [MAGIC, bytes([version]), block(header)]
     for body in bodies:
         parts += [put_varint(len(body)), body, _crc(body)]
     return b"".join([*parts, _crc(*parts)])
@@ -106,7 +108,7 @@ def unpack(data: bytes) -> Opened:
     cursor = Cursor(content[len(MAGIC) + 1 :])
     try:
         header = _read_header(cursor)
-        metadata = from_header(header)
+        metadata = from_header(header, widths=data[len(MAGIC)] >= VERSION_WITH_WIDTHS)
         network, layout = _layout(header, metadata)
         aliases = _aliases(_pairs(header, "t"), layout)
         counters = _counters(_pairs(header, "k"), layout)
@@ -139,9 +141,11 @@ def _check_start(data: bytes) -> None:
         raise ArtifactError("not a .pith file: it does not start with PITH")
     if len(data) < len(MAGIC) + 2 + CRC_BYTES:
         raise ArtifactError(f"header: cut short, the file has only {len(data)} bytes")
-    if data[len(MAGIC)] != VERSION:
+    version = data[len(MAGIC)]
+    if not VERSION <= version <= VERSION_WITH_WIDTHS:
         raise ArtifactError(
-            f"header: format version {data[len(MAGIC)]}, this pithnet reads version {VERSION}; update pithnet"
+            f"header: format version {version}, this pithnet reads versions {VERSION} to "
+            f"{VERSION_WITH_WIDTHS}; update pithnet"
         )
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -157,7 +158,8 @@ def _zoo_model(network: nn.Module, state: Mapping[str, Tensor], opened: Opened) 
         # Ties, and buffers outside the state_dict, are made by the real constructor only.
         meta = opened.metadata
         assert meta.architecture is not None
-        network = build(meta.architecture, **meta.arguments)
+        arguments: dict[str, Any] = dict(meta.arguments)
+        network = build(meta.architecture, **arguments)
         network.load_state_dict(state)
     return network
 

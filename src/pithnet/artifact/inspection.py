@@ -16,7 +16,7 @@ from torch import Tensor
 from pithnet.artifact.container import CRC_BYTES, Opened, unpack
 from pithnet.artifact.decoder import MAX_ELEMENTS, decode_records, folded
 from pithnet.artifact.layout import Entry, Record
-from pithnet.artifact.metadata import Scalar
+from pithnet.artifact.metadata import Argument
 from pithnet.artifact.record import Decoded, words
 from pithnet.coding.bitpack import put_varint
 from pithnet.heartbeat import working
@@ -73,7 +73,7 @@ class Inspection:
     bytes: int
     ratio: float
     architecture: str | None
-    arguments: Mapping[str, Scalar]
+    arguments: Mapping[str, Argument]
     normalization: tuple[tuple[float, ...], tuple[float, ...]] | None
     dataset: str | None
     recipe: str | Mapping[str, Any] | None

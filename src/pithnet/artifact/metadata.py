@@ -12,11 +12,15 @@ from typing import Any
 from pithnet.errors import ArtifactError
 
 Scalar = str | int | float | bool | None
+Argument = Scalar | tuple[int, ...]
 
 _SOURCE_BYTES = 8
 _MAX_NAME = 100
 _MAX_LIST = 1 << 16
 _MAX_CHANNELS = 64
+_WIDTHS = "widths"
+_MAX_WIDTHS = 1 << 12
+_LARGEST_WIDTH = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Metadata:
 
     Args:
         architecture: name in the zoo, or None for a model of the user's.
-        arguments: arguments of the architecture's constructor.
+        arguments: arguments of the architecture's constructor: strings and numbers; `widths` is a tuple of at
+            most 4096 whole numbers from 0 to 2**20, as in the attribute `architecture` of a zoo network.
         normalization: (mean, std), one number a channel, that images need before they go in.
         dataset: name of the data set.
         classes: names of the classes.
@@ -38,7 +43,7 @@ class Metadata:
     """
 
     architecture: str | None = None
-    arguments: Mapping[str, Scalar] = field(default_factory=dict)
+    arguments: Mapping[str, Argument] = field(default_factory=dict)
     normalization: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     dataset: str | None = None
     classes: tuple[str, ...] | None = None
@@ -60,14 +65,22 @@ class Metadata:
                 )
             object.__setattr__(self, "normalization", (mean, std))
         for key, value in self.arguments.items():
-            if not isinstance(key, str) or not isinstance(value, str | int | float | None):
+            scalar = isinstance(value, str | int | float | None)
+            if not isinstance(key, str) or not (scalar or (key == _WIDTHS and _are_widths(value))):
+                advice = f"a tuple of whole numbers from 0 to {_LARGEST_WIDTH}, {_MAX_WIDTHS} at most"
                 raise ArtifactError(
                     f"argument {key!r} of {self.architecture} is {value!r}; use strings and numbers"
+                    + (f", or {advice}" if key == _WIDTHS else "")
                 )
         if self.recipe is not None:
             object.__setattr__(self, "recipe", _plain(self.recipe))
         if self.claimed is not None and not 0 <= self.claimed[1] <= self.claimed[0]:
             raise ArtifactError(f"claimed {self.claimed[1]} correct answers of {self.claimed[0]}")
+
+    @property
+    def has_widths(self) -> bool:
+        """Whether the architecture has widths of its own, which files have from version 2 on."""
+        return isinstance(self.arguments.get(_WIDTHS), tuple)
 
     @property
     def accuracy(self) -> float | None:
@@ -111,13 +124,19 @@ def to_header(meta: Metadata) -> dict[str, Any]:
     return {key: value for key, value in entries.items() if value is not None}
 
 
-def from_header(header: Mapping[Any, Any]) -> Metadata:
+def from_header(header: Mapping[Any, Any], *, widths: bool = False) -> Metadata:
     """Returns the Metadata of a header.
+
+    Args:
+        header: the entries.
+        widths: whether the file's version is one that has widths.
 
     Raises:
         ArtifactError: An entry is not of the declared form; the message names it.
     """
     name, arguments = _architecture(header.get("a"))
+    if widths and isinstance(arguments.get(_WIDTHS), list):
+        arguments[_WIDTHS] = tuple(arguments[_WIDTHS])
     normalization = header.get("n")
     if normalization is not None:
         _check(_is_list(normalization, list) and len(normalization) == 2, "n")
@@ -147,7 +166,7 @@ def from_header(header: Mapping[Any, Any]) -> Metadata:
         raise ArtifactError(f"header: {e}") from None
 
 
-def _architecture(entry: object) -> tuple[str | None, dict[str, Scalar]]:
+def _architecture(entry: object) -> tuple[str | None, dict[str, Any]]:
     if entry is None:
         return None, {}
     if not isinstance(entry, list) or not 1 <= len(entry) <= 2 or not isinstance(entry[0], str):
@@ -155,6 +174,14 @@ def _architecture(entry: object) -> tuple[str | None, dict[str, Scalar]]:
     arguments = entry[1] if len(entry) == 2 else {}
     _check(isinstance(arguments, dict) and all(_is_name(n) for n in (entry[0], *arguments)), "a")
     return entry[0], arguments
+
+
+def _are_widths(value: object) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) <= _MAX_WIDTHS
+        and all(type(number) is int and 0 <= number <= _LARGEST_WIDTH for number in value)
+    )
 
 
 def _numbers(values: tuple[float, ...]) -> list[Any]:

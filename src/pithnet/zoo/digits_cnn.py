@@ -5,19 +5,32 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pithnet.zoo.network import ZooNetwork
+from pithnet.zoo.widths import Widths
 
-class DigitsCNN(nn.Module):
-    """Three 3x3 convolutions with BN and a linear layer; x: float32 (N, 1, 8, 8) -> logits (N, classes)."""
 
-    def __init__(self, width: int = 32, classes: int = 10) -> None:
+class DigitsCNN(ZooNetwork):
+    """Three 3x3 convolutions with BN and a linear layer; x: float32 (N, 1, 8, 8) -> logits (N, classes).
+
+    Args:
+        width: channels of the first convolution; the others have twice as many.
+        classes: number of outputs.
+        widths: channels of each layer, where they are not the usual ones.
+    """
+
+    def __init__(self, width: int = 32, classes: int = 10, *, widths: Widths | None = None) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, width, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, 2 * width, 3, 2, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(2 * width)
-        self.conv3 = nn.Conv2d(2 * width, 2 * width, 3, 1, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(2 * width)
-        self.linear = nn.Linear(2 * width, classes)
+        widths = widths or Widths()
+        first, second, third = (
+            widths.of(factor * width, f"conv{number}") for number, factor in ((1, 1), (2, 2), (3, 2))
+        )
+        self.conv1 = nn.Conv2d(1, first, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(first)
+        self.conv2 = nn.Conv2d(first, second, 3, 2, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(second)
+        self.conv3 = nn.Conv2d(second, third, 3, 1, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(third)
+        self.linear = nn.Linear(third, widths.outputs("linear", classes))
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)))

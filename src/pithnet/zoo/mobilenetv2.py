@@ -10,6 +10,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pithnet.zoo.network import ZooNetwork
+from pithnet.zoo.widths import Widths
+
 # Expansion, channels, blocks, stride of the first block: for a first convolution of 32 channels.
 _STAGES = (
     (1, 16, 1, 1),
@@ -24,11 +27,18 @@ _STEM, _LAST = 32, 1280
 
 
 class InvertedResidual(nn.Module):
-    """A 1x1 convolution that widens, a 3x3 one per channel, a 1x1 one that narrows, and no ReLU after it."""
+    """A 1x1 convolution that widens, a 3x3 one per channel, a 1x1 one that narrows, and no ReLU after it.
 
-    def __init__(self, c_in: int, c_out: int, expansion: int, stride: int) -> None:
+    Args:
+        c_in: channels that go in.
+        inside: channels of the 3x3 convolution.
+        c_out: channels that come out.
+        stride: of the 3x3 convolution; only a block of stride 1 has a shortcut.
+        projects: whether the shortcut is a 1x1 convolution.
+    """
+
+    def __init__(self, c_in: int, inside: int, c_out: int, stride: int, projects: bool) -> None:
         super().__init__()
-        inside = expansion * c_in
         self.stride = stride
         self.conv1 = nn.Conv2d(c_in, inside, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(inside)
@@ -37,7 +47,7 @@ class InvertedResidual(nn.Module):
         self.conv3 = nn.Conv2d(inside, c_out, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(c_out)
         self.shortcut = nn.Sequential()
-        if stride == 1 and c_in != c_out:
+        if projects:
             self.shortcut = nn.Sequential(nn.Conv2d(c_in, c_out, 1, bias=False), nn.BatchNorm2d(c_out))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,28 +57,32 @@ class InvertedResidual(nn.Module):
         return y + self.shortcut(x) if self.stride == 1 else y
 
 
-class MobileNetV2(nn.Module):
+class MobileNetV2(ZooNetwork):
     """17 inverted residuals between two convolutions; x: float32 (N, 3, H, W) -> logits (N, classes).
 
     Args:
         classes: number of outputs.
         width: channels of the first convolution, a multiple of 4; the others keep their ratio to it.
+        widths: channels of each layer, where they are not the usual ones.
 
     Raises:
         ValueError: The width is not a positive multiple of 4.
     """
 
-    def __init__(self, width: int = _STEM, classes: int = 10) -> None:
+    def __init__(self, width: int = _STEM, classes: int = 10, *, widths: Widths | None = None) -> None:
         super().__init__()
         if width % 4 or width <= 0:
             raise ValueError(f"width {width} is not a multiple of 4")
-        last = _LAST * width // _STEM
-        self.conv1 = nn.Conv2d(3, width, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.layers = nn.Sequential(*_blocks(width))
-        self.conv2 = nn.Conv2d(_STAGES[-1][1] * width // _STEM, last, 1, bias=False)
+        widths = widths or Widths()
+        first = widths.of(width, "conv1")
+        self.conv1 = nn.Conv2d(3, first, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(first)
+        blocks, narrow = _blocks(first, width, widths)
+        self.layers = nn.Sequential(*blocks)
+        last = widths.of(_LAST * width // _STEM, "conv2")
+        self.conv2 = nn.Conv2d(narrow, last, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(last)
-        self.linear = nn.Linear(last, classes)
+        self.linear = nn.Linear(last, widths.outputs("linear", classes))
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
@@ -76,11 +90,23 @@ class MobileNetV2(nn.Module):
         return self.linear(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
-def _blocks(width: int) -> list[InvertedResidual]:
-    blocks, c_in = [], width
+def _blocks(c_in: int, width: int, widths: Widths) -> tuple[list[InvertedResidual], int]:
+    """Returns all blocks, and how many channels the last of them gives."""
+    blocks: list[InvertedResidual] = []
+    usual_in = width
     for expansion, channels, count, stride in _STAGES:
-        c_out = channels * width // _STEM
-        for number in range(count):
-            blocks.append(InvertedResidual(c_in, c_out, expansion, 1 if number else stride))
-            c_in = c_out
-    return blocks
+        usual = channels * width // _STEM
+        names = [f"layers.{len(blocks) + number}" for number in range(count)]
+        projection = [f"{names[0]}.shortcut.0"] if stride == 1 else []
+        inside = widths.of(expansion * usual_in, *_inside(names[0]))
+        c_out = widths.of(usual, *(f"{name}.conv3" for name in names), *projection)
+        blocks.append(InvertedResidual(c_in, inside, c_out, stride, projects=stride == 1))
+        for name in names[1:]:
+            inside = widths.of(expansion * usual, *_inside(name))
+            blocks.append(InvertedResidual(c_out, inside, c_out, 1, projects=False))
+        c_in, usual_in = c_out, usual
+    return blocks, c_in
+
+
+def _inside(block: str) -> tuple[str, str]:
+    return f"{block}.conv1", f"{block}.conv2"

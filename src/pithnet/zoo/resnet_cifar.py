@@ -7,42 +7,43 @@ form; shortcut B projects by a 1x1 convolution with BN. Parameter names are thos
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import partial
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pithnet.zoo.network import PadShortcut, ZooNetwork
+from pithnet.zoo.widths import Widths
 
-class PadShortcut(nn.Module):
-    """Shortcut A: (N, C, H, W) -> (N, before + C + after, ceil(H/2), ceil(W/2)); new channels are zero.
-
-    Args:
-        pad: new channels on each side. Of a network without some of its channels each side has its own.
-    """
-
-    def __init__(self, pad: int) -> None:
-        super().__init__()
-        self.before = self.after = pad
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.before, self.after))
+_STEM = 16
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with BN around a shortcut."""
+    """Two 3x3 convolutions with BN around a shortcut.
 
-    def __init__(self, c_in: int, c_out: int, stride: int, shortcut: str) -> None:
+    Args:
+        c_in: channels that go in.
+        inside: channels between the convolutions.
+        c_out: channels that come out.
+        stride: of the first convolution.
+        shortcut: makes what is added to the second one's output; without one it is what goes in.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        inside: int,
+        c_out: int,
+        stride: int = 1,
+        shortcut: Callable[[], nn.Module] = nn.Identity,
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(c_out)
-        self.conv2 = nn.Conv2d(c_out, c_out, 3, 1, 1, bias=False)
+        self.conv1 = nn.Conv2d(c_in, inside, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inside)
+        self.conv2 = nn.Conv2d(inside, c_out, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(c_out)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or c_in != c_out:
-            if shortcut == "A":
-                self.shortcut = PadShortcut((c_out - c_in) // 2)
-            else:
-                self.shortcut = nn.Sequential(
-                    nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out)
-                )
+        self.shortcut = shortcut()
 
     def forward(self, x: Tensor) -> Tensor:
         # In place: nothing else needs what goes in, and memory traffic is a third of a training step.
@@ -50,34 +51,85 @@ class BasicBlock(nn.Module):
         return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x), inplace=True)
 
 
-class ResNetCifar(nn.Module):
+class ResNetCifar(ZooNetwork):
     """A ResNet of 6n + 2 layers; x: float32 (N, 3, H, W) -> logits (N, classes).
 
     Args:
         depth: number of layers, 6n + 2.
         shortcut: "A" without parameters, "B" by projection.
         classes: number of outputs.
+        widths: channels of each layer, where they are not the usual ones.
     """
 
-    def __init__(self, depth: int, shortcut: str = "A", classes: int = 10) -> None:
+    def __init__(
+        self, depth: int, shortcut: str = "A", classes: int = 10, *, widths: Widths | None = None
+    ) -> None:
         super().__init__()
-        blocks = (depth - 2) // 6
-        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = self._stage(16, 16, blocks, 1, shortcut)
-        self.layer2 = self._stage(16, 32, blocks, 2, shortcut)
-        self.layer3 = self._stage(32, 64, blocks, 2, shortcut)
-        self.linear = nn.Linear(64, classes)
+        widths, blocks = widths or Widths(), (depth - 2) // 6
+        first = widths.of(_STEM, "conv1", *second_convolutions("layer1", blocks))
+        self.conv1 = nn.Conv2d(3, first, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(first)
+        self.layer1 = nn.Sequential(*identity_blocks("layer1", range(blocks), first, _STEM, widths))
+        self.layer2, middle = strided_stage("layer2", first, 2 * _STEM, blocks, shortcut, widths)
+        self.layer3, last = strided_stage("layer3", middle, 4 * _STEM, blocks, shortcut, widths)
+        self.linear = nn.Linear(last, widths.outputs("linear", classes))
         for m in self.modules():
             if isinstance(m, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(m.weight)
-
-    @staticmethod
-    def _stage(c_in: int, c_out: int, blocks: int, stride: int, shortcut: str) -> nn.Sequential:
-        first = BasicBlock(c_in, c_out, stride, shortcut)
-        return nn.Sequential(first, *(BasicBlock(c_out, c_out, 1, shortcut) for _ in range(blocks - 1)))
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.linear(x.mean((2, 3)))
+
+
+def second_convolutions(stage: str, blocks: int) -> list[str]:
+    """Returns the names of the convolutions whose outputs the shortcuts of a stage add up."""
+    return [f"{stage}.{number}.conv2" for number in range(blocks)]
+
+
+def identity_blocks(
+    stage: str, numbers: Iterable[int], width: int, usual: int, widths: Widths
+) -> list[BasicBlock]:
+    """Returns blocks of a stage that add what goes in to what they make of it.
+
+    Args:
+        stage: the stage's name in the network.
+        numbers: the blocks' places in it.
+        width: channels that go in and come out.
+        usual: channels inside of blocks where nothing else is said.
+        widths: channels of the layers inside.
+    """
+    names = [f"{stage}.{number}.conv1" for number in numbers]
+    return [BasicBlock(width, widths.of(usual, name), width) for name in names]
+
+
+def strided_stage(
+    stage: str, c_in: int, usual: int, blocks: int, shortcut: str, widths: Widths
+) -> tuple[nn.Sequential, int]:
+    """Returns blocks of which the first halves the image, and how many channels they give.
+
+    Args:
+        stage: its name in the network.
+        c_in: channels that go in.
+        usual: channels inside of blocks, and that come out, where nothing else is said; half as many usually
+            go in.
+        blocks: how many there are.
+        shortcut: "A" without parameters, "B" by projection.
+        widths: channels of the layers.
+    """
+    name = f"{stage}.0"
+    inside = widths.of(usual, f"{name}.conv1")
+    projection = [f"{name}.shortcut.0"] if shortcut == "B" else []
+    c_out = widths.of(usual, *second_convolutions(stage, blocks), *projection)
+    around: Callable[[], nn.Module] = partial(_projection, c_in, c_out)
+    if shortcut == "A":
+        new = c_out - c_in
+        before = widths.zeros_before(f"{name}.shortcut", new, usual // 4)
+        around = partial(PadShortcut, before, new - before)
+    first = BasicBlock(c_in, inside, c_out, 2, around)
+    return nn.Sequential(first, *identity_blocks(stage, range(1, blocks), c_out, usual, widths)), c_out
+
+
+def _projection(c_in: int, c_out: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(c_in, c_out, 1, 2, bias=False), nn.BatchNorm2d(c_out))

@@ -52,8 +52,7 @@ def cut_channels(model: nn.Module, channels: Channels, removed: Collection[int])
             copy gets a forward with other numbers.
 
     Returns:
-        The small network, in the mode of the model; masks and codebooks on its weights go along. One of the
-        zoo has no `architecture` any more, which would say how to build the full-size one.
+        The small network, in the mode of the model; masks and codebooks on its weights go along.
     """
     small = copy.deepcopy(unwrapped(model))
     cut_channels_(small, channels, removed)
@@ -71,7 +70,6 @@ def cut_channels_(small: nn.Module, channels: Channels, removed: Collection[int]
         channels: What `find_channels` found in it.
         removed: Numbers of the channels that go.
     """
-    vars(small).pop("architecture", None)
     holders = _holders(small)
     for place in channels.places:
         kept = channels.kept(place, removed)
