@@ -27,7 +27,7 @@ class Need(StrEnum):
 _HOW = {
     Need.BATCHES: "training data: give train=, or images on the command line",
     Need.LABELS: "training data with labels: give batches (x, y)",
-    Need.EXAMPLE: "an input to run the model on: give training or test data",
+    Need.EXAMPLE: "an input to run the model on: give training or test data, or a plan an example",
     Need.WEIGHT: "the bytes of the file that comes out, which only a whole recipe knows",
 }
 
