@@ -13,8 +13,8 @@ from torch.nn.utils import parametrize
 from pithnet.surgery.channels.groups import Channels
 from pithnet.surgery.channels.rewriting import rewrite_
 from pithnet.surgery.channels.symbols import Place
-from pithnet.surgery.weights.holders import Holder, held_tensors
 from pithnet.surgery.weights.fake_quantizers import FakeQuantizer
+from pithnet.surgery.weights.holders import Holder, held_tensors
 from pithnet.surgery.weights.parametrizations import PARAMETRIZATIONS, Codebook
 from pithnet.surgery.wrappers import unwrapped
 
