@@ -11,11 +11,11 @@ import torch
 
 import pithnet as pn
 from pithnet.passes import forget
-from pithnet.tensor import CRITERIA
+from pithnet.tensor import CHANNEL_CRITERIA, CRITERIA
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "adding.md").read_text()
-CRITERION, PASS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+CRITERION, CHANNELS, PASS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
 def net() -> torch.nn.Module:
@@ -41,6 +41,19 @@ def test_a_criterion_of_ones_own_prunes() -> None:
         assert sum(layer.zeros for layer in plan.layers) == round(0.5 * 980)
     finally:
         del CRITERIA["relative"]
+
+
+def test_a_criterion_of_channels_of_ones_own_shrinks() -> None:
+    exec(compile(CHANNELS, "docs/adding.md", "exec"), {"__name__": "mine"})
+    try:
+        model = net()
+        with torch.no_grad():
+            model.conv2.weight[[1, 4, 6]] = 0
+        settings = {"rates": {"conv2": 0.625}, "criterion": "nonzeros", "round_to": 1}
+        small = pn.plan_shrink(model, torch.zeros(1, 1, 8, 8), **settings).cut()
+        assert torch.equal(small.conv2.weight, model.conv2.weight[[0, 2, 3, 5, 7]])
+    finally:
+        del CHANNEL_CRITERIA["nonzeros"]
 
 
 @pytest.mark.filterwarnings("ignore:.* bytes and this file:pithnet.PithWarning")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import io
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -257,3 +259,17 @@ def test_what_cannot_be_penalised_is_refused() -> None:
         ChannelSparsity(model, X, strength=1.0, until=0, macs=0.5)
     with pytest.raises(RecipeError, match="updates is 0; use 1 or more"):
         ChannelSparsity(model, X, strength=1.0, updates=0, macs=0.5)
+
+
+def test_the_page_names_every_criterion_and_penalty_and_its_examples_run() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "channels.md").read_text()
+    rows = set(re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE))
+    columns = {"criterion", "aggregation"}
+    known = {*pn.tensor.CHANNEL_CRITERIA, *pn.tensor.AGGREGATIONS, *PENALTIES}
+    assert rows - columns == known
+    names: dict[str, Any] = {}
+    torch.manual_seed(0)
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "docs/channels.md", "exec"), names)
+        costs = pn.costs(names["small"], names["example"])
+        assert costs.macs <= names["plan"].full_macs / 2
