@@ -116,6 +116,22 @@ def test_on_a_ramp_more_and_more_channels_are_zero_and_stay_so() -> None:
     assert again.plan.removed == before
 
 
+@pytest.mark.parametrize("kind", ["slimming", "group-lasso", "growing"])
+def test_a_penalty_makes_channels_small_and_a_crash_changes_nothing(tmp_path: Path, kind: str) -> None:
+    options = {"penalty": kind, "strength": 0.01, "until": 0.6, "updates": 3, "patience": 2}
+    steps = recipe({"macs": 0.5, **options}, {"train": {"epochs": 1}}, epochs=3)
+    problem = prepare(network(), steps, train=training())
+    with Store.create(tmp_path / "whole", {}) as store:
+        whole = carry_out(problem, store, with_rivals=False)
+    for crash_at in (1, 3):
+        with Store.create(tmp_path / f"cut-{crash_at}", {}) as store, pytest.raises(Crash):
+            carry_out(problem, store, Shown(crash_at=crash_at), with_rivals=False)
+        with Store.open(tmp_path / f"cut-{crash_at}") as store:
+            assert carry_out(problem, store, with_rivals=False).data == whole.data
+    assert widths(whole.model) != widths(network())
+    assert pn.costs(whole.model, X).macs <= 0.5 * pn.costs(network(), X).macs
+
+
 def test_a_shrunk_network_is_exported_in_int8(tmp_path: Path) -> None:
     steps = recipe({"macs": 0.5}, epochs=1)
     result = pn.compress(network(), training(), recipe=steps, rivals=False)
@@ -128,6 +144,12 @@ def test_a_shrunk_network_is_exported_in_int8(tmp_path: Path) -> None:
     [
         ([{"shrink": {}}], "give one of macs, parameters, bytes, rates; given: none"),
         ([{"shrink": {"macs": 0.5, "bytes": 0.5}}], "given: macs and bytes"),
+        ([{"shrink": {"macs": 0.5, "penalty": "growing"}}], "a penalty has a strength: give both"),
+        (
+            [{"shrink": {"macs": 0.5, "penalty": "growing", "strength": 0.1, "ramp": 0.5}}],
+            "channels go on a ramp or after a penalty; leave out one of them",
+        ),
+        ([{"shrink": {"macs": 0.5, "until": 0.3}}], "ceiling, until and patience are of a penalty"),
         ([{"shrink": {"macs": 0.5, "ramp": 0.5}}], "works while a training runs: give train beside shrink"),
         ([{"shrink": {"macs": 0.5, "also": ["*"]}}], "also is of no use to shrink"),
         ([{"shrink": {"macs": -1}}], "macs: Input should be greater than 0"),

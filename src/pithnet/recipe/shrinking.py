@@ -12,6 +12,9 @@ Budget = Annotated[float, Field(gt=0)]
 _BUDGETS = ("macs", "parameters", "bytes", "rates")
 
 
+_OF_PENALTY = ("penalty", "strength", "ceiling", "until", "patience")
+
+
 class Shrink(PassSettings):
     """Channels really removed, until one of `macs`, `parameters`, `bytes` and `rates` is kept.
 
@@ -33,7 +36,14 @@ class Shrink(PassSettings):
         floor: The least share of its outputs that a layer keeps.
         schedule: How the removed amount rises on the ramp.
         ramp: The share of the training over which it rises, in [0, 1].
-        updates: How often it rises.
+        updates: How often it rises, or how often channels are chosen anew under a penalty.
+        penalty: What makes channels small while the step's training runs, before they go: a name in
+            `pithnet.passes.PENALTIES`.
+        strength: Of the penalty, above 0; of "growing" what each update adds.
+        ceiling: The most that "growing" adds up to.
+        until: The share of the training, in (0, 1], over which the penalty acts at most; channels that go are
+            zero from then on.
+        patience: After how many updates that change nothing the channels are chosen for good.
     """
 
     macs: Budget | None = None
@@ -49,6 +59,11 @@ class Shrink(PassSettings):
     schedule: Literal["cubic", "linear"] = "cubic"
     ramp: Annotated[float, Field(ge=0, le=1)] = 0.0
     updates: Annotated[int, Field(ge=1)] = 10
+    penalty: Literal["slimming", "group-lasso", "growing"] | None = None
+    strength: Annotated[float, Field(gt=0)] | None = None
+    ceiling: Annotated[float, Field(gt=0)] = 1.0
+    until: Annotated[float, Field(gt=0, le=1)] = 0.5
+    patience: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
@@ -59,6 +74,16 @@ class Shrink(PassSettings):
             raise ValueError("also is of no use to shrink: only layers have channels")
         return self
 
+    @model_validator(mode="after")
+    def _whole_penalty(self) -> Self:
+        if (self.penalty is None) != (self.strength is None):
+            raise ValueError("a penalty has a strength: give both, such as penalty: growing, strength: 0.01")
+        if self.penalty is None and self.model_fields_set & {"ceiling", "until", "patience"}:
+            raise ValueError("ceiling, until and patience are of a penalty; give penalty and strength too")
+        if self.penalty is not None and self.ramp:
+            raise ValueError("channels go on a ramp or after a penalty; leave out one of them")
+        return self
+
     @property
     def title(self) -> str:
         name = next(name for name in _BUDGETS if getattr(self, name) is not None)
@@ -66,7 +91,7 @@ class Shrink(PassSettings):
 
     @property
     def trains(self) -> bool:
-        return self.ramp > 0
+        return self.ramp > 0 or self.penalty is not None
 
     @property
     def takes_tensors(self) -> bool:
@@ -75,4 +100,10 @@ class Shrink(PassSettings):
     @property
     def options(self) -> dict[str, Any]:
         """The arguments of `pithnet.plan_shrink`."""
-        return self.model_dump(exclude={"also", "schedule", "ramp", "updates"})
+        return self.model_dump(exclude={"also", "schedule", "ramp", "updates", *_OF_PENALTY})
+
+    @property
+    def penalty_options(self) -> dict[str, Any]:
+        """The arguments of `pithnet.ChannelSparsity` beside those of `pithnet.plan_shrink`."""
+        options = self.model_dump(include={"updates", *_OF_PENALTY})
+        return {"kind": options.pop("penalty"), **options}

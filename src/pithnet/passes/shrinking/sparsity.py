@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
 from pithnet.errors import RecipeError
-from pithnet.passes.shrinking.bill import bills
+from pithnet.passes.shrinking.candidates import plan_without
 from pithnet.passes.shrinking.penalties import GroupPenalty, StableChoice
 from pithnet.passes.shrinking.plan import ShrinkPlan
 from pithnet.passes.shrinking.shrink import plan_shrink
-from pithnet.surgery import costs
 
 
 class ChannelSparsity:
@@ -122,25 +119,4 @@ class ChannelSparsity:
         if self.stable is not None:
             self.stable.load_state_dict(state["stable"])
         if self.penalty.held is not None:
-            self.plan = without(self.plan, self.penalty.held)
-
-
-def without(plan: ShrinkPlan, removed: frozenset[int]) -> ShrinkPlan:
-    """Returns a plan of the same network in which other channels go.
-
-    Args:
-        plan: A plan.
-        removed: Numbers of the channels that go, as `ShrinkPlan.removed`.
-    """
-    channels, groups = plan.channels, plan.channels.groups
-    gone = [len(removed.intersection(group.channels)) for group in groups]
-    macs, parameters = bills(plan.model, channels, groups, costs(plan.model, plan.example))
-    rows = zip(plan.rows, gone, strict=True)
-    return replace(
-        plan,
-        rows=tuple(replace(row, kept=row.width - count) for row, count in rows),
-        widths=MappingProxyType(channels.widths(removed)),
-        macs=macs.total(gone),
-        parameters=parameters.total(gone),
-        removed=removed,
-    )
+            self.plan = plan_without(self.model, self.example, self.penalty.held, self.plan.weigh)

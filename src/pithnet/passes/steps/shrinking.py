@@ -16,6 +16,7 @@ from pithnet.passes.shrinking.choices import Rules
 from pithnet.passes.shrinking.gradual import GradualShrinking
 from pithnet.passes.shrinking.plan import ShrinkPlan
 from pithnet.passes.shrinking.ranking import Ranking
+from pithnet.passes.shrinking.sparsity import ChannelSparsity
 from pithnet.passes.shrinking.weighing import Weigh, file_bytes
 from pithnet.passes.sketch import Sketch
 from pithnet.passes.step import Pass
@@ -26,10 +27,11 @@ from pithnet.tensor import CHANNEL_CRITERIA
 
 
 class Shrinking(Pass[Shrink]):
-    """Channels removed under a budget: at once, or after a ramp on which more and more of them are zero."""
+    """Channels removed under a budget: at once, or after a training on a ramp or with a penalty."""
 
     config = Shrink
     _ramp: GradualShrinking | None = None
+    _sparsity: ChannelSparsity | None = None
     _record: Record | None = None
     _removed: list[int] | None = None
 
@@ -67,7 +69,7 @@ class Shrinking(Pass[Shrink]):
         return [layer.row(outputs=plan.widths.get(layer.name)) for layer in smaller]
 
     def begin(self, model: nn.Module, given: Given) -> StepSchedule | None:
-        if self.settings.ramp:
+        if self.settings.trains:
             return self.resume(model, given)
         plan = plan_within(
             model, given.sample, self._asked, self._ranking(given), self._rules, self._weigh(given)
@@ -77,6 +79,19 @@ class Shrinking(Pass[Shrink]):
 
     def resume(self, model: nn.Module, given: Given) -> StepSchedule | None:
         s = self.settings
+        if s.penalty is not None:
+            seen = self._ranking(given)
+            self._sparsity = ChannelSparsity(
+                model,
+                given.sample,
+                **s.penalty_options,
+                **s.options,
+                seed=seen.seed,
+                batches=seen.batches,
+                loss=seen.loss,
+                weigh=self._weigh(given),
+            )
+            return self._sparsity
         if s.ramp:
             self._ramp = GradualShrinking(
                 model,
@@ -95,6 +110,8 @@ class Shrinking(Pass[Shrink]):
         if self._ramp is not None:
             assert self._ramp.plan is not None
             self._cut(self._ramp.plan)
+        if self._sparsity is not None:
+            self._cut(self._sparsity.finish())
         assert self._record is not None
         return self._record
 
