@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from pithnet.surgery.channels.step import Step
@@ -24,7 +23,7 @@ def elementwise(step: Step) -> Tensor:
     shape = step.value.shape
     if step.called in _BY_PLACE and set(varying(step.given[0])) & {len(shape) - 1, len(shape) - 2}:
         raise Blocked("depends on the place of a channel")
-    if any(torch.broadcast_shapes(symbols.shape, shape) != shape for symbols in step.given):
+    if not all(_fits(symbols.shape, shape) for symbols in step.given):
         raise Blocked("gives another shape")
     parts = [_whole(symbols, shape) for symbols in step.given]
     axes = _axes(parts)
@@ -32,6 +31,12 @@ def elementwise(step: Step) -> Tensor:
         raise Blocked("spreads channels along several axes")
     parts = _with_constants(step, parts)
     return _met(step, parts, shape)
+
+
+def _fits(given: Sequence[int], shape: Sequence[int]) -> bool:
+    """Tells whether a tensor that is spread to another shape keeps the sizes that are not 1."""
+    pairs = zip(reversed(given), reversed(shape), strict=False)
+    return len(given) <= len(shape) and all(size in (1, found) for size, found in pairs)
 
 
 def _whole(symbols: Tensor, shape: Sequence[int]) -> Tensor:
@@ -104,6 +109,8 @@ def activation(step: Step) -> Tensor:
         step.counts("num_parameters", channels)
     elif step.called == "prelu" and step.values[step.node.all_input_nodes[1]].numel() > 1:
         step.lies("weight", 0, step.book.along(step.only, 1))
+        return step.only
+    elif len(step.node.all_input_nodes) == 1:
         return step.only
     return elementwise(step)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -81,20 +81,16 @@ class Channels:
 
     def widths(self, removed: Collection[int] = ()) -> dict[str, int]:
         """Returns how many outputs each layer has without the channels removed."""
-        gone = self._gone(removed)
+        gone = self.gone(removed)
         return {layer: int((~gone[found]).sum()) for layer, found in self.outputs.items()}
-
-    def kept(self, place: Place, removed: Collection[int]) -> Tensor:
-        """Returns the positions along an axis that stay, int64."""
-        return (~self._gone(removed)[self.places[place]]).nonzero().flatten()
 
     def kept_outputs(self, layer: str, removed: Collection[int]) -> Tensor:
         """Returns which outputs of a layer stay, int64."""
-        return (~self._gone(removed)[self.outputs[layer]]).nonzero().flatten()
+        return (~self.gone(removed)[self.outputs[layer]]).nonzero().flatten()
 
     def counts(self, removed: Collection[int]) -> dict[Size, int]:
         """Returns what each attribute that counts channels counts without those removed."""
-        gone = self._gone(removed)
+        gone = self.gone(removed)
         return {size: int((~gone[found]).sum()) for size, found in self.sizes.items()}
 
     def rewritten(self, removed: Collection[int]) -> dict[Argument, int]:
@@ -103,7 +99,7 @@ class Channels:
         Args:
             removed: The channels.
         """
-        gone, inferring = self._gone(removed), set[str]()
+        gone, inferring = self.gone(removed), set[str]()
         found = {}
         for argument, written in self.written.items():
             needed = evaluated(written.needed, gone)
@@ -113,7 +109,8 @@ class Channels:
                 found[argument] = -1 if infer else needed
         return found
 
-    def _gone(self, removed: Collection[int]) -> Tensor:
+    def gone(self, removed: Collection[int]) -> Tensor:
+        """Returns whether each channel, by its number, is removed, bool (count,)."""
         gone = torch.zeros(self.count, dtype=torch.bool)
         gone[torch.tensor(sorted(removed), dtype=torch.int64)] = True
         return gone
@@ -165,7 +162,8 @@ def _shares(tables: dict[_Key, Tensor]) -> dict[int, dict[_Key, int]]:
     """Counts how often each channel stands in each table."""
     shares: dict[int, dict[_Key, int]] = defaultdict(dict)
     for key, found in tables.items():
-        for number, count in Counter(found.tolist()).items():
+        numbers, counts = found.unique(return_counts=True)
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
             shares[number][key] = count
     return shares
 

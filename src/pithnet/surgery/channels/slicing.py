@@ -71,10 +71,12 @@ def cut_channels_(small: nn.Module, channels: Channels, removed: Collection[int]
         removed: Numbers of the channels that go.
     """
     holders = _holders(small)
-    for place in channels.places:
-        kept = channels.kept(place, removed)
-        if len(kept) == len(channels.places[place]):
+    gone = channels.gone(removed)
+    for place, found in channels.places.items():
+        leave = gone[found]
+        if not bool(leave.any()):
             continue
+        kept = (~leave).nonzero().flatten()
         if place.key in holders:
             _take_(holders[place.key], place.axis, kept)
         else:
@@ -115,11 +117,10 @@ def mask_channels_(full: nn.Module, channels: Channels, removed: Collection[int]
         removed: Numbers of the channels that become zero.
     """
     holders = _holders(full)
+    gone = channels.gone(removed)
     for place, found in channels.places.items():
         if place.key in holders:
-            gone = torch.ones(len(found), dtype=torch.bool)
-            gone[channels.kept(place, removed)] = False
-            _empty_(holders[place.key][0], place.axis, gone.nonzero().flatten())
+            _empty_(holders[place.key][0], place.axis, gone[found].nonzero().flatten())
 
 
 def _holders(model: nn.Module) -> dict[str, tuple[Holder, ...]]:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pithnet.surgery.channels.formulas import Formula, Written
 
 
+_MANY = 100_000  # pairs of which those that stand there several times are dropped
+
+
 class Blocked(Exception):
     """An operation lets no channel go; its message says why."""
 
@@ -104,8 +107,11 @@ class Book:
 
     def merge(self, one: Tensor, other: Tensor) -> None:
         """Notes that the symbols at the same positions of two tensors go together; shapes are broadcast."""
+        if one is other:
+            return
         found = torch.stack([part.flatten() for part in lean(*torch.broadcast_tensors(one, other))])
-        self.pairs.append(found[:, found[0] != found[1]].unique(dim=1))
+        found = found[:, found[0] != found[1]]
+        self.pairs.append(found.unique(dim=1) if found.shape[1] > _MANY else found)
 
     def at(self, place: Place, symbols: Tensor, maker: str | None = None) -> None:
         """Notes the symbols along an axis of a tensor; they merge with those that are noted there already.
