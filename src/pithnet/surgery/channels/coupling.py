@@ -24,7 +24,8 @@ from pithnet.surgery.graph.counting import Names, numbers_in
 from pithnet.surgery.graph.inputs import given_to, tensors, tensors_as, values
 from pithnet.surgery.graph.lookup import operation_of
 from pithnet.surgery.graph.operation import Kind
-from pithnet.surgery.graph.tracing import WITHIN, cause_of, traced
+from pithnet.surgery.graph.tracing import WITHIN, cause_of, module_of, traced
+from pithnet.surgery.modes import evaluating
 from pithnet.surgery.weights.holders import held_tensors
 from pithnet.surgery.weights.unsupported import check_usable
 from pithnet.surgery.wrappers import unwrapped
@@ -35,7 +36,8 @@ _REWRITTEN = (Kind.RESHAPE, Kind.EXPAND, Kind.SPLIT, Kind.SLICE, Kind.RESIZE)
 def find_channels(model: nn.Module, example: Any) -> Channels:
     """Finds out which channels of a network go together, and which cannot go.
 
-    The forward is followed by torch.fx and carried out once, in eval mode, on a copy of the network.
+    The forward is followed by torch.fx and carried out once, in eval mode; on a copy of the network where
+    that could leave a trace in it.
 
     Args:
         model: A network, which is left alone.
@@ -51,17 +53,31 @@ def find_channels(model: nn.Module, example: Any) -> Channels:
     model = unwrapped(model)
     check_usable(model)
     graph = traced(model, "removing channels", example)
-    copied = copy.deepcopy(model).eval()
-    follow = _Follow(copied, graph)
-    given = values(copied, tensors_as(example, lambda t: t.detach().clone()))
+    followed = model if _changes_nothing(model, graph) else copy.deepcopy(model)
+    follow = _Follow(followed, graph)
+    given = values(followed, tensors_as(example, lambda t: t.detach().clone()))
     try:
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(followed):
             follow.run(*given)
     except Exception as e:
         raise ModelError(
             f"{type(model).__name__} does not run on the example: {cause_of(e)}; give inputs as it takes them"
         ) from None
     return grouped(follow.book, given_to(graph))
+
+
+def _changes_nothing(model: nn.Module, graph: fx.Graph) -> bool:
+    """Tells whether a graph calls modules of torch's alone, which in eval mode leave no trace."""
+    return all(
+        node.op != "get_attr" and (module is None or _is_plain(module))
+        for node in graph.nodes
+        for module in (module_of(node, model),)
+    )
+
+
+def _is_plain(module: nn.Module) -> bool:
+    has_hooks = module._forward_hooks or module._forward_pre_hooks
+    return type(module).__module__.startswith("torch.nn.modules.") and not has_hooks
 
 
 class _Follow(fx.Interpreter):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -130,21 +130,21 @@ def grouped(book: Book, given: Mapping[str, Any]) -> Channels:
     for symbols, reason in book.frozen:
         for number in numbers[symbols].tolist():
             reasons.setdefault(number, reason)
-    shares = _shares(places)
     outputs = {layer: numbers[symbols] for layer, symbols in book.outputs.items()}
-    widths = _shares(outputs)
     made = {number for place in book.makers for number in places[place].tolist()}
-    alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    signatures = _signatures(places, book.count)
+    alike: dict[tuple[int, str | None], list[int]] = defaultdict(list)
     for number in sorted(made):
-        alike[(tuple(shares[number].items()), reasons.get(number))].append(number)
+        alike[signatures[number], reasons.get(number)].append(number)
+    first = [members[0] for members in alike.values()]
     groups = tuple(
-        Group(
-            widths[members[0]],
-            tuple(members),
-            shares[members[0]],
-            reasons.get(members[0]),
+        Group(width, tuple(members), share, reasons.get(members[0]))
+        for members, width, share in zip(
+            alike.values(),
+            _shares(outputs, first, book.count),
+            _shares(places, first, book.count),
+            strict=True,
         )
-        for members in alike.values()
     )
     written = {
         argument: Written(settled(w.found, numbers), settled(w.needed, numbers), w.inferred)
@@ -158,13 +158,27 @@ def grouped(book: Book, given: Mapping[str, Any]) -> Channels:
     return Channels(groups, places, sizes, outputs, makers, written, products, given, book.count)
 
 
-def _shares(tables: dict[_Key, Tensor]) -> dict[int, dict[_Key, int]]:
-    """Counts how often each channel stands in each table."""
-    shares: dict[int, dict[_Key, int]] = defaultdict(dict)
-    for key, found in tables.items():
-        numbers, counts = found.unique(return_counts=True)
-        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
-            shares[number][key] = count
+def _signatures(tables: Mapping[Any, Tensor], count: int) -> list[int]:
+    """Returns a number for each channel, the same for those that stand as often in each table."""
+    found, used = torch.zeros(count, dtype=torch.int64), 1
+    for table in tables.values():
+        channels, times = table.unique(return_counts=True)
+        pairs = found[channels] * (len(table) + 1) + times
+        _, places = pairs.unique(return_inverse=True)
+        found[channels] = used + places
+        used += len(channels)
+    numbers: list[int] = found.tolist()
+    return numbers
+
+
+def _shares(tables: Mapping[_Key, Tensor], channels: Sequence[int], count: int) -> list[dict[_Key, int]]:
+    """Returns for each channel how often it stands in each table where it does."""
+    shares: list[dict[_Key, int]] = [{} for _ in channels]
+    asked = torch.tensor(channels, dtype=torch.int64)
+    for key, table in tables.items():
+        for share, times in zip(shares, table.bincount(minlength=count)[asked].tolist(), strict=True):
+            if times:
+                share[key] = times
     return shares
 
 

@@ -169,11 +169,12 @@ def lean(*tensors: Tensor) -> list[Tensor]:
 
 def varying(symbols: Tensor) -> list[int]:
     """Returns the axes along which symbols differ."""
-    return [
-        axis
-        for axis, size in enumerate(symbols.shape)
-        if size > 1 and symbols.stride(axis) and bool((symbols != symbols.narrow(axis, 0, 1)).any())
-    ]
+    strides = symbols.stride()
+    axes = [axis for axis, size in enumerate(symbols.shape) if size > 1 and strides[axis]]
+    if not axes:
+        return axes
+    first = symbols[tuple(slice(None) if axis in axes else 0 for axis in range(symbols.ndim))]
+    return [axis for place, axis in enumerate(axes) if bool((first != first.narrow(place, 0, 1)).any())]
 
 
 def vector(symbols: Tensor, axis: int) -> Tensor:
