@@ -157,7 +157,7 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, object]]:
     if parametrize.is_parametrized(module):
         chains: nn.ModuleDict = module.parametrizations  # type: ignore[assignment]
         yield from ((name, id(chain)) for name, chain in chains.items())
-    for name in compressible(module):
+    for name in compressible(module) if module._buffers else ():
         if module._buffers.get(name) is not None:
             yield name, (id(module), name)
 
