@@ -50,6 +50,21 @@ def test_contenders_take_turns_and_get_their_own_time() -> None:
     assert len(turns) > MIN_ROUNDS
 
 
+def test_a_call_that_had_to_wait_does_not_decide_how_many_are_timed() -> None:
+    """With one call a slice, the next ones would be timed one by one, right after others emptied the caches."""
+    calls = 0
+
+    def stumbling(x: Array) -> Array:
+        nonlocal calls
+        calls += 1
+        time.sleep(0.05 if calls == 2 else 0.001)
+        return x
+
+    time_in_turn([Contender("one", (2,), lambda threads: stumbling)], batch=1, threads=1, seconds=0.01)
+    # 20 ms hold several calls of 1 ms even where each takes three times as long.
+    assert calls > 5 * MIN_ROUNDS
+
+
 def test_every_runtime_gives_the_models_answer(digits_float: Exported) -> None:
     x = digits_float.images[:4]
     expected = digits_float.model(x).detach().numpy()
