@@ -59,6 +59,7 @@ def test_zeros_make_the_file_smaller_and_cuts_all_else_too(found: dict[str, dict
     assert mlp["memory_bytes"] == memory_bytes(hidden_layers(128)) == 4 * (25_856 + 128 + 128 + 10)
     # Hidden layers of w neurons keep 64 w + w w + 10 w weights: 82 of 128 are within half.
     assert neurons["weights"] == 64 * 82 + 82 * 82 + 82 * 10
+    assert (mlp["macs"], neurons["macs"]) == (25_856, neurons["weights"])  # of one image
     assert neurons["memory_bytes"] == 4 * (neurons["weights"] + 82 + 82 + 10)
 
 
