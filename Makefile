@@ -20,6 +20,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup  ## side by side with peers, ratios in one run
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group bench
 	for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from pithnet.surgery.channels.step import Step
 from pithnet.surgery.channels.symbols import Blocked, spread, varying, vector
@@ -26,11 +26,16 @@ def elementwise(step: Step) -> Tensor:
     if not all(_fits(symbols.shape, shape) for symbols in step.given):
         raise Blocked("gives another shape")
     parts = [_whole(symbols, shape) for symbols in step.given]
-    axes = _axes(parts)
-    if len(axes) > 1 and all(set(varying(part)) != axes for part in parts):
+    owns = [varying(part) for part in parts]
+    axes = {axis for own in owns for axis in own}
+    if len(axes) > 1 and all(set(own) != axes for own in owns):
         raise Blocked("spreads channels along several axes")
-    parts = _with_constants(step, parts)
-    return _met(step, parts, shape)
+    rest = [node for node in step.node.all_input_nodes if node not in step.marks]
+    constants = [node for node in rest if isinstance(step.values[node], Tensor)]
+    if constants:
+        parts = _with_constants(step, parts, constants)
+        owns = [varying(part) for part in parts]
+    return _met(step, parts, owns, shape)
 
 
 def _fits(given: Sequence[int], shape: Sequence[int]) -> bool:
@@ -47,13 +52,11 @@ def _axes(parts: Iterable[Tensor]) -> set[int]:
     return {axis for part in parts for axis in varying(part)}
 
 
-def _with_constants(step: Step, parts: list[Tensor]) -> list[Tensor]:
+def _with_constants(step: Step, parts: list[Tensor], constants: Sequence[fx.Node]) -> list[Tensor]:
     """Adds the symbols of constants that have a number for each channel."""
-    shape, rest = step.value.shape, [n for n in step.node.all_input_nodes if n not in step.marks]
-    for node in rest:
+    shape = step.value.shape
+    for node in constants:
         value = step.values[node]
-        if not isinstance(value, Tensor):
-            continue
         many = [axis for axis, size in enumerate(_whole(value, shape).shape) if size > 1]
         for axis in sorted(_axes(parts) & set(many), reverse=True):
             if len(_axes(parts)) > 1 and axis == max(_axes(parts)):
@@ -65,16 +68,17 @@ def _with_constants(step: Step, parts: list[Tensor]) -> list[Tensor]:
     return parts
 
 
-def _met(step: Step, parts: list[Tensor], shape: Sequence[int]) -> Tensor:
-    axes, meeting = _axes(parts), []
-    for part in parts:
-        if not varying(part) and any(part.shape[axis] == 1 < shape[axis] for axis in axes):
+def _met(step: Step, parts: list[Tensor], owns: list[list[int]], shape: Sequence[int]) -> Tensor:
+    axes = {axis for own in owns for axis in own}
+    meeting = list[tuple[int, Tensor]]()
+    for part, own in zip(parts, owns, strict=True):
+        if not own and any(part.shape[axis] == 1 < shape[axis] for axis in axes):
             step.book.freeze(part, f"{step.node.name} spreads it over other channels")
         else:
-            meeting.append(part.expand(tuple(shape)))
-    for part in meeting[1:]:
-        step.book.merge(meeting[0], part)
-    return min(meeting, key=lambda part: len(varying(part)) or len(shape) + 1)
+            meeting.append((len(own) or len(shape) + 1, part.expand(tuple(shape))))
+    for _, part in meeting[1:]:
+        step.book.merge(meeting[0][1], part)
+    return min(meeting, key=lambda pair: pair[0])[1]
 
 
 def over(step: Step, symbols: Tensor, dims: Iterable[int], refusal: str) -> Tensor:

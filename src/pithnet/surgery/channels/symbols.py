@@ -152,10 +152,13 @@ class Book:
         Raises:
             Blocked: They lie along other axes only.
         """
-        axes = varying(symbols)
-        if axes and axis % symbols.ndim not in axes:
+        axes, axis = varying(symbols), axis % symbols.ndim
+        if axes and axis not in axes:
             raise Blocked("takes channels along an axis on which they do not lie")
-        return vector(self.straight(symbols, axis), axis)
+        for other in axes:
+            if other != axis:
+                symbols = self.pinned(symbols, other)
+        return symbols[tuple(slice(None) if place == axis else 0 for place in range(symbols.ndim))]
 
 
 def lean(*tensors: Tensor) -> list[Tensor]:
