@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pithnet.artifact import coders, container, decoder, floats, layout
+from pithnet.artifact import budget, coders, container, floats, layout
 from pithnet.artifact.codings import CODINGS
 from pithnet.coding import POSITION_CODERS, SYMBOL_CODERS
 
@@ -29,7 +29,7 @@ def test_dtypes_have_the_numbers_of_the_page() -> None:
 
 
 def test_limits_are_those_of_the_page() -> None:
-    assert (container.VERSION, floats.GRID_REACH, decoder.MAX_ELEMENTS) == (1, 2**26, 2**28)
+    assert (container.VERSION, floats.GRID_REACH, budget.MAX_ELEMENTS) == (1, 2**26, 2**28)
     assert SYMBOL_CODERS["rans"].auto_limit == SYMBOL_CODERS["neighbours"].auto_limit == 2**20
     assert POSITION_CODERS["kernels"].auto_limit == 2**25
     for said in ("format version, 1", "2**26", "2**28", "2**20 symbols", "kernels: 2**25", "at most 4 MiB"):

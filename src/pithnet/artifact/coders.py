@@ -22,18 +22,21 @@ from pithnet.coding import (
 )
 from pithnet.errors import ArtifactError
 
+_VALUE_WORK = 2  # what a symbol takes on its way to a number
+
 SYMBOL_NUMBERS: Mapping[str, int] = {"huffman": 1, "rans": 2, "neighbours": 3, "lanes": 4}
 POSITION_NUMBERS: Mapping[str, int] = {"constant": 1, "bitmap": 2, "gaps": 3, "kernels": 4}
 
 
-def pack_symbols(symbols: np.ndarray, mask: np.ndarray) -> bytes:
+def pack_symbols(symbols: np.ndarray, mask: np.ndarray, loops: bool = True) -> bytes:
     """Writes a coder and its stream of symbols, by the smallest coder.
 
     Args:
         symbols: integers 0 to 65,535, one for each True of `mask`.
         mask: booleans of the record's shape.
+        loops: whether coders that decode in a loop of Python may be taken.
     """
-    method, data = encode_symbols(symbols, mask=mask)
+    method, data = encode_symbols(symbols, mask=mask, loops=loops)
     return _coder(method, SYMBOL_NUMBERS) + data
 
 
@@ -48,22 +51,31 @@ def read_symbols(cursor: Cursor, mask: np.ndarray) -> tuple[np.ndarray, str]:
         The symbols, uint8 or uint16, and their coder's name.
 
     Raises:
-        ArtifactError: The coder's number is unknown, the coder got more symbols than an encoder gives it, or
-            the stream decodes to another number of them.
+        ArtifactError: The coder's number is unknown, the coder got more or fewer symbols than an encoder
+            gives it, or the stream decodes to another number of them.
         CodingError: The coder's name is unknown, or the stream is damaged.
     """
     count = int(np.count_nonzero(mask))
     method = _read_coder(cursor, SYMBOL_NUMBERS)
     _check_count(method, SYMBOL_CODERS, count)
-    symbols = decode_symbols(method, cursor.rest("symbols"), count, mask=mask)
+    if method in SYMBOL_CODERS and count < SYMBOL_CODERS[method].auto_least:
+        least = SYMBOL_CODERS[method].auto_least
+        raise ArtifactError(f"gives {count} values to {method}, which takes {least} at least")
+    cursor.spend(_VALUE_WORK * count)
+    symbols = decode_symbols(method, cursor.rest("symbols"), count, mask=mask, spend=cursor.spend)
     if symbols.shape != (count,):
         raise ArtifactError(f"decodes to {symbols.size} symbols, {count} are due")
     return symbols, method
 
 
-def pack_positions(mask: np.ndarray) -> bytes:
-    """Writes a coder, a length and a stream of a mask (True = stored value), by the smallest coder."""
-    method, data = encode_positions(mask)
+def pack_positions(mask: np.ndarray, loops: bool = True) -> bytes:
+    """Writes a coder, a length and a stream of a mask, by the smallest coder.
+
+    Args:
+        mask: booleans, True for a value that is stored.
+        loops: whether coders that decode in a loop of Python may be taken.
+    """
+    method, data = encode_positions(mask, loops=loops)
     return _coder(method, POSITION_NUMBERS) + block(data)
 
 
@@ -84,7 +96,7 @@ def read_positions(cursor: Cursor, shape: tuple[int, ...]) -> tuple[np.ndarray, 
     """
     method = _read_coder(cursor, POSITION_NUMBERS)
     _check_count(method, POSITION_CODERS, math.prod(shape))
-    mask = decode_positions(method, cursor.block("positions"), shape)
+    mask = decode_positions(method, cursor.block("positions"), shape, cursor.spend)
     if mask.shape != shape:
         raise ArtifactError(f"decodes to positions in {mask.shape}, {shape} are due")
     return mask, method

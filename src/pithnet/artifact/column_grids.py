@@ -10,6 +10,8 @@ from pithnet.artifact.values import Block, Plan, Sites
 from pithnet.artifact.wire import Cursor
 from pithnet.errors import ArtifactError
 
+_VALUE_WORK = 6  # on its way to its column and back
+
 
 class ColumnGrid(RowGrid):
     """A `RowGrid` whose rows are columns: the indices of the last axis, in 3-D for each of the first.
@@ -35,6 +37,7 @@ class ColumnGrid(RowGrid):
     def read(self, cursor: Cursor, sites: Sites) -> tuple[np.ndarray, str]:
         if sites.mask.ndim not in (2, 3):
             raise ArtifactError("has a scale per column, but its numbers stand in no columns")
+        cursor.spend(_VALUE_WORK * sites.mask.size)
         return super().read(cursor, sites)
 
 

@@ -45,6 +45,7 @@ class Opened:
         bodies: the bytes of each record.
         network: the zoo's network without numbers, where the file's layout is that network's.
         header_bytes: the bytes of magic, version and header.
+        size: the bytes of the file.
     """
 
     metadata: Metadata
@@ -55,6 +56,7 @@ class Opened:
     bodies: tuple[memoryview, ...]
     network: nn.Module | None
     header_bytes: int
+    size: int
 
 
 def pack(
@@ -125,7 +127,9 @@ def unpack(data: bytes) -> Opened:
         )
     if cursor.left:
         raise ArtifactError(f"{cursor.left} bytes follow the last record; a .pith file ends there")
-    return Opened(metadata, layout, aliases, counters, tuple(plan), tuple(bodies), network, header_bytes)
+    return Opened(
+        metadata, layout, aliases, counters, tuple(plan), tuple(bodies), network, header_bytes, len(data)
+    )
 
 
 def _crc(*parts: bytes | memoryview) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
+from pithnet.artifact.budget import MAX_ELEMENTS, Budget
 from pithnet.artifact.container import Opened, unpack
 from pithnet.artifact.layout import Record, implied, norm_prefixes
 from pithnet.artifact.metadata import Metadata
@@ -14,9 +15,6 @@ from pithnet.artifact.record import Decoded, decode_record
 from pithnet.coding import CodingError
 from pithnet.errors import ArtifactError
 from pithnet.heartbeat import working
-
-# 1 GiB as float32, twice the largest network of the zoo. A file of a hundred bytes can declare this much.
-MAX_ELEMENTS = 1 << 28
 
 
 def decode(data: bytes, max_elements: int = MAX_ELEMENTS) -> tuple[dict[str, Tensor], Metadata]:
@@ -57,22 +55,27 @@ def decode_state(opened: Opened, max_elements: int = MAX_ELEMENTS) -> dict[str, 
     return {e.name: found[opened.aliases.get(e.name, e.name)] for e in opened.layout}
 
 
-def decode_records(opened: Opened, max_elements: int = MAX_ELEMENTS) -> Iterator[tuple[Record, Decoded]]:
+def decode_records(
+    opened: Opened, max_elements: int = MAX_ELEMENTS, budget: Budget | None = None
+) -> Iterator[tuple[Record, Decoded]]:
     """Yields each record with its values.
 
     Args:
         opened: the file.
-        max_elements: the most numbers in all.
+        max_elements: the most numbers in all; a number of more than four bytes counts as several.
+        budget: counts the work, and may refuse it; None for what a file of this size may take.
 
     Raises:
-        ArtifactError: A record is wrong (the message names it), or there are too many numbers.
+        ArtifactError: A record is wrong (the message names it), or there are too many numbers, or the file
+            takes too much work.
     """
-    declared = sum(e.size for e in opened.layout)
+    budget = budget or Budget(opened.size, max_elements)
+    declared = sum(e.words for e in opened.layout)
     if declared > max_elements:
         raise ArtifactError(f"header: declares {declared} numbers, at most {max_elements} are allowed here")
     for index, (record, body) in enumerate(zip(opened.records, opened.bodies, strict=True)):
         try:
-            yield record, decode_record(body, record)
+            yield record, decode_record(body, record, budget.spend)
         except (ArtifactError, CodingError) as e:
             raise ArtifactError(f"record {index} ({record.label}): {e}") from e
         except MemoryError:

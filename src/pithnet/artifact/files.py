@@ -11,9 +11,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from pithnet.artifact.budget import MAX_ELEMENTS
 from pithnet.artifact.casting import cast
 from pithnet.artifact.container import Opened, unpack
-from pithnet.artifact.decoder import MAX_ELEMENTS, decode, decode_state, folded
+from pithnet.artifact.decoder import decode, decode_state, folded
 from pithnet.artifact.inspection import Inspection, inspect
 from pithnet.artifact.skeleton import skeleton
 from pithnet.atomic import write_atomic
@@ -114,7 +115,7 @@ def load(
         target = _skeleton(opened) if model is None else _plain(unwrapped(model))
         own = {plain_key(key): value for key, value in target.state_dict().items()}
         _check_fit(opened, own)
-        most = max_elements if model is None else max(max_elements, sum(v.numel() for v in own.values()))
+        most = max_elements if model is None else max(max_elements, sum(e.words for e in opened.layout))
         state = cast(decode_state(opened, most), own)
         _check_numbers(target, state, trainable)
     loaded = _zoo_model(target, state, opened) if model is None else _filled(target, state)

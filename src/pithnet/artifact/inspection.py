@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pithnet.artifact.budget import MAX_ELEMENTS
 from pithnet.artifact.container import CRC_BYTES, Opened, unpack
-from pithnet.artifact.decoder import MAX_ELEMENTS, decode_records, folded
+from pithnet.artifact.decoder import decode_records, folded
 from pithnet.artifact.layout import Entry, Record
 from pithnet.artifact.metadata import Argument
 from pithnet.artifact.record import Decoded, words

@@ -30,6 +30,7 @@ DTYPES: tuple[torch.dtype, ...] = (
 _MAX_LAYOUT_BYTES = 1 << 22
 _MAX_DIMENSIONS = 16
 _MAX_LENGTH = 1 << 31
+_MAX_PRODUCT = 1 << 62  # of lengths, where 0 counts as 1: torch computes strides of empty tensors too
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Entry:
     def size(self) -> int:
         """The number of elements."""
         return math.prod(self.shape)
+
+    @property
+    def words(self) -> int:
+        """The number of elements, those of more than four bytes as often as they have four bytes."""
+        return self.size * max(self.dtype.itemsize // 4, 1)
 
 
 @dataclass(frozen=True)
@@ -194,4 +200,5 @@ def _is_shape(shape: object) -> bool:
         isinstance(shape, list)
         and len(shape) <= _MAX_DIMENSIONS
         and all(type(d) is int and 0 <= d < _MAX_LENGTH for d in shape)
+        and math.prod(max(d, 1) for d in shape) < _MAX_PRODUCT
     )

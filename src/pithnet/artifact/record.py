@@ -21,12 +21,14 @@ from pithnet.artifact.layout import Record
 from pithnet.artifact.values import Block, Plan, Sites
 from pithnet.artifact.wire import Cursor
 from pithnet.coding.huffman import histogram
+from pithnet.coding.work import Spend, unlimited
 from pithnet.errors import ArtifactError
 
 _RAW, _DEFLATE, _SPARSE = 0, 1, 0x80
 _FEW_ZEROS = 64  # below one zero in so many, positions cannot pay for themselves
 _MARGIN, _SLACK = 1.03, 32  # predictions this close to the best are tried for real
 _LARGE, _LARGE_MARGIN = 1 << 16, 1.15  # contexts of many values save far more than predictions know of
+_RECORD_WORK, _ENTRY_WORK = 4000, 300
 _WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -59,21 +61,23 @@ class _Choice(NamedTuple):
     mask: np.ndarray
 
 
-def encode_record(tensors: Sequence[Tensor], record: Record) -> bytes:
+def encode_record(tensors: Sequence[Tensor], record: Record, loops: bool = True) -> bytes:
     """Returns the body of a record that gives CPU tensors back bit for bit, by the smallest coding.
 
     Args:
         tensors: the values of the record's entries.
         record: which entries they are.
+        loops: whether many values may go to coders that decode in a loop of Python.
     """
+    loops = loops or record.size < _LARGE
     flats = [t.reshape(-1) for t in tensors]
     flat = flats[0] if len(flats) == 1 else torch.cat(flats)
     values = _as_float32(flat)
     if values is None:
         return _encode_bytes(flat)
     raw = _Choice(b"", _RAW, Plan(flat.nbytes, lambda: _to_bytes(flat)), np.ones(0, bool))
-    choices = chain([raw], _choices(values.reshape(record.shape), [e.size for e in record.entries]))
-    return min((_written(choice) for choice in _closest(choices, values.size)), key=len)
+    choices = chain([raw], _choices(values.reshape(record.shape), [e.size for e in record.entries], loops))
+    return min((_written(choice, loops) for choice in _closest(choices, values.size)), key=len)
 
 
 def _closest(choices: Iterable[_Choice], count: int) -> list[_Choice]:
@@ -87,11 +91,11 @@ def _closest(choices: Iterable[_Choice], count: int) -> list[_Choice]:
     return [choice for _, choice in close]
 
 
-def _choices(values: np.ndarray, sizes: Sequence[int]) -> Iterator[_Choice]:
+def _choices(values: np.ndarray, sizes: Sequence[int], loops: bool) -> Iterator[_Choice]:
     mask = floats.bits(values) != 0
     zeros = mask.size - int(np.count_nonzero(mask))
     if zeros and zeros * _FEW_ZEROS >= mask.size and zeros < mask.size:
-        yield from _plans(pack_positions(mask), Block(values[mask], Sites.of(mask, sizes)))
+        yield from _plans(pack_positions(mask, loops), Block(values[mask], Sites.of(mask, sizes)))
     del mask
     yield from _plans(b"", Block(values.reshape(-1), Sites.everywhere(values.shape, sizes)))
 
@@ -117,25 +121,27 @@ def _entropy_bytes(symbols: np.ndarray) -> float:
     return min(entropy + 0.5 * counts.size, symbols.size * width / 8) + 2
 
 
-def _written(choice: _Choice) -> bytes:
+def _written(choice: _Choice, loops: bool) -> bytes:
     plan = choice.plan
-    symbols = b"" if plan.symbols is None else pack_symbols(plan.symbols, choice.mask)
+    symbols = b"" if plan.symbols is None else pack_symbols(plan.symbols, choice.mask, loops)
     first = choice.number | (_SPARSE if choice.positions else 0)
     return b"".join([bytes([first]), choice.positions, plan.side(), symbols])
 
 
-def decode_record(body: bytes | memoryview, record: Record) -> Decoded:
+def decode_record(body: bytes | memoryview, record: Record, spend: Spend = unlimited) -> Decoded:
     """Reads what `encode_record` wrote.
 
     Args:
         body: the record's bytes.
         record: which entries it holds.
+        spend: gets the work that is about to be done, in units of about ten nanoseconds, and may refuse it.
 
     Raises:
         ArtifactError: The body is not of the form that docs/format.md gives it.
         CodingError: A stream inside it is damaged.
     """
-    cursor = Cursor(body)
+    spend(_RECORD_WORK + _ENTRY_WORK * len(record.entries) + record.size // 16)
+    cursor = Cursor(body, spend)
     number = cursor.byte()
     dtype = record.entries[0].dtype
     if number in (_RAW, _DEFLATE):

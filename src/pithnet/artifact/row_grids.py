@@ -215,7 +215,10 @@ def _pack_remainders(remainders: np.ndarray) -> bytes:
 
 def _read_remainders(cursor: Cursor, count: int) -> np.ndarray:
     width, low = _read_width(cursor), read_integer(cursor)
-    return (_read_fields(cursor, width, count) + low).astype(np.int32)
+    remainders = _read_fields(cursor, width, count) + low
+    if count and int(abs(remainders).max()) > floats.GRID_REACH:
+        raise ArtifactError(f"holds remainders beyond {floats.GRID_REACH}")
+    return remainders.astype(np.int32)
 
 
 def _pack_scales(scales: np.ndarray) -> bytes:

@@ -6,6 +6,7 @@ from collections import Counter
 
 from pithnet.coding import CodingError
 from pithnet.coding.bitpack import get_varint, put_varint
+from pithnet.coding.work import Spend, unlimited
 from pithnet.errors import ArtifactError
 
 
@@ -24,9 +25,14 @@ class Cursor:
 
     Parts are positions, symbols, codebook and other. Every method that reads refuses bytes that end too early
     with an ArtifactError.
+
+    Args:
+        data: the bytes.
+        spend: gets the work that the bytes ask for, before it is done, and may refuse it.
     """
 
-    def __init__(self, data: bytes | memoryview) -> None:
+    def __init__(self, data: bytes | memoryview, spend: Spend = unlimited) -> None:
+        self.spend = spend
         self._data = memoryview(data)
         self._at = 0
         self.spent: Counter[str] = Counter()

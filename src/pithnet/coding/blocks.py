@@ -107,7 +107,7 @@ class Arrangements(NamedTuple):
     rows: list[ArrangementRow]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)
 def arrangements(bits: int, width: int, attraction: float) -> Arrangements:
     """Returns the intervals where a pair of neighbouring ones makes a block `attraction` times as likely.
 

@@ -17,6 +17,7 @@ from pithnet.coding import huffman
 from pithnet.coding.bitpack import get_varint, put_varint
 from pithnet.coding.errors import CodingError
 from pithnet.coding.prefix import code_lengths
+from pithnet.coding.work import Spend, unlimited
 
 MAX_BITS = 8
 _BLOCK = 1 << 18  # of a mask or of gaps, worked on at a time
@@ -67,17 +68,19 @@ def encode(mask: np.ndarray) -> bytes:
     return bytes([bits]) + put_varint(symbols.size) + huffman.encode(symbols)
 
 
-def decode(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
+def decode(data: bytes, shape: tuple[int, ...], spend: Spend = unlimited) -> np.ndarray:
     """Reads the mask that `encode` wrote.
 
     Args:
         data: the stream.
         shape: the mask's shape.
+        spend: gets the work that is about to be done.
 
     Raises:
         CodingError: The stream is damaged, or does not fit the shape.
     """
     size = prod(shape)
+    spend(size // 16)
     mask = np.zeros(size, bool)
     if not data:
         return mask.reshape(shape)
@@ -87,7 +90,8 @@ def decode(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
     count, at = get_varint(data, 1)
     if not 0 < count <= size:
         raise CodingError(f"{count} gaps do not fit {size} positions: the stream is damaged")
-    symbols = huffman.decode(data[at:], count)
+    spend(count)
+    symbols = huffman.decode(data[at:], count, spend)
     if symbols.max() > limit:
         raise CodingError("a gap is wider than its bits: the stream is damaged")
     last = -1

@@ -18,12 +18,14 @@ from pithnet.coding.lane_encoder import encode_lanes, encode_one_lane
 from pithnet.coding.prefix import FAST_LENGTH, MAX_LENGTH, canonical_codes, code_lengths
 from pithnet.coding.rans import Decoder, Encoder
 from pithnet.coding.smallints import get_vector, put_vector
+from pithnet.coding.work import Spend, unlimited
 
 ONE_LANE = 1 << 17
 MAX_LANES = 13  # 2**13 lanes: each array of their state is 64 kB and stays in the L2 cache
 _LANE_BITS = 12  # what the size of one more lane costs, about
 _LANE_SHARE = 0.004  # of the stream may go into lane sizes
 _BLOCK = 1 << 17
+_ONE_LANE_WORK, _LANES_WORK = 10_000, 100_000  # what tables and lanes take, however few the symbols
 
 
 def encode(symbols: np.ndarray) -> bytes:
@@ -47,12 +49,13 @@ def encode(symbols: np.ndarray) -> bytes:
     return _put_model(lengths) + head + body
 
 
-def decode(data: bytes, count: int) -> np.ndarray:
+def decode(data: bytes, count: int, spend: Spend = unlimited) -> np.ndarray:
     """Reads the symbols of a stream.
 
     Args:
         data: the stream.
         count: how many symbols it holds.
+        spend: gets the work that is about to be done.
 
     Returns:
         (count,) uint8 if the alphabet has at most 256 symbols, else uint16.
@@ -62,14 +65,16 @@ def decode(data: bytes, count: int) -> np.ndarray:
     """
     if count == 0:
         return np.zeros(0, np.uint8)
-    lengths, at = _get_model(data)
+    lengths, at = _get_model(data, spend)
     body = memoryview(data)[at:]
     dtype = np.uint8 if lengths.size <= 256 else np.uint16
     used = np.flatnonzero(lengths)
     if used.size == 1:
         if body:
             raise CodingError("a constant needs no codes, but codes follow: the stream is damaged")
+        spend(count // 16)
         return np.full(count, used[0], dtype)
+    spend(2 * count + (_ONE_LANE_WORK if count <= ONE_LANE else _LANES_WORK))
     if count <= ONE_LANE:
         return decode_one_lane(bytes(body), lengths, count).astype(dtype, copy=False)
     ends, at = _get_ends(body, count)
@@ -117,13 +122,13 @@ def _put_model(lengths: np.ndarray) -> bytes:
     return put_varint(len(head)) + head
 
 
-def _get_model(data: bytes) -> tuple[np.ndarray, int]:
+def _get_model(data: bytes, spend: Spend) -> tuple[np.ndarray, int]:
     """Returns the code lengths, and the index of the byte behind the model."""
     size, at = get_varint(data, 0)
     if size > len(data) - at:
         raise CodingError("the Huffman model is cut off: the stream is truncated")
     model = Decoder(data[at : at + size])
-    lengths = np.array(get_vector(model), np.uint8)
+    lengths = np.array(get_vector(model, spend), np.uint8)
     model.finish()
     if not lengths.any() or not lengths[-1]:
         raise CodingError("the Huffman model does not end with a symbol: the stream is damaged")

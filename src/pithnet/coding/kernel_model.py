@@ -90,7 +90,7 @@ class CountModel(NamedTuple):
     rows: list[tuple[list[int], list[tuple[int, int, int]]]]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=128)
 def count_model(bits: int, spread: int) -> CountModel:
     """Returns beta-binomial intervals in every context (ABSOLUTE + RELATIVE classes).
 

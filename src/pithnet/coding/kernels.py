@@ -40,6 +40,9 @@ from pithnet.coding.kernel_model import (
     start_class,
 )
 from pithnet.coding.rans import LOW, PROB_BITS, SLOT, Decoder, Encoder
+from pithnet.coding.work import Spend, unlimited
+
+_SET_UP_WORK, _ROW_WORK, _TILE_WORK = 20_000, 1000, 36
 
 
 def encode(mask: np.ndarray) -> bytes:
@@ -109,12 +112,13 @@ def _put_kernels(out: Encoder, values: np.ndarray, cut: Blocks, parameters: Para
     out.freqs += freqs[coded].tolist()
 
 
-def decode(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
+def decode(data: bytes, shape: tuple[int, ...], spend: Spend = unlimited) -> np.ndarray:
     """Reads the mask that `encode` wrote.
 
     Args:
         data: the stream.
         shape: the mask's shape.
+        spend: gets the work that is about to be done.
 
     Raises:
         CodingError: The stream is damaged.
@@ -124,6 +128,7 @@ def decode(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
         stream.finish()
         return np.zeros(shape, bool)
     cut = block_bits(shape)
+    spend(_SET_UP_WORK + cut.rows * (_ROW_WORK + cut.columns * _TILE_WORK))
     parameters = Parameters.get(stream)
     model = count_model(cut.bits, parameters.spread)
     table = arrangements(cut.bits, cut.width, ATTRACTIONS[parameters.attraction]).rows

@@ -23,6 +23,7 @@ from pithnet.coding.lanes_model import Model, identities, stretches
 from pithnet.coding.lanes_states import StatesWriter, entries
 from pithnet.coding.rans import Decoder, Encoder
 from pithnet.coding.tiles import Block, Cut, blocks_of, cut_of
+from pithnet.coding.work import Spend, unlimited
 
 MAX_SYMBOLS = 1 << 30  # as many as 2,048 lanes may take
 _CHUNK = 1 << 17  # symbols whose contexts are found together
@@ -63,13 +64,14 @@ def encode(symbols: np.ndarray, mask: np.ndarray) -> bytes:
     return put_varint(len(begin)) + begin + coded
 
 
-def decode(data: bytes, count: int, mask: np.ndarray) -> np.ndarray:
+def decode(data: bytes, count: int, mask: np.ndarray, spend: Spend = unlimited) -> np.ndarray:
     """Reads the symbols that `encode` wrote.
 
     Args:
         data: the stream.
         count: number of symbols.
         mask: the mask that was given to `encode`.
+        spend: gets the work that is about to be done.
 
     Returns:
         (count,) uint8.
@@ -84,11 +86,11 @@ def decode(data: bytes, count: int, mask: np.ndarray) -> np.ndarray:
         raise CodingError("the head of the lanes is cut off: the stream is truncated")
     cut = _cut(count, mask)
     stream = Decoder(data[at : at + size])
-    head = Head.get(stream, cut)
+    head = Head.get(stream, cut, spend)
     stream.finish()
     if head.lanes**2 << 8 < count:
         raise CodingError(f"{count} symbols in {head.lanes} lanes are too many: the stream is damaged")
-    found = decode_blocks(memoryview(data)[at + size :], cut, head).reshape(-1)
+    found = decode_blocks(memoryview(data)[at + size :], cut, head, spend).reshape(-1)
     if bool((found[count:] != most_frequent(head.levels)).any()):
         raise CodingError(
             "what fills up the last tile is not the most frequent symbol: the stream is damaged"

@@ -9,6 +9,9 @@ from pithnet.coding.lanes_head import Head
 from pithnet.coding.lanes_model import SUMS, Model, stretches, sum_contexts
 from pithnet.coding.lanes_states import FREQ, LOW, SHIFT, SYMBOL, WORD, StatesReader, entries
 from pithnet.coding.tiles import Cut, blocks_of
+from pithnet.coding.work import Spend, unlimited
+
+_STEP_WORK, _TABLE_WORK, _SLOTS_FOR_ONE = 900, 20, 16
 
 
 class _Contexts:
@@ -31,13 +34,14 @@ class _Contexts:
         ]
 
 
-def decode_blocks(data: memoryview, cut: Cut, head: Head) -> np.ndarray:
+def decode_blocks(data: memoryview, cut: Cut, head: Head, spend: Spend = unlimited) -> np.ndarray:
     """Reads all blocks.
 
     Args:
         data: the states, then the words.
         cut: how the tensor is cut.
         head: the stream's head.
+        spend: gets the work that is about to be done.
 
     Returns:
         (kernels, positions) uint8.
@@ -48,6 +52,7 @@ def decode_blocks(data: memoryview, cut: Cut, head: Head) -> np.ndarray:
     blocks = blocks_of(cut.kernels, head.lanes, head.tail)
     if blocks is None:
         raise CodingError("the tail of the lanes has more kernels than the tensor: the stream is damaged")
+    spend(_work(len(blocks), cut, head))
     states, model, contexts = StatesReader(data, head.lanes), Model(head), _Contexts(head)
     classes = head.kernel_classes(cut)
     found = np.empty((cut.kernels, cut.positions), np.uint8)
@@ -71,6 +76,13 @@ def decode_blocks(data: memoryview, cut: Cut, head: Head) -> np.ndarray:
             low += width
     states.finish(alive)
     return found
+
+
+def _work(blocks: int, cut: Cut, head: Head) -> int:
+    """Returns what all blocks take: calls of numpy, symbols, and distributions that are made anew."""
+    remade = sum(1 for _ in stretches(blocks)) * SUMS * head.classes
+    each = _TABLE_WORK * len(head.levels) + (1 << head.slot_bits) // _SLOTS_FOR_ONE
+    return blocks * cut.positions * _STEP_WORK + 3 * cut.kernels * cut.positions + remade * each
 
 
 def _decode_block(

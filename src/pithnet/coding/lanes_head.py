@@ -12,6 +12,7 @@ from pithnet.coding.rans import TOTAL, Decoder, Encoder
 from pithnet.coding.smallints import MAX_VALUE, get_vector, put_vector
 from pithnet.coding.static import apportion, decode_with, level_weight
 from pithnet.coding.tiles import LEAST_LANES, Cut
+from pithnet.coding.work import Spend, unlimited
 
 MAX_LEVELS = 256
 MAX_LANES = 2048
@@ -19,6 +20,7 @@ MAX_CLASSES = 16
 MAX_SENT = 1 << 16  # rows and columns with a class of their own
 MAX_TAIL = 15
 BORDERS = 3
+_NUMBER_WORK = 14
 _LEAST_SLOT_BITS = 11
 _STEPS = 2  # of a level of the distributions, to the bit
 _SCORE_BITS, _CLASS_BITS = 9, 4  # fields of middle and borders; of the number of classes
@@ -68,12 +70,13 @@ class Head(NamedTuple):
             out.freqs += freqs[self.numbers].tolist()
 
     @classmethod
-    def get(cls, stream: Decoder, cut: Cut) -> Head:
+    def get(cls, stream: Decoder, cut: Cut, spend: Spend = unlimited) -> Head:
         """Reads the head.
 
         Args:
             stream: stands where `put` began.
             cut: how the tensor is cut.
+            spend: gets the work that is about to be done.
 
         Raises:
             CodingError: A field is out of its range, or the tensor has too many rows and columns for classes.
@@ -81,7 +84,7 @@ class Head(NamedTuple):
         lanes, tail = LEAST_LANES << stream.field(4), stream.field(4)
         slot_bits = _LEAST_SLOT_BITS + stream.field(2)
         middle, *borders = (stream.field(_SCORE_BITS) for _ in range(1 + BORDERS))
-        levels = get_vector(stream)
+        levels = get_vector(stream, spend)
         if lanes > MAX_LANES or len(levels) > MAX_LEVELS or not any(levels):
             raise CodingError("the head of the lanes is out of range: the stream is damaged")
         classes = stream.field(_CLASS_BITS) + 1
@@ -90,9 +93,10 @@ class Head(NamedTuple):
             return head
         if cut.rows + cut.columns > MAX_SENT:
             raise CodingError(f"{cut.rows} rows and {cut.columns} columns are too many for classes")
-        shift, model = stream.field(6), get_vector(stream)
+        shift, model = stream.field(6), get_vector(stream, spend)
         if len(model) > 64 or not any(model):
             raise CodingError("the classes of the lanes are out of range: the stream is damaged")
+        spend(_NUMBER_WORK * (cut.rows + cut.columns))
         numbers = decode_with(stream, shares(model), cut.rows + cut.columns).astype(np.int64)
         return head._replace(shift=shift, numbers=numbers)
 

@@ -16,11 +16,13 @@ import numpy as np
 
 from pithnet.coding.errors import CodingError
 from pithnet.coding.rans import LOW, PROB_BITS, SLOT, TOTAL, Decoder, Encoder
+from pithnet.coding.work import Spend, unlimited
 
 MAX_LEVELS = 256
 CONTEXTS = 5
 OWN = 10  # symbols the distribution over all contexts counts for, in a context's own
 FIRST, GROWTH = 16, 1.5  # symbols before the first update, and how much longer each stretch is than the last
+_SYMBOL_WORK, _STRETCH_WORK, _LEVEL_WORK = 35, 4000, 200
 _CAP = 1 << 16  # counts are halved beyond this
 
 _Row = tuple[list[int], list[tuple[int, int, int]]]  # of a context: interval ends, then (freq, start, score)
@@ -134,13 +136,14 @@ def encode(symbols: np.ndarray, mask: np.ndarray) -> bytes:
     return out.bytes()
 
 
-def decode(data: bytes, count: int, mask: np.ndarray) -> np.ndarray:
+def decode(data: bytes, count: int, mask: np.ndarray, spend: Spend = unlimited) -> np.ndarray:
     """Reads the symbols that `encode` wrote.
 
     Args:
         data: the stream.
         count: number of symbols.
         mask: the mask that was given to `encode`.
+        spend: gets the work that is about to be done.
 
     Returns:
         (count,) uint8.
@@ -155,6 +158,8 @@ def decode(data: bytes, count: int, mask: np.ndarray) -> np.ndarray:
     middle, far = stream.field(levels.bit_length() + 1), stream.field(levels.bit_length())
     if middle > 2 * levels:
         raise CodingError("the symbol model is out of range: the stream is damaged")
+    remade = sum(1 for _ in _stretches(count))
+    spend(_SYMBOL_WORK * count + remade * (_STRETCH_WORK + _LEVEL_WORK * levels))
     model = _Model(levels, middle, far)
     left, above = neighbours(mask)
     near = list(zip(left.tolist(), above.tolist(), strict=True))

@@ -10,6 +10,7 @@ import numpy as np
 
 from pithnet.coding import gaps, kernels
 from pithnet.coding.errors import CodingError
+from pithnet.coding.work import Spend, unlimited
 from pithnet.errors import nearest
 
 
@@ -18,21 +19,25 @@ class PositionCoder(NamedTuple):
 
     Attributes:
         encode: takes a boolean mask and gives bytes.
-        decode: takes the bytes and the mask's shape and gives the mask.
+        decode: takes the bytes, the mask's shape and a function that gets the work before it is done, and
+            gives the mask.
         auto_limit: the largest mask, in elements, on which "auto" tries this coder.
+        loops: whether it decodes in a loop of Python, kernel by kernel.
     """
 
     encode: Callable[[np.ndarray], bytes]
-    decode: Callable[[bytes, tuple[int, ...]], np.ndarray]
+    decode: Callable[[bytes, tuple[int, ...], Spend], np.ndarray]
     auto_limit: int
+    loops: bool = False
 
 
 def _encode_bitmap(mask: np.ndarray) -> bytes:
     return np.packbits(mask).tobytes()
 
 
-def _decode_bitmap(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
+def _decode_bitmap(data: bytes, shape: tuple[int, ...], spend: Spend) -> np.ndarray:
     size = prod(shape)
+    spend(size // 8)
     if len(data) != -(-size // 8):
         raise CodingError(f"a bitmap of {size} positions has {-(-size // 8)} bytes, not {len(data)}")
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
@@ -47,7 +52,8 @@ def _encode_constant(mask: np.ndarray) -> bytes:
     return b"\1" if mask.any() else b""
 
 
-def _decode_constant(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
+def _decode_constant(data: bytes, shape: tuple[int, ...], spend: Spend) -> np.ndarray:
+    spend(prod(shape) // 16)
     if data not in (b"", b"\1"):
         raise CodingError("a constant mask is coded as no byte or the byte 1: the stream is damaged")
     return np.full(shape, bool(data))
@@ -57,16 +63,17 @@ POSITION_CODERS: dict[str, PositionCoder] = {
     "constant": PositionCoder(_encode_constant, _decode_constant, 1 << 62),
     "bitmap": PositionCoder(_encode_bitmap, _decode_bitmap, 1 << 62),
     "gaps": PositionCoder(gaps.encode, gaps.decode, 1 << 62),
-    "kernels": PositionCoder(kernels.encode, kernels.decode, 1 << 25),
+    "kernels": PositionCoder(kernels.encode, kernels.decode, 1 << 25, loops=True),
 }
 
 
-def encode_positions(mask: np.ndarray, method: str = "auto") -> tuple[str, bytes]:
+def encode_positions(mask: np.ndarray, method: str = "auto", loops: bool = True) -> tuple[str, bytes]:
     """Codes a boolean mask of any shape; the shape is not stored.
 
     Args:
         mask: booleans, True for non-zero; the first axis is the output channels.
         method: a name out of POSITION_CODERS, or "auto" for the one with the fewest bytes.
+        loops: whether "auto" tries coders that decode in a loop of Python.
 
     Returns:
         The name of the method used, and the bytes.
@@ -81,7 +88,7 @@ def encode_positions(mask: np.ndarray, method: str = "auto") -> tuple[str, bytes
     mask = np.ascontiguousarray(mask).reshape(mask.shape)
     best: tuple[str, bytes] | None = None
     for name, coder in POSITION_CODERS.items():
-        if mask.size > coder.auto_limit:
+        if mask.size > coder.auto_limit or (coder.loops and not loops):
             continue
         try:
             data = coder.encode(mask)
@@ -93,20 +100,24 @@ def encode_positions(mask: np.ndarray, method: str = "auto") -> tuple[str, bytes
     return best
 
 
-def decode_positions(method: str, data: bytes, shape: tuple[int, ...]) -> np.ndarray:
+def decode_positions(
+    method: str, data: bytes, shape: tuple[int, ...], spend: Spend = unlimited
+) -> np.ndarray:
     """Reads the mask that `encode_positions` wrote.
 
     Args:
         method: the name that it returned.
         data: the bytes that it returned.
         shape: the mask's shape, which bounds time and memory whatever the bytes say.
+        spend: gets the work that is about to be done, in units of about ten nanoseconds; what it raises ends
+            the decoding.
 
     Raises:
         CodingError: The stream is damaged, the shape has a negative number, or no method has that name.
     """
     if any(n < 0 for n in shape):
         raise CodingError(f"{shape} is not a shape")
-    return _coder(method).decode(data, tuple(shape))
+    return _coder(method).decode(data, tuple(shape), spend)
 
 
 def _coder(method: str) -> PositionCoder:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pithnet.coding.errors import CodingError
 from pithnet.coding.rans import HALF, TOTAL, Decoder, Encoder
+from pithnet.coding.work import Spend, unlimited
 
 MAX_VALUE = 255
 _ZERO, _SAME, _DOWN, _MORE = (
@@ -17,6 +18,7 @@ _ZERO, _SAME, _DOWN, _MORE = (
     4,
 )  # questions: zero (after a non-zero, after a zero), same, down, one more
 _STEPS = 12  # "one more" has a probability of its own this many times
+_ENTRY_WORK = 100
 _FIRST = 4  # stands for the entry before the first
 
 
@@ -72,8 +74,12 @@ def put_vector(out: Encoder, values: list[int]) -> None:
         last = value
 
 
-def get_vector(data: Decoder) -> list[int]:
+def get_vector(data: Decoder, spend: Spend = unlimited) -> list[int]:
     """Reads the vector that `put_vector` wrote.
+
+    Args:
+        data: stands where the vector begins.
+        spend: gets the work that is about to be done.
 
     Raises:
         CodingError: The vector is too long, or its entries leave 0..255.
@@ -82,6 +88,7 @@ def get_vector(data: Decoder) -> list[int]:
     if width > 16:
         raise CodingError("the alphabet is larger than 65,536 symbols: the stream is damaged")
     size = data.field(width) + 1
+    spend(_ENTRY_WORK * size)
     odds = _Odds()
 
     def ask(question: int) -> int:

@@ -16,9 +16,11 @@ import numpy as np
 from pithnet.coding.errors import CodingError
 from pithnet.coding.rans import LOW, PROB_BITS, SLOT, TOTAL, Decoder, Encoder
 from pithnet.coding.smallints import MAX_VALUE, get_vector, put_vector
+from pithnet.coding.work import Spend, unlimited
 
 MAX_SYMBOLS = 1024  # more symbols would leave too few of the 2**14 slots per symbol
 FINENESS = (1, 2, 4)  # quantisation steps per bit
+_SET_UP_WORK, _SYMBOL_WORK = 2000, 14
 BINS = (1, 2, 4, 8)  # symbols with the same probability
 
 
@@ -41,8 +43,8 @@ class _Model(NamedTuple):
         put_vector(out, self.levels)
 
     @classmethod
-    def get(cls, stream: Decoder) -> _Model:
-        model = cls(stream.field(2), stream.field(2), get_vector(stream))
+    def get(cls, stream: Decoder, spend: Spend) -> _Model:
+        model = cls(stream.field(2), stream.field(2), get_vector(stream, spend))
         size = len(model.levels) * BINS[model.bins]
         if model.fineness >= len(FINENESS) or size > MAX_SYMBOLS or not any(model.levels):
             raise CodingError("the symbol model is out of range: the stream is damaged")
@@ -99,12 +101,13 @@ def _bits(model: _Model, counts: np.ndarray) -> float:
     return float(-(counts[seen] * np.log2(freqs / TOTAL)).sum() - np.log2(np.array(head.freqs) / TOTAL).sum())
 
 
-def decode(data: bytes, count: int) -> np.ndarray:
+def decode(data: bytes, count: int, spend: Spend = unlimited) -> np.ndarray:
     """Reads the symbols that `encode` wrote.
 
     Args:
         data: the stream.
         count: how many symbols it holds.
+        spend: gets the work that is about to be done.
 
     Returns:
         (count,) uint8 if the model has at most 256 symbols, else uint16.
@@ -115,7 +118,8 @@ def decode(data: bytes, count: int) -> np.ndarray:
     if count == 0:
         return np.zeros(0, np.uint8)
     stream = Decoder(data)
-    freqs = _Model.get(stream).frequencies()
+    freqs = _Model.get(stream, spend).frequencies()
+    spend(_SET_UP_WORK + _SYMBOL_WORK * count)
     out = decode_with(stream, freqs, count)
     stream.finish()
     return out

@@ -9,6 +9,7 @@ import numpy as np
 
 from pithnet.coding import huffman, lanes, neighbours, static
 from pithnet.coding.errors import CodingError
+from pithnet.coding.work import Spend, unlimited
 from pithnet.errors import nearest
 
 MAX_ALPHABET = 1 << 16
@@ -19,12 +20,13 @@ class SymbolCoder(NamedTuple):
 
     Attributes:
         encode: takes the symbols, and the mask where it `needs_mask`, and gives bytes.
-        decode: takes the bytes, the number of symbols, and the mask where it `needs_mask`, and gives the
-            symbols.
+        decode: takes the bytes, the number of symbols, the mask where it `needs_mask`, and a function that
+            gets the work before it is done, and gives the symbols.
         auto_limit: the most symbols on which "auto" tries this coder; loops in Python take about half a
             second per million.
         needs_mask: whether the coder uses where the symbols stand.
         auto_least: the fewest symbols on which "auto" tries this coder.
+        loops: whether it decodes in a loop of Python, symbol by symbol.
     """
 
     encode: Callable[..., bytes]
@@ -32,18 +34,19 @@ class SymbolCoder(NamedTuple):
     auto_limit: int
     needs_mask: bool = False
     auto_least: int = 0
+    loops: bool = False
 
 
 SYMBOL_CODERS: dict[str, SymbolCoder] = {
     "huffman": SymbolCoder(huffman.encode, huffman.decode, 1 << 62),
-    "rans": SymbolCoder(static.encode, static.decode, 1 << 20),
-    "neighbours": SymbolCoder(neighbours.encode, neighbours.decode, 1 << 20, needs_mask=True),
+    "rans": SymbolCoder(static.encode, static.decode, 1 << 20, loops=True),
+    "neighbours": SymbolCoder(neighbours.encode, neighbours.decode, 1 << 20, needs_mask=True, loops=True),
     "lanes": SymbolCoder(lanes.encode, lanes.decode, lanes.MAX_SYMBOLS, needs_mask=True, auto_least=1 << 16),
 }
 
 
 def encode_symbols(
-    symbols: np.ndarray, method: str = "auto", mask: np.ndarray | None = None
+    symbols: np.ndarray, method: str = "auto", mask: np.ndarray | None = None, loops: bool = True
 ) -> tuple[str, bytes]:
     """Codes integers of any shape in C order; the bytes hold the model but not the count.
 
@@ -53,6 +56,7 @@ def encode_symbols(
         mask: where the symbols stand, as booleans of the tensor's shape with a True for each symbol (all True
             for a dense tensor). With it coders can use neighbouring symbols, which pays if the levels are in
             ascending order of their values; the decoder then needs it too.
+        loops: whether "auto" tries coders that decode in a loop of Python.
 
     Returns:
         The name of the method used, and the bytes.
@@ -68,6 +72,8 @@ def encode_symbols(
         return method, _encode(_coder(method), method, flat, mask)
     best: tuple[str, bytes] | None = None
     for name, coder in SYMBOL_CODERS.items():
+        if coder.loops and not loops:
+            continue
         if not coder.auto_least <= flat.size <= coder.auto_limit or (coder.needs_mask and mask is None):
             continue
         try:
@@ -80,7 +86,9 @@ def encode_symbols(
     return best
 
 
-def decode_symbols(method: str, data: bytes, count: int, mask: np.ndarray | None = None) -> np.ndarray:
+def decode_symbols(
+    method: str, data: bytes, count: int, mask: np.ndarray | None = None, spend: Spend = unlimited
+) -> np.ndarray:
     """Reads the symbols that `encode_symbols` wrote.
 
     Args:
@@ -88,6 +96,8 @@ def decode_symbols(method: str, data: bytes, count: int, mask: np.ndarray | None
         data: the bytes that it returned.
         count: how many symbols there are; with len(data) it bounds time and memory, whatever the bytes say.
         mask: the mask that was given to the encoder.
+        spend: gets the work that is about to be done, in units of about ten nanoseconds; what it raises ends
+            the decoding.
 
     Returns:
         (count,) uint8 if the largest level fits, else uint16.
@@ -106,10 +116,10 @@ def decode_symbols(method: str, data: bytes, count: int, mask: np.ndarray | None
             raise CodingError("no symbols, but the stream has bytes: it is damaged")
         return np.zeros(0, np.uint8)
     if not coder.needs_mask:
-        return coder.decode(data, count)
+        return coder.decode(data, count, spend)
     if mask is None:
         raise CodingError(f"method {method!r} needs to know where the symbols stand: pass the mask")
-    return coder.decode(data, count, mask)
+    return coder.decode(data, count, mask, spend)
 
 
 def _encode(coder: SymbolCoder, name: str, flat: np.ndarray, mask: np.ndarray | None) -> bytes:
