@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import nn
 
 from pithnet import zoo
-from pithnet.artifact import decode, encode, plain_state
+from pithnet.artifact import budget, decode, encode, encode_and_inspect, inspect, plain_state
 from pithnet.errors import ArtifactError
 from pithnet.passes import prune, quantize
 from pithnet.surgery import fake_quantizer, finalize, unquantized_weight, weighted_layers
@@ -74,3 +76,17 @@ def test_a_model_with_quantized_activations_is_refused_with_what_to_do() -> None
     for refused in (model, finalize(model)):
         with pytest.raises(ArtifactError, match=r"activation quantizers .* export it to ONNX, or save"):
             encode(refused)
+
+
+def test_a_file_takes_no_more_work_than_a_reader_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(64, 130, 3, bias=False))
+    with torch.no_grad():
+        weight = model[0].weight
+        weight.copy_(torch.where(weight.abs() > weight.abs().quantile(0.99), weight.sign(), 0.0))
+    assert inspect(encode(model)).tensors[0].coding == "fixed/rans"
+    monkeypatch.setattr(budget, "BASE", 400_000)
+    data, account = encode_and_inspect(model)
+    assert not {"kernels", "neighbours", "rans"} & set(re.split(r"\W", account.tensors[0].coding))
+    assert torch.equal(decode(data)[0]["0.weight"], weight)
+    assert sum(account.parts.values()) == len(data)

@@ -22,7 +22,7 @@ from pithnet.coding import (
 )
 from pithnet.errors import ArtifactError
 
-_VALUE_WORK = 2  # what a symbol takes on its way to a number
+_VALUE_WORK = 1  # what a symbol takes on its way to a number
 
 SYMBOL_NUMBERS: Mapping[str, int] = {"huffman": 1, "rans": 2, "neighbours": 3, "lanes": 4}
 POSITION_NUMBERS: Mapping[str, int] = {"constant": 1, "bitmap": 2, "gaps": 3, "kernels": 4}

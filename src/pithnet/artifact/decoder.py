@@ -16,6 +16,8 @@ from pithnet.coding import CodingError
 from pithnet.errors import ArtifactError
 from pithnet.heartbeat import working
 
+_ENTRY_WORK = 1200  # in the units of `Budget`: what an entry of the layout takes
+
 
 def decode(data: bytes, max_elements: int = MAX_ELEMENTS) -> tuple[dict[str, Tensor], Metadata]:
     """Returns the plain state_dict of a file, and what the file says.
@@ -73,6 +75,7 @@ def decode_records(
     declared = sum(e.words for e in opened.layout)
     if declared > max_elements:
         raise ArtifactError(f"header: declares {declared} numbers, at most {max_elements} are allowed here")
+    budget.spend(_ENTRY_WORK * len(opened.layout))
     for index, (record, body) in enumerate(zip(opened.records, opened.bodies, strict=True)):
         try:
             yield record, decode_record(body, record, budget.spend)

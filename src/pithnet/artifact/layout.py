@@ -28,6 +28,7 @@ DTYPES: tuple[torch.dtype, ...] = (
     torch.bool,
 )
 _MAX_LAYOUT_BYTES = 1 << 22
+_MAX_ENTRIES = 1 << 15
 _MAX_DIMENSIONS = 16
 _MAX_LENGTH = 1 << 31
 _MAX_PRODUCT = 1 << 62  # of lengths, where 0 counts as 1: torch computes strides of empty tensors too
@@ -189,6 +190,7 @@ def _is_table(table: object) -> bool:
         and isinstance(dtypes, bytes)
         and isinstance(shapes, list)
         and len(names) == len(dtypes) == len(shapes)
+        and len(names) <= _MAX_ENTRIES
         and all(isinstance(n, str) and n.isprintable() for n in names)
         and all(d < len(DTYPES) for d in dtypes)
         and all(_is_shape(s) for s in shapes)

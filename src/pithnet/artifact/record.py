@@ -28,7 +28,7 @@ _RAW, _DEFLATE, _SPARSE = 0, 1, 0x80
 _FEW_ZEROS = 64  # below one zero in so many, positions cannot pay for themselves
 _MARGIN, _SLACK = 1.03, 32  # predictions this close to the best are tried for real
 _LARGE, _LARGE_MARGIN = 1 << 16, 1.15  # contexts of many values save far more than predictions know of
-_RECORD_WORK, _ENTRY_WORK = 4000, 300
+_RECORD_WORK = 4000  # in the units of `Budget`
 _WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -140,7 +140,7 @@ def decode_record(body: bytes | memoryview, record: Record, spend: Spend = unlim
         ArtifactError: The body is not of the form that docs/format.md gives it.
         CodingError: A stream inside it is damaged.
     """
-    spend(_RECORD_WORK + _ENTRY_WORK * len(record.entries) + record.size // 16)
+    spend(_RECORD_WORK + record.size // 2)
     cursor = Cursor(body, spend)
     number = cursor.byte()
     dtype = record.entries[0].dtype
@@ -149,6 +149,7 @@ def decode_record(body: bytes | memoryview, record: Record, spend: Spend = unlim
     elif not dtype.is_floating_point:
         raise ArtifactError(f"has coding {number}, which is for floating-point numbers, but holds {dtype}")
     else:
+        spend(record.size if dtype != torch.float32 else 0)
         numbers, name = _read_floats(cursor, number, record)
         values = torch.from_numpy(numbers).to(dtype)
     cursor.finish()
@@ -162,6 +163,7 @@ def _read_floats(cursor: Cursor, number: int, record: Record) -> tuple[np.ndarra
     sizes = [e.size for e in record.entries]
     if not number & _SPARSE:
         return coding.read(cursor, Sites.everywhere(record.shape, sizes))
+    cursor.spend(record.size // 2)
     mask, method = read_positions(cursor, record.shape)
     kept, name = coding.read(cursor, Sites.of(mask, sizes))
     numbers = np.zeros(mask.size, np.float32)
@@ -198,6 +200,7 @@ def _encode_bytes(flat: Tensor) -> bytes:
 def _read_bytes(cursor: Cursor, number: int, size: int, dtype: torch.dtype) -> tuple[Tensor, str]:
     width = dtype.itemsize
     count = size * width
+    cursor.spend(count // 2)
     if number == _RAW:
         name, raw = "raw", cursor.take(count, "symbols")
     else:

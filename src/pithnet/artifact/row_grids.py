@@ -22,6 +22,7 @@ _GROUPS = (0, 128, 64, 32, 256, 16)  # sizes looked for; 0: a whole entry of the
 _MAX_FACTOR = 1 << 10
 _MAX_ENTRIES = 1 << 12  # looked at together: of short ones, many more pass before one that is on no grid
 _REACH = 1 << 15
+_ROW_WORK = 8  # in the units of `Budget`
 _LARGEST = 0x7F7FFFFF  # the bit pattern of the largest float32
 
 
@@ -45,6 +46,12 @@ class _Rows:
     def starts(self) -> np.ndarray:
         """The index of the stored value with which each row begins."""
         return np.cumsum(self.counts) - self.counts
+
+    def by_value(self, *of_rows: np.ndarray) -> Iterator[list[np.ndarray]]:
+        """Yields numbers of rows as numbers of their stored values, a block of rows at a time."""
+        cuts = np.flatnonzero(np.diff(self.starts // floats.BLOCK, prepend=-1, append=-1))
+        for low, high in pairwise(cuts):
+            yield [np.repeat(values[low:high], self.counts[low:high]) for values in of_rows]
 
     def spread(self, values: np.ndarray) -> np.ndarray:
         """Repeats one value per row for each of its stored values."""
@@ -109,20 +116,39 @@ class RowGrid(Coding):
             raise ArtifactError("has a scale per row, but its numbers stand in no rows")
         turned, order = self.in_rows(sites)
         group, factor = cursor.varint("codebook"), cursor.varint("codebook")
-        if group and group >= turned.mask[0].size:
-            raise ArtifactError(f"declares groups of {group} values in rows of {turned.mask[0].size}")
+        length = turned.mask[0].size
+        if group and group >= length:
+            raise ArtifactError(f"declares groups of {group} values in rows of {length}")
         if not 1 <= factor <= _MAX_FACTOR:
             raise ArtifactError(f"declares a factor of {factor}; it is from 1 to {_MAX_FACTOR}")
         low = cursor.signed("codebook")
         if abs(low) > _REACH:
             raise ArtifactError(f"declares a grid that starts at {low}; at most {_REACH} can be")
+        cursor.spend(_ROW_WORK * len(turned.mask) * -(-length // (group or length)))
         rows = _Rows.at(turned, group)
         remainders, scales = (read(cursor, len(rows.counts)) for read in (_read_remainders, _read_scales))
         symbols, coder = read_symbols(cursor, sites.mask)
-        in_rows = (symbols if order is None else symbols[order]).astype(np.int32)
-        whole = (in_rows + low) * factor + rows.spread(remainders)
-        values = floats.grid_levels(whole, rows.spread(scales))
+        in_rows = symbols if order is None else symbols[order]
+        values = _numbers(in_rows, low, factor, rows.by_value(remainders, scales))
         return values if order is None else _put_back(values, order), f"{self.name}/{coder}"
+
+
+def _numbers(symbols: np.ndarray, low: int, factor: int, of_rows: Iterator[list[np.ndarray]]) -> np.ndarray:
+    """Returns float32(factor * (low + symbol) + remainder) * scale for symbols (n,).
+
+    Args:
+        symbols: row by row.
+        low: what symbol 0 stands for.
+        factor: what they are multiplied by.
+        of_rows: remainders and scales, one for each symbol, a block of symbols at a time.
+    """
+    values, at = np.empty(symbols.size, np.float32), 0
+    for remainders, scales in of_rows:
+        here = slice(at, at + remainders.size)
+        whole = (symbols[here].astype(np.int32) + low) * factor + remainders
+        values[here] = floats.grid_levels(whole, scales)
+        at += remainders.size
+    return values
 
 
 def _groups(shape: tuple[int, ...]) -> Iterator[int]:

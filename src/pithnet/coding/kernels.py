@@ -42,7 +42,7 @@ from pithnet.coding.kernel_model import (
 from pithnet.coding.rans import LOW, PROB_BITS, SLOT, Decoder, Encoder
 from pithnet.coding.work import Spend, unlimited
 
-_SET_UP_WORK, _ROW_WORK, _TILE_WORK = 20_000, 1000, 36
+_SET_UP_WORK, _ROW_WORK, _TILE_WORK = 20_000, 1000, 33
 
 
 def encode(mask: np.ndarray) -> bytes:

@@ -20,7 +20,7 @@ from pithnet.coding.work import Spend, unlimited
 
 MAX_SYMBOLS = 1024  # more symbols would leave too few of the 2**14 slots per symbol
 FINENESS = (1, 2, 4)  # quantisation steps per bit
-_SET_UP_WORK, _SYMBOL_WORK = 2000, 14
+_SET_UP_WORK, _SYMBOL_WORK = 8000, 12
 BINS = (1, 2, 4, 8)  # symbols with the same probability
 
 
