@@ -51,7 +51,7 @@ def test_contenders_take_turns_and_get_their_own_time() -> None:
 
 
 def test_a_call_that_had_to_wait_does_not_decide_how_many_are_timed() -> None:
-    """With one call a slice, the next ones would be timed one by one, right after others emptied the caches."""
+    """With one call a slice, the next ones would be timed right after others emptied the caches."""
     calls = 0
 
     def stumbling(x: Array) -> Array:

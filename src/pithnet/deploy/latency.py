@@ -116,7 +116,7 @@ def _drawn(contender: Contender, batch: int, rng: np.random.Generator) -> list[A
 
 
 def _calls(run: Runner, x: Sequence[Array]) -> int:
-    # One call may have waited for other processes; too few calls a slice would then be timed with cold caches.
+    # One call may have waited for other processes: too few calls a slice would be timed, with cold caches.
     fastest = min(_timed(run, x, 1) for _ in range(_TRIED))
     return max(1, math.ceil(_SLICE_SECONDS / max(fastest, 1e-6)))
 
