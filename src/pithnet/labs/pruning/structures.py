@@ -82,7 +82,7 @@ class Subject:
         return model
 
     def what(self, structure: str) -> str:
-        """The name of a row."""
+        """Returns the name of a row."""
         return f"{self.name}, {structure}"
 
 
