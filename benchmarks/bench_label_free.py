@@ -4,8 +4,8 @@
         [--images 1024] [--draws 1] [--json]
 
 CHECKPOINT is a file that `zoo.load` reads, trained with the normalisation `imagenet`. Each draw takes other
-training images to calibrate with, without labels and without augmentation, none of the thousand that are held
-out for `kl`: that is the divergence at temperature 4 from the float network, in nats per image times 16. The
+training images to calibrate with, without labels and without augmentation, none of the thousand held out
+for `kl`: that is the divergence at temperature 4 from the float network, in nats per image times 16. The
 bytes are those of the file that `pn.save(pn.finalize(model))` writes, the accuracy is that of the file, on the
 10,000 test images.
 """
@@ -58,7 +58,8 @@ class Images:
 
 @torch.no_grad()
 def divergence(model: nn.Module, reference: nn.Module, images: Tensor) -> float:
-    logits = [torch.cat([net(part) for part in images.split(250)]) / TEMPERATURE for net in (model, reference)]
+    both = (model, reference)
+    logits = [torch.cat([net(part) for part in images.split(250)]) / TEMPERATURE for net in both]
     found, expected = (x.log_softmax(1) for x in logits)
     return TEMPERATURE**2 * float(F.kl_div(found, expected, log_target=True, reduction="batchmean"))
 

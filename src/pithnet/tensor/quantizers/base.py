@@ -26,7 +26,11 @@ class Levels(NamedTuple):
 
 
 def require_bits(bits: int, most: int = MAX_BITS) -> None:
-    """Checks that bits is a whole number from 0 (all zeros) to `most`.
+    """Checks a number of bits.
+
+    Args:
+        bits: A whole number from 0, for all zeros, to `most`.
+        most: The highest number that is allowed.
 
     Raises:
         RecipeError: The bits are not such a number.
