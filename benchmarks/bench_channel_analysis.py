@@ -3,8 +3,8 @@
     python benchmarks/bench_channel_analysis.py [--repeats 5] [--networks resnet20 vgg16 ...]
 
 It needs the dependency group `bench`. Both analyse networks of the zoo with random weights, rank filters by
-L1 and cut half of every layer that can lose any; they take turns, and the median CPU time is given. pithnet
-also checks its small network against the full-size one with the channels zero, which is told apart.
+L1 and cut half of every layer that can lose any, in place. They take turns, and the median CPU time is given.
+pithnet also checks its small network against the full-size one with the channels zero, which is told apart.
 
 Then each library's small network is compared with the network of full size in which the very channels that it
 cut are zero, in float64. Both should agree. In ResNets whose shortcuts pad channels (option A: resnet20,

@@ -198,13 +198,7 @@ TOYS: dict[str, Callable[[], nn.Module]] = {
     )
 }  # fmt: skip
 ZOO: dict[str, dict[str, Any]] = {
-    "digits-cnn": {"width": 4},
-    "resnet32": {},
-    "resnet20b": {},
-    "resnet18": {"width": 4},
-    "mobilenetv2": {"width": 4},
-    "vgg16": {"width": 4},
-    "vgg19": {"width": 4},
+    **{name: {"scale": 1 / 8} for name in pn.zoo.ARCHITECTURES if name != "vgg16-imagenet"},
     "vgg16-imagenet": {"width": 2, "hidden": 8, "classes": 5},
 }
 NAMES = [*TOYS, *ZOO]
