@@ -6,7 +6,7 @@
 CHECKPOINT is a file that `zoo.load` reads, trained with the normalisation `imagenet`. Each draw takes other
 training images to calibrate with, without labels and augmentation, none of the thousand held out
 for `kl`: that is the divergence at temperature 4 from the float network, in nats per image times 16. The
-bytes are those of the file that `pn.save(pn.finalize(model))` writes, the accuracy is that of the file, on the
+bytes are those of the file that `pn.save(pn.finalize(model))` writes, the accuracy is that of the file on the
 10,000 test images.
 """
 
