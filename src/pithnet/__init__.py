@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         zoo,
     )
     from pithnet.api import CompressionResult, compress, inspect, plan, save
-    from pithnet.artifact import Inspection, Metadata, decode, encode, load
+    from pithnet.artifact import Inspection, Metadata, decode, encode, load, save_state
     from pithnet.deploy import Int8Export, export_int8
     from pithnet.learn import evaluate
     from pithnet.passes import (
@@ -63,7 +63,7 @@ _ROOMS = (
 )
 _HOMES = {
     "api": ("CompressionResult", "compress", "inspect", "plan", "save"),
-    "artifact": ("Inspection", "Metadata", "decode", "encode", "load"),
+    "artifact": ("Inspection", "Metadata", "decode", "encode", "load", "save_state"),
     "deploy": ("Int8Export", "export_int8"),
     "learn": ("evaluate",),
     "passes": (
@@ -136,6 +136,7 @@ __all__ = [
     "report",
     "restore",
     "save",
+    "save_state",
     "share",
     "shrink",
     "solvers",

@@ -107,7 +107,7 @@ def test_resnet20_loads_in_time_and_folding_is_said(tmp_path: Path, caplog: pyte
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: setattr(m, "conv2", nn.Conv2d(4, 9, 3, bias=False)), r"conv2\.weight is \[8, 4, 3, 3\]"),
+        (lambda m: setattr(m, "conv2", nn.Conv2d(4, 7, 3, bias=False)), r"conv2\.weight is \[8, 4, 3, 3\]"),
         (lambda m: delattr(m, "bn3"), r"the model has no bn3\.weight \[8\]"),
         (lambda m: setattr(m, "extra", nn.Linear(2, 2)), r"the file holds no extra\.weight \[2, 2\]"),
         (

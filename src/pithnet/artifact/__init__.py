@@ -3,10 +3,12 @@
 from pithnet.artifact.architecture import own_architecture
 from pithnet.artifact.decoder import decode
 from pithnet.artifact.encoder import check_storable, encode, encode_and_inspect
-from pithnet.artifact.files import decode_file, inspect_file, load, read, save
+from pithnet.artifact.files import decode_file, inspect_file, read, save
 from pithnet.artifact.inspection import Inspection, TensorReport, inspect
+from pithnet.artifact.loading import load
 from pithnet.artifact.metadata import Metadata
 from pithnet.artifact.state import float32_bytes, plain_state
+from pithnet.artifact.states import save_state
 
 __all__ = [
     "Inspection",
@@ -25,4 +27,5 @@ __all__ = [
     "plain_state",
     "read",
     "save",
+    "save_state",
 ]

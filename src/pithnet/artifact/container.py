@@ -23,13 +23,16 @@ from pithnet.artifact.metadata import Metadata, from_header, to_header
 from pithnet.artifact.skeleton import skeleton
 from pithnet.artifact.wire import Cursor, block
 from pithnet.coding.bitpack import put_varint
-from pithnet.errors import ArtifactError
+from pithnet.errors import ArtifactError, ModelError
+from pithnet.surgery import Untold
 
 MAGIC = b"PITH"
 VERSION = 1
 VERSION_WITH_WIDTHS = 2
 CRC_BYTES = 4
 _MAX_HEADER = 1 << 22
+_MAX_UNTOLD = 1 << 20
+_NOTHING = Untold()
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Opened:
         records: what each record holds.
         bodies: the bytes of each record.
         network: the zoo's network without numbers, where the file's layout is that network's.
+        untold: how a network that is none of the zoo's was cut, as far as shapes do not tell.
         header_bytes: the bytes of magic, version and header.
         size: the bytes of the file.
     """
@@ -55,6 +59,7 @@ class Opened:
     records: tuple[Record, ...]
     bodies: tuple[memoryview, ...]
     network: nn.Module | None
+    untold: Untold
     header_bytes: int
     size: int
 
@@ -65,6 +70,7 @@ def pack(
     aliases: Sequence[int],
     counters: Sequence[int],
     bodies: Iterable[bytes],
+    untold: Untold = _NOTHING,
 ) -> bytes:
     """Returns the bytes of a file.
 
@@ -74,6 +80,7 @@ def pack(
         aliases: pairs of places in the layout, of a tensor and of the one that holds its numbers.
         counters: pairs of a place in the layout and the number that stands there.
         bodies: the records.
+        untold: how the network was cut, as far as shapes do not tell.
 
     Raises:
         ArtifactError: The metadata does not go into a header, or makes it too long.
@@ -85,6 +92,8 @@ def pack(
         entries["t"] = list(aliases)
     if counters:
         entries["k"] = list(counters)
+    if untold.sizes or untold.written:
+        entries["z"] = zlib.compress(msgpack.packb(untold.to_plain()), 9)
     try:
         header = msgpack.packb(entries)
     except (TypeError, ValueError, OverflowError) as e:
@@ -114,6 +123,7 @@ def unpack(data: bytes) -> Opened:
         network, layout = _layout(header, metadata)
         aliases = _aliases(_pairs(header, "t"), layout)
         counters = _counters(_pairs(header, "k"), layout)
+        untold = _untold(header.get("z"))
     except ArtifactError as e:
         if whole:
             raise
@@ -128,7 +138,16 @@ def unpack(data: bytes) -> Opened:
     if cursor.left:
         raise ArtifactError(f"{cursor.left} bytes follow the last record; a .pith file ends there")
     return Opened(
-        metadata, layout, aliases, counters, tuple(plan), tuple(bodies), network, header_bytes, len(data)
+        metadata,
+        layout,
+        aliases,
+        counters,
+        tuple(plan),
+        tuple(bodies),
+        network,
+        untold,
+        header_bytes,
+        len(data),
     )
 
 
@@ -184,6 +203,19 @@ def _pairs(header: Mapping[str, Any], key: str) -> list[tuple[int, int]]:
     if not isinstance(numbers, list) or len(numbers) % 2 or not all(type(i) is int for i in numbers):
         raise ArtifactError(f"header: entry {key!r} is not of the form docs/format.md gives it")
     return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _untold(entry: object) -> Untold:
+    if entry is None:
+        return _NOTHING
+    inflater = zlib.decompressobj()
+    try:
+        content = msgpack.unpackb(inflater.decompress(entry, _MAX_UNTOLD))  # type: ignore[arg-type]
+        if inflater.eof and not inflater.unused_data:
+            return Untold.from_plain(content)
+    except (zlib.error, ValueError, TypeError, msgpack.UnpackException, ModelError):
+        pass
+    raise ArtifactError("header: entry 'z' is not of the form docs/format.md gives it")
 
 
 def _counters(pairs: Sequence[tuple[int, int]], layout: Sequence[Entry]) -> dict[str, int]:

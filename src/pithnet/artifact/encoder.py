@@ -22,7 +22,7 @@ from pithnet.artifact.skeleton import skeleton
 from pithnet.artifact.state import plain_state
 from pithnet.errors import ArtifactError
 from pithnet.heartbeat import Step, working
-from pithnet.surgery import activation_quantizers, unwrapped
+from pithnet.surgery import Untold, activation_quantizers, untold_of, unwrapped
 from pithnet.surgery.weights.ties import raw_bytes
 
 _Read = Callable[[Record, Decoded], None]
@@ -85,10 +85,11 @@ def _encoded(model: nn.Module, meta: Metadata | None, begin: Callable[[], _Read]
     ties = _ties(layout, state)
     names = {layout[a].name: layout[h].name for a, h in ties}
     counters = dict(kept_counters(model, layout, state))
+    untold, said = Untold() if is_implied else untold_of(model), None if is_implied else layout
     for loops in (True, False):  # without the slow coders where a reader would refuse that much work
         with working("encode", sum(e.size for e in layout), "numbers") as step:
             bodies = _bodies(records(layout, names), state, step, loops)
-            data = pack(meta, None if is_implied else layout, _flat(ties), _flat(counters.items()), bodies)
+            data = pack(meta, said, _flat(ties), _flat(counters.items()), bodies, untold)
         if _verify(data, state, meta, begin()) <= allowance(len(data)):
             break
     return data

@@ -2,6 +2,7 @@
 
 from pithnet.surgery.channels.agreement import require_agreement
 from pithnet.surgery.channels.coupling import find_channels
+from pithnet.surgery.channels.fitting import Fit, fitting
 from pithnet.surgery.channels.groups import Channels, Group
 from pithnet.surgery.channels.slicing import (
     cut_channels,
@@ -10,6 +11,7 @@ from pithnet.surgery.channels.slicing import (
     mask_channels_,
     uncuttable,
 )
+from pithnet.surgery.channels.untold import Untold, layer_widths, untold_of
 from pithnet.surgery.graph.activation_quantizers import ActivationQuantizer, LearnedClip
 from pithnet.surgery.graph.costs import Cost, Costs, costs
 from pithnet.surgery.graph.folding import Folding, fold_into_layers_
@@ -57,6 +59,7 @@ __all__ = [
     "Costs",
     "Coverage",
     "FakeQuantizer",
+    "Fit",
     "Folding",
     "Group",
     "LearnedClip",
@@ -65,6 +68,7 @@ __all__ = [
     "Refusal",
     "Storage",
     "TrainedLevels",
+    "Untold",
     "Weighted",
     "activation_quantizers",
     "attach",
@@ -79,6 +83,7 @@ __all__ = [
     "fake_quantizer",
     "finalize",
     "find_channels",
+    "fitting",
     "fold_batchnorm_",
     "fold_into_layers_",
     "frozen_modules",
@@ -86,6 +91,7 @@ __all__ = [
     "in_float32",
     "insert_activation_quantizers_",
     "latent_weight",
+    "layer_widths",
     "mask_channels",
     "mask_channels_",
     "other_matrices",
@@ -110,6 +116,7 @@ __all__ = [
     "uncuttable",
     "uninitialized",
     "unquantized_weight",
+    "untold_of",
     "unwrapped",
     "weighted_layers",
 ]

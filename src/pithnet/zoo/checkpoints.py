@@ -33,11 +33,26 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
         ModelError: The file is missing or not a checkpoint, or holds no tensors, NaN or inf; the message
             names it.
     """
-    state = _strip(_tensors(_read(Path(path)), path))
+    state = {
+        k: v.float() if v.dtype in (torch.float16, torch.bfloat16) else v
+        for k, v in read_tensors(path).items()
+    }
     for key, value in state.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise ModelError(f"{path}: {key} holds NaN or inf; train or export the checkpoint again")
     return state
+
+
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """Returns the tensors of a checkpoint by name, as they are; a `module.` prefix is removed.
+
+    Args:
+        path: the file, which is read as `read_checkpoint` reads it.
+
+    Raises:
+        ModelError: The file is missing or not a checkpoint, or holds no tensors; the message names it.
+    """
+    return _strip(_tensors(_read(Path(path)), path))
 
 
 def _read(path: Path) -> Any:
@@ -56,8 +71,10 @@ def _read(path: Path) -> Any:
 
 def _safetensors(data: bytes, path: Path) -> dict[str, Tensor]:
     # Only here: whoever builds a network need not wait for it.
-    from safetensors.torch import load as read
-
+    try:
+        from safetensors.torch import load as read
+    except ImportError:
+        raise ModelError(f"{path} needs safetensors: pip install safetensors") from None
     try:
         found: dict[str, Tensor] = read(data)
     except Exception as e:  # its own error for a header that is damaged, others for what it does not know
@@ -91,7 +108,7 @@ def _tensors(content: Any, path: str | Path) -> dict[str, Tensor]:
     state = {str(k): v.detach() for k, v in content.items() if isinstance(v, Tensor)}
     if not state:
         raise ModelError(f"{path} holds no tensors: not a state_dict")
-    return {k: v.float() if v.dtype in (torch.float16, torch.bfloat16) else v for k, v in state.items()}
+    return state
 
 
 def _strip(state: dict[str, Tensor]) -> dict[str, Tensor]:

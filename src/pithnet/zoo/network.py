@@ -77,3 +77,13 @@ def widths_of(model: nn.Module) -> dict[str, int]:
         elif isinstance(module, PadShortcut):
             found[name + BEFORE] = module.before
     return found
+
+
+def shortcut_sizes(model: nn.Module) -> dict[str, int]:
+    """Returns the numbers of zero channels of a zoo network's shortcuts, by the names of the attributes.
+
+    Args:
+        model: the network, of any widths.
+    """
+    pads = [(name, module) for name, module in model.named_modules() if isinstance(module, PadShortcut)]
+    return {f"{name}.{side}": getattr(module, side) for name, module in pads for side in ("before", "after")}

@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 from pithnet.surgery.channels.groups import Channels
 from pithnet.surgery.channels.rewriting import rewrite_
 from pithnet.surgery.channels.symbols import Place
+from pithnet.surgery.channels.untold import note_sizes_
 from pithnet.surgery.weights.fake_quantizers import FakeQuantizer
 from pithnet.surgery.weights.holders import Holder, held_tensors
 from pithnet.surgery.weights.parametrizations import PARAMETRIZATIONS, Codebook
@@ -83,8 +84,10 @@ def cut_channels_(small: nn.Module, channels: Channels, removed: Collection[int]
             owner, name = _owner(small, place.key)
             buffer = owner.get_buffer(name)
             owner.register_buffer(name, _taken(buffer, place.axis, kept))
-    for size, number in channels.counts(removed).items():
+    after = channels.counts(removed)
+    for size, number in after.items():
         setattr(small.get_submodule(size.layer), size.attribute, number)
+    note_sizes_(small, channels.counts(()), after)
     built_in = channels.rewritten(removed)
     if built_in:
         rewrite_(small, (built_in, channels.given))
