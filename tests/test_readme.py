@@ -26,6 +26,7 @@ def blocks(language: str) -> list[str]:
 
 
 OWN = next(block for block in blocks("python") if "class MyNet" in block)
+FEWER = next(block for block in blocks("python") if "plan_shrink" in block)
 
 
 def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +37,7 @@ def test_python_blocks_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(pn.data, "load", lambda name, root, split: few)
     names: dict[str, object] = {}
     for block in blocks("python"):
-        if block != OWN:
+        if block not in (OWN, FEWER):
             exec(compile(block, "README.md", "exec"), names)
     model, record = names["model"], names["record"]
     assert isinstance(model, torch.nn.Module)
@@ -58,6 +59,11 @@ def test_a_module_of_ones_own_gets_as_small_as_the_comments_say(
     assert "more than 20x smaller, less than two points lost" in OWN
     assert result.ratio > 20
     assert result.after.accuracy > result.before.accuracy - 0.02
+    exec(compile(FEWER, "README.md", "exec"), names)
+    plan, images = names["plan"], torch.randn(2, 1, 8, 8)
+    assert plan.macs <= plan.full_macs / 2
+    final = pn.finalize(names["narrow"]).eval()
+    assert torch.equal(names["again"](images), final(images))
     x, *_ = next(iter(names["test"]))  # ranges hold for such images, not for noise
     assert torch.equal(names["small"](x), result.model(x))
     assert "about a third of the float weights" in README
