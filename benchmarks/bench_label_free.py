@@ -1,13 +1,13 @@
 """Bytes and accuracy of a CIFAR-10 network made small without labels and without training.
 
     python benchmarks/bench_label_free.py CHECKPOINT --data-root DATA [--model resnet20] [--bits 5 4 3]
-        [--images 1024] [--draws 1] [--json]
+        [--ratios 13 17 20 24] [--images 1024] [--draws 1] [--json]
 
-CHECKPOINT is a file that `zoo.load` reads, trained with the normalisation `imagenet`. Each draw takes other
-training images to calibrate with, without labels and augmentation, none of the thousand held out
-for `kl`: that is the divergence at temperature 4 from the float network, in nats per image times 16. The
-bytes are those of the file that `pn.save(pn.finalize(model))` writes, the accuracy is that of the file on the
-10,000 test images.
+CHECKPOINT is a file that `zoo.load` reads, trained with the normalisation `imagenet`; `--ratios` are budgets,
+float32 bytes over the bytes of the file. Each draw takes other training images to calibrate with, without
+labels and without augmentation, none of the thousand that are held out for `kl`: the divergence at temperature
+4 from the float network, in nats per image times 16. Bytes are those of the file that
+`pn.save(pn.finalize(model))` writes, the accuracy is that of the file, on the 10,000 test images.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 import pithnet as pn
 from pithnet import zoo
+from pithnet.artifact import float32_bytes, plain_state
 from pithnet.data import NORMALIZATIONS, Batches, load
 from pithnet.run.hardware import hardware
 
@@ -58,8 +59,9 @@ class Images:
 
 @torch.no_grad()
 def divergence(model: nn.Module, reference: nn.Module, images: Tensor) -> float:
-    both = (model, reference)
-    logits = [torch.cat([net(part) for part in images.split(250)]) / TEMPERATURE for net in both]
+    logits = [
+        torch.cat([net(part) for part in images.split(250)]) / TEMPERATURE for net in (model, reference)
+    ]
     found, expected = (x.log_softmax(1) for x in logits)
     return TEMPERATURE**2 * float(F.kl_div(found, expected, log_target=True, reduction="batchmean"))
 
@@ -85,7 +87,12 @@ def ways(options: argparse.Namespace) -> list[Way]:
     def by_bits(bits: int) -> Way:
         return f"{bits} bits", lambda model, images: pn.quantize_without_labels(model, bits, images)
 
-    return [by_bits(bits) for bits in options.bits]
+    def by_ratio(ratio: float) -> Way:
+        return f"{ratio:g} x", lambda model, images: pn.quantize_without_labels(
+            model, bytes=1 / ratio, calibrate=images
+        )
+
+    return [*map(by_bits, options.bits), *map(by_ratio, options.ratios)]
 
 
 def report(rows: list[dict[str, Any]], float_bytes: int, out: Any) -> None:
@@ -105,13 +112,14 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--model", default="resnet20")
     parser.add_argument("--bits", type=int, nargs="*", default=[5, 4, 3])
+    parser.add_argument("--ratios", type=float, nargs="*", default=[13, 17, 20, 24])
     parser.add_argument("--images", type=int, default=1_024)
     parser.add_argument("--draws", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     images = Images(options.data_root)
     start = zoo.load(options.model, weights=options.checkpoint).eval()
-    float_bytes = 4 * sum(p.numel() for p in start.parameters())
+    float_bytes = float32_bytes(plain_state(start))
     before = pn.evaluate(start, images.test()).accuracy
     rows = []
     for way in ways(options):

@@ -160,7 +160,6 @@ def nowhere() -> nn.Module:
         (net, 0, IMAGES, RecipeError, "no layer is left with levels; give bits from 1 to 8"),
         (net, 9, IMAGES, RecipeError, "not 9"),
         (net, 4, [], DataError, "calibration data is empty"),
-        (net, 4, None, DataError, "no calibration images"),
         (shared, 4, IMAGES, ModelError, "head is shared and cannot be reconstructed"),
         (with_activations, 4, IMAGES, ModelError, "reconstruct before quantizing activations"),
         (silent, 4, IMAGES, ModelError, r"block \(Block\) gives NaN or inf and cannot"),

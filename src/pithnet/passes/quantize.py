@@ -197,7 +197,7 @@ def quantize(
     else:
         _quantize_weights(chosen(model), scheme, plan)
     what = f"quantize {quantizer} {bits} bits" + (f", activations {activations}" if activations else "")
-    record = Record.of(model, what, (_row(name, layer) for name, layer in chosen(model)), skip)
+    record = Record.of(model, what, (layer_row(name, layer) for name, layer in chosen(model)), skip)
     return replace(record, norms_in_float=norms)
 
 
@@ -255,7 +255,8 @@ def _inserted(
     return found, folding
 
 
-def _row(name: str, layer: Weighted) -> LayerRow:
+def layer_row(name: str, layer: Weighted) -> LayerRow:
+    """Returns the row of a layer after quantization."""
     values, found = layer.weight.detach(), fake_quantizer(layer)
     zeros = int((values == 0).sum())
     if found is None:

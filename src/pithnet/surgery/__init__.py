@@ -14,7 +14,7 @@ from pithnet.surgery.channels.slicing import (
 from pithnet.surgery.channels.untold import Untold, layer_widths, untold_of
 from pithnet.surgery.graph.activation_quantizers import ActivationQuantizer, LearnedClip
 from pithnet.surgery.graph.costs import Cost, Costs, costs
-from pithnet.surgery.graph.folding import Folding, fold_into_layers_
+from pithnet.surgery.graph.folding import Folding, fold_into_layers_, norms_after_layers
 from pithnet.surgery.graph.insertion import activation_quantizers, insert_activation_quantizers_
 from pithnet.surgery.graph.relus import relu_zeros
 from pithnet.surgery.modes import evaluating, frozen_modules, train_
@@ -94,6 +94,7 @@ __all__ = [
     "layer_widths",
     "mask_channels",
     "mask_channels_",
+    "norms_after_layers",
     "other_matrices",
     "parametrization",
     "parametrize_",

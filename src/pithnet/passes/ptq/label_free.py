@@ -19,6 +19,8 @@ from pithnet.passes.ptq.bias_repair import correct_biases, has_biases
 from pithnet.passes.ptq.block_rounding import STEPS, blocks_with, layers_with_levels, reconstruct_blocks
 from pithnet.passes.ptq.norm_repair import match_norms
 from pithnet.passes.ptq.part_calls import unread_layers
+from pithnet.passes.ptq.rate.amounts import require_one_amount
+from pithnet.passes.ptq.rate.label_free import require_taken, round_to_budget
 from pithnet.passes.quantize import quantize
 from pithnet.passes.records import Record
 from pithnet.surgery import in_float32, unwrapped
@@ -29,9 +31,11 @@ from pithnet.tensor.quantizers import MAX_BITS
 @guarded
 def quantize_without_labels(
     model: nn.Module,
-    bits: int,
-    calibrate: Any,
+    bits: int | None = None,
+    calibrate: Any = None,
     *,
+    rate: float | None = None,
+    bytes: float | None = None,
     overrides: Mapping[str, int | None] | None = None,
     skip: Sequence[str] = (),
     steps: int = STEPS,
@@ -40,42 +44,72 @@ def quantize_without_labels(
     """Quantizes the weights of all layers, in place, on a few images without labels and without training.
 
         images = torch.cat([images for images, _ in itertools.islice(loader, 8)])
-        pn.quantize_without_labels(model, 2, images)
+        pn.quantize_without_labels(model, bytes=63_000, calibrate=images)
         pn.save(pn.finalize(model), "model.pith")
 
-    Each channel gets 2^bits evenly spaced levels, anywhere and of least squared error (`quantize` with
-    "dynamic" and fit "mse"). Statistics of BN are moved by what that changed (`match_norms`), roundings and
-    levels are learned block by block on the blocks' own outputs (`reconstruct_blocks`), and then the biases
-    of layers that have any are corrected (`correct_biases`). Float16 and bfloat16 models are computed in
-    float32 and have their dtype again afterwards. Layers whose weights the forward never reads stay in float;
-    the record names them (`unread`). Where it raises, the model is as it was.
+    How small is said by exactly one of `bytes`, `rate` and `bits`.
+
+    With `bytes` or `rate` each layer gets evenly spaced levels, as many and as far apart as one price of a
+    bit makes worth it, and each weight the level that costs least in bits and in errors of the network's
+    outputs. What an error costs is found by gradients of the outputs times random signs; layers are rounded
+    in order, with inputs as the network so far gives them; means and deviations are made good in the BN or
+    bias behind. The price is searched on the real encoder, so the file is as large as asked for, or up to
+    about one percent smaller. A layer whose BN follows alone has a step for each row, which that BN takes in.
+
+    With `bits` each channel gets 2^bits evenly spaced levels, anywhere and of least squared error (`quantize`
+    with "dynamic" and fit "mse"). Statistics of BN are moved by what that changed (`match_norms`), roundings
+    and levels are learned block by block on the blocks' own outputs (`reconstruct_blocks`), and then the
+    biases of layers that have any are corrected (`correct_biases`).
+
+    Without images (`calibrate=None`) the weights and what BNs remember of the training decide alone, and
+    nothing is repaired: prefer some images, whatever they are.
+
+    Float16 and bfloat16 models are computed in float32 and have their dtype again afterwards. Layers whose
+    weights the forward never reads stay in float; the record names them (`unread`). Labels in the batches are
+    not read. Where it raises, the model is as it was.
 
     Args:
         model: the trained network.
         bits: bits per weight, 1 to 8.
         calibrate: a loader of batches of any form that `learn.read_batch` takes (images, tokens, dicts of
             arguments), or all samples at once, a tensor (N, ...) or a dict of them; about 1,000, shuffled.
-        overrides: other bits for layers, by pattern; None leaves a layer as it is.
+            With `bytes` or `rate` all of them are on their way through the network at the same time, so
+            there should be memory for what they all give one layer. None is no data at all.
+        rate: bits that a weight takes in the file, averaged over the layers that are quantized, above 0.
+        bytes: size of the file that `pn.save(pn.finalize(model), path)` writes; up to 1 it is a share of the
+            float32 bytes.
+        overrides: with `bits`, other bits for layers, by pattern; None leaves a layer as it is.
         skip: patterns of layers to leave as they are.
-        steps: of 32 images, for each block; 0 leaves roundings and levels as they are.
-        seed: of the choice of images.
+        steps: with `bits`, of 32 images, for each block; 0 leaves roundings and levels as they are.
+        seed: of the choice of images, positions and signs.
 
     Returns:
         What was done to each layer.
 
     Raises:
-        RecipeError: A setting is out of range, or every layer is left out or made zero.
+        RecipeError: Not exactly one of `bits`, `rate` and `bytes` is given, a setting is out of range, every
+            layer is left out or made zero, or zeros everywhere would take more than the budget.
         ModelError: A layer cannot be compressed or a block not reconstructed, the forward reads none of the
             weights, or they would become NaN or inf.
-        DataError: There are no samples.
+        DataError: There are no samples in `calibrate`, or the network does not take them.
     """
+    require_one_amount(bits, rate, bytes)
     model = unwrapped(model)
+    if bits is None:
+        if overrides:
+            raise RecipeError(
+                "overrides= gives layers other bits and goes with bits=; leave it out, or use skip"
+            )
+        return round_to_budget(model, rate, bytes, calibrate, skip, seed)
     plan = layer_bits(selected_layers(model, skip), bits, overrides or {})
     quantized = [name for name, asked in plan.items() if asked]
     if not quantized:
         raise RecipeError(f"no layer is left with levels; give bits from 1 to {MAX_BITS}")
+    if calibrate is None:
+        return quantize(model, bits, quantizer="dynamic", fit="mse", overrides=overrides, skip=skip)
     with in_float32(model):
         batches = read_once(model, calibrate)
+        require_taken(model, batches)
         unread = unread_layers(model, quantized, batches)
         quantized = [name for name in quantized if name not in unread]
         if not quantized:

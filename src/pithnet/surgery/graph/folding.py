@@ -101,6 +101,29 @@ def fold_into_layers_(model: nn.Module, example: Any = None, only: Collection[st
     return Folding(tuple(pair.name for pair in folded), kept)
 
 
+@torch.no_grad()
+def norms_after_layers(model: nn.Module, example: Any = None) -> dict[str, str]:
+    """Finds the convolutions and linear layers whose outputs go to a BN and nowhere else.
+
+    Whatever scales and shifts the channels of such a layer can be undone exactly by its BN. They are the
+    pairs that `fold_into_layers_` would fold, by the same checks; nothing is changed.
+
+    Args:
+        model: The network.
+        example: Inputs as `learn.call` takes them; random ones are compared without.
+
+    Returns:
+        The name of the BN, by the layer's; nothing where the forward cannot be followed.
+    """
+    try:
+        graph = traced(model, "finding BatchNorm", REQUIRED if example is None else example)
+    except ModelError:
+        return {}
+    pairs, kept = _pairs(model, graph)
+    kept |= _on_random_inputs(pairs) if example is None else _on_example(model, graph, pairs, example)
+    return {str(pair.node.target): pair.name for pair in pairs if pair.name not in kept}
+
+
 def _pairs(model: nn.Module, graph: fx.Graph) -> tuple[list[_Pair], dict[str, str]]:
     """The BNs that may be folded by what stands in the graph, and why each of the others may not."""
     owners = {id(layer.holders[0].module): layer for _, layer in weighted_layers(model)}

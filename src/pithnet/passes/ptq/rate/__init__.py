@@ -1,0 +1,1 @@
+"""Rate-aware rounding of whole networks without labels and without training."""

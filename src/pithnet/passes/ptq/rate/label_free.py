@@ -1,0 +1,192 @@
+"""Networks that take so many bytes, or bits a weight, without labels and without training."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from pithnet.errors import DataError, ModelError, PithError, RecipeError
+from pithnet.learn.batch import call, describe, tensors
+from pithnet.passes.calibration import read_once
+from pithnet.passes.layers import selected_layers
+from pithnet.passes.ptq.layer_inputs import require_own_values
+from pithnet.passes.ptq.part_calls import answering
+from pithnet.passes.ptq.rate.amounts import whole_bytes
+from pithnet.passes.ptq.rate.budget import Measure, coded_bits, file_bytes, round_within
+from pithnet.passes.ptq.rate.data_free import DataFreeNetwork
+from pithnet.passes.ptq.rate.network import Network
+from pithnet.passes.ptq.rate.rounding import Effort
+from pithnet.passes.quantize import layer_row
+from pithnet.passes.records import Record
+from pithnet.surgery import (
+    TrainedLevels,
+    Weighted,
+    in_float32,
+    parametrization,
+    release,
+    set_latent_weight,
+    weighted_layers,
+)
+from pithnet.surgery.graph.inputs import tensors_as
+
+_LEAST_SAMPLES = 100  # together: shorter batches are joined where they can be
+
+
+def round_to_budget(
+    model: nn.Module,
+    rate: float | None,
+    size: float | None,
+    calibrate: Any,
+    skip: Sequence[str],
+    seed: int,
+) -> Record:
+    """Does what `quantize_without_labels` does with `rate` or `bytes`, in place.
+
+    Args:
+        model: the network.
+        rate: bits a weight, or None.
+        size: bytes of the file or a share of float32's, or None.
+        calibrate: samples, or None.
+        skip: patterns of layers to leave as they are.
+        seed: of positions and signs.
+
+    Raises:
+        RecipeError: Zeros everywhere would take more.
+        ModelError: A layer cannot be compressed, or the forward reads none of the weights.
+        DataError: There are no samples, or the network does not take them.
+    """
+    layers = selected_layers(model, skip)
+    for name, layer in layers:
+        _require_own(name, layer)
+    names = [name for name, _ in layers]
+    measure = file_bytes if rate is None else coded_bits(names)
+    wanted = whole_bytes(size, model) if size is not None else float(rate or 0)
+    unit = "bytes" if rate is None else "bits a weight"
+    _require_enough(model, names, wanted, measure, unit)
+    with in_float32(model):
+        network: Network | DataFreeNetwork
+        batches = None if calibrate is None else joined(read_once(model, calibrate))
+        if batches is None:
+            network = DataFreeNetwork(model, names)
+        else:
+            require_taken(model, batches)
+            network = Network(model, names, batches, seed)
+            if len(network.unread) == len(names):
+                raise ModelError(
+                    f"the network reads none of the weights for these images, {names[0]} first; give "
+                    "calibrate= inputs that go through its layers"
+                )
+        outcome, found = round_within(network, batches, wanted, measure, Effort())
+        outcome.write_(model)
+        unread = tuple(network.unread)
+    what = (
+        f"quantize without labels, {found:,.0f} bytes"
+        if rate is None
+        else f"quantize without labels, {found:.3f} bits a weight"
+    )
+    rows = [layer_row(name, layer) for name, layer in selected_layers(model, skip) if name not in unread]
+    return replace(Record.of(model, what, rows, skip), unread=unread)
+
+
+def _require_own(name: str, layer: Weighted) -> None:
+    require_own_values(name, layer)
+    if parametrization(layer, TrainedLevels):
+        raise ModelError(f"{layer.keys[0]} is training its levels; run freeze_levels before quantizing")
+
+
+@torch.no_grad()
+def _require_enough(
+    model: nn.Module, names: Sequence[str], wanted: float, measure: Measure, unit: str
+) -> None:
+    """Refuses a budget below what the network would take with zeros for all weights of these layers."""
+    empty = copy.deepcopy(model)
+    for name, layer in weighted_layers(empty):
+        if name in names:
+            release(layer)
+            set_latent_weight(layer, torch.zeros_like(layer.weight))
+    least = measure(empty)
+    if wanted < least:
+        shown = f"{least:,.0f}" if unit == "bytes" else f"{least:.3f}"
+        asked = f"{wanted:,.0f}" if unit == "bytes" else f"{wanted:.3f}"
+        raise RecipeError(
+            f"zeros for all weights would take {shown} {unit} already, more than the {asked} asked for; "
+            "give more, or remove channels first (pn.shrink)"
+        )
+
+
+def require_taken(model: nn.Module, batches: Sequence[tuple[Any, Any]]) -> None:
+    """Checks that the network takes the samples, by one of each shape.
+
+    Args:
+        model: the network.
+        batches: what `read_once` gives.
+
+    Raises:
+        DataError: The network cannot be run on a batch; the message names it.
+    """
+    seen = set()
+    with answering(model):
+        for number, (inputs, _) in enumerate(batches):
+            shapes = tuple((t.shape[1:], t.dtype) for t in tensors(inputs))
+            if shapes in seen:
+                continue
+            seen.add(shapes)
+            _try(model, inputs, number)
+
+
+def _try(model: nn.Module, inputs: Any, number: int) -> None:
+    size = _length(inputs)
+    sample = tensors_as(inputs, lambda t: t[:2] if t.ndim and len(t) == size else t)
+    try:
+        call(model, sample)
+    except PithError:
+        raise
+    except Exception as error:
+        cause = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(
+            f"the network cannot be run on batch {number} of calibrate, {describe(inputs)}: {cause}; give "
+            "samples of the shape that it is used with"
+        ) from error
+
+
+def joined(batches: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Returns the batches without their labels, short ones of the same shapes put together.
+
+    Args:
+        batches: what `read_once` gives.
+    """
+    return [(inputs, None) for inputs in _joined([inputs for inputs, _ in batches])]
+
+
+def _joined(batches: Sequence[Any]) -> Iterator[Any]:
+    waiting: list[Any] = []
+    for inputs in batches:
+        if waiting and not _alike(waiting[0], inputs):
+            yield _together(waiting)
+            waiting = []
+        waiting.append(inputs)
+        if sum(map(_length, waiting)) >= _LEAST_SAMPLES:
+            yield _together(waiting)
+            waiting = []
+    if waiting:
+        yield _together(waiting)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Tells whether samples can be put together: tensors alone, each with a row for every sample."""
+    if not isinstance(one, torch.Tensor) or not isinstance(other, torch.Tensor):
+        return False
+    return one.shape[1:] == other.shape[1:]
+
+
+def _together(batches: Sequence[Any]) -> Any:
+    return batches[0] if len(batches) == 1 else torch.cat(list(batches))
+
+
+def _length(inputs: Any) -> int:
+    return len(next(tensors(inputs)))

@@ -1,0 +1,219 @@
+"""A whole network rounded at one price of a bit, layer by layer, with the inputs of the network so far."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvTransposeNd
+
+from pithnet.errors import ModelError
+from pithnet.learn.batch import call
+from pithnet.passes.calibration import first_sample
+from pithnet.passes.ptq.norm_repair import match_named_norms
+from pithnet.passes.ptq.part_calls import answering
+from pithnet.passes.ptq.rate.matrices import Matrix, matrix_of
+from pithnet.passes.ptq.rate.moments import Moments, Sums
+from pithnet.passes.ptq.rate.norms import deviation_ratio, follow_
+from pithnet.passes.ptq.rate.outcome import Outcome, Stored, changed_tensors, pruned
+from pithnet.passes.ptq.rate.parts import parts_of, stored_matrix, stored_rows, weight_part
+from pithnet.passes.ptq.rate.rounding import Effort
+from pithnet.passes.ptq.rate.sensitivity import Sensitivity, sensitivity_of
+from pithnet.passes.ptq.rate.walks import Walks, walking
+from pithnet.surgery import Weighted, norms_after_layers, release, set_latent_weight, weighted_layers
+
+Batches = Sequence[tuple[Any, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Walked:
+    """A layer whose inputs and outputs can be looked at: linear or a convolution, called with one tensor.
+
+    Attributes:
+        name: the layer's.
+        matrix: the layer as a matrix.
+        norm: the name of the BN right after it, if any.
+    """
+
+    name: str
+    matrix: Matrix
+    norm: str | None
+
+
+class Network:
+    """A network to be rounded at any price, and what is found out about it once.
+
+    Args:
+        model: the network, in float32; it is left alone.
+        names: the layers to be rounded.
+        batches: what `read_once` gives.
+        seed: of signs and positions.
+    """
+
+    def __init__(self, model: nn.Module, names: Sequence[str], batches: Batches, seed: int) -> None:
+        self.plain, self.batches, self.seed = copy.deepcopy(model), batches, seed
+        layers = {n: layer for n, layer in weighted_layers(self.plain) if n in names}
+        self.kept = {name: pruned(layer) for name, layer in layers.items()}
+        norms = norms_after_layers(self.plain, first_sample(model, batches))
+        for layer in layers.values():
+            release(layer)
+        self.walked = _walked(self.plain, layers, norms, batches[0][0])
+        rest = {name: layer for name, layer in layers.items() if name not in self.walked}
+        self.sensitivity = self._sensitivity(rest)
+        self.unread = [n for n in layers if n not in {*self.sensitivity.outputs, *self.sensitivity.weights}]
+        self.rest = [name for name in rest if name not in self.unread]
+        self._norms = {walked.norm for walked in self.walked.values()}
+
+    def _sensitivity(self, rest: dict[str, Weighted]) -> Sensitivity:
+        for layer in rest.values():
+            layer.weight.requires_grad_()
+        weights = {name: layer.weight for name, layer in rest.items()}
+        matrices = {name: walked.matrix for name, walked in self.walked.items()}
+        return sensitivity_of(self.plain, matrices, weights, self.batches, self.seed)
+
+    @property
+    def unit(self) -> float:
+        """The geometric mean over layers of what a squared error of an output costs: a unit of prices."""
+        means = [float(metric.diagonal().mean().log()) for metric in self.sensitivity.outputs.values()]
+        means += [float(w.mean().clamp(min=1e-30).log()) for w in self.sensitivity.weights.values()]
+        return math.exp(sum(means) / max(len(means), 1))
+
+    @torch.no_grad()
+    def round_at(self, price: float, effort: Effort, batches: Batches | None = None) -> Outcome:
+        """Rounds all layers at a price.
+
+        Args:
+            price: what a bit costs, in squared lengths of a sample's outputs.
+            effort: how long levels are looked for.
+            batches: other batches than all.
+        """
+        batches = self.batches if batches is None else batches
+        trial, outcome = copy.deepcopy(self.plain), Outcome()
+        layers = dict(weighted_layers(trial))
+        for name in self.rest:
+            part = weight_part(layers[name], self.sensitivity.weights[name], self.kept[name])
+            steps = part.steps(price, "stored")
+            levels = part.levels(steps, price, effort)
+            outcome.weights[name] = stored_rows(layers[name], levels, steps, self.kept[name])
+            set_latent_weight(layers[name], outcome.weights[name].weight)
+        generator = torch.Generator().manual_seed(self.seed)
+        names = [name for name in self.walked if name not in self.unread]
+        with walking(trial, names, batches) as now, walking(self.plain, names, batches) as before:
+            for name in names:
+                walked = self.walked[name]
+                moments = _moments(walked, now, before, effort.positions, generator)
+                if moments is not None:
+                    outcome.weights[name] = self._round(trial, walked, moments, price, effort)
+        self._match_rest(trial, batches)
+        outcome.others = changed_tensors(trial, self.plain, set(outcome.weights))
+        return outcome
+
+    def _round(
+        self, trial: nn.Module, walked: Walked, moments: Moments, price: float, effort: Effort
+    ) -> Stored:
+        """Rounds one layer of the trial, in place, and makes good means and deviations."""
+        layer: Any = trial.get_submodule(walked.name)
+        matrix, kept = walked.matrix, self.kept[walked.name]
+        weight = matrix.matrix(layer.weight.detach())
+        mask = None if kept is None else matrix.matrix(kept)
+        parts = parts_of(
+            moments.target(weight),
+            moments.hessian(),
+            self.sensitivity.outputs[walked.name],
+            mask,
+            matrix.neighbours(),
+        )
+        scales = "free" if walked.norm else "none" if isinstance(layer, _ConvTransposeNd) else "stored"
+        steps = torch.cat([part.steps(price, scales) for part in parts])
+        if scales == "none":
+            steps = steps.log().mean().exp().expand_as(steps)
+        found = [
+            part.levels(own, price, effort)
+            for part, own in zip(parts, steps.split([len(p.weight) for p in parts]), strict=True)
+        ]
+        levels = torch.cat(found).view_as(weight)
+        stored, rows = stored_matrix(matrix, levels, steps.view(weight.shape[:2]), scales, kept)
+        layer.weight.copy_(stored.weight)
+        mean, variance = (m.flatten() for m in moments.given(levels * steps.view(*weight.shape[:2], 1)))
+        expected = moments.outputs.flatten()
+        if walked.norm:
+            ratio = deviation_ratio(moments.variance.flatten(), variance)
+            norm = trial.get_submodule(walked.norm)
+            assert isinstance(norm, _BatchNorm)
+            follow_(norm, ratio * rows, expected, mean / rows)
+        if layer.bias is not None:
+            layer.bias.copy_(torch.zeros_like(mean) if walked.norm else expected - mean)
+        return stored
+
+    def _match_rest(self, trial: nn.Module, batches: Batches) -> None:
+        """Matches the BNs that do not follow a layer of which that is known."""
+        others = [
+            name
+            for name, module in self.plain.named_modules()
+            if isinstance(module, _BatchNorm) and module.running_mean is not None and name not in self._norms
+        ]
+        if others:
+            match_named_norms(trial, self.plain, batches, others)
+
+
+@torch.no_grad()
+def _walked(
+    model: nn.Module, layers: dict[str, Weighted], norms: dict[str, str], inputs: Any
+) -> dict[str, Walked]:
+    """Returns the layers whose inputs can be looked at, in the order in which the network calls them."""
+    found: dict[str, Walked] = {}
+    refused: set[str] = set()
+    handles = []
+    for name, layer in layers.items():
+        matrix = matrix_of(layer.holders[0].module)
+        places = sum(len(holder.paths) for holder in layer.holders)
+        if matrix is not None and places == 1 and layer.holders[0].tensor == "weight":
+            watch = _Watch(Walked(name, matrix, norms.get(name)), found, refused)
+            handles.append(layer.holders[0].module.register_forward_hook(watch, with_kwargs=True))
+    try:
+        with answering(model):
+            call(model, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: walked for name, walked in found.items() if name not in refused}
+
+
+class _Watch:
+    """A hook that notes a layer at its first call, and whether it is called with one tensor."""
+
+    def __init__(self, walked: Walked, found: dict[str, Walked], refused: set[str]) -> None:
+        self.walked, self.found, self.refused = walked, found, refused
+
+    def __call__(self, layer: nn.Module, args: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+        self.found.setdefault(self.walked.name, self.walked)
+        if named or len(args) != 1 or not isinstance(args[0], Tensor) or not isinstance(output, Tensor):
+            self.refused.add(self.walked.name)
+
+
+def _moments(
+    walked: Walked, now: Walks, before: Walks, positions: int, generator: torch.Generator
+) -> Moments | None:
+    """Brings all batches to a layer; returns what it is given now, and what it gave before."""
+    sums = Sums()
+    for batch in range(now.count):
+        given, output = now.given(batch, walked.name), before.output(batch, walked.name)
+        if given is None or output is None:
+            continue
+        vectors = walked.matrix.outputs(output)  # (N, positions, outputs)
+        count = vectors.shape[1]
+        at = torch.arange(count)
+        if count > positions and len(vectors) > 1:
+            at = torch.randperm(count, generator=generator)[:positions]
+        at = at.to(output.device)
+        sums.add(walked.matrix.inputs(given.args[0], output, at), vectors[:, at].flatten(0, 1))
+    try:
+        return sums.moments() if sums.count else None
+    except ModelError as error:
+        raise ModelError(f"{walked.name} cannot be rounded: {error}") from None
