@@ -5,8 +5,8 @@
 
 CHECKPOINT is a file that `zoo.load` reads, trained with the normalisation `imagenet`; `--ratios` are budgets,
 float32 bytes over the bytes of the file. Each draw takes other training images to calibrate with, without
-labels and without augmentation, none of the thousand that are held out for `kl`: the divergence at temperature
-4 from the float network, in nats per image times 16. Bytes are those of the file that
+labels and without augmentation, none of the thousand that are held out for `kl`: the divergence at
+temperature 4 from the float network, in nats per image times 16. Bytes are those of the file that
 `pn.save(pn.finalize(model))` writes, the accuracy is that of the file, on the 10,000 test images.
 """
 

@@ -268,7 +268,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], type[Exception
     "overrides": (net, {"rate": 2, "overrides": {"0": 4}}, RecipeError, "overrides= gives layers other bits"),
     "no batch": (net, {"rate": 2, "calibrate": iter([])}, DataError, "give calibrate= at least one"),
     "none, bits": (net, {"bits": 2, "calibrate": []}, DataError, "give calibrate= at least one"),
-    "shape": (net, {"rate": 2, "calibrate": OTHER}, DataError, r"batch 0 .*32 \(8, 4, 6, 6\): .*give samples"),
+    "shape": (net, {"rate": 2, "calibrate": OTHER}, DataError, r"batch 0 .*\(8, 4, 6, 6\): .*give samples"),
     "shape, bits": (net, {"bits": 2, "calibrate": OTHER}, DataError, "batch 0 of calibrate"),
     "later": (net, {"rate": 2, "calibrate": [IMAGES, OTHER]}, DataError, "batch 1 of calibrate"),
     "not a number": (net, {"rate": 2, "calibrate": IMAGES * torch.nan}, ModelError, "NaN or inf"),
