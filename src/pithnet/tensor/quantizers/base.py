@@ -32,10 +32,6 @@ def require_bits(bits: int, most: int = MAX_BITS) -> None:
         bits: A whole number from 0, for all zeros, to `most`.
         most: The highest number that is allowed.
 
-    Args:
-        bits: what was asked for.
-        most: the most that can be.
-
     Raises:
         RecipeError: The bits are not such a number.
     """
