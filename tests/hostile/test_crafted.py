@@ -19,8 +19,9 @@ from pithnet.artifact.codings import CODINGS
 from pithnet.artifact.container import MAGIC, pack
 from pithnet.artifact.layout import Entry
 from pithnet.artifact.wire import block, signed
-from pithnet.coding import SYMBOL_CODERS, encode_symbols
+from pithnet.coding import SYMBOL_CODERS, CodingError, encode_positions, encode_symbols
 from pithnet.coding.bitpack import put_varint
+from pithnet.coding.blocks import block_bits, blocks_of, unblock
 from pithnet.errors import ArtifactError
 
 
@@ -43,7 +44,13 @@ SYMBOLS = pack_symbols(np.arange(16), EVERYWHERE)
 LAYOUT = zlib.compress(msgpack.packb([["a", "b", "c"], bytes(3), [[2, 2], [2, 2], [2, 3]]]))
 _NAMES = ["running_mean", "running_var", "num_batches_tracked"]
 COUNTED = zlib.compress(msgpack.packb([_NAMES, b"\0\0\7", [[3], [3], []]]))
+CHAIN = zlib.compress(msgpack.packb([["a", "b", "c"], bytes(3), [[2, 2], [2, 2], [2, 2]]]))
 NESTED = b"\x81\xa1r" + b"\x81\xa1x" * 2000 + b"\xc0"
+
+
+def _nested(levels: int) -> object:
+    return {"x": _nested(levels - 1)} if levels else 1
+
 
 RECORDS = {
     "empty": (b"", "ends too early"),
@@ -63,6 +70,18 @@ RECORDS = {
     "far grid": (b"\x05" + signed(0) + signed(1 << 27) + SYMBOLS, "starts at 134217728"),
     "far scaled grid": (b"\x07" + bytes(4) + signed(-1 << 27) + SYMBOLS, "starts at -134217728"),
     "beyond the codebook": (b"\x08\x0e\x20" + bytes(30) + SYMBOLS, "level 15 of a codebook of 15"),
+    "descending codebook": (
+        b"\x08\x0f\x00" + struct.pack("<16f", *range(16, 0, -1)) + SYMBOLS,
+        "levels descend",
+    ),
+    "numbered coder by name": (
+        b"\x05\x00\x00\x00" + block(b"rans"),
+        "names the coder rans, which has the number 2",
+    ),
+    "few values in lanes": (
+        b"\x05\x00\x00\x04" + bytes(9),
+        "gives 16 values to lanes, which takes 65536 at least",
+    ),
     "large codebook": (b"\x08" + put_varint(1 << 16) + SYMBOLS, "codebook of 65537 levels"),
     "cut codebook": (b"\x08\x0f\x20" + bytes(9), "32 bytes are due, 9 are left"),
     "unknown codebook": (b"\x08\x0f\x13", "codebook of a kind"),
@@ -161,6 +180,14 @@ HEADERS = {
     "a list": ([1, 2], "not a map"),
     "numbers as keys": ({1: 2}, "not msgpack"),
     "too deep": (NESTED, "header: "),
+    "too deep by one": ({"l": LAYOUT, "r": _nested(32)}, "nested more than 32 levels"),
+    "a key twice": (b"\x82\xa1d\xa1a\xa1d\xa1b", "the key 'd' comes twice"),
+    "a key of bytes": (b"\x81\xc4\x01d\xa1a", "a key of a map is no string"),
+    "an extension": (
+        {"l": LAYOUT, "r": {"x": msgpack.ExtType(5, b"a")}},
+        "ExtType is none of the plain values",
+    ),
+    "tied in a chain": ({"l": CHAIN, "t": [2, 1, 1, 0]}, "cannot share the numbers"),
     "a date for a recipe": ({"l": LAYOUT, "r": {"x": msgpack.Timestamp(1)}}, "plain values"),
     "nothing said": ({}, "neither an architecture nor its tensors"),
     "unknown architecture": ({"a": ["resnet21"]}, "Did you mean .*resnet20"),
@@ -219,9 +246,39 @@ def test_another_version_asks_for_an_update() -> None:
         decode(b"PITH\x03" + bytes(20))
 
 
-def test_bools_are_true_or_false_whatever_the_bytes() -> None:
-    state, _ = decode(_file(b"\0" + struct.pack("4B", 0, 1, 2, 255), 2, 2, dtype=torch.bool))
-    assert state["layer.weight"].tolist() == [[False, True], [True, True]]
+def test_bools_are_zero_or_one() -> None:
+    state, _ = decode(_file(b"\0" + struct.pack("4B", 0, 1, 1, 0), 2, 2, dtype=torch.bool))
+    assert state["layer.weight"].tolist() == [[False, True], [True, False]]
+    for byte in (2, 255):
+        with pytest.raises(ArtifactError, match="a bool that is neither 0 nor 1"):
+            decode(_file(b"\0" + struct.pack("4B", 0, 1, byte, 0), 2, 2, dtype=torch.bool))
+
+
+def test_names_may_be_of_any_script_but_not_control_a_terminal() -> None:
+    for name, good in (("café.\u200b\u0378", True), ("a\x9bb", False), ("a\x7f", False), ("a\nb", False)):
+        layout = zlib.compress(msgpack.packb([[name], bytes(1), [[1]]]))
+        if good:
+            assert list(decode(_with_header({"l": layout}, b"\x03\x3f"))[0]) == [name]
+            continue
+        with pytest.raises(ArtifactError, match="tensor table is not of the form"):
+            decode(_with_header({"l": layout}, b"\x03\x3f"))
+
+
+def test_bits_that_fill_up_bytes_and_tiles_are_zero() -> None:
+    scales = b"\x00\x00" + put_varint(0x3F800000)
+    odd = pack_symbols(np.arange(12), np.ones((3, 4), bool))
+    for filling, good in ((b"\xe0", True), (b"\xe1", False)):
+        body = b"\x09\x00\x01\x00\x01\x00" + filling + scales + odd
+        what = outcome(_file(body, 3, 4), 100)
+        assert what == ("read" if good else f"record 0 (layer.weight): {_FILLING}")
+    tile = np.arange(16).reshape(2, 8) == 7
+    body = b"\x83\x04" + block(encode_positions(tile, "kernels")[1]) + b"\x3f"
+    assert outcome(_file(body, 2, 8), 100) == "read"
+    with pytest.raises(CodingError, match="behind the last position of a row are not zero"):
+        unblock(blocks_of(tile, block_bits((2, 8))), block_bits((2, 8))._replace(run=7, length=7), (2, 7))
+
+
+_FILLING = "the bits behind the last field are not zero: the stream is damaged"
 
 
 def test_aliases_resolve_to_one_tensor() -> None:

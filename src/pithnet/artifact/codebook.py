@@ -45,13 +45,13 @@ def read_codebook(cursor: Cursor, size: int) -> np.ndarray:
         (size,) float32.
 
     Raises:
-        ArtifactError: The kind of codebook is unknown, or the bytes end too early.
+        ArtifactError: The kind of codebook is unknown, its levels descend, or the bytes end too early.
     """
     kind = cursor.byte("codebook")
     if kind == _FLOAT32:
-        return np.frombuffer(cursor.take(4 * size, "codebook"), "<f4").astype(np.float32)
+        return _ascending(np.frombuffer(cursor.take(4 * size, "codebook"), "<f4").astype(np.float32))
     if kind == _FLOAT16:
-        return np.frombuffer(cursor.take(2 * size, "codebook"), "<f2").astype(np.float32)
+        return _ascending(np.frombuffer(cursor.take(2 * size, "codebook"), "<f2").astype(np.float32))
     width = kind - 1
     if width > _MAX_STEP_BITS:
         raise ArtifactError(f"holds a codebook of a kind this version does not know ({kind}); update pithnet")
@@ -59,6 +59,18 @@ def read_codebook(cursor: Cursor, size: int) -> np.ndarray:
     packed = cursor.take(((size - 1) * width + 7) // 8, "codebook")
     steps = unpack_bits(packed, width, size - 1) + 1
     return floats.fixed_levels(np.concatenate([[first], first + np.cumsum(steps)]), s)
+
+
+def _ascending(levels: np.ndarray) -> np.ndarray:
+    """Returns the levels.
+
+    Raises:
+        ArtifactError: They descend somewhere; NaNs stand at the ends, by their sign.
+    """
+    keys = floats.keys(levels)
+    if bool((keys[1:] < keys[:-1]).any()):
+        raise ArtifactError("holds a codebook whose levels descend")
+    return levels
 
 
 def read_shift(cursor: Cursor) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pithnet.artifact.packed import is_name
 from pithnet.artifact.wire import Cursor, block
 from pithnet.coding import (
     POSITION_CODERS,
@@ -119,8 +120,10 @@ def _read_coder(cursor: Cursor, numbers: Mapping[str, int]) -> str:
     number = cursor.byte()
     if number == 0:
         name = cursor.block().decode("ascii", errors="replace")
-        if not name.isprintable():
+        if not is_name(name):
             raise ArtifactError("names its coder in unprintable characters")
+        if name in numbers:
+            raise ArtifactError(f"names the coder {name}, which has the number {numbers[name]}")
         return name
     for name, known in numbers.items():
         if known == number:

@@ -20,6 +20,7 @@ from pithnet.artifact.layout import (
     unpack_layout,
 )
 from pithnet.artifact.metadata import Metadata, from_header, to_header
+from pithnet.artifact.packed import unpacked
 from pithnet.artifact.skeleton import skeleton
 from pithnet.artifact.wire import Cursor, block
 from pithnet.coding.bitpack import put_varint
@@ -177,11 +178,10 @@ def _read_header(cursor: Cursor) -> dict[str, Any]:
     if size > _MAX_HEADER:
         raise ArtifactError(f"header: declares {size} bytes, at most {_MAX_HEADER} are allowed")
     try:
-        header = msgpack.unpackb(cursor.take(size))
+        packed = cursor.take(size)
     except ArtifactError as e:
         raise ArtifactError(f"header: {e}") from None
-    except (ValueError, TypeError, msgpack.UnpackException) as e:
-        raise ArtifactError(f"header: not msgpack ({type(e).__name__})") from None
+    header = unpacked(packed)
     if not isinstance(header, dict):
         raise ArtifactError("header: not a map")
     return header
@@ -231,11 +231,12 @@ def _counters(pairs: Sequence[tuple[int, int]], layout: Sequence[Entry]) -> dict
 
 def _aliases(pairs: Sequence[tuple[int, int]], layout: Sequence[Entry]) -> dict[str, str]:
     found: dict[str, str] = {}
+    holders = {layout[holder].name for _, holder in pairs if 0 <= holder < len(layout)}
     for alias, holder in pairs:
         if not 0 <= holder < alias < len(layout):
             raise ArtifactError(f"header: tensor {alias} is tied to {holder}, which does not come before it")
         a, h = layout[alias], layout[holder]
-        if (a.shape, a.dtype) != (h.shape, h.dtype) or a.name in found or h.name in found:
+        if (a.shape, a.dtype) != (h.shape, h.dtype) or a.name in {*found, *holders}:
             raise ArtifactError(f"header: {a.name} cannot share the numbers of {h.name}")
         found[a.name] = h.name
     return found

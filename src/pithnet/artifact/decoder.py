@@ -75,7 +75,10 @@ def decode_records(
     declared = sum(e.words for e in opened.layout)
     if declared > max_elements:
         raise ArtifactError(f"header: declares {declared} numbers, at most {max_elements} are allowed here")
-    budget.spend(_ENTRY_WORK * len(opened.layout))
+    try:
+        budget.spend(_ENTRY_WORK * len(opened.layout))
+    except ArtifactError as e:
+        raise ArtifactError(f"header: {e}") from None
     for index, (record, body) in enumerate(zip(opened.records, opened.bodies, strict=True)):
         try:
             yield record, decode_record(body, record, budget.spend)

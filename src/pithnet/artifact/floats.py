@@ -38,18 +38,18 @@ def levels(values: np.ndarray, most: int = 1 << 31) -> tuple[np.ndarray, np.ndar
     """
     distinct = np.zeros(0, np.uint32)
     for block in blocks(values):
-        distinct = np.union1d(distinct, _keys(block))
+        distinct = np.union1d(distinct, keys(block))
         if distinct.size > most:
             return None
     index = np.empty(values.size, np.min_scalar_type(max(distinct.size - 1, 0)))
     for at, block in zip(range(0, values.size, BLOCK), blocks(values), strict=True):
-        index[at : at + BLOCK] = np.searchsorted(distinct, _keys(block))
+        index[at : at + BLOCK] = np.searchsorted(distinct, keys(block))
     ordered = np.where(distinct & SIGN, distinct ^ SIGN, ~distinct).astype(np.uint32)
     return ordered.view(np.float32), index
 
 
-def _keys(values: np.ndarray) -> np.ndarray:
-    """Returns uint32 in the order of the values."""
+def keys(values: np.ndarray) -> np.ndarray:
+    """Returns uint32 in the order of the values: -0.0 before 0.0, NaNs at the ends by their sign."""
     pattern = bits(values)
     return np.where(pattern & SIGN, ~pattern, pattern | SIGN)
 

@@ -12,6 +12,7 @@ import msgpack
 import torch
 from torch import Tensor
 
+from pithnet.artifact.packed import is_name
 from pithnet.errors import ArtifactError
 
 # A dtype's number in the file is its place here: append, never reorder.
@@ -89,7 +90,7 @@ def check_state(state: Mapping[str, Tensor]) -> None:
         if not isinstance(value, Tensor) or value.layout is not torch.strided or value.dtype not in DTYPES:
             kind = f"{value.layout} {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
             raise ArtifactError(f"{name} is a {kind}; a .pith file holds dense real tensors only")
-        if not name.isprintable():
+        if not is_name(name):
             raise ArtifactError(f"{name!r} cannot be printed, as names in a .pith file must; rename it")
         if not _is_shape(list(value.shape)):
             raise ArtifactError(
@@ -191,7 +192,7 @@ def _is_table(table: object) -> bool:
         and isinstance(shapes, list)
         and len(names) == len(dtypes) == len(shapes)
         and len(names) <= _MAX_ENTRIES
-        and all(isinstance(n, str) and n.isprintable() for n in names)
+        and all(is_name(n) for n in names)
         and all(d < len(DTYPES) for d in dtypes)
         and all(_is_shape(s) for s in shapes)
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from pithnet.artifact.packed import is_name
 from pithnet.errors import ArtifactError
 
 Scalar = str | int | float | bool | None
@@ -208,7 +209,7 @@ def _is_list(value: object, kind: type) -> bool:
 
 
 def _is_name(value: object) -> bool:
-    return isinstance(value, str) and value.isprintable() and len(value) <= _MAX_NAME
+    return is_name(value) and len(str(value)) <= _MAX_NAME
 
 
 def _check(good: bool, key: str) -> None:

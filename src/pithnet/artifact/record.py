@@ -206,7 +206,10 @@ def _read_bytes(cursor: Cursor, number: int, size: int, dtype: torch.dtype) -> t
     else:
         name, raw = "deflate", _inflate(cursor.rest("symbols"), count)
     if dtype == torch.bool:
-        return torch.from_numpy(np.frombuffer(raw, np.uint8) != 0), name
+        pattern = np.frombuffer(raw, np.uint8)
+        if bool((pattern > 1).any()):
+            raise ArtifactError("holds a bool that is neither 0 nor 1")
+        return torch.from_numpy(pattern != 0), name
     pattern = np.frombuffer(raw, f"<i{width}" if width > 1 else "u1")
     return torch.from_numpy(pattern.astype(pattern.dtype.newbyteorder("="))).view(dtype), name
 

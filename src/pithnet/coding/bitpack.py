@@ -85,7 +85,8 @@ def unpack_bits(data: bytes | memoryview, width: int, count: int) -> np.ndarray:
         (count,) int64.
 
     Raises:
-        CodingError: The width is out of range, or `data` has another size than the fields need.
+        CodingError: The width is out of range, `data` has another size than the fields need, or does not
+            end with zero bits.
     """
     if not 0 <= width <= 32:
         raise CodingError(f"a field is 0 to 32 bits wide, not {width}")
@@ -93,8 +94,12 @@ def unpack_bits(data: bytes | memoryview, width: int, count: int) -> np.ndarray:
         raise CodingError(
             f"{count} fields of {width} bits need {-(-width * count // 8)} bytes, not {len(data)}"
         )
-    bits = np.unpackbits(np.frombuffer(data, np.uint8), count=width * count).reshape(count, width)
-    return bits.astype(np.int64) @ (1 << np.arange(width - 1, -1, -1, dtype=np.int64))
+    bits = np.unpackbits(np.frombuffer(data, np.uint8))
+    if bool(bits[width * count :].any()):
+        raise CodingError("the bits behind the last field are not zero: the stream is damaged")
+    return bits[: width * count].reshape(count, width).astype(np.int64) @ (
+        1 << np.arange(width - 1, -1, -1, dtype=np.int64)
+    )
 
 
 class CodeWriter:

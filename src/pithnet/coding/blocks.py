@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pithnet.coding.errors import CodingError
 from pithnet.coding.rans import TOTAL
 
 MAX_BITS = 9
@@ -70,15 +71,21 @@ def blocks_of(mask: np.ndarray, cut: Blocks) -> np.ndarray:
 
 
 def unblock(values: np.ndarray, cut: Blocks, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns the mask whose blocks these are, without what filled up the last blocks of a run.
+    """Returns the mask whose blocks these are, without the zeros that filled up the last blocks of a run.
 
     Args:
         values: (rows, columns) uint16 blocks.
         cut: how the mask was cut.
         shape: the mask's shape.
+
+    Raises:
+        CodingError: What fills up a block is not zero.
     """
     bits = (values[:, :, None] >> np.arange(cut.bits, dtype=np.uint16) & 1).astype(bool)
-    return np.ascontiguousarray(bits.reshape(-1, cut.run + -cut.run % cut.bits)[:, : cut.run]).reshape(shape)
+    runs = bits.reshape(-1, cut.run + -cut.run % cut.bits)
+    if bool(runs[:, cut.run :].any()):
+        raise CodingError("the bits behind the last position of a row are not zero: the stream is damaged")
+    return np.ascontiguousarray(runs[:, : cut.run]).reshape(shape)
 
 
 _POPCOUNT = np.array([n.bit_count() for n in range(1 << MAX_BITS)], np.int64)
