@@ -116,7 +116,7 @@ def round_within(
             if len(quick.sizes) > 1 and max(quick.sizes) - min(quick.sizes) > 200:
                 break  # the network never takes as much
     start = min(quick.sizes, key=lambda p: abs(quick.sizes[p] - quick.wanted))
-    start += (quick.wanted - quick.sizes[start]) / quick.slope()
+    start += (quick.wanted - _CLOSE / 2 - quick.sizes[start]) / quick.slope()
     return _closely(network, start, quick.slope(), math.log(wanted), measure, effort)
 
 
