@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+import pithnet as pn
 from pithnet import zoo
+from pithnet.commands.networks import open_network
 from pithnet.commands.settings import DataSettings, TrainSettings
 from pithnet.commands.train import resume, save_checkpoint, train, training_of
 from pithnet.data import NORMALIZATIONS, Augmentation, Batches, load
@@ -105,3 +107,44 @@ def test_save_checkpoint(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
     with pytest.raises(PithError, match="cannot be written"):
         save_checkpoint(tmp_path / "no" / "a.pt", {"x": torch.ones(2)})
+
+
+def test_a_network_of_other_widths_is_trained_and_found_again(tmp_path: Path) -> None:
+    full, inputs = zoo.build("digits-cnn"), torch.zeros(1, 1, 8, 8)
+    plan = pn.plan_shrink(full, inputs, rates={"conv1": 0.1, "conv2": 0.1, "conv3": 0.1}, round_to=1)
+    pn.save_state(plan.cut(), tmp_path / "x.pt")
+    (tmp_path / "plan.json").write_text(plan.to_json())
+    for name in ("x.json", "plan.json"):
+        file, run = tmp_path / name, tmp_path / f"run-{name}"
+        chosen = replace(SETTINGS, epochs=1, widths=str(file))
+        first = train(DIGITS, chosen, run)
+        file.write_text('{"widths": {"conv1": 5}}')  # a run that goes on does not look at it again
+        assert resume(run)["test"] == first["test"]
+        found = open_network(run / "model.pt", "digits-cnn").model
+        assert found.architecture == plan.cut().architecture == ("digits-cnn", {"widths": (4, 7, 7)})
+        norm = NORMALIZATIONS["digits"]
+        measured = evaluate(found, Batches(load("digits", None, "test"), 500, norm))
+        assert measured.accuracy == first["test"]["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("content", "model", "message"),
+    [
+        ("widths", "digits-cnn", "is no JSON"),
+        ("{}", "digits-cnn", 'has no "widths"'),
+        ('{"widths": {"conv9": 3}}', "digits-cnn", "unknown layer in widths 'conv9'"),
+        ('{"widths": {"conv1": 0}}', "digits-cnn", "conv1 is 0; choose a whole number from 1"),
+        ('{"widths": {"linear": 4}}', "digits-cnn", "linear has 4 outputs, and there are 10 classes"),
+        ('{"widths": {}}', "torch.nn:Identity", "--widths is for networks of the zoo"),
+        (None, "digits-cnn", r"widths\.json cannot be read: No such file"),
+    ],
+)
+def test_widths_that_cannot_be_trained_are_refused(
+    tmp_path: Path, content: str | None, model: str, message: str
+) -> None:
+    file = tmp_path / "widths.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(PithError, match=message):
+        train(DIGITS, replace(SETTINGS, model=model, widths=str(file)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -45,6 +45,9 @@ def test_plans_count_what_the_cut_network_costs(name: str, scope: str) -> None:
     assert (outputs(small, inputs) - expected).abs().max() <= 1e-9 * expected.abs().max()
 
 
+PADDED = ("layer2.0", "layer3.0")
+
+
 def test_global_ranks_filters_by_their_mean_magnitude() -> None:
     model = chain(12, 20)
     plan = pn.plan_shrink(model, X, macs=0.5, round_to=1, floor=0)
@@ -172,7 +175,11 @@ def test_a_plan_can_be_printed_and_read_by_machines() -> None:
     assert any(line.startswith("conv1, layer1.0.conv2 and 8 more") for line in lines)
     assert any(line.endswith("it is an output of the network") for line in lines)
     content = json.loads(plan.to_json())
-    assert content == {"widths": dict(plan.widths), "macs": plan.macs, "parameters": plan.parameters}
+    cut = plan.cut()
+    zeros = {f"{layer}.shortcut.before": cut.get_submodule(f"{layer}.shortcut").before for layer in PADDED}
+    widths = {**plan.widths, **zeros}
+    assert content == {"widths": widths, "macs": plan.macs, "parameters": plan.parameters}
+    assert pn.zoo.build("resnet20", widths=content["widths"]).architecture == cut.architecture
     with pytest.raises(AttributeError):
         plan.macs = 1  # type: ignore[misc]
     with pytest.raises(TypeError):

@@ -8,7 +8,7 @@ from pithnet.artifact.inspection import Inspection, TensorReport, inspect
 from pithnet.artifact.loading import load
 from pithnet.artifact.metadata import Metadata
 from pithnet.artifact.state import float32_bytes, plain_state
-from pithnet.artifact.states import save_state
+from pithnet.artifact.states import save_state, save_widths
 
 __all__ = [
     "Inspection",
@@ -28,4 +28,5 @@ __all__ = [
     "read",
     "save",
     "save_state",
+    "save_widths",
 ]

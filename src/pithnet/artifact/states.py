@@ -56,11 +56,24 @@ def save_state(model: nn.Module, path: str | Path) -> None:
     try:
         with staged(path) as part:
             _write(state, part)
-        write_atomic(path.with_suffix(".json"), (json.dumps(_content(model), indent=1) + "\n").encode())
+        save_widths(model, path)
     except PithError as e:
         raise ArtifactError(str(e)) from None
     except RuntimeError as e:  # torch's own writer does not say what the system told it
         raise ArtifactError(f"{path} cannot be written: {str(e).splitlines()[0]}") from None
+
+
+def save_widths(model: nn.Module, path: Path) -> None:
+    """Writes the JSON file that stands beside a file of tensors, as `save_state` does.
+
+    Args:
+        model: The network.
+        path: The file of tensors.
+
+    Raises:
+        PithError: The file cannot be written.
+    """
+    write_atomic(path.with_suffix(".json"), (json.dumps(_content(model), indent=1) + "\n").encode())
 
 
 def _write(state: Mapping[str, Tensor], part: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -152,13 +153,16 @@ def normalization_of(settings: DataSettings, checkpoint: str | Path | None = Non
     return NORMALIZATIONS[DATASETS[settings.name].normalization]
 
 
-def load_network(name: str, images: Images, weights: str | Path | None) -> nn.Module:
+def load_network(
+    name: str, images: Images, weights: str | Path | None, widths: Mapping[str, int] | None = None
+) -> nn.Module:
     """Loads a zoo network with as many outputs as the images have classes, or a network of the user's own.
 
     Args:
         name: The name of the architecture, or package.module:function.
         images: The images that it is for.
         weights: Its checkpoint; where None, random weights, or those that the user's function gives.
+        widths: How many outputs layers of a zoo network with random weights have; the usual where None.
 
     Raises:
         ModelError: The checkpoint was trained for other classes, or `load_checkpoint` refuses it.
@@ -168,7 +172,9 @@ def load_network(name: str, images: Images, weights: str | Path | None) -> nn.Mo
     if weights is None:
         # A .pith file stores only what differs from the architecture's default.
         default = images.classes in (0, zoo.default_classes(name))
-        return zoo.load(name) if default else zoo.load(name, classes=images.classes)
+        arguments: dict[str, Any] = {} if default else {"classes": images.classes}
+        arguments |= {} if widths is None else {"widths": widths}
+        return zoo.load(name, **arguments)
     model = zoo.load(name, weights)
     if images.classes not in (0, zoo.outputs(model)):
         raise ModelError(

@@ -92,6 +92,8 @@ class TrainSettings(Train):
             of cifar10 and digits as its own file says: imagenet's way with "module." before its keys, else
             the data set's.
         distill: Weigh the teacher's part of the loss by this number from 0 to 1.
+        widths: Give the network of the zoo the widths in this JSON file: the one that pn.save_state
+            writes beside a shrunk network's tensors, or what the to_json() of pn.plan_shrink returns.
         precision: Compute in float32, in bf16, or with auto in bf16 where the processor computes in it.
         device: Train and measure on cpu, or on cuda, which is one GPU.
         seed: Draw the weights, the order of the images and their augmentation from this seed.
@@ -110,6 +112,7 @@ class TrainSettings(Train):
     label_smoothing: float = 0.0
     teacher: str | None = None
     distill: float = 0.9
+    widths: str | None = None
     precision: str = "float32"
     device: str = "cpu"
     seed: int = 0
@@ -222,7 +225,7 @@ class BenchSettings:
 def absolute(settings: Settings) -> Settings:
     """Returns the same settings with absolute paths, so that a run can be continued from another folder."""
     changes: dict[str, str] = {}
-    for name in ("data_root", "weights", "cache"):
+    for name in ("data_root", "weights", "cache", "widths"):
         value = getattr(settings, name, None)
         if value is not None:
             changes[name] = str(Path(value).absolute())

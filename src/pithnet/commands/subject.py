@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,12 +99,24 @@ class _Named:
     weights: str | None
     teacher: str | None
     device: torch.device
+    widths: Mapping[str, int] | None = None
 
 
 def open_subject(
-    data: DataSettings, settings: TrainSettings | CompressSettings, learning: Learning, report: Quiet
+    data: DataSettings,
+    settings: TrainSettings | CompressSettings,
+    learning: Learning,
+    report: Quiet,
+    widths: Mapping[str, int] | None = None,
 ) -> Subject:
     """Reads the network, the data and the teacher that the settings name.
+
+    Args:
+        data: Which data.
+        settings: Which network.
+        learning: How the run learns.
+        report: Shows what is downloaded.
+        widths: How many outputs layers of a zoo network with random weights have; the usual where None.
 
     Raises:
         ModelError: The network or the teacher is unknown, missing or damaged, or does not fit the data.
@@ -117,7 +129,9 @@ def open_subject(
         weights = settings.weights
         if weights is None and not is_own(name):
             raise ModelError("there is nothing to compress: give --weights FILE")
-    named = _Named(name, weights, settings.teacher, device)
+    if widths is not None and is_own(name):
+        raise ModelError(f"--widths is for networks of the zoo; let {name} return one of these widths")
+    named = _Named(name, weights, settings.teacher, device, widths)
     return _of_loaders(data, named, learning) if data.own else _of_images(data, named, learning, report)
 
 
@@ -127,7 +141,7 @@ def _of_images(data: DataSettings, named: _Named, learning: Learning, report: Qu
         raise DataError(f"{data.name} has {images.classes} class; a network tells two or more apart")
     normalization = normalization_of(data, named.weights)
     torch.manual_seed(learning.seed)
-    model = load_network(named.model, images, named.weights).to(named.device)
+    model = load_network(named.model, images, named.weights, named.widths).to(named.device)
     check_fit(model, images, normalization, named.model)
     teacher = named.teacher and load_teacher(named.teacher, images, data, named.device)
     size, augment, seed = learning.batch_size, learning.augment, learning.seed
@@ -153,7 +167,8 @@ def _of_images(data: DataSettings, named: _Named, learning: Learning, report: Qu
 def _of_loaders(data: DataSettings, named: _Named, learning: Learning) -> Subject:
     loaders = own_loaders(data)
     torch.manual_seed(learning.seed)
-    model = load_checkpoint(named.model, named.weights).to(named.device)
+    arguments: dict[str, Any] = {} if named.widths is None else {"widths": named.widths}
+    model = load_checkpoint(named.model, named.weights, **arguments).to(named.device)
     teacher = None
     if named.teacher is not None:
         teacher = load_checkpoint(*teacher_parts(named.teacher)).to(named.device)

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pithnet import zoo
+from pithnet.artifact import save_widths
 from pithnet.atomic import staged
 from pithnet.commands.fingerprints import check_inputs
 from pithnet.commands.settings import DataSettings, TrainSettings, from_json, to_json
@@ -60,8 +62,10 @@ def train(
     Raises:
         PithError: Whatever is wrong, before `out` is made.
     """
-    prepared = _Prepared(data, settings, report or Quiet())
+    widths = None if settings.widths is None else zoo.read_widths(settings.widths)
+    prepared = _Prepared(data, settings, report or Quiet(), widths)
     content = to_json("train", command, data, prepared.settings, prepared.inputs)
+    content |= {} if widths is None else {"widths": widths}
     with Store.create(out, content) as store:
         return prepared.run(store, command)
 
@@ -82,7 +86,9 @@ def resume(run: Path, *, report: Quiet | None = None) -> dict[str, Any]:
     with Store.open(run) as store:
         content = store.read_json("settings.json")
         data, settings, command = from_json(content, "train", TrainSettings, run)
-        prepared = _Prepared(data, settings, report or Quiet())
+        # The file may have changed since: the run keeps the widths that it began with.
+        widths = None if settings.widths is None else zoo.widths_in(content, run / "settings.json")
+        prepared = _Prepared(data, settings, report or Quiet(), widths)
         check_inputs(content, prepared.inputs)
         return prepared.run(store, command)
 
@@ -90,12 +96,18 @@ def resume(run: Path, *, report: Quiet | None = None) -> dict[str, Any]:
 class _Prepared:
     """Network, data and settings, checked; `run` only computes."""
 
-    def __init__(self, data: DataSettings, settings: TrainSettings, report: Quiet) -> None:
+    def __init__(
+        self,
+        data: DataSettings,
+        settings: TrainSettings,
+        report: Quiet,
+        widths: Mapping[str, int] | None,
+    ) -> None:
         self.report = report
         training_of(settings)
         _check_batch_size(data, settings)
         learning = Learning(True, settings.batch_size, True, settings.seed)
-        self.subject = subject = open_subject(data, settings, learning, report)
+        self.subject = subject = open_subject(data, settings, learning, report, widths)
         self.model, self.inputs = subject.model, subject.inputs
         if subject.train is None:
             raise DataError(
@@ -136,6 +148,8 @@ class _Prepared:
         self.report.begin(self.settings.epochs, 0 if resumed is None else resumed["epoch"])
         run_epochs(trainer, store, title="train", resumed=resumed, show=self.report)
         save_checkpoint(store.path / "model.pt", self.model.state_dict(), store.then)
+        if self.settings.widths is not None:
+            save_widths(self.model, store.path / "model.pt")
         results = self._results(store, command)
         store.write_record("results.json", results)
         return results

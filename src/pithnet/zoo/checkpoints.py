@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pithnet.errors import ModelError
 from pithnet.zoo.registry import build
+from pithnet.zoo.width_tables import read_widths
 
 # Where public training scripts put the weights inside the saved dictionary.
 _NESTED = ("state_dict", "model_state_dict", "model", "net")
@@ -169,7 +170,8 @@ def load(name: str, weights: str | Path | None = None, **arguments: Any) -> nn.M
 
     Args:
         name: the architecture.
-        weights: a checkpoint, or None for fresh weights.
+        weights: a checkpoint, or None for fresh weights. Where it has other shapes and x.json stands beside
+            x.pt, as `save_state` writes it, the network gets the widths of that.
         **arguments: arguments of the architecture. Where they do not say how many `classes`, there are as
             many as the checkpoint has outputs.
 
@@ -181,9 +183,18 @@ def load(name: str, weights: str | Path | None = None, **arguments: Any) -> nn.M
         state = read_checkpoint(weights)
         if "classes" not in arguments:
             own, found = outputs(model), _outputs_of(model, state)
-            model = model if found in (None, own) else build(name, **arguments, classes=found)
+            if found not in (None, own):
+                arguments["classes"] = found
+                model = build(name, **arguments)
+        beside = Path(weights).with_suffix(".json")
+        if "widths" not in arguments and beside.exists() and _has_other_shapes(model, state):
+            model = build(name, **arguments, widths=read_widths(beside))
         load_state(model, state, str(weights))
     return model.eval()
+
+
+def _has_other_shapes(model: nn.Module, state: Mapping[str, Tensor]) -> bool:
+    return any(key in state and state[key].shape != value.shape for key, value in model.state_dict().items())
 
 
 def outputs(model: nn.Module) -> int:

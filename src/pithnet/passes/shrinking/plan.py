@@ -101,8 +101,15 @@ class ShrinkPlan:
         cut_channels_(self.model, self.channels, self.removed)
 
     def to_json(self) -> str:
-        """Returns the widths and the costs as JSON: {"widths": {layer: outputs}, "macs": ...}."""
-        content = {"widths": dict(self.widths), "macs": self.macs, "parameters": self.parameters}
+        """Returns the widths and the costs as JSON: {"widths": {layer: outputs}, "macs": ...}.
+
+        Beside the layers' widths stands how many zero channels a shortcut by padding puts first, under
+        "layer2.0.shortcut.before": `zoo.build(name, widths=...)` takes the whole table.
+        """
+        counts = self.channels.counts(self.removed)
+        zeros = {f"{s.layer}.before": number for s, number in counts.items() if s.attribute == "before"}
+        widths = {**self.widths, **zeros}
+        content = {"widths": widths, "macs": self.macs, "parameters": self.parameters}
         return json.dumps(content, indent=2)
 
     @property
