@@ -21,7 +21,7 @@ from pithnet.errors import PithWarning, RecipeError
 from pithnet.heartbeat import working
 from pithnet.learn import Evaluation, Loss, Metric, Scores
 from pithnet.passes import Given
-from pithnet.recipe import Recipe, as_recipe
+from pithnet.recipe import Recipe, as_recipe, with_budget
 from pithnet.report import publish
 from pithnet.results import Store
 from pithnet.run.compression import carry_out
@@ -109,6 +109,7 @@ def compress(
     val: Iterable[Any] | None = None,
     recipe: str | Path | Mapping[str, Any] | Recipe = "deep-compression",
     *,
+    budget: Mapping[str, float] | None = None,
     also: Sequence[str] = (),
     loss: Loss | None = None,
     metric: Metric | None = None,
@@ -141,6 +142,8 @@ def compress(
             whatever the recipe says. The run's events and its recipe.yaml say so.
         val: A loader with labels to measure on, before and after, the same samples.
         recipe: A preset's name, a YAML file, a dict with a YAML file's keys, or a Recipe.
+        budget: What the network may cost, in the place of what the recipe says, such as {"bytes": 63_000} or
+            {"macs": 0.5}: a share up to 1, or a whole number above 1.
         also: Name patterns of parameters that every pass of the recipe is to compress beside the known kinds
             of layer, as in `prune`: bare matrices, experts.
         loss: (outputs, targets) -> scalar tensor, the mean of the batch, in place of the cross-entropy:
@@ -173,6 +176,7 @@ def compress(
     """
     chosen, network = as_recipe(recipe), unwrapped(model)
     chosen = chosen if seed is None else chosen.model_copy(update={"seed": seed})
+    chosen = chosen if budget is None else with_budget(chosen, budget)
     chosen = chosen.with_also(also)
     if resume and out is None:
         raise RecipeError("resume=True continues the run in a folder: say which by out=")

@@ -23,6 +23,7 @@ from pithnet.passes.regularized.terms import GROUPS, HOWS
 from pithnet.recipe import (
     Distill,
     Keep,
+    PostTraining,
     Prune,
     Quantize,
     Recipe,
@@ -62,6 +63,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "`shrink`": Shrink,
     "`share`": Share,
     "`quantize`": Quantize,
+    "`post_training`": PostTraining,
     "`train`": TRAIN,
     "`distill`": Distill,
     "`storage`": Keep,
@@ -258,6 +260,7 @@ PASSES: dict[str, list[dict[str, Any]]] = {
     "shrink": [{"shrink": {"macs": 0.8, "round_to": 1}}],
     "share": [{"share": {"bits": 2}}, {"share": {"bits": 2, "trained": True}, "train": T}],
     "quantize": [{"quantize": {"bits": 4, "quantizer": "lsq"}}],
+    "post_training": [{"post_training": {"bytes": 0.2}}],
     "train": [{"train": T}],
 }
 

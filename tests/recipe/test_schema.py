@@ -57,7 +57,7 @@ FAULTS = [
         steps({"prune": {"granularity": "2:4", "ramp": 0.5}, "train": {"epochs": 1}}),
         "steps.0.prune: 2:4 has one sparsity, which cannot rise; leave out the ramp",
     ),
-    (steps({}), "steps.0: a step needs prune, share, regularize, shrink, quantize or train"),
+    (steps({}), "steps.0: a step needs prune, share, regularize, shrink, quantize, post_training or train"),
     (steps({"prune": {"std": 1}, "share": {"bits": 1}}), "steps.0: prune and share are two steps"),
     (
         steps({"prune": {"sparsity": 0.5, "ramp": 0.5}}),

@@ -12,11 +12,11 @@ from torch import nn
 import pithnet as pn
 from pithnet.errors import ModelError, RecipeError
 from pithnet.passes import Given
+from pithnet.passes.file_size import file_bytes
 from pithnet.passes.shrinking.budgets import Asked
 from pithnet.passes.shrinking.choices import Rules
 from pithnet.passes.shrinking.gradual import GradualShrinking
 from pithnet.passes.shrinking.ranking import Ranking
-from pithnet.passes.shrinking.weighing import file_bytes
 from pithnet.recipe import Recipe, parse
 from pithnet.results import Store
 from pithnet.run.compression import carry_out

@@ -12,8 +12,8 @@ import torch
 from pithnet.commands.fingerprints import check_inputs
 from pithnet.commands.settings import CompressSettings, DataSettings, from_json, to_json
 from pithnet.commands.subject import Learning, Subject, open_subject
-from pithnet.passes import Given
-from pithnet.recipe import Recipe, load_recipe, to_yaml
+from pithnet.passes import Given, Need, needs_of
+from pithnet.recipe import Recipe, load_recipe, parse_budget, to_yaml, with_budget, with_calibration
 from pithnet.results import Store
 from pithnet.run.compression import carry_out
 from pithnet.run.plan import Plan, make_plan
@@ -58,14 +58,21 @@ def compress(
     Raises:
         PithError: Whatever is wrong, before `out` is made.
     """
-    recipe = load_recipe(settings.recipe)
-    if settings.seed is not None:
-        recipe = recipe.model_copy(update={"seed": settings.seed})
-    report = report or Quiet()
+    recipe, report = _recipe(settings), report or Quiet()
     job = _prepared(data, settings, recipe, out, report)
     files = {"recipe.yaml": to_yaml(job.problem.recipe).encode()}
     with Store.create(out, to_json("compress", command, data, settings, job.subject.inputs), files) as store:
         return job.run(store, command, report, announce)
+
+
+def _recipe(settings: CompressSettings) -> Recipe:
+    """The recipe that the settings name, with what they say of it."""
+    recipe = load_recipe(settings.recipe)
+    if settings.seed is not None:
+        recipe = recipe.model_copy(update={"seed": settings.seed})
+    if settings.budget is not None:
+        recipe = with_budget(recipe, parse_budget(settings.budget))
+    return recipe if settings.calibrate is None else with_calibration(recipe, settings.calibrate)
 
 
 def resume(run: Path, *, report: Quiet | None = None, announce: Announce | None = None) -> Finished:
@@ -110,7 +117,8 @@ def _prepared(
     data: DataSettings, settings: CompressSettings, recipe: Recipe, run: Path, report: Quiet
 ) -> _Job:
     """Recipe, network, images and teacher, checked; `run` is the folder they are for."""
-    learning = Learning(recipe.epochs > 0, recipe.batch_size, recipe.augment, recipe.seed)
+    reads = recipe.epochs > 0 or bool(needs_of(recipe) & {Need.BATCHES, Need.LABELS})
+    learning = Learning(reads, recipe.batch_size, recipe.augment, recipe.seed)
     subject = open_subject(data, settings, learning, report)
     plan = make_plan(subject.model, recipe, Given(seed=recipe.seed, example=subject.example))
     problem = prepare(

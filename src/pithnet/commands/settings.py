@@ -134,11 +134,16 @@ class CompressSettings:
             package.module:function. It is imported from the working directory.
         weights: Read the weights from this checkpoint, a file of torch.save or .safetensors. You can leave it
             out where your own function returns a trained network.
-        recipe: Carry out this recipe: a preset (deep-compression, smallest, demo) or a YAML file.
+        recipe: Carry out this recipe: a preset (deep-compression, smallest, post-training, demo) or a YAML
+            file.
         teacher: Learn from another trained network, given as ARCH:FILE or as package.module:function:FILE,
             instead of from the float network itself. It sees the images of folder and npz as --normalize
             says, and those of cifar10 and digits as its own file says: imagenet's way with "module." before
             its keys, else the data set's.
+        budget: Keep these budgets in the place of the recipe's, such as bytes=63k or macs=0.5,parameters=2M.
+            A number up to 1 is a share, a whole one above 1 a count; k, M, G are 10^3, 10^6 and 10^9.
+        calibrate: Look at this many training images, without their labels, in the step post_training. With 0
+            the weights alone decide.
         cache: Keep the teacher's answers in this folder, which several runs can share. Without it they are
             kept in the run's own folder.
         device: Train and measure on cpu, or on cuda, which is one GPU.
@@ -149,6 +154,8 @@ class CompressSettings:
     weights: str | None = None
     recipe: str = "deep-compression"
     teacher: str | None = None
+    budget: str | None = None
+    calibrate: int | None = None
     cache: str | None = None
     device: str = "cpu"
     seed: int | None = None
@@ -163,14 +170,17 @@ class PlanSettings:
             package.module:function. It is imported from the working directory.
         weights: Read the weights from this checkpoint, a file of torch.save or .safetensors. Without it, the
             plan is that of fresh weights, or of those that your own function returns.
-        recipe: Plan this recipe: a preset (deep-compression, smallest, demo) or a YAML file.
+        recipe: Plan this recipe: a preset (deep-compression, smallest, post-training, demo) or a YAML file.
         example: Give the lengths of an input of your own network, such as 1x3x32x32, batch first, to count
             multiply-accumulates. Without it, the first batch of --data says them.
+        budget: Keep these budgets in the place of the recipe's, such as bytes=63k or macs=0.5,parameters=2M.
+            A number up to 1 is a share, a whole one above 1 a count; k, M, G are 10^3, 10^6 and 10^9.
     """
 
     model: str | None = None
     weights: str | None = None
     recipe: str = "deep-compression"
+    budget: str | None = None
     example: str | None = None
 
 

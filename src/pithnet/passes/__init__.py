@@ -15,7 +15,7 @@ from pithnet.passes.ptq.norm_repair import match_norms, reestimate_norms
 from pithnet.passes.ptq.reconstruct import reconstruct
 from pithnet.passes.quantize import quantize
 from pithnet.passes.records import Record
-from pithnet.passes.registry import PASSES, forget, pass_of, register
+from pithnet.passes.registry import PASSES, forget, needs_of, pass_of, register
 from pithnet.passes.regularized.regularization import Regularization, regularize
 from pithnet.passes.scopes import SCOPES
 from pithnet.passes.share import share
@@ -52,6 +52,7 @@ __all__ = [
     "freeze_levels",
     "get_granularity",
     "match_norms",
+    "needs_of",
     "pass_of",
     "plan_shrink",
     "prune",

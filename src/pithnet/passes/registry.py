@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from pithnet.passes.needs import Need
 from pithnet.passes.step import Pass
+from pithnet.passes.steps.post_training import PostTrainingQuantization
 from pithnet.passes.steps.pruning import Pruning
 from pithnet.passes.steps.quantization import Quantization
 from pithnet.passes.steps.regularizing import Regularizing
 from pithnet.passes.steps.sharing import Sharing
 from pithnet.passes.steps.shrinking import Shrinking
-from pithnet.recipe import Step, forget_settings, register_settings
+from pithnet.recipe import Recipe, Step, forget_settings, register_settings
 
 PASSES: dict[str, type[Pass[Any]]] = {
     "prune": Pruning,
@@ -18,6 +20,7 @@ PASSES: dict[str, type[Pass[Any]]] = {
     "regularize": Regularizing,
     "shrink": Shrinking,
     "quantize": Quantization,
+    "post_training": PostTrainingQuantization,
 }
 
 
@@ -39,6 +42,12 @@ def forget(name: str) -> None:
     """Undoes `register`."""
     forget_settings(name)
     del PASSES[name]
+
+
+def needs_of(recipe: Recipe) -> frozenset[Need]:
+    """Returns what the passes of a recipe need beside the weights, all together."""
+    works = [pass_of(step) for step in recipe.steps]
+    return frozenset().union(*(work.needs for work in works if work is not None))
 
 
 def pass_of(step: Step) -> Pass[Any] | None:

@@ -1,7 +1,9 @@
 """What to do, as data."""
 
+from pithnet.recipe.budgets import parse_budget, with_budget, with_calibration
 from pithnet.recipe.files import as_recipe, load_recipe, presets, to_yaml
 from pithnet.recipe.passes import PassSettings, Prune, Quantize, Regularize, Share
+from pithnet.recipe.post_training import PostTraining
 from pithnet.recipe.schema import (
     FORMAT_BITS,
     SETTINGS,
@@ -22,6 +24,7 @@ __all__ = [
     "Distill",
     "Keep",
     "PassSettings",
+    "PostTraining",
     "Prune",
     "Quantize",
     "Recipe",
@@ -34,7 +37,10 @@ __all__ = [
     "forget_settings",
     "load_recipe",
     "parse",
+    "parse_budget",
     "presets",
     "register_settings",
     "to_yaml",
+    "with_budget",
+    "with_calibration",
 ]

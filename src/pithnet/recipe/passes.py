@@ -24,6 +24,12 @@ class PassSettings(Part):
     skip: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
 
+    @model_validator(mode="after")
+    def _no_tensors(self) -> Self:
+        if self.also and not self.takes_tensors:
+            raise ValueError("also is of no use here: only layers are taken")
+        return self
+
     @property
     def title(self) -> str:
         """How much the pass does, in a few words, for logs; they follow its name."""
@@ -33,6 +39,11 @@ class PassSettings(Part):
     def trains(self) -> bool:
         """Whether the pass works while a training runs, and so needs one in its step."""
         return False
+
+    @property
+    def budgets(self) -> tuple[str, ...]:
+        """The names of the settings that say what the network may cost: one of them is given."""
+        return ()
 
     @property
     def takes_tensors(self) -> bool:

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from pithnet.errors import RecipeError, nearest
 from pithnet.recipe.passes import Part, PassSettings, Prune, Quantize, Regularize, Share
+from pithnet.recipe.post_training import PostTraining
 from pithnet.recipe.shrinking import Shrink
 from pithnet.training import Train
 
@@ -26,6 +27,7 @@ class Step(Part):
     regularize: Regularize | None = None
     shrink: Shrink | None = None
     quantize: Quantize | None = None
+    post_training: PostTraining | None = None
     train: Train | None = None
 
     @model_validator(mode="after")

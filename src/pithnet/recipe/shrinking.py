@@ -70,8 +70,6 @@ class Shrink(PassSettings):
         given = [name for name in _BUDGETS if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"give one of {', '.join(_BUDGETS)}; given: {' and '.join(given) or 'none'}")
-        if self.also:
-            raise ValueError("also is of no use to shrink: only layers have channels")
         return self
 
     @model_validator(mode="after")
@@ -92,6 +90,10 @@ class Shrink(PassSettings):
     @property
     def trains(self) -> bool:
         return self.ramp > 0 or self.penalty is not None
+
+    @property
+    def budgets(self) -> tuple[str, ...]:
+        return _BUDGETS
 
     @property
     def takes_tensors(self) -> bool:

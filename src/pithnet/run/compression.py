@@ -37,6 +37,7 @@ from pithnet.run.rivals import rivals, sampled
 from pithnet.run.states import State, load_state, save_state, save_tensors
 from pithnet.surgery import Storage, costs, coverage, finalize, restore
 
+_MOST_CLAIMED = 2**31 - 1  # of samples that a file says are right: none needs more bytes
 AfterStep = Callable[[int, Step, nn.Module], None]
 
 
@@ -118,8 +119,16 @@ class _Work:
 
     def _given(self, work: Pass[Any], number: int) -> Given:
         """What a pass of a step gets."""
-        weigh = bytes_after(self.problem.recipe, number)
+        is_last = all(step.settings is None for step in self.problem.recipe.steps[number + 1 :])
+        weigh = self._file_bytes if is_last else bytes_after(self.problem.recipe, number)
         return replace(self.problem.given, weigh=weigh).only(work.needs)
+
+    def _file_bytes(self, model: nn.Module) -> int:
+        """The bytes of the file that the network would make, with all that it says."""
+        final = finalize(model, Storage(**self.problem.recipe.storage.model_dump()))
+        meta = _metadata(self.problem, final) if self.structures else self.problem.metadata
+        claimed = (_MOST_CLAIMED, _MOST_CLAIMED) if self.problem.test is not None else None
+        return len(artifact.encode(final, replace(meta, claimed=claimed)))
 
     def step(self, number: int, step: Step) -> None:
         """Carries out one step: its pass, and the training that goes with it."""

@@ -20,7 +20,7 @@ from pithnet.labs.training import Trained, accuracy_columns, rival_columns, trai
 from pithnet.labs.workbench import Bench
 from pithnet.learn import evaluate
 from pithnet.passes import ShrinkPlan, plan_shrink, prune
-from pithnet.passes.shrinking.weighing import file_bytes
+from pithnet.passes.file_size import file_bytes
 from pithnet.surgery import weighted_layers
 
 NOTHING, WEIGHTS, KERNELS, FILTERS = "nothing", "weights", "kernels", "filters"

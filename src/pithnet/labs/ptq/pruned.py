@@ -16,7 +16,7 @@ from pithnet.labs.ptq.source import PRUNED
 from pithnet.labs.training import accuracy_columns, rival_columns, train, zeros
 from pithnet.learn import Evaluation, evaluate
 from pithnet.passes import prune
-from pithnet.passes.shrinking.weighing import file_bytes
+from pithnet.passes.file_size import file_bytes
 from pithnet.surgery import weighted_layers
 
 EACH, GLOBAL = "each layer", "one ranking"

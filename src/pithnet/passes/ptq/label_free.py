@@ -13,6 +13,7 @@ from pithnet.errors import ModelError, RecipeError
 from pithnet.heartbeat import working
 from pithnet.passes.bit_widths import layer_bits
 from pithnet.passes.calibration import read_once
+from pithnet.passes.file_size import Weigh, file_bytes
 from pithnet.passes.guard import guarded
 from pithnet.passes.layers import selected_layers
 from pithnet.passes.ptq.bias_repair import correct_biases, has_biases
@@ -40,6 +41,7 @@ def quantize_without_labels(
     skip: Sequence[str] = (),
     steps: int = STEPS,
     seed: int = 0,
+    weigh: Weigh = file_bytes,
 ) -> Record:
     """Quantizes the weights of all layers, in place, on a few images without labels and without training.
 
@@ -82,6 +84,8 @@ def quantize_without_labels(
         skip: patterns of layers to leave as they are.
         steps: with `bits`, of 32 images, for each block; 0 leaves roundings and levels as they are.
         seed: of the choice of images, positions and signs.
+        weigh: gives the bytes of the network's file, which `bytes` is a budget of; by default those of
+            `pn.save(pn.finalize(model), path)`.
 
     Returns:
         What was done to each layer.
@@ -100,7 +104,7 @@ def quantize_without_labels(
             raise RecipeError(
                 "overrides= gives layers other bits and goes with bits=; leave it out, or use skip"
             )
-        return round_to_budget(model, rate, bytes, calibrate, skip, seed)
+        return round_to_budget(model, rate, bytes, calibrate, skip, seed, weigh)
     plan = layer_bits(selected_layers(model, skip), bits, overrides or {})
     quantized = [name for name, asked in plan.items() if asked]
     if not quantized:

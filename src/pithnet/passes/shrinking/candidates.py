@@ -10,13 +10,14 @@ from typing import Any
 from torch import nn
 
 from pithnet.errors import ModelError
+from pithnet.passes.file_size import Weigh
 from pithnet.passes.shrinking.bill import Bill, bills
 from pithnet.passes.shrinking.budgets import Asked
 from pithnet.passes.shrinking.choices import Choice, Rules, choices
 from pithnet.passes.shrinking.plan import GroupWidth, ShrinkPlan
 from pithnet.passes.shrinking.ranking import Ranking
 from pithnet.passes.shrinking.search import removed_at, shares_by_layer
-from pithnet.passes.shrinking.weighing import Overweight, Weigh, largest_within
+from pithnet.passes.shrinking.weighing import Overweight, largest_within
 from pithnet.surgery import Channels, costs, cut_channels, find_channels, uncuttable, unwrapped
 
 

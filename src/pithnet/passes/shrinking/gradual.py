@@ -8,13 +8,13 @@ from typing import Any
 from torch import nn
 
 from pithnet.errors import RecipeError, lookup
+from pithnet.passes.file_size import Weigh
 from pithnet.passes.gradual_pruning import RAMPS
 from pithnet.passes.shrinking.budgets import Asked
 from pithnet.passes.shrinking.candidates import plan_within, plan_without
 from pithnet.passes.shrinking.choices import Rules
 from pithnet.passes.shrinking.plan import ShrinkPlan
 from pithnet.passes.shrinking.ranking import Ranking
-from pithnet.passes.shrinking.weighing import Weigh
 from pithnet.surgery import mask_channels_
 
 

@@ -8,12 +8,12 @@ from typing import Any
 from torch import nn
 
 from pithnet.learn import Loss
+from pithnet.passes.file_size import Weigh, file_bytes
 from pithnet.passes.shrinking.budgets import Asked
 from pithnet.passes.shrinking.candidates import plan_within
 from pithnet.passes.shrinking.choices import Rules
 from pithnet.passes.shrinking.plan import ShrinkPlan
 from pithnet.passes.shrinking.ranking import Ranking
-from pithnet.passes.shrinking.weighing import Weigh, file_bytes
 
 
 def plan_shrink(

@@ -1,24 +1,13 @@
-"""The bytes of a network's file, and the largest network that keeps a budget of them."""
+"""The largest network that keeps a budget of bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from torch import nn
-
-from pithnet.artifact import encode
 from pithnet.passes.shrinking.bill import Bill
 from pithnet.passes.shrinking.choices import Choice
 from pithnet.passes.shrinking.search import Search, removed_at
-from pithnet.surgery import finalize
-
-Weigh = Callable[[nn.Module], int]
-
-
-def file_bytes(model: nn.Module) -> int:
-    """Returns the bytes of the file that `pn.save(pn.finalize(model))` writes."""
-    return len(encode(finalize(model)))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,11 @@ from pithnet.passes.layers import refuse_coded
 from pithnet.passes.sketch import LayerSketch
 from pithnet.surgery import Mask, parametrization
 
-_CODED = {"share": ("sharing", "shared"), "quantize": ("quantizing", "quantized")}
+_CODED = {
+    "share": ("sharing", "shared"),
+    "quantize": ("quantizing", "quantized"),
+    "post_training": ("quantizing", "quantized"),
+}
 
 
 def refuse_after_coding(layers: Iterable[LayerSketch], title: str) -> None:
@@ -24,7 +28,7 @@ def refuse_after_coding(layers: Iterable[LayerSketch], title: str) -> None:
     for layer in known:
         *before, _ = layer.passes
         masked = parametrization(layer.layer, Mask) is not None or {"prune", "regularize"} & set(before)
-        coded = [name for name in before if name == "share" or (name == "quantize" and not masked)]
+        coded = [name for name in before if name in _CODED and (name == "share" or not masked)]
         if coded:
             coding, how = _CODED[coded[0]]
             raise RecipeError(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pithnet.errors import RecipeError
 from pithnet.learn import StepSchedule
+from pithnet.passes.file_size import Weigh, file_bytes
 from pithnet.passes.needs import Given, Need
 from pithnet.passes.records import Record
 from pithnet.passes.shrinking.budgets import Asked
@@ -17,7 +18,6 @@ from pithnet.passes.shrinking.gradual import GradualShrinking
 from pithnet.passes.shrinking.plan import ShrinkPlan
 from pithnet.passes.shrinking.ranking import Ranking
 from pithnet.passes.shrinking.sparsity import ChannelSparsity
-from pithnet.passes.shrinking.weighing import Weigh, file_bytes
 from pithnet.passes.sketch import Sketch
 from pithnet.passes.step import Pass
 from pithnet.recipe import Shrink
@@ -50,7 +50,11 @@ class Shrinking(Pass[Shrink]):
 
     def plan(self, sketch: Sketch, given: Given) -> list[LayerRow]:
         given.require(self.needs & {Need.EXAMPLE}, f"{self.name} {self.settings.title}")
-        coded = [layer.name for layer in sketch.layers if {"share", "quantize"} & set(layer.passes)]
+        coded = [
+            layer.name
+            for layer in sketch.layers
+            if {"share", "quantize", "post_training"} & set(layer.passes)
+        ]
         if coded:
             raise RecipeError(f"{self.name} comes after {coded[0]} has got its levels; shrink before")
         # What a criterion will see of the data is not known yet; magnitudes stand in for it.

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from pithnet.artifact import encode, encode_and_inspect
+from pithnet.artifact import encode_and_inspect
 from pithnet.heartbeat import working
 from pithnet.passes.ptq.rate.outcome import Outcome
 from pithnet.passes.ptq.rate.rounding import QUICK, Effort
@@ -37,11 +37,6 @@ class Roundable(Protocol):
 
     def round_at(self, price: float, effort: Effort, batches: Any = None) -> Outcome:
         """Rounds all layers at a price."""
-
-
-def file_bytes(model: nn.Module) -> float:
-    """Returns the bytes of the file that the finalized model makes."""
-    return len(encode(finalize(model)))
 
 
 def coded_bits(names: Sequence[str]) -> Measure:

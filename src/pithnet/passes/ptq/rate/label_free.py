@@ -13,11 +13,12 @@ from torch import nn
 from pithnet.errors import DataError, ModelError, PithError, RecipeError
 from pithnet.learn.batch import call, describe, tensors
 from pithnet.passes.calibration import read_once
+from pithnet.passes.file_size import Weigh, file_bytes
 from pithnet.passes.layers import selected_layers
 from pithnet.passes.ptq.layer_inputs import require_own_values
 from pithnet.passes.ptq.part_calls import answering
 from pithnet.passes.ptq.rate.amounts import whole_bytes
-from pithnet.passes.ptq.rate.budget import Measure, coded_bits, file_bytes, round_within
+from pithnet.passes.ptq.rate.budget import Measure, coded_bits, round_within
 from pithnet.passes.ptq.rate.data_free import DataFreeNetwork
 from pithnet.passes.ptq.rate.network import Network
 from pithnet.passes.ptq.rate.rounding import Effort
@@ -44,6 +45,7 @@ def round_to_budget(
     calibrate: Any,
     skip: Sequence[str],
     seed: int,
+    weigh: Weigh = file_bytes,
 ) -> Record:
     """Does what `quantize_without_labels` does with `rate` or `bytes`, in place.
 
@@ -54,6 +56,7 @@ def round_to_budget(
         calibrate: samples, or None.
         skip: patterns of layers to leave as they are.
         seed: of positions and signs.
+        weigh: gives the bytes of the file.
 
     Raises:
         RecipeError: Zeros everywhere would take more.
@@ -64,7 +67,7 @@ def round_to_budget(
     for name, layer in layers:
         _require_own(name, layer)
     names = [name for name, _ in layers]
-    measure = file_bytes if rate is None else coded_bits(names)
+    measure: Measure = weigh if rate is None else coded_bits(names)
     wanted = whole_bytes(size, model) if size is not None else float(rate or 0)
     unit = "bytes" if rate is None else "bits a weight"
     _require_enough(model, names, wanted, measure, unit)

@@ -1,0 +1,98 @@
+"""Budgets as they are typed, and the recipe that keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pithnet.errors import RecipeError
+from pithnet.recipe.schema import Recipe, parse
+
+_UNITS = {"k": 10**3, "M": 10**6, "G": 10**9}
+_HOW = "write it as in bytes=63k, macs=0.5 or parameters=1.5M"
+
+
+def parse_budget(text: str) -> dict[str, float]:
+    """Reads budgets: "bytes=63k,macs=0.5" becomes {"bytes": 63000.0, "macs": 0.5}.
+
+    Args:
+        text: Names and amounts. k, M and G are 10^3, 10^6 and 10^9; a number up to 1 is a share.
+
+    Raises:
+        RecipeError: A name comes twice, or an amount is neither a share up to 1 nor a whole number above 1.
+    """
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, amount = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and amount):
+            raise RecipeError(f"budget {part.strip()!r} is not NAME=AMOUNT; {_HOW}")
+        if name in found:
+            raise RecipeError(f"budget {name} is given twice")
+        found[name] = _amount(name, amount)
+    return found
+
+
+def _amount(name: str, text: str) -> float:
+    unit = _UNITS.get(text[-1], 1)
+    try:
+        value = float(text[:-1] if unit > 1 else text) * unit
+    except ValueError:
+        raise RecipeError(f"budget {name}={text} is no number; {_HOW}") from None
+    if not 0 < value < float("inf") or (value > 1 and value != round(value)):
+        raise RecipeError(
+            f"budget {name}={text} is neither a share up to 1 nor a whole number above 1; {_HOW}"
+        )
+    return value
+
+
+def with_budget(recipe: Recipe, budget: Mapping[str, float]) -> Recipe:
+    """Returns the recipe with these budgets in the last step that takes each, in the place of its own.
+
+    Args:
+        recipe: The recipe.
+        budget: Amounts by name, as `parse_budget` gives them.
+
+    Raises:
+        RecipeError: No step of the recipe takes a budget of that name.
+    """
+    content = recipe.model_dump(exclude_unset=True)
+    steps = [dict(step) for step in content["steps"]]
+    for name, amount in budget.items():
+        number = _last(recipe, name)
+        kind = recipe.steps[number].kind
+        settings = recipe.steps[number].settings
+        assert settings is not None
+        others = {key: value for key, value in steps[number][kind].items() if key not in settings.budgets}
+        steps[number][kind] = {**others, name: amount}
+    return parse({**content, "steps": steps}, recipe.name)
+
+
+def with_calibration(recipe: Recipe, count: int) -> Recipe:
+    """Returns the recipe with this number of images in each step that looks at some without labels.
+
+    Args:
+        recipe: The recipe.
+        count: How many images, 0 for none at all.
+
+    Raises:
+        RecipeError: No step of the recipe looks at images without labels, or the count is negative.
+    """
+    content = recipe.model_dump(exclude_unset=True)
+    steps = [dict(step) for step in content["steps"]]
+    found = [step for step in steps if "post_training" in step]
+    if not found:
+        raise RecipeError(f"recipe {recipe.name!r} calibrates on no images: it has no step post_training")
+    for step in found:
+        step["post_training"] = {**step["post_training"], "calibrate": count}
+    return parse({**content, "steps": steps}, recipe.name)
+
+
+def _last(recipe: Recipe, name: str) -> int:
+    taken = {
+        number: step.settings.budgets for number, step in enumerate(recipe.steps) if step.settings is not None
+    }
+    found = [number for number, names in taken.items() if name in names]
+    if not found:
+        known = sorted({known for names in taken.values() for known in names})
+        has = f"it takes {', '.join(known)}" if known else "none of its steps takes a budget"
+        raise RecipeError(f"recipe {recipe.name!r} takes no budget of {name}; {has}")
+    return found[-1]

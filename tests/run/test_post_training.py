@@ -1,0 +1,109 @@
+"""The step post_training: a file of so many bytes, the same whatever the labels; budgets in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import pithnet as pn
+from pithnet.data import ArrayData, Batches
+from pithnet.errors import RecipeError
+from pithnet.passes.steps.post_training import first_samples
+from pithnet.recipe import Recipe, parse, parse_budget, with_budget, with_calibration
+from pithnet.run.compression import carry_out
+from pithnet.run.plan import make_plan
+from pithnet.run.problem import prepare
+from tests.run.test_compression import NORMALIZATION, images, network
+
+FLOAT_BYTES = 4280
+
+
+def recipe(**settings: Any) -> Recipe:
+    step = {"post_training": {"bytes": 0.25, "calibrate": 40, **settings}}
+    return parse({"name": "small", "steps": [step]}, "test")
+
+
+def batches(labels: torch.Tensor | None) -> Batches:
+    return Batches(ArrayData(images(50).images, labels), 16, NORMALIZATION)
+
+
+def test_the_file_with_all_that_it_says_keeps_the_budget_whatever_the_labels() -> None:
+    labels, test = images(50).labels, Batches(images(40), 20, NORMALIZATION)
+    assert labels is not None
+    files = []
+    for given in (labels.flip(0), None):
+        problem = prepare(network(), recipe(), train=batches(given), test=test)
+        result = carry_out(problem, with_rivals=False)
+        assert 0.95 * FLOAT_BYTES / 4 < result.bytes <= FLOAT_BYTES / 4
+        files.append(pn.encode(result.model))
+    assert files[0] == files[1]
+
+
+def test_no_images_are_needed_where_none_are_looked_at() -> None:
+    result = carry_out(prepare(network(), with_calibration(recipe(), 0)), with_rivals=False)
+    assert result.bytes <= FLOAT_BYTES / 4
+    with pytest.raises(RecipeError, match=r"post_training to bytes 0\.25 needs training data"):
+        prepare(network(), recipe())
+
+
+def test_the_plan_expects_about_the_budget() -> None:
+    plan = make_plan(pn.zoo.build("digits-cnn"), recipe(bytes=9000))
+    assert plan.bytes == pytest.approx(9000, rel=0.1)
+    assert plan.coverage.share > 0.99
+
+
+def test_first_samples_are_as_many_as_asked_for_in_order() -> None:
+    found = first_samples(batches(None), 20)
+    assert [len(part) for part in found] == [16, 4]
+    whole = [pn.learn.read_batch(content).inputs for content in batches(None)]
+    assert torch.equal(torch.cat(found), torch.cat(whole)[:20])
+    assert sum(map(len, first_samples(batches(None), 99))) == 50
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        ("bytes=63k", {"bytes": 63000}),
+        ("macs=0.5,parameters=1.5M", {"macs": 0.5, "parameters": 1_500_000}),
+        (" bytes = 2G ", {"bytes": 2 * 10**9}),
+    ],
+)
+def test_budgets_are_read(text: str, budget: dict[str, float]) -> None:
+    assert parse_budget(text) == budget
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("bytes", "budget 'bytes' is not NAME=AMOUNT; write it as in bytes=63k"),
+        ("bytes=much", "budget bytes=much is no number"),
+        ("bytes=1.5", "neither a share up to 1 nor a whole number"),
+        ("bytes=-3", "neither a share up to 1 nor a whole number"),
+        ("bytes=nan", "neither a share up to 1 nor a whole number"),
+        ("bytes=1,bytes=2", "budget bytes is given twice"),
+    ],
+)
+def test_budgets_that_make_no_sense_are_refused(text: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        parse_budget(text)
+
+
+def test_a_budget_takes_the_place_of_the_last_step_s_own() -> None:
+    steps = [{"shrink": {"macs": 0.5}}, {"post_training": {"rate": 2, "calibrate": 8}}]
+    both = parse({"name": "both", "steps": steps}, "test")
+    changed = with_budget(both, {"bytes": 9000, "parameters": 0.4})
+    first, last = (step.settings for step in changed.steps)
+    assert (first.macs, first.parameters, first.bytes) == (None, 0.4, None)  # type: ignore[union-attr]
+    assert (last.rate, last.bytes, last.calibrate) == (None, 9000, 8)  # type: ignore[union-attr]
+    with pytest.raises(
+        RecipeError, match="recipe 'both' takes no budget of ms; it takes bytes, macs, parameters"
+    ):
+        with_budget(both, {"ms": 3})
+    with pytest.raises(
+        RecipeError, match="'demo' takes no budget of bytes; none of its steps takes a budget"
+    ):
+        with_budget(pn.load_recipe("demo"), {"bytes": 3000})
+    with pytest.raises(RecipeError, match="'demo' calibrates on no images"):
+        with_calibration(pn.load_recipe("demo"), 8)
