@@ -142,8 +142,8 @@ class CompressSettings:
             its keys, else the data set's.
         budget: Keep these budgets in the place of the recipe's, such as bytes=63k or macs=0.5,parameters=2M.
             A number up to 1 is a share, a whole one above 1 a count; k, M, G are 10^3, 10^6 and 10^9.
-        calibrate: Look at this many training images, without their labels, in the step post_training. With 0
-            the weights alone decide.
+        calibrate: Calibrate on this many training images, without their labels, in the step post_training.
+            With 0 the weights alone decide.
         cache: Keep the teacher's answers in this folder, which several runs can share. Without it they are
             kept in the run's own folder.
         device: Train and measure on cpu, or on cuda, which is one GPU.
