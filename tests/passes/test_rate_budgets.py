@@ -250,6 +250,20 @@ def test_without_data_weights_and_norms_decide() -> None:
     assert 450 < size(model) <= 500
 
 
+def test_short_batches_of_one_shape_go_together_and_lose_their_labels() -> None:
+    rows = [torch.full((30, 2), float(i)) for i in range(8)]
+    found = joined([(x, torch.zeros(30)) for x in rows])
+    assert [len(x) for x, _ in found] == [120, 120]
+    assert torch.equal(torch.cat([x for x, _ in found]), torch.cat(rows))
+    assert all(labels is None for _, labels in found)
+    named = joined([({"a": x, "b": x[:, :1]}, None) for x in rows])
+    assert [{k: tuple(v.shape) for k, v in x.items()} for x, _ in named] == 2 * [
+        {"a": (120, 2), "b": (120, 1)}
+    ]
+    others = [rows[0], rows[1][:, :1], {"a": rows[2], "table": torch.zeros(5)}, (rows[3], rows[4])]
+    assert [x for x, _ in joined([(x, None) for x in others])] == others
+
+
 def shared() -> nn.Module:
     model = net()
     share(model, 3)

@@ -12,6 +12,7 @@ from torch import nn
 
 from pithnet.artifact import encode_and_inspect
 from pithnet.heartbeat import working
+from pithnet.learn.batch import tensors
 from pithnet.passes.ptq.rate.outcome import Outcome
 from pithnet.passes.ptq.rate.rounding import QUICK, Effort
 from pithnet.surgery import finalize, weighted_layers
@@ -153,6 +154,4 @@ def _some(batches: Sequence[Any]) -> list[Any]:
 
 
 def _length(inputs: Any) -> int:
-    from pithnet.learn.batch import tensors
-
     return len(next(tensors(inputs)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -181,14 +181,27 @@ def _joined(batches: Sequence[Any]) -> Iterator[Any]:
 
 
 def _alike(one: Any, other: Any) -> bool:
-    """Tells whether samples can be put together: tensors alone, each with a row for every sample."""
-    if not isinstance(one, torch.Tensor) or not isinstance(other, torch.Tensor):
+    """Tells whether samples can be put together: tensors, or mappings of them, with a row for each sample."""
+    parts = (_rows_by_name(one), _rows_by_name(other))
+    if parts[0] is None or parts[1] is None or parts[0].keys() != parts[1].keys():
         return False
-    return one.shape[1:] == other.shape[1:]
+    return all(t.shape[1:] == parts[1][name].shape[1:] for name, t in parts[0].items())
+
+
+def _rows_by_name(inputs: Any) -> dict[str, torch.Tensor] | None:
+    """Returns the tensors of a batch by name, None where one of them is no row for each sample."""
+    named = dict(inputs) if isinstance(inputs, Mapping) else {"": inputs}
+    if not all(isinstance(t, torch.Tensor) and t.ndim for t in named.values()):
+        return None
+    return named if len({len(t) for t in named.values()}) == 1 else None
 
 
 def _together(batches: Sequence[Any]) -> Any:
-    return batches[0] if len(batches) == 1 else torch.cat(list(batches))
+    if len(batches) == 1:
+        return batches[0]
+    if isinstance(batches[0], Mapping):
+        return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+    return torch.cat(list(batches))
 
 
 def _length(inputs: Any) -> int:

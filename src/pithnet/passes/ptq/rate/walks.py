@@ -74,7 +74,10 @@ class _Walk(threading.Thread):
             raise _Ended
 
     def end(self) -> None:
+        """Ends the forward where it waits; without effect where it is done or never began."""
         self.ended = True
+        if self.ident is None:
+            return
         if not self.done:
             self._go.release()
             self._back.acquire()
@@ -127,9 +130,9 @@ def walking(network: nn.Module, names: Sequence[str], batches: Sequence[tuple[An
         handles.append(layer.register_forward_pre_hook(_Before(name), with_kwargs=True))
         handles.append(layer.register_forward_hook(_After(name)))
     with answering(network):
-        for walk in walks._walks:
-            walk.start()
         try:
+            for walk in walks._walks:
+                walk.start()
             yield walks
         finally:
             for walk in walks._walks:
