@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from pithnet.artifact import budget, coders, container, floats, layout
 from pithnet.artifact.codings import CODINGS
-from pithnet.coding import POSITION_CODERS, SYMBOL_CODERS
+from pithnet.artifact.record import decode_record
+from pithnet.coding import POSITION_CODERS, SYMBOL_CODERS, encode_symbols
 
 PAGE = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
 
@@ -28,9 +31,38 @@ def test_dtypes_have_the_numbers_of_the_page() -> None:
     assert ", ".join(f"{i} {str(d)[6:]}" for i, d in enumerate(layout.DTYPES)) in PAGE
 
 
+def test_work_is_that_of_the_page() -> None:
+    first, each, further = budget.BASE, budget.PER_BYTE, budget.PER_FURTHER_BYTE
+    assert f"{first:,} for any file, {each} more for each of its bytes, {further} for each beyond" in PAGE
+    assert budget.allowance((1 << 20) + 5) == first + (each << 20) + 5 * further
+    entry = layout.Entry("a", (30, 40), torch.float16)
+    symbols = np.zeros(1200, int)
+    mask = np.ones((30, 40), bool)
+    common = 4000 + 600 + 1200 + 1200  # a record, its elements, that they are no float32, and symbols
+    for method, own in {
+        "rans": 100 * 1 + 8000 + 12 * 1200,
+        "neighbours": 31 * 1200 + 10 * (8000 + 200),  # of 16, 24, ..., 410 and 3 symbols
+        "huffman": 100 * 1 + 1200 // 16,
+    }.items():
+        stream = encode_symbols(symbols, method, mask)[1]
+        body = b"\x05\x00\x00" + bytes([coders.SYMBOL_NUMBERS[method]]) + stream
+        meter = budget.Meter(0)
+        decode_record(body, layout.Record("a", (entry,)), meter.spend)
+        assert meter.spent == common + own, method
+
+
 def test_limits_are_those_of_the_page() -> None:
     assert (container.VERSION, floats.GRID_REACH, budget.MAX_ELEMENTS) == (1, 2**26, 2**28)
     assert SYMBOL_CODERS["rans"].auto_limit == SYMBOL_CODERS["neighbours"].auto_limit == 2**20
     assert POSITION_CODERS["kernels"].auto_limit == 2**25
-    for said in ("format version, 1", "2**26", "2**28", "2**20 symbols", "kernels: 2**25", "at most 4 MiB"):
+    assert (SYMBOL_CODERS["lanes"].auto_least, SYMBOL_CODERS["lanes"].auto_limit) == (2**16, 2**30)
+    for said in (
+        "format version, 1",
+        "2**26",
+        "2**28",
+        "2**20 symbols",
+        "lanes: 2**16 symbols to 2**30",
+        "kernels: 2**25",
+        "at most 4 MiB",
+    ):
         assert said in PAGE
