@@ -127,6 +127,23 @@ def test_products_of_channels_that_are_not_zero_are_not_added_up() -> None:
     assert frozen["exp"] == "matmul adds up products of channels that are not zero where the channels are"
 
 
+def test_a_norm_without_a_scale_makes_no_channel_zero() -> None:
+    class Kernel(nn.Module):
+        def __init__(self, affine: bool) -> None:
+            super().__init__()
+            self.q, self.k, self.out = nn.Linear(4, 8), nn.Linear(4, 8), nn.Linear(4, 2)
+            self.norms = nn.ModuleList(nn.BatchNorm1d(8, affine=affine) for _ in range(2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            q, k = self.norms[0](self.q(x).mT), self.norms[1](self.k(x).mT)
+            return self.out(q.mT @ k @ x)
+
+    x = torch.randn(2, 3, 4)
+    frozen = {affine: find_channels(Kernel(affine), x).groups_of("q")[0].frozen for affine in (True, False)}
+    assert frozen[True] is None
+    assert frozen[False] == "matmul adds up products of channels that are not zero where the channels are"
+
+
 def test_masks_and_codebooks_on_heads_go_along() -> None:
     model, inputs = architecture("ViT")
     pn.prune(model, 0.3, also=("positions",))

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import pithnet as pn
 from pithnet.surgery import cut_channels, find_channels, mask_channels
-from tests.surgery.channels.networks import NAMES, built, outputs
+from tests.surgery.channels.networks import NAMES, Toy, built, outputs
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -59,6 +60,59 @@ def test_a_forward_with_other_numbers_is_saved_copied_and_cut_again(tmp_path: Pa
     for found in (loaded, copy.deepcopy(small)):
         assert torch.equal(found(inputs), small(inputs))
     assert pn.costs(smaller, inputs).macs < pn.costs(small, inputs).macs < pn.costs(model, inputs).macs
+
+
+class Embedded(Toy):
+    """Embeddings whose table is also a layer inside of the network."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            lambda m, x: m.out(torch.relu(m.back(m.table(x)))),
+            table=nn.Embedding(12, 8), back=nn.Linear(8, 12, bias=False), out=nn.Linear(12, 5),
+        )  # fmt: skip
+        self.back.weight = self.table.weight
+
+
+def test_rows_of_a_table_stay_where_a_layer_shares_them() -> None:
+    model = Embedded()
+    found = find_channels(model, torch.tensor([[0, 1]]))
+    assert [group.frozen for group in found.groups_of("table")] == [None]
+    assert found.groups_of("back")[0].frozen == "table looks up its rows by their numbers"
+    small = pn.shrink(model, torch.tensor([[0, 1]]), rates={"table": 0.5}, round_to=1)
+    assert small.table.weight is small.back.weight
+    assert small.table.weight.shape == (12, 4)
+
+
+def test_buffers_of_channels_stay_out_of_the_state_dict() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.out = nn.Linear(3, 8), nn.Linear(8, 2)
+            self.register_buffer("scale", torch.rand(8), persistent=False)
+            self.register_buffer("shift", torch.rand(8))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.out(self.a(x) * self.scale + self.shift)
+
+    model = Scaled()
+    small = pn.shrink(model, torch.randn(2, 3), rates={"a": 0.5}, round_to=1)
+    assert small.scale.shape == small.shift.shape == (4,)
+    assert small.state_dict().keys() == model.state_dict().keys()
+
+
+def test_a_function_whose_arguments_are_unknown_is_a_barrier() -> None:
+    table, places = torch.rand(4, 8), torch.tensor([[0, 3]])
+    model = Toy(
+        lambda m, x: m.out(m.a(x) + F.embedding_bag(places, table)), a=nn.Linear(3, 8), out=nn.Linear(8, 2)
+    )
+    frozen = find_channels(model, torch.randn(1, 3)).groups_of("a")[0].frozen
+    assert frozen == "add meets a constant for each channel"
+    own = Toy(
+        lambda m, x: m.out(m.a(x) + F.embedding_bag(places, m.table.weight)),
+        a=nn.Linear(3, 8), table=nn.Embedding(4, 8), out=nn.Linear(8, 2),
+    )  # fmt: skip
+    frozen = find_channels(own, torch.randn(1, 3)).groups_of("a")[0].frozen
+    assert frozen == "embedding_bag is an operation that no rule is known for"
 
 
 def _width(layer: nn.Module) -> int:

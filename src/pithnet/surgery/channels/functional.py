@@ -44,6 +44,11 @@ class Called:
         self._names = _SIGNATURES.get(called) or _SIGNATURES.get(called.rstrip("123d"), ())
         self.transposed = called.startswith("conv_transpose")
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known which argument is which."""
+        return bool(self._names)
+
     def where(self, name: str) -> tuple[int, str] | None:
         """Returns the place and the name of an argument that is given, None for another."""
         if name not in self._names:

@@ -92,11 +92,13 @@ def linear(step: Step) -> Tensor:
 
 
 def embedding(step: Step) -> Tensor:
-    """Takes a column of the table for each channel."""
+    """Takes a column of the table for each channel; its rows stay, because inputs count them."""
     layer = step.layer(nn.Embedding)
     if layer.max_norm is not None:
         raise Blocked("rescales its weight over all channels (max_norm)")
-    outs = step.book.fresh(layer.embedding_dim)
+    rows, outs = step.book.fresh(len(layer.weight)), step.book.fresh(layer.embedding_dim)
+    step.book.freeze(rows, f"{step.node.target} looks up its rows by their numbers")
+    step.lies("weight", 0, rows)
     step.lies("weight", 1, outs, makes=True)
     step.counts("embedding_dim", outs)
     return step.gives(outs, step.value.ndim - 1)

@@ -82,8 +82,7 @@ def cut_channels_(small: nn.Module, channels: Channels, removed: Collection[int]
             _take_(holders[place.key], place.axis, kept)
         else:
             owner, name = _owner(small, place.key)
-            buffer = owner.get_buffer(name)
-            owner.register_buffer(name, _taken(buffer, place.axis, kept))
+            setattr(owner, name, _taken(owner.get_buffer(name), place.axis, kept))
     after = channels.counts(removed)
     for size, number in after.items():
         setattr(small.get_submodule(size.layer), size.attribute, number)

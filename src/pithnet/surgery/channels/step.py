@@ -87,11 +87,14 @@ class Step:
             *kinds: The classes of torch's that it may be of.
 
         Raises:
-            Blocked: It is none of them, or has ways of its own.
+            Blocked: It is none of them, or has ways of its own; or a function of other arguments.
         """
         module = self.module
         if module is None:
-            return Called(self.node, self.called, self.values)
+            function = Called(self.node, self.called, self.values)
+            if not function.is_known:
+                raise Blocked("is an operation that no rule is known for")
+            return function
         way = own_way(module, kinds)
         if way is not None:
             raise Blocked(way)
