@@ -33,3 +33,9 @@ def test_names_of_a_tuple_may_be_required() -> None:
     require_known("fruit", "apple", ("apple", "pear"), ModelError)
     with pytest.raises(ModelError, match=r"unknown fruit 'apple'\. Known: pear"):
         require_known("fruit", "apple", ("pear",), ModelError)
+
+
+def test_what_is_no_name_is_unknown_too() -> None:
+    for given in (None, 3, ["plum"]):
+        with pytest.raises(RecipeError, match=r"^unknown fruit .*\. Known: apple, pear\.$"):
+            lookup("fruit", given, FRUIT, RecipeError)  # type: ignore[arg-type]

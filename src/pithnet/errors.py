@@ -77,7 +77,7 @@ def require_known(
     Raises:
         error: The name is not known; the message is that of `lookup`.
     """
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise error(f"{unknown(kind, name, known)}{advice and ' ' + advice}")
 
 
@@ -102,5 +102,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
         known: all names there are.
     """
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=2)
+    close = difflib.get_close_matches(str(name), known, n=2)
     return f" Did you mean {' or '.join(close)}?" if close else f" Known: {', '.join(known)}."

@@ -309,16 +309,29 @@ class Branching(nn.Module):
         (chain(16), {"macs": 0.5, "rates": {}}, RecipeError, "given: macs and rates"),
         *(
             (chain(16), {"macs": bad}, RecipeError, "macs is a share above 0 and up to 1, or a whole")
-            for bad in (0, -1, 1.5, float("nan"), float("inf"), True)
+            for bad in (0, -1, 1.5, float("nan"), float("inf"), True, "0.5")
         ),
+        *(
+            (chain(16), {"rates": bad}, RecipeError, "rates is a table {layer: share that it keeps}, not")
+            for bad in (0.5, ["0"])
+        ),
+        (chain(16), {"rates": {0: 0.5}}, RecipeError, "unknown layer with channels in rates 0"),
         (chain(16), {"macs": 0.001}, RecipeError, r"macs=0\.001 cannot be kept"),
         (chain(16), {"rates": {"1": 0.5}}, RecipeError, "unknown layer with channels in rates '1'"),
         (chain(16), {"rates": {"5": 0.5}}, RecipeError, "5 cannot lose channels: it is an output"),
         (chain(16), {"rates": {"0": 1.5}}, RecipeError, "rates: 0 keeps a share above 0"),
         (chain(16), {"macs": 0.5, "criterion": "l3"}, RecipeError, "unknown criterion 'l3'. Known: fpgm, l1"),
         (chain(16), {"macs": 0.5, "scope": "globe"}, RecipeError, "unknown scope 'globe'. Did you mean g"),
-        (chain(16), {"macs": 0.5, "round_to": 0}, RecipeError, "round_to is a whole number"),
-        (chain(16), {"macs": 0.5, "floor": 2}, RecipeError, "floor is the share"),
+        (chain(16), {"macs": 0.5, "criterion": None}, RecipeError, "unknown criterion None. Known: fpgm"),
+        *(
+            (chain(16), {"macs": 0.5, "round_to": bad}, RecipeError, "round_to is a whole number")
+            for bad in (0, True, 1.5, "8")
+        ),
+        *(
+            (chain(16), {"macs": 0.5, "floor": bad}, RecipeError, "floor is the share")
+            for bad in (2, float("nan"), "0.1")
+        ),
+        (chain(16), {"macs": 0.5, "skip": "0"}, RecipeError, r"skip is a list of patterns.*skip=\['0'\]"),
         (chain(16), {"macs": 0.5, "skip": ("x",)}, RecipeError, "skip: 'x' matches no layer"),
         (chain(16), {"macs": 0.5, "skip": ("0",)}, ModelError, "can lose channels .0: 0 is skipped"),
         (Branching(), {"macs": 0.5}, ModelError, "removing channels follows the forward of Branching"),

@@ -31,7 +31,7 @@ class Asked:
 
         Raises:
             RecipeError: The scope is unknown, the number of budgets is not 1, or it is neither a share nor a
-                count.
+                count nor, of rates, a table.
         """
         lookup("scope", self.scope, SEARCHES, RecipeError)
         named = [name for name, value in self.budgets.items() if value is not None]
@@ -41,6 +41,8 @@ class Asked:
             raise RecipeError(f"give one of {', '.join(others)} and {last}, such as macs=0.5; given: {found}")
         if self.name != "rates":
             _check_amount(self.name, self.amount)
+        elif not isinstance(self.amount, Mapping):
+            raise RecipeError(f"rates is a table {{layer: share that it keeps}}, not {self.amount!r}")
 
     @property
     def search(self) -> Search:

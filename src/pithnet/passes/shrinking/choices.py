@@ -100,9 +100,9 @@ def _ranked(group: Group, options: tuple[int, ...], scores: Tensor) -> Choice:
 
 
 def _check(rules: Rules, channels: Channels) -> None:
-    if not isinstance(rules.round_to, int) or rules.round_to < 1:
+    if type(rules.round_to) is not int or rules.round_to < 1:
         raise RecipeError(f"round_to is a whole number of channels, 1 or more, not {rules.round_to!r}")
-    if not 0 <= rules.floor <= 1:
+    if not isinstance(rules.floor, int | float) or not 0 <= rules.floor <= 1:
         raise RecipeError(f"floor is the share of its channels a layer keeps, 0 to 1, not {rules.floor!r}")
     layers = sorted(set(channels.makers.values()))
     for pattern in rules.skip:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from pithnet.errors import RecipeError
 from pithnet.learn import Loss
 from pithnet.passes.file_size import Weigh, file_bytes
 from pithnet.passes.shrinking.budgets import Asked
@@ -85,6 +86,8 @@ def plan_shrink(
     """
     asked = Asked(scope, {"macs": macs, "parameters": parameters, "bytes": bytes, "rates": rates})
     ranking = Ranking(criterion, aggregation, consumers, seed, batches, loss)
+    if isinstance(skip, str):
+        raise RecipeError(f"skip is a list of patterns; write skip=[{skip!r}]")
     rules = Rules(round_to, floor, tuple(skip))
     return plan_within(model, example, asked, ranking, rules, weigh)
 
