@@ -59,6 +59,7 @@ def test_a_forward_with_other_numbers_is_saved_copied_and_cut_again(tmp_path: Pa
     smaller = pn.shrink(loaded, inputs, rates={"a": 0.5}, round_to=1)
     for found in (loaded, copy.deepcopy(small)):
         assert torch.equal(found(inputs), small(inputs))
+        assert pn.encode(found) == pn.encode(small)  # which holds the numbers that were rewritten
     assert pn.costs(smaller, inputs).macs < pn.costs(small, inputs).macs < pn.costs(model, inputs).macs
 
 

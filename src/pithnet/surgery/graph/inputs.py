@@ -16,6 +16,9 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 class _Required:
     """Stands for the value of an argument that has no default, where there is no example."""
 
+    def __reduce__(self) -> str:
+        return "REQUIRED"  # copies of it, and what is read from a pickle, are this one
+
 
 REQUIRED = _Required()
 
