@@ -271,5 +271,17 @@ def test_the_page_names_every_criterion_and_penalty_and_its_examples_run() -> No
     torch.manual_seed(0)
     for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(compile(block, "docs/channels.md", "exec"), names)
-        costs = pn.costs(names["small"], names["example"])
+        costs = pn.costs(names["small"], names["plan"].example)
         assert costs.macs <= names["plan"].full_macs / 2
+
+
+def test_a_share_of_the_bytes_is_one_of_the_network_before_the_penalty() -> None:
+    model = residual()
+    full = len(pn.encode(pn.finalize(model)))
+    schedule = ChannelSparsity(model, X, strength=1e-3, bytes=0.7, round_to=1)
+    GroupPenalty(planned(model), strength=1e-3).hold(planned(model).removed)  # zeros, which take few bytes
+    expected = pn.plan_shrink(model, X, bytes=int(0.7 * full), round_to=1)
+    again = ChannelSparsity(model, X, strength=1e-3, bytes=0.7, round_to=1)
+    again.load_state_dict(schedule.state_dict())
+    assert pn.plan_shrink(model, X, bytes=0.7, round_to=1).removed != expected.removed
+    assert again.finish().removed == schedule.finish().removed == expected.removed

@@ -116,6 +116,21 @@ def test_on_a_ramp_more_and_more_channels_are_zero_and_stay_so() -> None:
     assert again.plan.removed == before
 
 
+def test_a_share_of_the_bytes_on_a_ramp_is_one_of_the_float_network() -> None:
+    model, settings = network(), {"round_to": 1, "scope": "uniform"}
+    at_once = pn.plan_shrink(network(), X, bytes=0.5, **settings)
+    asked, rules = Asked("uniform", {"bytes": 0.5}), Rules(1, 0.1, ())
+    options: dict[str, Any] = {"asked": asked, "ranking": Ranking(), "rules": rules, "weigh": file_bytes}
+    ramp = GradualShrinking(model, X, **options, ramp=1.0, updates=4)
+    for done in (0.0, 0.3, 0.6):
+        ramp(done)
+    again = GradualShrinking(model, X, **options, ramp=1.0, updates=4)  # its zeros take few bytes by now
+    again.load_state_dict(ramp.state_dict())
+    again(1.0)
+    assert again.plan is not None
+    assert again.plan.widths == at_once.widths
+
+
 @pytest.mark.parametrize("kind", ["slimming", "group-lasso", "growing"])
 def test_a_penalty_makes_channels_small_and_a_crash_changes_nothing(tmp_path: Path, kind: str) -> None:
     options = {"penalty": kind, "strength": 0.01, "until": 0.6, "updates": 3, "patience": 2}

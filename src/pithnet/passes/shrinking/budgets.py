@@ -20,11 +20,14 @@ class Asked:
         budgets: What was given under each name; "rates" is the share that layers keep, all others are a share
             of the whole network's cost or a count. All but one are None.
         progress: The share of what goes in the end that is to go now, in [0, 1].
+        full_bytes: The bytes of the whole network, of which a budget of bytes may be a share; None weighs it.
+            They are given where the network trains and some of its channels are zero, which take few bytes.
     """
 
     scope: str
     budgets: Mapping[str, Any]
     progress: float = 1.0
+    full_bytes: int | None = None
 
     def check(self) -> None:
         """Refuses what makes no sense, whatever the network.

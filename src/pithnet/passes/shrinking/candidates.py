@@ -28,7 +28,7 @@ def plan_within(
     ranking: Ranking,
     rules: Rules,
     weigh: Weigh,
-    gone: Collection[int] = (),
+    gone: frozenset[int] = frozenset(),
 ) -> ShrinkPlan:
     """Plans a network that keeps a budget; see `plan_shrink`.
 
@@ -39,7 +39,7 @@ def plan_within(
         ranking: What makes the scores.
         rules: What widths are allowed.
         weigh: Gives the bytes of a network.
-        gone: Numbers of channels that go before all others.
+        gone: Numbers of channels that are gone already.
 
     Raises:
         RecipeError: As `plan_shrink` says.
@@ -115,7 +115,7 @@ class _Candidates:
         return asked.search(self.groups, bill, asked.count(full))
 
     def _within_bytes(self, asked: Asked) -> list[int]:
-        full = self.weigh(self.model)
+        full = self.weigh(self.model) if asked.full_bytes is None else asked.full_bytes
 
         def weigh(removed: Sequence[int]) -> int:
             return self.weigh(cut_channels(self.model, self.channels, self.gone(removed)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
@@ -35,7 +34,7 @@ class Choice:
 
     Attributes:
         group: The channels.
-        options: How many of them may stay, in descending order; the first is all of them.
+        options: How many of them may stay, in descending order; the first is all that are not gone already.
         whole: Why all have to stay; None where there is a choice.
         order: The channels' numbers, those first that go first.
         scores: Their scores, in the same order.
@@ -47,12 +46,15 @@ class Choice:
     order: tuple[int, ...] = ()
     scores: tuple[float, ...] = ()
 
-    def with_first(self, gone: Collection[int]) -> Choice:
-        """Returns the choice in which channels that are gone already go before all others."""
+    def with_first(self, gone: frozenset[int]) -> Choice:
+        """Returns the choice in which channels that are gone already go before all others, and stay gone."""
         pairs = sorted(zip(self.order, self.scores, strict=True), key=lambda pair: pair[0] not in gone)
-        order = tuple(number for number, _ in pairs)
+        left = self.group.width - len(gone & set(self.group.channels))
         return replace(
-            self, order=order, scores=tuple(-1.0 if number in gone else score for number, score in pairs)
+            self,
+            options=tuple(option for option in self.options if option <= left),
+            order=tuple(number for number, _ in pairs),
+            scores=tuple(score for _, score in pairs),
         )
 
     def at_most(self, share: float) -> int:

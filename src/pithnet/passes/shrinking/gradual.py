@@ -59,6 +59,8 @@ class GradualShrinking:
         asked.check()
         ranking.check()
         self._shape = lookup("schedule", schedule, RAMPS, RecipeError)
+        if asked.name == "bytes":
+            asked = replace(asked, full_bytes=weigh(model))
         self.model, self.example, self.asked, self.ranking = model, example, asked, ranking
         self.rules, self.weigh, self.ramp, self.updates = rules, weigh, ramp, updates
         self.plan: ShrinkPlan | None = None
@@ -66,11 +68,13 @@ class GradualShrinking:
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a later process needs to go on from here."""
-        return {"update": self._last, "removed": sorted(self.plan.removed) if self.plan else []}
+        removed = sorted(self.plan.removed) if self.plan else []
+        return {"update": self._last, "removed": removed, "full_bytes": self.asked.full_bytes}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from where `state_dict` was taken."""
         self._last = state["update"]
+        self.asked = replace(self.asked, full_bytes=state["full_bytes"])
         if self._last:
             self.plan = plan_without(self.model, self.example, state["removed"], self.weigh)
 
@@ -86,7 +90,7 @@ class GradualShrinking:
         if update != self._last or self.plan is None:
             self._last = update
             asked = replace(self.asked, progress=self._shape(update / self.updates))
-            gone = self.plan.removed if self.plan else ()
+            gone = self.plan.removed if self.plan else frozenset[int]()
             self.plan = plan_within(
                 self.model, self.example, asked, self.ranking, self.rules, self.weigh, gone
             )

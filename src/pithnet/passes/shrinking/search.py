@@ -27,7 +27,7 @@ def ranked_together(choices: Sequence[Choice], bill: Bill, budget: int) -> list[
         How many channels of each group go.
     """
     steps = sorted(_steps(choices))
-    removed = [0] * len(choices)
+    removed = removed_at(choices, [1.0] * len(choices))
     total, taken = bill.total(removed), []
     for _, group, number in steps:
         if total <= budget:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import nn
@@ -61,6 +62,9 @@ class ChannelSparsity:
         self.model, self.example, self.settings = model, example, settings
         self.until, self.updates, self._last = until, updates, -1
         self.plan = plan_shrink(model, example, **settings)
+        share = settings.get("bytes")
+        if share is not None and share <= 1:  # of the bytes now, before any channel is small
+            settings["bytes"] = math.floor(share * self.plan.full_bytes)
         self.penalty = GroupPenalty(self.plan, kind, strength=strength, ceiling=ceiling)
 
     def attach(self, optimizer: Optimizer) -> None:
@@ -110,11 +114,13 @@ class ChannelSparsity:
     def state_dict(self) -> dict[str, Any]:
         """Returns what a later process needs to go on."""
         stable = None if self.stable is None else self.stable.state_dict()
-        return {"update": self._last, "penalty": self.penalty.state_dict(), "stable": stable}
+        kept = {"update": self._last, "penalty": self.penalty.state_dict(), "stable": stable}
+        return kept | {"bytes": self.settings.get("bytes")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from what `state_dict` gave."""
         self._last = state["update"]
+        self.settings["bytes"] = state["bytes"]
         self.penalty.load_state_dict(state["penalty"])
         if self.stable is not None:
             self.stable.load_state_dict(state["stable"])

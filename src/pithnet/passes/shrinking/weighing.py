@@ -52,7 +52,7 @@ def largest_within(
     def weighed(removed: list[int]) -> _Weighed:
         return _Weighed(removed, parameters.total(removed), weigh(removed))
 
-    high = weighed([0] * len(choices))
+    high = weighed(removed_at(choices, [1.0] * len(choices)))
     if high.bytes <= budget:
         return high.removed
     low = weighed(removed_at(choices, [0.0] * len(choices)))
