@@ -166,7 +166,7 @@ def test_a_shrunk_network_is_exported_in_int8(tmp_path: Path) -> None:
         ),
         ([{"shrink": {"macs": 0.5, "until": 0.3}}], "ceiling, until and patience are of a penalty"),
         ([{"shrink": {"macs": 0.5, "ramp": 0.5}}], "works while a training runs: give train beside shrink"),
-        ([{"shrink": {"macs": 0.5, "also": ["*"]}}], "also is of no use to shrink"),
+        ([{"shrink": {"macs": 0.5, "also": ["*"]}}], "also is of no use here: only layers are taken"),
         ([{"shrink": {"macs": -1}}], "macs: Input should be greater than 0"),
     ],
 )
