@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pithnet.artifact import Metadata
+from pithnet.artifact import Metadata, check_storable
 from pithnet.data import Batches
 from pithnet.errors import ModelError, RecipeError
 from pithnet.learn import (
@@ -27,7 +27,7 @@ from pithnet.learn import (
 )
 from pithnet.passes import Given, Need, pass_of
 from pithnet.recipe import Recipe
-from pithnet.surgery import evaluating
+from pithnet.surgery import check_usable, evaluating
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,12 +78,15 @@ def prepare(model: nn.Module, recipe: Recipe, **parts: Any) -> Problem:
 
     Raises:
         RecipeError: The recipe needs training data, or a pass needs what there is not.
-        ModelError: A weight is NaN or inf, or the outputs are of no classification and there is no loss.
+        ArtifactError: No file holds the model.
+        ModelError: A module cannot be used, a weight is NaN or inf, or the outputs are of no classification and there is no loss.
         DataError: Batches, labels, loss or metric cannot be used.
     """
     problem = Problem(model=model, recipe=recipe, **parts)
     if recipe.epochs and problem.train is None:
         raise RecipeError(f"recipe {recipe.name!r} trains for {recipe.epochs} epochs and needs training data")
+    check_usable(model)
+    check_storable(model)
     _require_finite(model)
     first = _first_batch(problem)
     if problem.test is not None:
