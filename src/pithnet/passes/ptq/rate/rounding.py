@@ -14,7 +14,6 @@ from pithnet.tensor.rate_distortion.descent import Rounding, descend, round_in_o
 REACH = 1500
 _WIDTH = 1.1
 _WIDEST = 1.5  # of a row's largest weight
-_FEW = 0.005  # of the levels: where no more have moved, a further sweep is not worth its time
 _SCALE_BITS = 14.0  # what a file spends on the scale of a row
 
 
@@ -106,8 +105,6 @@ class Part:
             alone = alone.with_rates_of(levels)
         together = replace(alone, outputs=self.metric)
         for _ in range(effort.final):
-            before, levels = levels, descend(together, levels, 1)
-            if int((levels != before).sum()) < _FEW * levels.numel():
-                break
+            levels = descend(together, levels, 1)
             together = together.with_rates_of(levels)
         return levels
