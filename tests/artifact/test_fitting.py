@@ -145,7 +145,12 @@ def test_sizes_that_a_file_invents_are_refused(files: dict[str, Path]) -> None:
     for content, message in (
         ([{"9.groups": 2}, [], {}], r"9\.groups a number, and the model has no such size"),
         ([{"0.training": 2}, [], {}], r"0\.training a number"),
-        ([{"3.groups": 3}, [], {}], "3 works in 3 groups"),
+        *(
+            ([{f"{layer}.groups": number}, [], {}], f"{layer} works in {number} groups")
+            for layer, number in ((3, 3), (3, 2), (3, 0), (0, 4), (4, 1))
+        ),
+        ([{"5.num_groups": 3}, [], {}], r"gives 5\.num_groups as 3, which does not fit it"),
+        ([{"8.out_features": 7}, [], {}], r"gives 8\.out_features as 7, which does not fit it"),
         ([{}, [["conv", ["x"], 3]], {"input": []}], "the forward has no number at conv, argument x"),
         ([{"3.groups": -1}, [], {}], "entry 'z'"),
         ([{"3.groups": True}, [], {}], "entry 'z'"),
@@ -204,6 +209,21 @@ def test_a_json_that_does_not_go_with_the_tensors_is_refused(
     assert unchanged(before, model)
     small = pn.load(files["pith"], model=mine())  # a network of these sizes needs no JSON
     assert torch.equal(pn.load(files["pt"], model=small)[0].weight, small[0].weight)
+
+
+def test_a_state_of_another_network_is_refused_by_the_first_tensor_and_its_path_once(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    more = nn.Sequential(*mine(), nn.Linear(5, 2))
+    pn.save_state(more, tmp_path / "more.pt")
+    small = pn.shrink(more, torch.randn(1, 3, 6, 6), rates={"0": 0.5}, round_to=1)
+    pn.save_state(small, tmp_path / "small.pt")
+    for name in ("more", "small"):
+        with pytest.raises(ArtifactError, match=rf"{name}\.pt: the model has no 9\.weight \[2, 5\], which"):
+            pn.load(tmp_path / f"{name}.pt", model=mine())
+    with pytest.raises(ArtifactError) as missing:
+        pn.load(tmp_path / "none.pt", model=mine())
+    assert str(missing.value) == f"{tmp_path / 'none.pt'}: no such checkpoint"
 
 
 def test_only_tensors_are_read_from_a_state(tmp_path: Path) -> None:

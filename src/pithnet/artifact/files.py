@@ -78,4 +78,5 @@ def naming(path: str | Path) -> Iterator[None]:
     try:
         yield
     except ArtifactError as e:
-        raise ArtifactError(f"{path}: {e}") from e
+        says_it = str(e).startswith(str(path))
+        raise ArtifactError(str(e) if says_it else f"{path}: {e}") from e

@@ -85,12 +85,13 @@ def _load_state(path: Path, model: nn.Module | None, trainable: bool) -> nn.Modu
     state = with_ties(read_state(path), target)
     layout = layout_of(state)
     fit = None
+    widths: Mapping[str, int] = {}
     if any(entry.name in own and own[entry.name].shape != entry.shape for entry in layout):
         found = read_cut(path)
-        fit = _fitted(target, layout, found.untold)
-        if fit is not None:
-            check_widths(target, fit, found.widths)
+        fit, widths = _fitted(target, layout, found.untold), found.widths
     check_fit(layout, own, () if fit is None else fit.shapes)
+    if fit is not None:
+        check_widths(target, fit, widths)
     state = cast(state, own)
     check_numbers(target, state, trainable)
     return _finished(model, _filled(target, state, fit), Metadata(), trainable)

@@ -86,7 +86,9 @@ def fitting(model: nn.Module, shapes: Shapes, untold: Untold) -> Fit | None:
     _check_ties(model, other)
     sizes = dict(_told_sizes(model, other, untold))
     for name, number in untold.sizes.items():
-        sizes[_attribute(model, name)] = number
+        size = _attribute(model, name)
+        _check_size(model, size, number, sizes)
+        sizes[size] = number
     return Fit(model, other, sizes, rewriting(model, (untold.written, untold.given)))
 
 
@@ -136,15 +138,15 @@ def _groups(path: str, module: nn.Module, shape: tuple[int, ...], untold: Untold
     """Returns in how many groups a convolution works; a depthwise one in as many as it has channels."""
     if not isinstance(module, _ConvNd):
         return 1
-    groups = untold.sizes.get(f"{path}.groups")
-    if groups is None:
-        each = module.out_channels // module.groups if not module.transposed else 1
-        depthwise = module.groups == module.in_channels > 1
-        groups = shape[0] // each if depthwise else module.groups
-        if depthwise and shape[0] % each:
+    groups = module.groups
+    if groups == module.in_channels > 1:
+        each = 1 if module.transposed else module.out_channels // groups
+        if shape[0] % each:
             raise ModelError(f"{path} gives {each} outputs for each input, and the file has {shape[0]}")
-    if groups < 1 or shape[0] % groups:
-        raise ModelError(f"{path} works in {groups} groups, and its weight is {list(shape)} in the file")
+        groups = shape[0] // each
+    said = untold.sizes.get(f"{path}.groups", groups)
+    if said != groups or shape[0] % groups:
+        raise ModelError(f"{path} works in {said} groups, and its weight is {list(shape)} in the file")
     return groups
 
 
@@ -176,6 +178,20 @@ def _attribute(model: nn.Module, name: str) -> Size:
     modules = {plain_key(f"{key}.").rstrip("."): module for key, module in model.named_modules()}
     if path not in modules or type(vars(modules[path]).get(attribute)) is not int:
         raise ModelError(
-            f"the file gives {name} a number, and the model has no such size.{nearest(path, modules)}"
+            f"the file gives {name} a number, and the model has no such size."
+            f"{nearest(path, filter(None, modules))}"
         )
     return Size(path, attribute)
+
+
+def _check_size(model: nn.Module, size: Size, number: int, told: Mapping[Size, int]) -> None:
+    """Refuses a number for a layer of torch's that its tensors contradict."""
+    module = model.get_submodule(size.layer)
+    if not type(module).__module__.startswith("torch."):
+        return
+    has_tensors = any(
+        value is not None for value in (*module._parameters.values(), *module._buffers.values())
+    )
+    wrong = number != told.get(size, getattr(module, size.attribute)) if has_tensors else number < 1
+    if wrong:
+        raise ModelError(f"the file gives {size.layer}.{size.attribute} as {number}, which does not fit it")
