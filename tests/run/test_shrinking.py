@@ -168,6 +168,10 @@ def test_a_shrunk_network_is_exported_in_int8(tmp_path: Path) -> None:
         ([{"shrink": {"macs": 0.5, "ramp": 0.5}}], "works while a training runs: give train beside shrink"),
         ([{"shrink": {"macs": 0.5, "also": ["*"]}}], "also is of no use here: only layers are taken"),
         ([{"shrink": {"macs": -1}}], "macs: Input should be greater than 0"),
+        ([{"shrink": {"macs": True}}], "macs: Input should be a valid number"),
+        ([{"shrink": {"macs": "0.5"}}], "macs: Input should be a valid number"),
+        ([{"shrink": {"rates": {"a": True}}}], "rates.a: Input should be a valid number"),
+        ([{"shrink": {"macs": 0.5, "round_to": True}}], "round_to: Input should be a valid integer"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(steps: list[dict[str, Any]], message: str) -> None:

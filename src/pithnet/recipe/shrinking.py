@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from pithnet.recipe.passes import PassSettings
 
-Budget = Annotated[float, Field(gt=0)]
+Budget = Annotated[float, Field(gt=0, strict=True)]  # strictly: true is no 1.0
 _BUDGETS = ("macs", "parameters", "bytes", "rates")
 
 
@@ -49,12 +49,12 @@ class Shrink(PassSettings):
     macs: Budget | None = None
     parameters: Budget | None = None
     bytes: Budget | None = None
-    rates: dict[str, Annotated[float, Field(gt=0, le=1)]] | None = None
+    rates: dict[str, Annotated[float, Field(gt=0, le=1, strict=True)]] | None = None
     criterion: str = "l1"
     aggregation: str = "mean"
     consumers: bool = False
     scope: Literal["global", "uniform"] = "global"
-    round_to: Annotated[int, Field(ge=1)] = 8
+    round_to: Annotated[int, Field(ge=1, strict=True)] = 8
     floor: Annotated[float, Field(ge=0, le=1)] = 0.1
     schedule: Literal["cubic", "linear"] = "cubic"
     ramp: Annotated[float, Field(ge=0, le=1)] = 0.0
