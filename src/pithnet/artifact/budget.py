@@ -5,7 +5,7 @@ from __future__ import annotations
 from pithnet.errors import ArtifactError
 
 MAX_ELEMENTS = 1 << 28  # 1 GiB as float32, twice the largest network of the zoo
-BASE, PER_BYTE, PER_FURTHER_BYTE = 70_000_000, 40, 120
+BASE, PER_BYTE, PER_FURTHER_BYTE = 80_000_000, 40, 120
 _MANY = 1 << 20
 
 

@@ -16,7 +16,7 @@ from pithnet.coding import CodingError
 from pithnet.errors import ArtifactError
 from pithnet.heartbeat import working
 
-_ENTRY_WORK = 1200  # in the units of `Budget`: what an entry of the layout takes
+_ENTRY_WORK = 2000  # in the units of `Budget`: what an entry of the layout takes
 
 
 def decode(data: bytes, max_elements: int = MAX_ELEMENTS) -> tuple[dict[str, Tensor], Metadata]:

@@ -22,7 +22,7 @@ MAX_LEVELS = 256
 CONTEXTS = 5
 OWN = 10  # symbols the distribution over all contexts counts for, in a context's own
 FIRST, GROWTH = 16, 1.5  # symbols before the first update, and how much longer each stretch is than the last
-_SYMBOL_WORK, _STRETCH_WORK, _LEVEL_WORK = 31, 8000, 200
+_SYMBOL_WORK, _STRETCH_WORK, _LEVEL_WORK = 31, 10_000, 200
 _CAP = 1 << 16  # counts are halved beyond this
 
 _Row = tuple[list[int], list[tuple[int, int, int]]]  # of a context: interval ends, then (freq, start, score)
