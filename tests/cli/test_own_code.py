@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 
 import pithnet as pn
 from pithnet.commands.compress import compress, resume
-from pithnet.commands.settings import CompressSettings, DataSettings, absolute, split_teacher
+from pithnet.commands.settings import CompressSettings, DataSettings, split_teacher
+from pithnet.commands.settings_file import absolute
 from pithnet.report import publish
 
 from .conftest import Run

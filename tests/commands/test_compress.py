@@ -25,7 +25,8 @@ from pithnet.commands.inputs import (
     parse_normalization,
     training_images,
 )
-from pithnet.commands.settings import CompressSettings, DataSettings, ExportSettings, absolute
+from pithnet.commands.settings import CompressSettings, DataSettings, ExportSettings
+from pithnet.commands.settings_file import absolute
 from pithnet.data import NORMALIZATIONS, Normalization
 from pithnet.errors import DataError, ModelError, PithError, RecipeError
 from pithnet.recipe import parse

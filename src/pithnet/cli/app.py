@@ -18,7 +18,7 @@ from cyclopts import (
 
 from pithnet.cli.files import bench, evaluate, export, inspect, report, unpack
 from pithnet.cli.runs import TYPED, compress, demo, lab, plan, train
-from pithnet.commands.settings import SOURCE_FILES
+from pithnet.commands.settings_file import SOURCE_FILES
 from pithnet.errors import PithError, unknown
 
 app = App(

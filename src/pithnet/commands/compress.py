@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from pithnet.commands.fingerprints import check_inputs
-from pithnet.commands.settings import CompressSettings, DataSettings, from_json, to_json
+from pithnet.commands.settings import CompressSettings, DataSettings
+from pithnet.commands.settings_file import from_json, to_json
 from pithnet.commands.subject import Learning, Subject, open_subject
 from pithnet.passes import Given, Need, needs_of
 from pithnet.recipe import Recipe, load_recipe, parse_budget, to_yaml, with_budget, with_calibration

@@ -15,7 +15,8 @@ from pithnet import zoo
 from pithnet.artifact import save_widths
 from pithnet.atomic import staged
 from pithnet.commands.fingerprints import check_inputs
-from pithnet.commands.settings import DataSettings, TrainSettings, from_json, to_json
+from pithnet.commands.settings import DataSettings, TrainSettings
+from pithnet.commands.settings_file import from_json, to_json
 from pithnet.commands.subject import Learning, open_subject
 from pithnet.data import Batches
 from pithnet.errors import DataError, PithError, RecipeError

@@ -79,7 +79,8 @@ def prepare(model: nn.Module, recipe: Recipe, **parts: Any) -> Problem:
     Raises:
         RecipeError: The recipe needs training data, or a pass needs what there is not.
         ArtifactError: No file holds the model.
-        ModelError: A module cannot be used, a weight is NaN or inf, or the outputs are of no classification and there is no loss.
+        ModelError: A module cannot be used, a weight is NaN or inf, or the outputs are of no classification
+            and there is no loss.
         DataError: Batches, labels, loss or metric cannot be used.
     """
     problem = Problem(model=model, recipe=recipe, **parts)
