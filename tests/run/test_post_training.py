@@ -54,6 +54,13 @@ def test_the_plan_expects_about_the_budget() -> None:
     assert plan.coverage.share > 0.99
 
 
+def test_a_budget_that_zeros_would_exceed_is_refused_by_the_plan() -> None:
+    with pytest.raises(
+        RecipeError, match=r"zeros for all weights would take \d+ bytes already, more than the 90"
+    ):
+        make_plan(network(), recipe(bytes=90))
+
+
 def test_first_samples_are_as_many_as_asked_for_in_order() -> None:
     found = first_samples(batches(None), 20)
     assert [len(part) for part in found] == [16, 4]

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from pithnet.artifact import float32_bytes, plain_state
 from pithnet.learn import StepSchedule, read_batch
+from pithnet.passes.file_size import file_bytes
 from pithnet.passes.needs import Given, Need
 from pithnet.passes.ptq.label_free import quantize_without_labels
+from pithnet.passes.ptq.rate.amounts import whole_bytes
+from pithnet.passes.ptq.rate.label_free import require_enough
 from pithnet.passes.records import Record
 from pithnet.passes.sketch import LayerSketch, Sketch
 from pithnet.passes.step import Pass
@@ -40,6 +42,8 @@ class PostTrainingQuantization(Pass[PostTraining]):
         rate = self.settings.rate
         if rate is None:
             rate = self._bits_left(sketch, layers)
+            names = [layer.name for layer in layers]
+            require_enough(sketch.model, names, self._whole(sketch), file_bytes, "bytes")
         low, high = 1e-3, 1e3  # the step, in standard deviations of a layer's weights
         for _ in range(_HALVINGS):
             step = (low * high) ** 0.5
@@ -51,13 +55,14 @@ class PostTrainingQuantization(Pass[PostTraining]):
 
     def _bits_left(self, sketch: Sketch, layers: list[LayerSketch]) -> float:
         """The bits of the budget that are left for a weight."""
-        asked = self.settings.bytes
-        assert asked is not None
-        state = plain_state(sketch.model)
-        whole = asked if asked > 1 else asked * float32_bytes(state)
         weights = sum(layer.size for layer in layers)
         others = _OTHER_BYTES * max(sum(t.numel() for t in sketch.model.parameters()) - weights, 0)
-        return max(8 * (whole - others) / max(weights, 1), 0.0)
+        return max(8 * (self._whole(sketch) - others) / max(weights, 1), 0.0)
+
+    def _whole(self, sketch: Sketch) -> float:
+        """The budget of bytes."""
+        assert self.settings.bytes is not None
+        return whole_bytes(self.settings.bytes, sketch.model)
 
     def begin(self, model: nn.Module, given: Given) -> StepSchedule | None:
         count = self.settings.calibrate

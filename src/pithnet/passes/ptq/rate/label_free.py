@@ -70,7 +70,7 @@ def round_to_budget(
     measure: Measure = weigh if rate is None else coded_bits(names)
     wanted = whole_bytes(size, model) if size is not None else float(rate or 0)
     unit = "bytes" if rate is None else "bits a weight"
-    _require_enough(model, names, wanted, measure, unit)
+    require_enough(model, names, wanted, measure, unit)
     with in_float32(model):
         network: Network | DataFreeNetwork
         batches = None if calibrate is None else joined(read_once(model, calibrate))
@@ -103,10 +103,21 @@ def _require_own(name: str, layer: Weighted) -> None:
 
 
 @torch.no_grad()
-def _require_enough(
+def require_enough(
     model: nn.Module, names: Sequence[str], wanted: float, measure: Measure, unit: str
 ) -> None:
-    """Refuses a budget below what the network would take with zeros for all weights of these layers."""
+    """Refuses a budget below what the network would take with zeros for all weights of these layers.
+
+    Args:
+        model: the network, which is left alone.
+        names: of the layers.
+        wanted: the budget, in the measure's unit.
+        measure: of a network.
+        unit: its name, "bytes" or "bits a weight".
+
+    Raises:
+        RecipeError: The budget is below that.
+    """
     empty = copy.deepcopy(model)
     for name, layer in weighted_layers(empty):
         if name in names:
