@@ -147,6 +147,18 @@ def test_a_penalty_makes_channels_small_and_a_crash_changes_nothing(tmp_path: Pa
     assert pn.costs(whole.model, X).macs <= 0.5 * pn.costs(network(), X).macs
 
 
+def test_a_tight_budget_of_bytes_under_a_penalty_is_the_same_after_a_crash(tmp_path: Path) -> None:
+    options = {"penalty": "growing", "strength": 0.01, "until": 0.3, "updates": 1, "floor": 0.25}
+    steps = recipe({"bytes": 0.45, **options}, *LATER, epochs=3)
+    problem = prepare(network(), steps, train=training())
+    whole = carry_out(problem, with_rivals=False)
+    with Store.create(tmp_path / "cut", {}) as store, pytest.raises(Crash):
+        carry_out(problem, store, Shown(crash_at=3), with_rivals=False)  # when channels are zero already
+    with Store.open(tmp_path / "cut") as store:
+        assert carry_out(problem, store, with_rivals=False).data == whole.data
+    assert sum(widths(whole.model)) < sum(widths(network()))
+
+
 def test_a_shrunk_network_is_exported_in_int8(tmp_path: Path) -> None:
     steps = recipe({"macs": 0.5}, epochs=1)
     result = pn.compress(network(), training(), recipe=steps, rivals=False)

@@ -74,7 +74,7 @@ class Shrinking(Pass[Shrink]):
 
     def begin(self, model: nn.Module, given: Given) -> StepSchedule | None:
         if self.settings.trains:
-            return self.resume(model, given)
+            return self._schedule(model, given, self.settings.options)
         plan = plan_within(
             model, given.sample, self._asked, self._ranking(given), self._rules, self._weigh(given)
         )
@@ -82,6 +82,12 @@ class Shrinking(Pass[Shrink]):
         return None
 
     def resume(self, model: nn.Module, given: Given) -> StepSchedule | None:
+        options = self.settings.options
+        if options["bytes"] is not None:  # a share of what the network had at first: its state says how many
+            options["bytes"] = 1.0
+        return self._schedule(model, given, options)
+
+    def _schedule(self, model: nn.Module, given: Given, options: dict[str, Any]) -> StepSchedule | None:
         s = self.settings
         if s.penalty is not None:
             seen = self._ranking(given)
@@ -89,7 +95,7 @@ class Shrinking(Pass[Shrink]):
                 model,
                 given.sample,
                 **s.penalty_options,
-                **s.options,
+                **options,
                 seed=seen.seed,
                 batches=seen.batches,
                 loss=seen.loss,
