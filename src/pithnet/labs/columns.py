@@ -43,6 +43,6 @@ def percent_rows(rows: Sequence[Row], columns: Mapping[str, str]) -> list[Row]:
 
 
 def _shown(key: str, value: Any) -> Any:
-    if value is None or not (key in _SHARES or "difference" in key):
+    if not isinstance(value, int | float) or not (key in _SHARES or "difference" in key):
         return value
     return round(100 * value if key in _SHARES else value, 2)
