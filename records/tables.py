@@ -68,6 +68,7 @@ def quantized_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+NETWORKS = {"resnet20": "public ResNet-20", "resnet44": "public ResNet-44"}
 SPEED = {"resnet18": "ResNet-18", "vgg16": "VGG-16 (CIFAR form)"}
 
 
@@ -107,7 +108,28 @@ def channels_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-TABLES = (table, quantized_table, speed_table, channels_table)
+def post_training_table() -> str:
+    """Files of a given size without labels and without training; several draws of images are averaged."""
+    results = json.loads((RECORDS / "label-free-bytes" / "results.json").read_text())
+    lines = [
+        "| [without labels and training](records/label-free-bytes/), from 1,024 images | bytes | ratio | float % | % |",
+        "|---|---|---|---|---|",
+    ]
+    for file, network in results["networks"].items():
+        ways = [row["way"] for row in network["rows"] if row["way"].endswith("x")]
+        for way in dict.fromkeys(ways):
+            rows = [row for row in network["rows"] if row["way"] == way]
+            size = sum(row["bytes"] for row in rows) / len(rows)
+            accuracy = sum(row["accuracy"] for row in rows) / len(rows)
+            cells = (
+                f"{size:,.0f} | {network['float_bytes'] / size:.1f}x",
+                f"{100 * network['float_accuracy']:.2f} | {100 * accuracy:.2f}",
+            )
+            lines.append(f"| {NETWORKS[file.split('-')[0]]} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+TABLES = (table, quantized_table, post_training_table, speed_table, channels_table)
 
 
 def main() -> int:
