@@ -1,6 +1,6 @@
 """Bytes and accuracy of a CIFAR-10 network made small without labels and without training.
 
-    python benchmarks/bench_label_free.py CHECKPOINT --data-root DATA [--model resnet20] [--bits 5 4 3]
+    python benchmarks/label_free_bytes.py CHECKPOINT --data-root DATA [--model resnet20] [--bits 5 4 3]
         [--ratios 13 17 20 24] [--images 1024] [--draws 1] [--json]
 
 CHECKPOINT is a file that `zoo.load` reads, trained with the normalisation `imagenet`; `--ratios` are budgets,
