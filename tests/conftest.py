@@ -8,6 +8,7 @@ import pytest
 _TOGETHER = ("test_linear", "test_pruning", "test_deep_compression", "test_fixed_point", "test_ptq")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of the same name
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Gives every test a group; `make test` keeps a group in one process, which sets fixtures up once."""
     for item in items:
