@@ -43,7 +43,7 @@ def read(data: bytes, layout: Sequence[Entry] = ()) -> dict[str, np.ndarray]:
     """The tensors. `layout`: the architecture's, for a file that has none of its own."""
     source = Bytes(data)
     assert source.take(4) == b"PITH"
-    assert source.byte() == 1
+    assert source.byte() in (1, 2)
     header = msgpack.unpackb(source.block())
     if "l" in header:
         table = msgpack.unpackb(zlib.decompress(header["l"]))

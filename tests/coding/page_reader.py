@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from itertools import accumulate, pairwise
-from math import floor, isqrt, prod, sqrt
+from math import floor, prod
 from typing import NamedTuple
 
 T = 2**14
@@ -179,17 +179,14 @@ def rans(stream: bytes, n: int) -> list[int]:
     return symbols
 
 
-@cache
+W = (4_294_967_296, 3_611_622_602, 3_037_000_499, 2_553_802_833)
+
+
 def _weight(level: int, f: int) -> int:
     if level == 0:
         return 0
-    r = 2**63
-    for _ in range(f):
-        r = isqrt(2**64 * r)
-    v = 2**64
-    for _ in range((level - 1) % 2**f):
-        v = v * r // 2**64
-    return max(v >> (32 + (level - 1) // 2**f), 1)
+    octaves, part = divmod(level - 1, 2**f)
+    return max(W[part * 4 // 2**f] // 2**octaves, 1)
 
 
 def neighbours(stream: bytes, n: int, mask: Sequence[bool], shape: Sequence[int]) -> list[int]:
@@ -404,18 +401,26 @@ def gaps(stream: bytes, shape: Sequence[int]) -> list[bool]:
 
 
 SPREADS = (3, 4, 6, 8, 11, 16, 28, 80)
-ATTRACTIONS = (0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3)
+ATTRACTIONS = (3, 4, 5, 6, 7, 8, 10, 12)
 STRENGTHS = (40, 150, 600, 4000)
+E = (
+    *(4_503_599_627_370_496, 4_911_210_218_475_899, 5_355_712_719_992_597, 5_840_446_135_085_607),
+    *(6_369_051_672_525_773, 6_945_500_098_633_947, 7_574_121_564_787_630, 8_259_638_134_547_591),
+)
+
+
+def power(n: int) -> float:
+    return E[n % 8] * 2.0 ** (n // 8 - 52)
 
 
 def density(k: int) -> float:
-    o = sqrt(sqrt(2.0**k))
+    o = power(2 * k)
     return o / (1 + o)
 
 
 @cache
 def borders(K: int) -> list[float]:
-    return [sqrt(sqrt(sqrt(2.0 ** (2 * k + 1)))) for k in range(-K, K)]
+    return [power(2 * k + 1) for k in range(-K, K)]
 
 
 def class_(o: float, K: int) -> int:
@@ -478,12 +483,12 @@ def _starts_of_m(p: float, S: int, B: int) -> list[int]:
     return completed(freq)
 
 
-def _tiles_with(m: int, B: int, width: int, t: float) -> tuple[list[int], list[int]]:
+def _tiles_with(m: int, B: int, width: int, t: int) -> tuple[list[int], list[int]]:
     """The tiles with m ones, and where their intervals start."""
     tiles = [tile for tile in range(2**B) if tile.bit_count() == m]
-    likelihoods = [t ** _pairs(tile, B, width) for tile in tiles]
+    likelihoods = [t**pairs * 4 ** (12 - pairs) for pairs in (_pairs(tile, B, width) for tile in tiles)]
     total = sum(likelihoods)
-    return tiles, completed([1 + floor(v / total * (T - 2 * len(tiles))) for v in likelihoods])
+    return tiles, completed([1 + v * (T - 2 * len(tiles)) // total for v in likelihoods])
 
 
 def _pairs(tile: int, B: int, width: int) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import zlib
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,9 @@ from torch import Tensor, nn
 
 from pithnet import zoo
 from pithnet.artifact import decode, encode, inspect
-from pithnet.coding import POSITION_CODERS, SYMBOL_CODERS, encode_positions, encode_symbols
+from pithnet.coding import POSITION_CODERS, SYMBOL_CODERS, blocks, encode_positions, encode_symbols
+from pithnet.coding.kernel_model import ATTRACTIONS, SPREADS, count_model
+from pithnet.coding.static import level_weight
 
 from . import page_file, page_reader
 
@@ -121,6 +125,42 @@ def test_the_largest_symbols_are_read() -> None:
     _assert_reads_symbols("rans", symbols // 64, np.ones(3, bool))
 
 
+def test_frequencies_of_kernels_have_the_checksum_of_the_page() -> None:
+    coded = b"".join(count_model(B, S).freqs.astype("<u2").tobytes() for B in range(1, 10) for S in range(8))
+    told = int(re.findall("CRC-32 (0x[0-9a-f]{8})", (ROOT / "docs" / "coders.md").read_text())[0], 16)
+    assert (zlib.crc32(coded), len(coded)) == (told, 2 * 73_008)
+    for context in range(169):  # of the page's own rule, one of 72 tables
+        starts = page_reader._starts_of_m(page_reader.density(context - 84), int(SPREADS[3]), 5)
+        assert [b - a for a, b in pairwise(starts)] == count_model(5, 3).freqs[context].tolist()
+
+
+@pytest.mark.parametrize(
+    ("B", "width"), [(9, 3), (9, 9), (8, 2), (8, 4), (8, 8), (6, 2), (5, 5), (2, 1), (1, 1)]
+)
+def test_tiles_have_the_frequencies_of_the_page(B: int, width: int) -> None:
+    for t in ATTRACTIONS:
+        coded = blocks.arrangements(B, width, t).freq_of
+        for m in range(1, B):
+            tiles, starts = page_reader._tiles_with(m, B, width, t)
+            if len(tiles) > 1:
+                assert [b - a for a, b in pairwise(starts)] == coded[tiles].tolist()
+
+
+def test_weights_are_those_of_the_page() -> None:
+    for f in range(3):
+        for level in range(256):
+            assert level_weight(level, 2**f) == page_reader._weight(level, f)
+            exact = 2 ** (32 - (level - 1) / 2**f)
+            assert not level or abs(level_weight(level, 2**f) - exact) <= 1
+
+
+def test_constants_are_printed_on_the_page() -> None:
+    page = " ".join((ROOT / "docs" / "coders.md").read_text().split())
+    for constants in (page_reader.W, page_reader.E):
+        assert ", ".join(f"{constant:,}" for constant in constants) in page
+    assert max(abs(e / 2**52 - 2 ** (i / 8)) for i, e in enumerate(page_reader.E)) < 2**-50
+
+
 def _assert_same(read: dict[str, np.ndarray], expected: dict[str, Tensor]) -> None:
     assert list(read) == list(expected)
     for name, tensor in expected.items():
@@ -138,6 +178,14 @@ def _layout(model: nn.Module) -> list[page_file.Entry]:
 def test_a_record_is_read() -> None:
     data = (ROOT / "records" / "resnet20-public-smallest.pith").read_bytes()
     _assert_same(page_file.read(data, _layout(zoo.build("resnet20"))), decode(data)[0])
+
+
+def test_a_file_of_widths_is_read() -> None:
+    torch.manual_seed(0)
+    model = zoo.build("resnet20", widths=(3, 2, 2, 2, 4, 5, 1, 4, 4, 8, 8, 2, 8, 8))
+    data = encode(model)
+    assert data[4] == 2
+    _assert_same(page_file.read(data, _layout(model)), decode(data)[0])
 
 
 @pytest.mark.parametrize("short_norm", [False, True])

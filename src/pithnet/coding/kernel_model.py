@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import lru_cache
-from math import sqrt
+from math import ldexp
 from typing import NamedTuple
 
 import numpy as np
@@ -12,16 +12,28 @@ import numpy as np
 from pithnet.coding.rans import TOTAL, Decoder, Encoder
 
 SPREADS = (3.0, 4.0, 6.0, 8.0, 11.0, 16.0, 28.0, 80.0)  # a + b of the beta distribution: small is uneven
-ATTRACTIONS = (0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)  # likelihood factor per pair of neighbours
+ATTRACTIONS = (3, 4, 5, 6, 7, 8, 10, 12)  # likelihood factor per pair of neighbours, in quarters
 STRENGTHS = (40.0, 150.0, 600.0, 4000.0)  # weights the overall density counts for, in a row's or column's
 START = 300.0  # weights the header's density counts for, in the overall one
 ROW_STEP = 4  # kernels between updates of the row's density
 ABSOLUTE, RELATIVE = 60, 24  # classes of odds, quarter octaves, on each side of 1
 
 
+# 2**52 * 2**(i / 8) for i = 0 .. 7: numbers of the format, the same in a library that rounds otherwise.
+_EIGHTHS = (
+    *(4_503_599_627_370_496, 4_911_210_218_475_899, 5_355_712_719_992_597, 5_840_446_135_085_607),
+    *(6_369_051_672_525_773, 6_945_500_098_633_947, 7_574_121_564_787_630, 8_259_638_134_547_591),
+)
+
+
+def _power(eighths: int) -> float:
+    """Returns 2**(eighths / 8); the table's number times a power of two, which is exact."""
+    return ldexp(_EIGHTHS[eighths % 8], eighths // 8 - 52)
+
+
 def _grid(n: int) -> list[float]:
-    """Returns the class borders 2**((k + 1/2) / 4) for k = -n .. n - 1, computed by square roots."""
-    return [sqrt(sqrt(sqrt(2.0 ** (2 * k + 1)))) for k in range(-n, n)]
+    """Returns the class borders 2**((k + 1/2) / 4) for k = -n .. n - 1."""
+    return [_power(2 * k + 1) for k in range(-n, n)]
 
 
 ABSOLUTE_GRID, RELATIVE_GRID = _grid(ABSOLUTE), _grid(RELATIVE)
@@ -30,7 +42,7 @@ _ABSOLUTE_ARRAY, _RELATIVE_ARRAY = np.array(ABSOLUTE_GRID), np.array(RELATIVE_GR
 
 def _class_odds(k: int) -> float:
     """Returns 2**(k / 4)."""
-    return sqrt(sqrt(2.0**k))
+    return _power(2 * k)
 
 
 def _density(odds: float) -> float:

@@ -6,8 +6,8 @@ already coded: its input channel so far (column), times its output channel so fa
 arrangement depends on the number only, neighbours being likelier than chance. Everything goes through one
 rANS stream: four parameters (`kernel_model`), then the kernels in C order.
 
-All model arithmetic is integer or +, -, *, / and square root of doubles, which IEEE 754 rounds exactly, so a
-file decodes the same on every machine.
+All model arithmetic is integer or +, -, * and / of doubles, which IEEE 754 rounds exactly, so a file decodes
+the same on every machine.
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@ pay for a probability each.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from math import isqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +20,8 @@ MAX_SYMBOLS = 1024  # more symbols would leave too few of the 2**14 slots per sy
 FINENESS = (1, 2, 4)  # quantisation steps per bit
 _SET_UP_WORK, _SYMBOL_WORK = 8000, 12
 BINS = (1, 2, 4, 8)  # symbols with the same probability
+# 2**32 * 2**(-i / 4) for i = 0 .. 3: numbers of the format, since other roundings give other frequencies.
+_QUARTERS = (4_294_967_296, 3_611_622_602, 3_037_000_499, 2_553_802_833)
 
 
 class _Model(NamedTuple):
@@ -176,23 +176,14 @@ def apportion(weights: np.ndarray) -> np.ndarray:
     return shares
 
 
-@lru_cache(maxsize=4096)
 def level_weight(level: int, steps: int) -> int:
-    """Returns 2**32 * 2**-((level - 1) / steps), at least 1, and 0 for level 0."""
+    """Returns 2**32 * 2**-((level - 1) / steps), at least 1, and 0 for level 0.
+
+    Args:
+        level: 0 to 255.
+        steps: 1, 2 or 4 levels for a factor of 2.
+    """
     if level == 0:
         return 0
     whole, part = divmod(level - 1, steps)
-    root = 1 << 64
-    for _ in range(part):
-        root = root * _root_of_half(steps) >> 64
-    return max(root >> 32 + whole, 1)
-
-
-@lru_cache(maxsize=8)
-def _root_of_half(steps: int) -> int:
-    """Returns 2**64 * 2**(-1 / steps)."""
-    value = 1 << 63
-    while steps > 1:
-        value = isqrt(value << 64)
-        steps //= 2
-    return value
+    return max(_QUARTERS[part * 4 // steps] >> whole, 1)
