@@ -29,7 +29,7 @@ from pithnet.run.plan import Plan, make_plan
 from pithnet.run.problem import prepare
 from pithnet.run.progress import Beats
 from pithnet.run.result import Result, record
-from pithnet.run.resumption import begun
+from pithnet.run.resumption import begun, file_digest
 from pithnet.surgery import LeftOut, unwrapped
 
 
@@ -118,6 +118,7 @@ def compress(
     resume: bool = False,
     seed: int | None = None,
     rivals: bool = True,
+    source: str | Path | None = None,
 ) -> CompressionResult:
     """Carries out a recipe on a copy of `model`; `model` itself stays as it is.
 
@@ -150,9 +151,8 @@ def compress(
             `F.mse_loss`, say. outputs are what the model returned, targets what the loader gave: y, or None.
             The recipe's distillation is left out unless outputs and targets are those of a classification;
             to distil a regression, yield (x, the teacher's outputs). "auto" precision is float32.
-        metric: (outputs, targets) -> (B,), a score per sample, in place of the accuracy.
-            Of scores that are 0 or 1 the intervals are those of shares, of others the normal ones. It is
-            called by its function's name.
+        metric: (outputs, targets) -> (B,), a score per sample, in place of the accuracy. Of scores that are 0
+            or 1 the intervals are those of shares, of others the normal ones. Its name is the function's.
         teacher: The network to learn from where the recipe distils; the float model itself without one.
         out: A new folder that keeps the run: recipe, events, weights, model.pith, results.json.
         resume: Whether a run that was stopped in `out` goes on after its last whole epoch, and ends in the
@@ -162,6 +162,8 @@ def compress(
             numbers are afterwards as they were.
         rivals: Whether the trivial ways (float16, int8, pruned float16, each with zstd) are measured beside
             the file. Above half a million numbers they are estimated from samples, and shown with "~".
+        source: The checkpoint that `model` was loaded from; the .pith names it by the first 8 bytes of its
+            SHA-256, as that of `pithnet compress --weights` does, and is then the very same file.
 
     Returns:
         The compressed model, its file's bytes, and what was lost and gained.
@@ -171,13 +173,14 @@ def compress(
             has no `out`.
         DataError: Batches, labels, loss or metric cannot be used.
         ModelError: Weights are NaN, outputs hold no logits, or there is nothing to compress.
-        PithError: `out` cannot be written, holds a run and `resume` is not set, or holds another run than
-            this one. All but faults in later batches of `train` are found before anything is trained.
+        PithError: `source` cannot be read. `out` cannot be written, holds a run and `resume` is not set, or
+            another run than this one. All but faults in later batches of `train` are found at the start.
     """
     chosen, network = as_recipe(recipe), unwrapped(model)
     chosen = chosen if seed is None else chosen.model_copy(update={"seed": seed})
     chosen = chosen if budget is None else with_budget(chosen, budget)
     chosen = chosen.with_also(also)
+    digest = None if source is None else file_digest(source)
     if resume and out is None:
         raise RecipeError("resume=True continues the run in a folder: say which by out=")
     with working("compress") as step, _folder(out) as folder:
@@ -189,7 +192,7 @@ def compress(
             teacher=None if teacher is None else unwrapped(teacher),
             loss=loss,
             metric=metric,
-            metadata=_metadata(network, train, val, chosen),
+            metadata=_metadata(network, train, val, chosen.name, digest),
             cache=folder / "cache",
         )
         plan = make_plan(network, chosen, Given(seed=chosen.seed, example=problem.given.sample))
@@ -286,12 +289,10 @@ def save(model: nn.Module, path: str | Path) -> None:
     artifact.save(path, artifact.encode(model))
 
 
-def _metadata(model: nn.Module, train: object, val: object, recipe: Recipe) -> Metadata:
-    """What the loaders and a network of the zoo say of themselves."""
-    meta = Metadata(recipe=recipe.name)
-    architecture = artifact.own_architecture(model, artifact.plain_state(model))
-    if architecture is not None:
-        meta = replace(meta, architecture=architecture[0], arguments=architecture[1])
+def _metadata(model: nn.Module, train: object, val: object, recipe: str, source: str | None) -> Metadata:
+    """What the loaders and a network of the zoo say of themselves, and which file it came from."""
+    name, arguments = artifact.own_architecture(model, artifact.plain_state(model)) or (None, {})
+    meta = Metadata(architecture=name, arguments=arguments, recipe=recipe, source=source)
     normalization = getattr(val, "normalization", None) or getattr(train, "normalization", None)
     if normalization is not None:
         meta = replace(meta, normalization=(normalization.mean, normalization.std))

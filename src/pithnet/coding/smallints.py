@@ -19,6 +19,7 @@ _ZERO, _SAME, _DOWN, _MORE = (
 )  # questions: zero (after a non-zero, after a zero), same, down, one more
 _STEPS = 12  # "one more" has a probability of its own this many times
 _ENTRY_WORK = 100
+_LEAST, _SLOWEST = 16, 32  # of a probability's slots; of the rates
 _FIRST = 4  # stands for the entry before the first
 
 
@@ -33,8 +34,9 @@ class _Odds:
         rate = self.rate[question]
         p0 = self.p0[question]
         p0 += ((0 if bit else TOTAL) - p0) // rate
-        self.p0[question] = min(max(p0, 16), TOTAL - 16)
-        self.rate[question] = min(rate + 1, 32)
+        self.p0[question] = _LEAST if p0 < _LEAST else min(p0, TOTAL - _LEAST)
+        if rate < _SLOWEST:
+            self.rate[question] = rate + 1
 
 
 def put_vector(out: Encoder, values: list[int]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pithnet.commands.inputs import Images
@@ -30,11 +29,6 @@ def loader_digests(loaders: OwnLoaders) -> dict[str, str]:
         for part, loader in parts.items()
         if loader is not None
     }
-
-
-def file_digest(path: str) -> str:
-    """Returns the SHA-256 of a file, in hex digits."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def check_inputs(content: Mapping[str, Any], now: Mapping[str, str]) -> None:

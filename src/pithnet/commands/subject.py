@@ -12,7 +12,7 @@ from torch import nn
 from pithnet import artifact
 from pithnet.artifact import Metadata
 from pithnet.commands.devices import get_device
-from pithnet.commands.fingerprints import file_digest, images_digest, loader_digests
+from pithnet.commands.fingerprints import images_digest, loader_digests
 from pithnet.commands.inputs import (
     check_fit,
     load_images,
@@ -28,7 +28,7 @@ from pithnet.data import Batches, Normalization
 from pithnet.errors import DataError, ModelError
 from pithnet.learn import Loss, Metric
 from pithnet.run.progress import Quiet
-from pithnet.run.resumption import state_digest
+from pithnet.run.resumption import file_digest, state_digest
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,18 @@ def batches_digest(loader: Iterable[Any], example: Any, what: str) -> str:
     return f"{batches_per_epoch(loader, what)} batches, {state_digest(first)}"
 
 
+def file_digest(path: str | Path) -> str:
+    """Returns the SHA-256 of a file, in hex digits.
+
+    Raises:
+        PithError: The file cannot be read.
+    """
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as e:
+        raise PithError(f"{path} cannot be read: {e.strerror or e}") from None
+
+
 def state_digest(state: Mapping[str, Any]) -> str:
     """Returns the SHA-256, in hex digits, of tensors with their names, dtypes and shapes."""
     digest = hashlib.sha256()
