@@ -1,13 +1,14 @@
 """Bytes and accuracy of a CIFAR-10 network made small without labels and without training.
 
     python benchmarks/label_free_bytes.py CHECKPOINT --data-root DATA [--model resnet20] [--bits 5 4 3]
-        [--ratios 13 17 20 24] [--images 1024] [--draws 1] [--json]
+        [--ratios 13 17 20 24] [--images 1024] [--draws 1] [--normalize imagenet] [--json]
 
-CHECKPOINT is a file that `zoo.load` reads, trained with the normalisation `imagenet`; `--ratios` are budgets,
-float32 bytes over the bytes of the file. Each draw takes other training images to calibrate with, without
-labels and without augmentation, none of the thousand that are held out for `kl`: the divergence at
+CHECKPOINT is a file that `zoo.load` reads, trained with the normalisation of `--normalize`; `--ratios` are
+budgets, float32 bytes over the bytes of the file. Each draw takes other training images to calibrate with,
+without labels and without augmentation, none of the thousand that are held out for `kl`: the divergence at
 temperature 4 from the float network, in nats per image times 16. Bytes are those of the file that
-`pn.save(pn.finalize(model))` writes, the accuracy is that of the file, on the 10,000 test images.
+`pn.save(pn.finalize(model))` writes, the accuracy is that of the file, on the 10,000 test images. With --json
+it also says by how much quantizing made memory grow (`peak`), and the most that the process had then.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ import json
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from memory import measured, status
 from torch import Tensor, nn
 
 import pithnet as pn
@@ -40,8 +41,8 @@ Way = tuple[str, Callable[[nn.Module, Tensor], Any]]
 class Images:
     """Normalised images of CIFAR-10: to calibrate with, to choose by, to test on."""
 
-    def __init__(self, root: Path) -> None:
-        self._normalization = NORMALIZATIONS["imagenet"]
+    def __init__(self, root: Path, normalize: str = "imagenet") -> None:
+        self._normalization = NORMALIZATIONS[normalize]
         train, self._test = load("cifar10", root, "train"), load("cifar10", root, "test")
         self._rest, held_out = train.split(HELD_OUT, seed=0)
         self.held_out = self._normalized(held_out)
@@ -69,16 +70,15 @@ def divergence(model: nn.Module, reference: nn.Module, images: Tensor) -> float:
 def measure(start: nn.Module, way: Way, images: Images, count: int, draw: int) -> dict[str, Any]:
     name, compress = way
     model, calibration = copy.deepcopy(start), images.calibration(count, draw)
-    clock, cpu = time.perf_counter(), time.process_time()
-    compress(model, calibration)
-    row = {"way": name, "draw": draw, "seconds": time.perf_counter() - clock}
-    row["cpu_seconds"] = time.process_time() - cpu
+    _, cost = measured(lambda: compress(model, calibration))
+    row: dict[str, Any] = {"way": name, "draw": draw, **cost, "resident_peak": status("VmHWM")}
     final = pn.finalize(model)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.pith"
-        pn.save(final, path)
+        path, blank = Path(folder) / "model.pith", copy.deepcopy(start)
+        row["save_cpu_seconds"] = measured(lambda: pn.save(final, path))[1]["cpu_seconds"]
         row["bytes"] = path.stat().st_size
-        stored = pn.load(path, copy.deepcopy(start))
+        stored, cost = measured(lambda: pn.load(path, blank))
+        row["load_cpu_seconds"] = cost["cpu_seconds"]
     row["kl"] = divergence(stored, start, images.held_out)
     return {**row, "accuracy": pn.evaluate(stored, images.test()).accuracy}
 
@@ -115,9 +115,10 @@ def main() -> None:
     parser.add_argument("--ratios", type=float, nargs="*", default=[13, 17, 20, 24])
     parser.add_argument("--images", type=int, default=1_024)
     parser.add_argument("--draws", type=int, default=1)
+    parser.add_argument("--normalize", choices=("imagenet", "cifar10"), default="imagenet")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    images = Images(options.data_root)
+    images = Images(options.data_root, options.normalize)
     start = zoo.load(options.model, weights=options.checkpoint).eval()
     float_bytes = float32_bytes(plain_state(start))
     before = pn.evaluate(start, images.test()).accuracy

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from pithnet.tensor.rate_distortion.contexts import CONTEXTS, Neighbours, Rates
-from pithnet.tensor.rate_distortion.descent import Rounding, descend, round_in_order
+from pithnet.tensor.rate_distortion.descent import descend
+from pithnet.tensor.rate_distortion.in_order import Feedback, round_in_order
+from pithnet.tensor.rate_distortion.problem import Rounding
 
 ALL = [torch.tensor(levels).view(2, 3) for levels in itertools.product((-1, 0, 1), repeat=6)]
 
@@ -45,14 +47,66 @@ def changes(levels: Tensor) -> list[Tensor]:
     return found
 
 
+def in_double(own: Rounding) -> Rounding:
+    """The same problem in double precision, where the order of sums decides nothing."""
+    own = replace(own, target=own.target.double(), hessian=own.hessian.double(), steps=own.steps.double())
+    return replace(own, outputs=own.outputs.double(), rates=replace(own.rates, bits=own.rates.bits.double()))
+
+
+@pytest.mark.parametrize("block", [1, 3, 128])
 @pytest.mark.parametrize("seed", range(6))
-def test_no_single_level_can_be_moved_for_less_at_the_end(seed: int) -> None:
+def test_no_single_level_can_be_moved_for_less_at_the_end(seed: int, block: int) -> None:
     own = problem(seed)
     start = own.nearest()
-    end = descend(own, start, 50)
+    end = descend(own, start, 50, block)
     assert float(own.cost(end)) <= float(own.cost(start))
     assert float(own.cost(end)) <= min(float(own.cost(other)) for other in changes(end)) + 1e-5 * own.price
     assert torch.equal(descend(own, end, 1), end)
+
+
+def swept(own: Rounding, levels: Tensor) -> Tensor:
+    """One level after the other, column by column, moved to whichever costs least in all: no algebra."""
+    levels = levels.clone()
+    for column, row in itertools.product(range(levels.shape[1]), range(len(levels))):
+        costs = []
+        for level in range(-own.rates.reach, own.rates.reach + 1):
+            levels[row, column] = level
+            costs.append(float(own.cost(levels)))
+        levels[row, column] = costs.index(min(costs)) - own.rates.reach
+    return levels
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_in_blocks_of_a_column_rows_that_do_not_depend_on_each_other_move_as_one_by_one(seed: int) -> None:
+    own = in_double(problem(seed))
+    own = replace(own, outputs=own.outputs.diagonal())
+    levels = start = own.nearest()
+    for _ in range(3):
+        levels = swept(own, levels)
+    assert torch.equal(descend(own, start, 3, block=1), levels)
+    # In larger blocks the moves come in another order, and end where nothing can be moved either.
+    end = descend(own, start, 50)
+    assert torch.equal(swept(own, end), end)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_errors_handed_on_in_blocks_are_those_handed_on_one_by_one(seed: int) -> None:
+    own = in_double(problem(seed, rows=8, columns=48, reach=8, price=1e-3, step=0.4))
+    expected = round_in_order(own, block=1)
+    assert not torch.equal(expected, own.nearest())
+    for block in (5, 48):
+        assert torch.equal(round_in_order(own, block=block), expected)
+
+
+def test_feedback_is_what_each_column_adds_to_the_error_of_a_row() -> None:
+    own = in_double(problem(0, columns=12))
+    feedback, error = Feedback.of(own.hessian), own.target
+    terms = feedback.curvature * (error @ feedback.shares).square()
+    assert torch.allclose(terms.sum(1), ((error @ own.hessian) * error).sum(1))
+    assert torch.equal(feedback.shares, feedback.shares.triu())
+    # The curvature is what later columns leave of a column's own: GPTQ's, from the inverse.
+    inverse = torch.linalg.cholesky(own.hessian.inverse(), upper=True)
+    assert torch.allclose(feedback.curvature, inverse.diagonal().pow(-2))
 
 
 def test_the_cost_falls_from_sweep_to_sweep_also_where_rows_move_together() -> None:

@@ -1,157 +1,76 @@
-"""Levels of least distortion and bits: one weight at a time, the rows of a column together."""
+"""Levels moved to cheaper ones, block of columns by block of columns, until no move pays."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from pithnet.tensor.rate_distortion.contexts import Neighbours, Rates
+from pithnet.tensor.rate_distortion.problem import Rounding
 
-_BLOCK = 64
-_ROUNDS = 64  # of changes to a column whose rows depend on each other
-_GAIN = 1e-5  # bits, the least for which a level is changed
-
-
-@dataclass(frozen=True)
-class Rounding:
-    """A matrix of weights to be rounded to whole multiples of steps, and what errors and bits cost.
-
-    The cost of levels q is 1/2 tr(G E H E^T) + price * bits(q), with E = target - q * steps[:, None].
-
-    Attributes:
-        target: (O, K), the weights.
-        hessian: H, (K, K), positive definite: second moments of the layer's inputs.
-        outputs: G, (O, O), positive semidefinite with a positive diagonal: what errors of the outputs cost
-            together; or (O,), its diagonal, where nothing else is in it.
-        steps: (O,), the distance of two levels in each row.
-        price: what a bit costs.
-        rates: the bits of each level in its context.
-        neighbours: which columns are each other's contexts.
-        kept: booleans (O, K), False where the level is zero whatever it costs; None for none.
-    """
-
-    target: Tensor
-    hessian: Tensor
-    outputs: Tensor
-    steps: Tensor
-    price: float
-    rates: Rates
-    neighbours: Neighbours
-    kept: Tensor | None = None
-
-    def cost(self, levels: Tensor) -> Tensor:
-        """Returns the cost of levels, int64 (O, K), as a scalar in double precision."""
-        error = (self.target - levels * self.steps[:, None]).double()
-        outputs = self.outputs.double()
-        pull = outputs @ error if outputs.ndim == 2 else outputs[:, None] * error
-        distortion = (pull @ self.hessian.double() * error).sum() / 2
-        return distortion + self.price * self.rates.total(levels, self.neighbours)
-
-    def with_rates_of(self, levels: Tensor) -> Rounding:
-        """Returns the same problem with the rates that these levels have."""
-        return replace(self, rates=Rates.of(levels, self.neighbours, self.rates.reach))
-
-    def nearest(self) -> Tensor:
-        """Returns the nearest levels, int64 (O, K), whatever they cost."""
-        reach = self.rates.reach
-        found = (self.target / self.steps[:, None]).round().clamp(-reach, reach).long()
-        return found if self.kept is None else torch.where(self.kept, found, 0)
-
-    @cached_property
-    def importance(self) -> Tensor:
-        """The diagonal of G, (O,)."""
-        return self.outputs.diagonal() if self.outputs.ndim == 2 else self.outputs
-
-    @cached_property
-    def bits_of_square(self) -> Tensor:
-        """How many bits a squared error of one level costs, times H_jj of its column, (O,)."""
-        return self.importance * self.steps.square() / (2 * self.price)
-
-    @cached_property
-    def between_rows(self) -> Tensor | None:
-        """G without its diagonal, None where that is all there is."""
-        return None if self.outputs.ndim == 1 else self.outputs - self.importance.diag()
-
-    def of_outputs(self, errors: Tensor) -> Tensor:
-        """Returns G times errors, (O,) or (O, K)."""
-        if self.outputs.ndim == 2:
-            return self.outputs @ errors
-        return (self.outputs if errors.ndim == 1 else self.outputs[:, None]) * errors
+_BLOCK = 128
+_ROUNDS = 64  # of moves in a block
+_AGAIN = 4  # times the moves that others rule out are taken out of what rules out others
+_FEWER = 0.75  # of the levels looked at: when so few are left, the others are looked at no more
+_NEAR = 2.0  # bits: levels whose best move loses more are left alone until the next sweep
+_GAIN = 1e-5  # bits, the least for which a level is moved
 
 
-def round_in_order(problem: Rounding) -> Tensor:
-    """Rounds column by column; the error of each is made good by the later ones, as far as inputs allow it.
-
-    This is GPTQ (Frantar et al. 2022) in which a level pays for its bits too: that of least s d (w - level)^2
-    + price * bits is taken, with s half the diagonal of G, and d the curvature that is left once the later
-    columns have made good what they can. Other entries of G have no say.
-
-    Returns:
-        The levels, int64 (O, K).
-    """
-    feedback, curvature = _feedback(problem.hessian)
-    rest = problem.target / problem.steps[:, None]
-    levels = torch.zeros(rest.shape[0], rest.shape[1] + 1, dtype=torch.int64, device=rest.device)
-    rates, size = problem.rates, rest.shape[1]
-    left, above = problem.neighbours.left.tolist(), problem.neighbours.above.tolist()
-    for start in range(0, size, _BLOCK):
-        end = min(start + _BLOCK, size)
-        errors = torch.zeros_like(rest[:, start:end])
-        for j in range(start, end):
-            wanted = rest[:, j, None]
-            tried = _around(problem, wanted, None, j)
-            context = rates.of_sum.take(levels[:, left[j]] + levels[:, above[j]] + 2 * rates.reach)
-            costs = (wanted - tried).square_().mul_((problem.bits_of_square * curvature[j])[:, None])
-            costs += rates.bits.take(context[:, None] + tried)
-            found = tried.gather(1, costs.argmin(1, keepdim=True))[:, 0]
-            levels[:, j] = found
-            errors[:, j - start] = (rest[:, j] - found) / feedback[j, j]
-            rest[:, j:end] -= errors[:, j - start, None] * feedback[j, j:end]
-        rest[:, end:] -= errors @ feedback[start:end, end:]
-    return levels[:, :size].contiguous()
-
-
-def _feedback(hessian: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the upper Cholesky factor of the inverse, and the curvature that each column is left with."""
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian.double()))
-    found = torch.linalg.cholesky(inverse, upper=True)
-    return found.to(hessian.dtype), found.diagonal().pow(-2).to(hessian.dtype)
-
-
-def _around(problem: Rounding, wanted: Tensor, now: Tensor | None, j: int | slice) -> Tensor:
-    """Returns levels to try, int64 (..., C): those around the wanted ones (..., 1), zero, and the present."""
-    reach = problem.rates.reach
-    near = wanted.round().clamp_(-reach, reach).long()
-    tried = [(near - 1).clamp_(min=-reach), near, (near + 1).clamp_(max=reach), torch.zeros_like(near)]
-    found = torch.cat(tried if now is None else [*tried, now], -1)
-    if problem.kept is None:
-        return found
-    return found * problem.kept[:, j, None]
-
-
-def descend(problem: Rounding, levels: Tensor, sweeps: int) -> Tensor:
-    """Moves one level after the other to the cheapest of those around it, over all columns, `sweeps` times.
+def descend(problem: Rounding, levels: Tensor, sweeps: int, block: int = _BLOCK) -> Tensor:
+    """Moves levels to the cheapest of those around them, over all columns, `sweeps` times.
 
     The cost never rises. Where a sweep changes nothing, no level alone can be moved for less to zero, or to
-    one of the three around the best real number. Changes to several rows of a column are made at once where
-    they keep at least half of what they gain alone.
+    one of the three around the best real number. In each block of columns the best move of every row is made,
+    again and again. Moves of several rows are made at once where they keep at least half of what they gain
+    alone.
 
     Args:
         problem: what is rounded.
         levels: int64 (O, K), where to begin.
         sweeps: how often each column is looked at, at most.
+        block: how many columns are looked at together.
 
     Returns:
         The levels, int64 (O, K).
     """
     search = _Descent(problem, levels)
     for _ in range(sweeps):
-        if not search.sweep():
+        if not search.sweep(block):
             break
     return search.levels[:, :-1].contiguous()
+
+
+@dataclass
+class _Places:
+    """Some weights of a block, and where the levels stand that their bits depend on.
+
+    Attributes:
+        rows: int64 (A,).
+        columns: int64 (A,), from the start of the block.
+        own: int64 (A,), their places among all levels.
+        before: int64 (A,) twice, the places to the left and above.
+        after: for each place in whose context they are, int64 (A,) twice and (A,): that place, the place of
+            its other neighbour, and 1 where there is such a place, else 0.
+        square: (A,), the bits of a squared error of one level.
+        scale: (A,), what turns a slope into steps to the best real number.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    own: Tensor
+    before: tuple[Tensor, Tensor]
+    after: list[tuple[Tensor, Tensor, Tensor]]
+    square: Tensor
+    scale: Tensor
+
+    def of(self, which: Tensor) -> _Places:
+        """Returns those that a mask names."""
+        rows, columns, own = self.rows[which], self.columns[which], self.own[which]
+        before = self.before[0][which], self.before[1][which]
+        after = [(place[which], other[which], there[which]) for place, other, there in self.after]
+        return _Places(rows, columns, own, before, after, self.square[which], self.scale[which])
 
 
 class _Descent:
@@ -160,120 +79,143 @@ class _Descent:
     def __init__(self, problem: Rounding, levels: Tensor) -> None:
         self.problem = problem
         self.levels = torch.cat([levels, levels.new_zeros(len(levels), 1)], 1)
-        near = problem.neighbours
-        self.lists = [of.tolist() for of in (near.left, near.above, near.right, near.below)]
-        diagonal = problem.hessian.diagonal()
-        self.square = problem.bits_of_square[:, None] * diagonal
-        self.slope_scale = 1 / (problem.importance * problem.steps)[:, None] / diagonal
+        self.flat = self.levels.view(-1)
+        near, size = problem.neighbours, levels.shape[1]
+        left, above = (torch.cat([of, of.new_tensor([size])]) for of in (near.left, near.above))
+        self.before = near.left, near.above
+        self.after = [(of, other[of]) for of, other in ((near.right, above), (near.below, left))]
+        self.after = [pair for pair in self.after if bool((pair[0] < size).any())]
+        bits = problem.rates.bits
+        self.spare = (
+            bits - bits.amin(1, keepdim=True)
+        ).contiguous()  # what a level could save in its context
+        self.swing = bits.amax(0) - bits.amin(0)  # and a level whose context changes
 
-    def sweep(self) -> bool:
+    def sweep(self, block: int) -> bool:
         """Looks once at every column; tells whether any level has changed."""
         problem, size = self.problem, self.problem.target.shape[1]
         error = problem.target - self.levels[:, :-1] * problem.steps[:, None]
-        pull = problem.of_outputs(error) @ problem.hessian  # the slope of the distortion, by weight
+        pull = problem.of_outputs(error @ problem.hessian)  # the slope of the distortion, by weight
         changed = False
-        for start in range(0, size, _BLOCK):
-            end = min(start + _BLOCK, size)
-            moves = torch.zeros_like(pull[:, start:end])
-            for j in self._restless(start, end, pull):
-                moved = self._column(j, pull[:, j])
-                if moved is None:
-                    continue
+        for start in range(0, size, block):
+            end = min(start + block, size)
+            moved = self._block(start, end, pull[:, start:end])
+            if moved is not None:
                 changed = True
-                moves[:, j - start] = moved
-                pull[:, start:end] -= problem.of_outputs(moved)[:, None] * problem.hessian[j, start:end]
-            if end < size:
-                pull[:, end:] -= problem.of_outputs(moves @ problem.hessian[start:end, end:])
+                pull[:, end:] -= problem.of_outputs(moved) @ problem.hessian[start:end, end:]
         return changed
 
-    def _restless(self, start: int, end: int, pull: Tensor) -> list[int]:
-        """Returns the columns in which a level can be moved for less, as things are before any is."""
-        at = slice(start, end)
-        _, costs = self._costs(at, pull[:, at] * self.slope_scale[:, at])
-        gains = costs[..., -1] - costs.amin(-1)
-        return (start + (gains > _GAIN).any(0).nonzero()[:, 0]).tolist()
-
-    def _column(self, j: int, pull: Tensor) -> Tensor | None:
-        """Moves levels of a column; returns by how much its weights have moved, (O,), or None."""
-        problem, at = self.problem, slice(j, j + 1)
-        scale, before = self.slope_scale[:, j], self.levels[:, j].clone()
+    def _block(self, start: int, end: int, pull: Tensor) -> Tensor | None:
+        """Moves levels of some columns; returns by how much weights have moved, (O, B), or None."""
+        problem = self.problem
+        places = self._plausible(start, end, pull)
+        before = self.levels[:, start:end].clone()
         for _ in range(_ROUNDS):
-            tried, costs = (found[:, 0] for found in self._costs(at, (pull * scale)[:, None]))
-            place = costs.argmin(1, keepdim=True)  # min starts threads even for so few numbers
-            gains = (costs[:, -1:] - costs.gather(1, place))[:, 0]
-            chosen = gains > _GAIN
-            if not bool(chosen.any()):
+            found, gains = self._best(places, pull[places.rows, places.columns] * places.scale)
+            near = gains > -_NEAR
+            if int(near.sum()) < _FEWER * len(gains):
+                places, found, gains = places.of(near), found[near], gains[near]
+            chosen = _best_of_rows(places.rows, gains, len(before))
+            if not len(chosen):
                 break
-            move = tried.gather(1, place)[:, 0] - self.levels[:, j]
-            coupling = problem.between_rows
-            if coupling is not None:
-                weight = problem.hessian[j, j] / problem.price
-                chosen = _compatible(chosen, gains, move * problem.steps, coupling, weight)
-            move = move * chosen
-            self.levels[:, j] += move
-            if coupling is None:
-                break
-            pull = pull - problem.hessian[j, j] * problem.of_outputs(move * problem.steps)
-        moved = (self.levels[:, j] - before) * problem.steps
+            moves = (found[chosen] - self.flat[places.own[chosen]]) * problem.steps[places.rows[chosen]]
+            if problem.outputs.ndim == 2:
+                kept = self._compatible(places, chosen, gains[chosen], moves, start)
+                chosen, moves = chosen[kept], moves[kept]
+            self.flat[places.own[chosen]] = found[chosen]
+            rows, columns = places.rows[chosen], places.columns[chosen] + start
+            places = self._follow(places, rows, problem.hessian[columns, start:end] * moves[:, None], pull)
+        moved = (self.levels[:, start:end] - before) * problem.steps[:, None]
         return moved if bool(moved.any()) else None
 
-    def _costs(self, at: slice, distance: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns levels to try in some columns, and their costs in bits; the last are those there.
+    def _follow(self, places: _Places, rows: Tensor, spread: Tensor, pull: Tensor) -> _Places:
+        """Takes moves of some rows into the slopes of a block, in place; returns where to look again."""
+        problem = self.problem
+        if problem.outputs.ndim == 2:
+            pull -= problem.outputs[rows].t() @ spread
+            return places
+        pull[rows] -= problem.outputs[rows, None] * spread
+        again = torch.zeros(len(pull), dtype=torch.bool, device=rows.device)
+        again[rows] = True  # the other rows have nothing left to gain
+        return places.of(again[places.rows])
 
-        Args:
-            at: the columns.
-            distance: (O, B), by how many steps the best real numbers are away.
+    def _plausible(self, start: int, end: int, pull: Tensor) -> _Places:
+        """Returns the weights of a block that might be moved for less; for all others a bound rules it out.
+
+        A level other than the present one is at least 1 - |distance| from the best real number, so it costs
+        at least `square` (1 - 2 |distance|) bits of distortion more. It cannot save more bits than its own
+        level takes beyond the cheapest of its context, and those in whose contexts it stands beyond the
+        cheapest contexts.
         """
-        now = self.levels[:, at]
-        wanted = (now + distance)[..., None]
-        tried = _around(self.problem, wanted, now[..., None], at)
-        costs = (wanted - tried).square_().mul_(self.square[:, at, None])
-        rates = self.problem.rates
-        left, above, right, below = (of[at] for of in self.lists)
-        context = rates.of_sum.take(self.levels[:, left] + self.levels[:, above] + 2 * rates.reach)
-        costs += rates.bits.take(context[..., None] + tried)
-        self._add_dependent(costs, tried, right, self.lists[1])
-        self._add_dependent(costs, tried, below, self.lists[0])
-        return tried, costs
+        problem, at, levels = self.problem, slice(start, end), self.levels
+        rates, size = problem.rates, levels.shape[1] - 1
+        diagonal = problem.hessian.diagonal()[at]
+        square = problem.bits_of_square[:, None] * diagonal
+        scale = 1 / (problem.importance * problem.steps)[:, None] / diagonal
+        sums = levels[:, self.before[0][at]] + levels[:, self.before[1][at]]
+        context = rates.of_sum.take(sums + 2 * rates.reach)
+        most = self.spare.take(context + levels[:, at])
+        for place, _ in self.after:
+            there = (place[at] < size).to(most.dtype)
+            most += self.swing.take(levels[:, place[at]] + rates.reach) * there
+        likely = most > square * (1 - 2 * (pull * scale).abs())
+        if problem.kept is not None:
+            likely &= problem.kept[:, at] | (levels[:, at] != 0)
+        rows, columns = likely.nonzero(as_tuple=True)
+        base, column = rows * (size + 1), columns + start
+        after = [
+            (base + of[column], base + other[column], (of[column] < size).to(most.dtype))
+            for of, other in self.after
+        ]
+        before = base + self.before[0][column], base + self.before[1][column]
+        picked = square[rows, columns], scale[rows, columns]
+        return _Places(rows, columns, base + column, before, after, *picked)
 
-    def _add_dependent(self, costs: Tensor, tried: Tensor, places: list[int], others: list[int]) -> None:
-        """Adds the bits of the levels at `places`, beside levels tried (O, B, C) on one side of them.
+    def _best(self, places: _Places, distance: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the cheapest other level for each place, and how many bits it saves beside the present."""
+        problem, rates = self.problem, self.problem.rates
+        now = self.flat[places.own]
+        wanted = (now + distance)[:, None]
+        tried = problem.around(wanted)
+        if problem.kept is not None:
+            tried *= problem.kept[places.rows, places.own % self.levels.shape[1], None]
+        tried = torch.cat([tried, now[:, None]], 1)
+        costs = (wanted - tried).square_().mul_(places.square[:, None])
+        sums = self.flat[places.before[0]] + self.flat[places.before[1]]
+        costs += rates.bits.take(rates.of_sum.take(sums + 2 * rates.reach)[:, None] + tried)
+        for place, other, there in places.after:
+            context = rates.of_sum.take(tried + (self.flat[other] + 2 * rates.reach)[:, None])
+            costs += rates.bits.take(context + self.flat[place][:, None]) * there[:, None]
+        others = costs[:, :-1].masked_fill_(tried[:, :-1] == now[:, None], math.inf)
+        least, best = others.min(1)
+        return tried.gather(1, best[:, None])[:, 0], costs[:, -1] - least
 
-        Args:
-            costs: (O, B, C), changed in place.
-            tried: int64 (O, B, C).
-            places: the columns whose contexts depend on what is tried.
-            others: of all columns, the neighbour on the other side.
+    def _compatible(
+        self, places: _Places, chosen: Tensor, gains: Tensor, moves: Tensor, start: int
+    ) -> Tensor:
+        """Returns which of some moves, at most one in each row, keep at least half their gains together.
+
+        A move is left out where moves that gain more, and are made, take more than half of its own gain.
         """
-        rates, size = self.problem.rates, len(others)
-        if all(place == size for place in places):
-            return
-        other = [others[place] if place < size else size for place in places]
-        context = rates.of_sum.take(tried + (self.levels[:, other, None] + 2 * rates.reach))
-        bits = rates.bits.take(context + self.levels[:, places, None])
-        if size in places:
-            bits *= torch.tensor([place < size for place in places], device=bits.device)[:, None]
-        costs += bits
+        problem = self.problem
+        order = gains.argsort(descending=True, stable=True)
+        rows, columns = places.rows[chosen][order], places.columns[chosen][order] + start
+        own, moves = gains[order], moves[order]
+        together = problem.outputs[rows][:, rows] * problem.hessian[columns][:, columns]
+        together = (together * moves[:, None] * (moves / problem.price)).tril(-1)
+        taken = together.sum(1) <= own / 2
+        for _ in range(_AGAIN):
+            taken = together @ taken.to(together.dtype) <= own / 2
+        lost = (together * taken).sum(1)[taken].cumsum(0)
+        good = (lost <= own[taken].cumsum(0) / 2).nonzero()[:, 0]
+        return order[taken][: int(good[-1]) + 1]
 
 
-def _compatible(chosen: Tensor, gains: Tensor, move: Tensor, coupling: Tensor, weight: Tensor) -> Tensor:
-    """Returns the changes, those of most gain first, that keep at least half their gains together.
-
-    Args:
-        chosen: booleans (O,), the changes that gain alone.
-        gains: (O,), what each gains, in bits.
-        move: (O,), by how much each moves its weight.
-        coupling: (O, O), what moves of two rows cost together beside what they cost alone.
-        weight: what turns that into bits.
-    """
-    order = torch.where(chosen, gains, -1.0).argsort(descending=True, stable=True)
-    count = int(chosen.sum())
-    while count > 1:
-        some = order[:count]
-        together = weight * (move[some] @ (coupling[some][:, some] @ move[some])) / 2
-        if float(together) <= float(gains[some].sum()) / 2:
-            break
-        count //= 2
-    taken = torch.zeros_like(chosen)
-    taken[order[:count]] = True
-    return taken
+def _best_of_rows(rows: Tensor, gains: Tensor, count: int) -> Tensor:
+    """Returns the number of the best move of each row that has one worth while, int64 (n,)."""
+    some = (gains > _GAIN).nonzero()[:, 0]
+    most = gains.new_zeros(count).scatter_reduce_(0, rows[some], gains[some], "amax")
+    some = some[gains[some] == most[rows[some]]]
+    first = torch.full((count,), len(gains), device=rows.device)
+    first.scatter_reduce_(0, rows[some], some, "amin")  # of equal ones
+    return first[first < len(gains)]

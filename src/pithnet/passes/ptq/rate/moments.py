@@ -11,6 +11,7 @@ from pithnet.errors import ModelError
 
 _PULL = 0.1  # of the mean variance of the inputs: how strongly the target is drawn to the weights there are
 _DAMPING = 0.01
+_BANDS, _NARROWEST = 6, 192
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,18 @@ class Moments:
 
     def target(self, weight: Tensor) -> Tensor:
         """Returns the weights (G, O, K) that give y best, drawn to those given where inputs say little."""
-        pull = _PULL * self._scale() * _eye(self.covariance)
-        wanted = self.cross + weight @ pull
-        return torch.linalg.solve(self.covariance + pull, wanted, left=False)
+        factor = torch.linalg.cholesky(self._damped(_PULL))
+        wanted = self.cross + weight * (_PULL * self._scale())
+        return torch.cholesky_solve(wanted.transpose(1, 2), factor).transpose(1, 2).contiguous()
 
     def hessian(self) -> Tensor:
         """Returns the covariance of x with a little on its diagonal, (G, K, K)."""
-        return self.covariance + _DAMPING * self._scale() * _eye(self.covariance)
+        return self._damped(_DAMPING)
+
+    def _damped(self, share: float) -> Tensor:
+        found = self.covariance.clone()
+        found.diagonal(dim1=1, dim2=2).add_(share * self._scale()[..., 0])
+        return found
 
     def _scale(self) -> Tensor:
         found = self.covariance.diagonal(dim1=1, dim2=2).mean(1)
@@ -51,37 +57,49 @@ class Moments:
         return mean, ((weight @ self.covariance) * weight).sum(2).clamp(min=0)
 
 
-def _eye(like: Tensor) -> Tensor:
-    return torch.eye(like.shape[1], dtype=like.dtype, device=like.device)
-
-
 class Sums:
     """Sums over samples from which moments are made, in double precision."""
 
     def __init__(self) -> None:
         self.count = 0
         self._parts: list[Tensor] = []
+        self._products = torch.empty(0)
         self._dtype = torch.float32
 
     def add(self, x: Tensor, y: Tensor) -> None:
         """Adds samples: what the layer is given, (G, K, n), and what it should give, (n, G O)."""
         y = y.t().unflatten(0, (len(x), -1))
-        parts = [x.sum(2), y.sum(2), y.square().sum(2), x @ x.transpose(1, 2), y @ x.transpose(1, 2)]
-        parts = [part.double() for part in parts]
-        self._parts = [a + b for a, b in zip(self._parts, parts, strict=True)] if self._parts else parts
-        self.count, self._dtype = self.count + x.shape[2], x.dtype
+        parts = [x.sum(2), y.sum(2), y.square().sum(2), y @ x.transpose(1, 2)]
+        if not self.count:
+            self._parts = [torch.zeros_like(part, dtype=torch.float64) for part in parts]
+            self._products = x.new_zeros(len(x), x.shape[1], x.shape[1], dtype=torch.float64)
+            self._dtype = x.dtype
+        for total, part in zip(self._parts, parts, strict=True):
+            total += part
+        for start, end in _bands(x.shape[1]):  # the rest is found by symmetry
+            self._products[:, start:end, start:] += x[:, start:end] @ x[:, start:].transpose(1, 2)
+        self.count += x.shape[2]
 
     def moments(self) -> Moments:
-        """Returns the moments of all samples so far, in the dtype of the inputs.
+        """Returns the moments of all samples so far, in the dtype of the inputs; there can be no more after.
 
         Raises:
             ModelError: They are not finite.
         """
-        inputs, outputs, squares, products, cross = (part / self.count for part in self._parts)
-        covariance = products - inputs[:, :, None] * inputs[:, None]
+        inputs, outputs, squares, cross = (part / self.count for part in self._parts)
+        covariance, self._products = self._products.div_(self.count), torch.empty(0)
+        for start, end in _bands(covariance.shape[1]):
+            covariance[:, end:, start:end] = covariance[:, start:end, end:].transpose(1, 2)
+        covariance.baddbmm_(inputs[:, :, None], inputs[:, None], alpha=-1)
         cross = cross - outputs[:, :, None] * inputs[:, None]
         variance = (squares - outputs.square()).clamp(min=0)
         found = (inputs, covariance, outputs, variance, cross)
-        if not all(bool(torch.isfinite(part).all()) for part in found):
+        if not all(bool(torch.isfinite(part.sum())) for part in found):
             raise ModelError("its inputs or outputs are NaN or inf; check the images and the layers before")
         return Moments(*(part.to(self._dtype) for part in found))
+
+
+def _bands(size: int) -> list[tuple[int, int]]:
+    """Returns the bands of rows in which a symmetric matrix is made, from the diagonal on."""
+    step = max(-(-size // _BANDS), _NARROWEST)
+    return [(start, min(start + step, size)) for start in range(0, size, step)]

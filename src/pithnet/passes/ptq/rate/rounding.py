@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from pithnet.tensor.rate_distortion.contexts import Neighbours, Rates
-from pithnet.tensor.rate_distortion.descent import Rounding, descend, round_in_order
+from pithnet.tensor.rate_distortion.descent import descend
+from pithnet.tensor.rate_distortion.in_order import Feedback, round_in_order
+from pithnet.tensor.rate_distortion.problem import Rounding
 
 REACH = 1500
 _WIDTH = 1.1
@@ -28,10 +31,10 @@ class Effort:
         positions: of each sample's output, at which inputs and outputs are looked at.
     """
 
-    passes: int = 2
-    sweeps: int = 2
+    passes: int = 1
+    sweeps: int = 1
     final: int = 4
-    positions: int = 96
+    positions: int = 48
 
 
 QUICK = Effort(1, 0, 0, 12)
@@ -74,7 +77,7 @@ class Part:
         half = self.importance.double() / 2
         if scales == "none" or (scales == "stored" and self._saved_by_scales(half) < _SCALE_BITS):
             half = half.mean().expand_as(half)
-        steps = _WIDTH * (6 * price / (math.log(2) * half * self._curvature())).sqrt()
+        steps = _WIDTH * (6 * price / (math.log(2) * half * self._feedback.curvature.double().mean())).sqrt()
         largest = self.weight.abs().amax(1).double()
         largest = torch.where(largest > 0, largest, 1.0)
         if bool((half == half[0]).all()):
@@ -85,10 +88,9 @@ class Part:
         """Returns the bits that a row saves, on average, by a step of its own at high rates."""
         return self.weight.shape[1] * float(half.mean().log2() - half.log2().mean()) / 2
 
-    def _curvature(self) -> Tensor:
-        """Returns the mean of what is left of each column's curvature once the later ones make good."""
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(self.hessian.double()))
-        return torch.linalg.cholesky(inverse, upper=True).diagonal().pow(-2).mean()
+    @cached_property
+    def _feedback(self) -> Feedback:
+        return Feedback.of(self.hessian)
 
     def levels(self, steps: Tensor, price: float, effort: Effort) -> Tensor:
         """Returns levels, int64 (O, K), for these steps."""
@@ -99,7 +101,7 @@ class Part:
         )
         levels = alone.nearest()
         for _ in range(effort.passes):
-            levels = round_in_order(alone)
+            levels = round_in_order(alone, self._feedback)
             alone = alone.with_rates_of(levels)
             levels = descend(alone, levels, effort.sweeps)
             alone = alone.with_rates_of(levels)
