@@ -42,6 +42,18 @@ CODEBOOKS = {
     "storage": {"norm": "fixed8", "fold": False},
 }
 
+PRICED = {
+    "name": "priced",
+    "steps": [
+        {"prune": {"sparsity": 0.2}},
+        {
+            "post_training": {"bytes": 0.25, "calibrate": 40, "trained": True, "updates": 9},
+            "train": {"epochs": 3, "optimizer": "adamw", "lr": 0.01},
+        },
+    ],
+    "distill": {"weight": 1.0, "views": 2},
+}
+
 
 def network(seed: int = 0, width: int = 4) -> nn.Module:
     torch.manual_seed(seed)
@@ -91,14 +103,14 @@ def logged(folder: Store) -> list[dict[str, Any]]:
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
 
 
-@pytest.mark.parametrize("content", [LEVELS, CODEBOOKS], ids=lambda c: c["name"])
+@pytest.mark.parametrize("content", [LEVELS, CODEBOOKS, PRICED], ids=lambda c: c["name"])
 def test_a_crash_after_any_epoch_or_step_ends_in_the_same_bytes(
     content: dict[str, Any], tmp_path: Path
 ) -> None:
     what = recipe(content)
     whole_folder = Store.create(tmp_path / "whole", {})
     whole = run(problem(test=None), what, whole_folder)
-    crashes = [("epoch", at) for at in range(1, what.epochs + 1)] + [("step", 2)]
+    crashes = [("epoch", at) for at in range(1, what.epochs + 1)] + [("step", len(what.steps) - 1)]
     for after, at in crashes:
         path = tmp_path / f"{after}-{at}"
         show = Shown(crash_at=at if after == "epoch" else 0)

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import pithnet as pn
-from pithnet.data import ArrayData, Batches
+from pithnet.data import ArrayData, Augmentation, Batches
 from pithnet.errors import RecipeError
 from pithnet.passes.steps.post_training import first_samples
-from pithnet.recipe import Recipe, parse, parse_budget, with_budget, with_calibration
+from pithnet.recipe import Recipe, parse, parse_budget, with_budget, with_calibration, with_distillation
 from pithnet.run.compression import carry_out
 from pithnet.run.plan import make_plan
 from pithnet.run.problem import prepare
@@ -25,8 +25,8 @@ def recipe(**settings: Any) -> Recipe:
     return parse({"name": "small", "steps": [step]}, "test")
 
 
-def batches(labels: torch.Tensor | None) -> Batches:
-    return Batches(ArrayData(images(50).images, labels), 16, NORMALIZATION)
+def batches(labels: torch.Tensor | None, **options: Any) -> Batches:
+    return Batches(ArrayData(images(50).images, labels), 16, NORMALIZATION, **options)
 
 
 def test_the_file_with_all_that_it_says_keeps_the_budget_whatever_the_labels() -> None:
@@ -39,6 +39,45 @@ def test_the_file_with_all_that_it_says_keeps_the_budget_whatever_the_labels() -
         assert 0.95 * FLOAT_BYTES / 4 < result.bytes <= FLOAT_BYTES / 4
         files.append(pn.encode(result.model))
     assert files[0] == files[1]
+
+
+def test_with_distillation_the_file_keeps_the_budget_whatever_the_labels() -> None:
+    labels, test = images(50).labels, Batches(images(40), 20, NORMALIZATION)
+    assert labels is not None
+    files = []
+    for given in (labels.flip(0), None):
+        problem = prepare(network(), with_distillation(recipe(), 2), train=batches(given), test=test)
+        result = carry_out(problem, with_rivals=False)
+        assert 0.9 * FLOAT_BYTES / 4 < result.bytes <= FLOAT_BYTES / 4
+        files.append(pn.encode(result.model))
+    assert files[0] == files[1]
+    assert files[0] != pn.encode(
+        carry_out(prepare(network(), recipe(), train=batches(None)), with_rivals=False).model
+    )
+
+
+def test_it_is_calibrated_on_images_without_augmentation() -> None:
+    """What follows may train on augmented ones: the levels at first are the same."""
+    plain, augmented = batches(None), batches(None, augmentation=Augmentation(1))
+    files = [
+        carry_out(prepare(network(), recipe(), train=given), with_rivals=False).data
+        for given in (plain, augmented)
+    ]
+    assert files[0] == files[1]
+
+
+def test_a_training_goes_with_levels_that_are_trained_and_with_no_others() -> None:
+    step = {"post_training": {"bytes": 0.25}, "train": {"epochs": 2}}
+    with pytest.raises(
+        RecipeError, match=r"a training would move the levels of post_training: write trained: true"
+    ):
+        parse({"name": "moved", "steps": [step]}, "test")
+    with pytest.raises(RecipeError, match=r"post_training to bytes 0\.25 works while a training runs"):
+        recipe(trained=True)
+    with pytest.raises(RecipeError, match="'demo' has no step post_training, after which it could distil"):
+        with_distillation(pn.load_recipe("demo"), 2)
+    with pytest.raises(RecipeError, match=r"epochs"):
+        with_distillation(recipe(), 0)
 
 
 def test_no_images_are_needed_where_none_are_looked_at() -> None:

@@ -215,3 +215,17 @@ def test_a_laplace_distribution_has_the_mean_it_is_given() -> None:
         places = torch.arange(-200, 201).abs()
         assert float((2**-bits * places).sum()) == pytest.approx(mean, rel=1e-3)
         assert math.isclose(float((2**-bits).sum()), 1, rel_tol=1e-4)
+
+
+def test_slopes_are_those_of_the_line_between_the_bits_of_two_levels() -> None:
+    own = problem(1, rows=5, columns=6, reach=4)
+    weights = (torch.rand(5, 6, generator=torch.Generator().manual_seed(2)) - 0.5) * 7.9
+    weights[0, 0] = 0.0
+    slopes = own.rates.slopes(weights, own.neighbours)
+    contexts = own.rates.contexts(weights.round().long(), own.neighbours)
+    for row, column in itertools.product(range(5), range(6)):
+        value, bits = float(weights[row, column]), own.rates.bits[contexts[row, column]]
+        low, high = math.floor(value), math.ceil(value)
+        assert float(slopes[row, column]) == pytest.approx(float(bits[high + 4] - bits[low + 4]), abs=1e-5)
+    beyond = torch.full((5, 6), 9.0)
+    assert torch.equal(own.rates.slopes(beyond, own.neighbours), own.rates.slopes(beyond - 5, own.neighbours))

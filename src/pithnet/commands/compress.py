@@ -14,7 +14,15 @@ from pithnet.commands.settings import CompressSettings, DataSettings
 from pithnet.commands.settings_file import from_json, to_json
 from pithnet.commands.subject import Learning, Subject, open_subject
 from pithnet.passes import Given, Need, needs_of
-from pithnet.recipe import Recipe, load_recipe, parse_budget, to_yaml, with_budget, with_calibration
+from pithnet.recipe import (
+    Recipe,
+    load_recipe,
+    parse_budget,
+    to_yaml,
+    with_budget,
+    with_calibration,
+    with_distillation,
+)
 from pithnet.results import Store
 from pithnet.run.compression import carry_out
 from pithnet.run.plan import Plan, make_plan
@@ -73,7 +81,9 @@ def _recipe(settings: CompressSettings) -> Recipe:
         recipe = recipe.model_copy(update={"seed": settings.seed})
     if settings.budget is not None:
         recipe = with_budget(recipe, parse_budget(settings.budget))
-    return recipe if settings.calibrate is None else with_calibration(recipe, settings.calibrate)
+    if settings.calibrate is not None:
+        recipe = with_calibration(recipe, settings.calibrate)
+    return recipe if settings.distill is None else with_distillation(recipe, settings.distill)
 
 
 def resume(run: Path, *, report: Quiet | None = None, announce: Announce | None = None) -> Finished:

@@ -136,6 +136,8 @@ class CompressSettings:
             A number up to 1 is a share, a whole one above 1 a count; k, M, G are 10^3, 10^6 and 10^9.
         calibrate: Calibrate on this many training images, without their labels, in the step post_training.
             With 0 the weights alone decide.
+        distill: Go on learning from the float network, or the teacher, for this many epochs after the step
+            post_training, on training images without their labels. The file keeps its budget.
         cache: Keep the teacher's answers in this folder, which several runs can share. Without it they are
             kept in the run's own folder.
         device: Train and measure on cpu, or on cuda, which is one GPU.
@@ -148,6 +150,7 @@ class CompressSettings:
     teacher: str | None = None
     budget: str | None = None
     calibrate: int | None = None
+    distill: int | None = None
     cache: str | None = None
     device: str = "cpu"
     seed: int | None = None

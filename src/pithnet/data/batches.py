@@ -105,6 +105,12 @@ class Batches:
         batches.views, batches.soft, batches.epoch = len(soft), soft, 0
         return batches
 
+    def plain(self) -> Batches:
+        """Returns the same images in the same order as they are, without augmentation or logits."""
+        batches = copy.copy(self)
+        batches.augmentation = batches.soft = batches.views = None
+        return batches
+
     def _draws(self, view: int) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the vertical and horizontal crop offsets and the flips of every image, each (N,)."""
         n, aug = len(self.data), self.augmentation

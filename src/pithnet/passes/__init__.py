@@ -12,6 +12,7 @@ from pithnet.passes.ptq.block_rounding import reconstruct_blocks
 from pithnet.passes.ptq.equalize import equalize
 from pithnet.passes.ptq.label_free import quantize_without_labels
 from pithnet.passes.ptq.norm_repair import match_norms, reestimate_norms
+from pithnet.passes.ptq.priced_levels import PricedLevels
 from pithnet.passes.ptq.reconstruct import reconstruct
 from pithnet.passes.quantize import quantize
 from pithnet.passes.records import Record
@@ -40,6 +41,7 @@ __all__ = [
     "LevelTraining",
     "Need",
     "Pass",
+    "PricedLevels",
     "Record",
     "Regularization",
     "ShrinkPlan",

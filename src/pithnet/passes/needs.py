@@ -53,6 +53,12 @@ class Given:
     weigh: Callable[[nn.Module], int] | None = None
 
     @property
+    def plain_batches(self) -> Iterable[Any]:
+        """The batches without augmentation where the loader can leave it out (`data.Batches.plain`)."""
+        plain = getattr(self.batches, "plain", None)
+        return (self.batches or ()) if plain is None else plain()
+
+    @property
     def sample(self) -> Any:
         """The example with one sample of each tensor, (1, ...)."""
         return tensors_as(self.example, lambda t: t[:1] if t.ndim else t)

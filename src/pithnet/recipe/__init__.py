@@ -1,6 +1,6 @@
 """What to do, as data."""
 
-from pithnet.recipe.budgets import parse_budget, with_budget, with_calibration
+from pithnet.recipe.budgets import parse_budget, with_budget, with_calibration, with_distillation
 from pithnet.recipe.files import as_recipe, load_recipe, presets, to_yaml
 from pithnet.recipe.passes import PassSettings, Prune, Quantize, Regularize, Share
 from pithnet.recipe.post_training import PostTraining
@@ -43,4 +43,5 @@ __all__ = [
     "to_yaml",
     "with_budget",
     "with_calibration",
+    "with_distillation",
 ]

@@ -8,6 +8,8 @@ from pithnet.errors import RecipeError
 from pithnet.recipe.schema import Recipe, parse
 
 _UNITS = {"k": 10**3, "M": 10**6, "G": 10**9}
+_DISTILLED = {"optimizer": "adamw", "lr": 0.01, "schedule": "cosine", "warmup": 0.1}
+_MOST_VIEWS = 6
 _HOW = "write it as in bytes=63k, macs=0.5 or parameters=1.5M"
 
 
@@ -84,6 +86,30 @@ def with_calibration(recipe: Recipe, count: int) -> Recipe:
     for step in found:
         step["post_training"] = {**step["post_training"], "calibrate": count}
     return parse({**content, "steps": steps}, recipe.name)
+
+
+def with_distillation(recipe: Recipe, epochs: int) -> Recipe:
+    """Returns the recipe with a training after its last rounding without labels, taught by the float network.
+
+    Levels, BN and biases go on learning from the float network's answers alone, on augmented training images,
+    while the price of bits keeps the budget.
+
+    Args:
+        recipe: The recipe.
+        epochs: How often each training image is seen.
+
+    Raises:
+        RecipeError: The recipe has no step `post_training`, or the number of epochs is below 1.
+    """
+    content = recipe.model_dump(exclude_unset=True)
+    steps = [dict(step) for step in content["steps"]]
+    found = [step for step in steps if "post_training" in step]
+    if not found:
+        raise RecipeError(f"recipe {recipe.name!r} has no step post_training, after which it could distil")
+    found[-1]["post_training"] = {**found[-1]["post_training"], "trained": True}
+    found[-1]["train"] = {"epochs": epochs, **_DISTILLED}
+    taught = {"weight": 1.0, "temperature": 4.0, "views": max(1, min(epochs, _MOST_VIEWS))}
+    return parse({**content, "steps": steps, "distill": taught, "augment": True}, recipe.name)
 
 
 def _last(recipe: Recipe, name: str) -> int:

@@ -41,6 +41,11 @@ class PassSettings(Part):
         return False
 
     @property
+    def fixes_levels(self) -> bool:
+        """Whether a training in its step would move what the pass has settled, so that it must do without."""
+        return False
+
+    @property
     def budgets(self) -> tuple[str, ...]:
         """The names of the settings that say what the network may cost: one of them is given."""
         return ()

@@ -10,19 +10,23 @@ from pithnet.recipe.passes import PassSettings
 
 
 class PostTraining(PassSettings):
-    """Few levels without labels and without training, for a file of so many bytes or bits a weight.
+    """Few levels for a file of so many bytes or bits a weight: without labels, and at first without training.
 
-    The keys are the arguments of `pithnet.quantize_without_labels`.
+    The keys are the arguments of `pithnet.quantize_without_labels`, and of `pithnet.PricedLevels`.
 
     Attributes:
         bytes: The bytes of the file: a share of the float32 bytes, up to 1, or a whole number above 1.
         rate: The bits that a weight takes in the file, averaged over the layers, in the place of `bytes`.
         calibrate: The number of training images that are looked at, without their labels; 0 is none at all.
+        trained: Whether the levels go on learning in the step's training; a price of bits keeps the budget.
+        updates: How often that price is set anew over the training.
     """
 
     bytes: Annotated[float, Field(gt=0)] | None = None
     rate: Annotated[float, Field(gt=0)] | None = None
     calibrate: Annotated[int, Field(ge=0)] = 1024
+    trained: bool = False
+    updates: Annotated[int, Field(ge=1)] = 100
 
     @model_validator(mode="after")
     def _one_amount(self) -> Self:
@@ -33,6 +37,14 @@ class PostTraining(PassSettings):
     @property
     def budgets(self) -> tuple[str, ...]:
         return ("bytes", "rate")
+
+    @property
+    def trains(self) -> bool:
+        return self.trained
+
+    @property
+    def fixes_levels(self) -> bool:
+        return not self.trained
 
     @property
     def takes_tensors(self) -> bool:
@@ -47,3 +59,8 @@ class PostTraining(PassSettings):
     def options(self) -> dict[str, Any]:
         """The arguments of `pithnet.quantize_without_labels` beside the images."""
         return self.model_dump(include={"bytes", "rate", "skip"})
+
+    @property
+    def training_options(self) -> dict[str, Any]:
+        """The arguments of `pithnet.PricedLevels` beside the network."""
+        return self.model_dump(include={"bytes", "rate", "updates"})

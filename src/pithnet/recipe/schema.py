@@ -39,6 +39,8 @@ class Step(Part):
             raise ValueError(f"a step needs {', '.join(SETTINGS)} or train")
         if self.train is None and self.settings is not None and self.settings.trains:
             raise ValueError(f"{self.title} works while a training runs: give train beside {self.kind}")
+        if self.train is not None and self.settings is not None and self.settings.fixes_levels:
+            raise ValueError(f"a training would move the levels of {self.kind}: write trained: true in it")
         return self
 
     @property

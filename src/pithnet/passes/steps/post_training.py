@@ -12,6 +12,7 @@ from pithnet.learn import StepSchedule, read_batch
 from pithnet.passes.file_size import file_bytes
 from pithnet.passes.needs import Given, Need
 from pithnet.passes.ptq.label_free import quantize_without_labels
+from pithnet.passes.ptq.priced_levels import PricedLevels
 from pithnet.passes.ptq.rate.amounts import whole_bytes
 from pithnet.passes.ptq.rate.label_free import require_enough
 from pithnet.passes.records import Record
@@ -30,6 +31,7 @@ class PostTrainingQuantization(Pass[PostTraining]):
 
     config = PostTraining
     _record: Record | None = None
+    _work: PricedLevels | None = None
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -67,14 +69,23 @@ class PostTrainingQuantization(Pass[PostTraining]):
     def begin(self, model: nn.Module, given: Given) -> StepSchedule | None:
         count = self.settings.calibrate
         device = next((p.device for p in model.parameters()), None)
-        images = None if not count else first_samples(given.batches or (), count, device)
+        images = None if not count else first_samples(given.plain_batches, count, device)
         assert given.weigh is not None
         self._record = quantize_without_labels(
             model, calibrate=images, **self.settings.options, seed=given.seed, weigh=given.weigh
         )
-        return None
+        return self.resume(model, given)
+
+    def resume(self, model: nn.Module, given: Given) -> StepSchedule | None:
+        if not self.settings.trained:
+            return None
+        assert given.weigh is not None
+        self._work = PricedLevels(model, **self.settings.training_options, weigh=given.weigh)
+        return self._work
 
     def finish(self) -> Record:
+        if self._work is not None:
+            return self._work.finish()
         assert self._record is not None
         return self._record
 

@@ -144,6 +144,24 @@ class Rates:
         """
         return self.bits[self.contexts(levels, neighbours), levels + self.reach].double().sum()
 
+    def slopes(self, scaled: Tensor, neighbours: Neighbours) -> Tensor:
+        """Returns how fast the bits of each weight rise with it, in bits a level, (O, K).
+
+        Between two levels the bits are those of rounding up or down by chance, so that the mean is the weight
+        (Gupta et al. 2015, section 3.1): a straight line from the bits of the one to those of the other.
+        Neighbours are what they are when rounded.
+
+        Args:
+            scaled: (O, K), weights in units of their steps; one beyond `reach` counts as that.
+            neighbours: of its columns.
+        """
+        scaled = scaled.clamp(-self.reach, self.reach)
+        context, sign = self.contexts(scaled.round().long(), neighbours), scaled.sign().long()
+        below = scaled.abs().floor().long().clamp(max=self.reach - 1)
+        flat, zero = self.bits.flatten(), context * self.bits.shape[1] + self.reach
+        rise = flat.take(zero + sign * (below + 1)) - flat.take(zero + sign * below)
+        return sign * rise
+
 
 def _laplace(mean: Tensor, reach: int) -> Tensor:
     """Returns the probabilities (2 reach + 1,) of a two-sided geometric distribution of this mean |level|."""
