@@ -31,7 +31,7 @@ from torch import Tensor, nn
 import pithnet as pn
 from pithnet import zoo
 from pithnet.artifact import float32_bytes, plain_state
-from pithnet.data import NORMALIZATIONS, Batches, load
+from pithnet.data import NORMALIZATIONS, ArrayData, Augmentation, Batches, load
 from pithnet.run.hardware import hardware
 
 TEMPERATURE, HELD_OUT = 4.0, 1_000
@@ -50,6 +50,18 @@ class Images:
     def calibration(self, count: int, draw: int) -> Tensor:
         """Returns training images (count, 3, 32, 32) without labels; other ones for every draw."""
         return self._normalized(self._rest.split(count, seed=draw + 1)[1])
+
+    def unlabelled(self, count: int, draw: int) -> Batches:
+        """Returns batches to train on: other images without labels for every draw, augmented and shuffled."""
+        images = self._rest.split(count, seed=draw + 1)[1].images
+        return Batches(
+            ArrayData(images, None),
+            128,
+            self._normalization,
+            augmentation=Augmentation(),
+            shuffle=True,
+            seed=draw,
+        )
 
     def test(self) -> Batches:
         return Batches(self._test, 500, self._normalization)
