@@ -16,9 +16,11 @@ import pithnet as pn
 from pithnet.errors import DataError, ModelError, RecipeError
 from pithnet.passes import prune, quantize_without_labels, share
 from pithnet.passes.calibration import read_once
+from pithnet.passes.ptq.rate.data_free import DataFreeNetwork
 from pithnet.passes.ptq.rate.label_free import joined
 from pithnet.passes.ptq.rate.network import Network
 from pithnet.passes.ptq.rate.rounding import Effort
+from pithnet.passes.ptq.rate.sketches import bits_at
 from pithnet.policies import divergence
 from pithnet.surgery import fake_quantizer, weighted_layers
 
@@ -77,6 +79,31 @@ def test_the_file_is_as_large_as_asked_for_and_nearer_than_by_bits() -> None:
     assert [row.name for row in record.layers] == ["0", "3.first", "3.second", "6"]
     far = divergence(pn.finalize(even), reference, IMAGES, "mse")
     assert divergence(pn.finalize(model), reference, IMAGES, "mse") < 0.7 * far
+
+
+def test_sketches_tell_about_which_price_a_file_takes_before_any_layer_is_rounded() -> None:
+    reference = net(width=16)
+    names = [name for name, _ in weighted_layers(reference)]
+    network = Network(reference, names, joined(read_once(reference, IMAGES)), seed=0)
+    free = DataFreeNetwork(reference, names)
+    for found in (network, free):
+        sketches, guesses, sizes = found.sketches(), [], []
+        for price in (1e-7, 1e-6, 1e-5):
+            guesses.append(bits_at(sketches, price * found.unit))
+            model = copy.deepcopy(reference)
+            found.round_at(price * found.unit, Effort()).write_(model)
+            sizes.append(8 * spent_on(model, names))
+        assert guesses == sorted(guesses, reverse=True)
+        assert sizes[-1] < 0.7 * sizes[0]
+        for guess, size in zip(guesses, sizes, strict=True):
+            assert 0.8 < guess / size < 1.1
+
+
+def spent_on(model: nn.Module, names: list[str]) -> int:
+    """Bytes that the weights of these layers take in a file."""
+    keys = {f"{name}.weight" for name in names}
+    _, account = pn.artifact.encode_and_inspect(pn.finalize(model))
+    return sum(sum(t.bytes.values()) for t in account.tensors if t.name in keys)
 
 
 def test_a_rate_counts_the_bits_of_the_weights_alone() -> None:

@@ -6,23 +6,22 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import nn
 
 from pithnet.artifact import encode_and_inspect
 from pithnet.heartbeat import working
-from pithnet.learn.batch import tensors
 from pithnet.passes.ptq.rate.outcome import Outcome
-from pithnet.passes.ptq.rate.rounding import QUICK, Effort
+from pithnet.passes.ptq.rate.rounding import Effort
+from pithnet.passes.ptq.rate.sketches import Sketch, bits_at
 from pithnet.surgery import finalize, weighted_layers
 
-_CLOSE, _ROUGH = 0.01, 0.03  # below the budget, and on either side of it where it is only looked for
-_SLOPE = -0.35  # of the logarithm of the size by that of the price, where nothing is known yet
+_CLOSE = 0.01  # below the budget
+_SLOPE = -0.1  # of the logarithm of the size by that of the price: it is never taken to fall by less
 _STRIDE = math.log(64.0)  # the furthest that a guess goes beyond what has been tried
-_TRIES = 24
-_SAMPLES = 256  # that quick tries look at
-_FIRST = 1e-5  # of the unit, where the search begins: any number would do
+_GUESSES, _TRIES = 32, 24
+_FIRST = 1e-5  # of the unit, where guesses begin: any number would do
 
 Measure = Callable[[nn.Module], float]
 
@@ -36,7 +35,10 @@ class Roundable(Protocol):
     def unit(self) -> float:
         """A price to begin with, whatever it is worth."""
 
-    def round_at(self, price: float, effort: Effort, batches: Any = None) -> Outcome:
+    def sketches(self) -> list[Sketch]:
+        """What guesses the bits at a price."""
+
+    def round_at(self, price: float, effort: Effort) -> Outcome:
         """Rounds all layers at a price."""
 
 
@@ -78,54 +80,50 @@ class _Search:
         """Returns the slope between the two tries nearest to what is wanted."""
         near = sorted(self.sizes, key=lambda p: abs(self.sizes[p] - self.wanted))[:2]
         if len(near) < 2 or near[0] == near[1]:
-            return _SLOPE
-        found = (self.sizes[near[0]] - self.sizes[near[1]]) / (near[0] - near[1])
-        return min(found, _SLOPE / 4)
+            return 3 * _SLOPE
+        return min((self.sizes[near[0]] - self.sizes[near[1]]) / (near[0] - near[1]), _SLOPE)
 
 
-def round_within(
-    network: Roundable, batches: Sequence[Any] | None, wanted: float, measure: Measure, effort: Effort
-) -> tuple[Outcome, float]:
+@dataclass(frozen=True)
+class Budget:
+    """What a rounded network may take.
+
+    Attributes:
+        wanted: the most that `measure` may say.
+        least: what it says where all weights are zero.
+        of_bit: by how much it rises with a bit of the weights.
+        measure: of a network.
+    """
+
+    wanted: float
+    least: float
+    of_bit: float
+    measure: Measure
+
+
+def round_within(network: Roundable, budget: Budget, effort: Effort) -> tuple[Outcome, float]:
     """Rounds a network so that it takes no more than wanted, and hardly less.
 
-    Quick tries on some of the samples find about which price that takes, full ones the rest.
+    Sketches of the layers say about which price that takes, and how the size changes with it; networks that
+    are rounded and measured say the rest.
 
     Args:
         network: what is rounded.
-        batches: all batches; None without any.
-        wanted: the most that `measure` may say.
-        measure: what the rounded network takes.
+        budget: what it may take.
         effort: how long levels are looked for.
 
     Returns:
         What to write into the network, and what it takes then.
     """
-    quick = _Search(math.log(wanted), {})
-    some = None if batches is None else _some(batches)
-    with working("look for the price of a bit", None, ""):
-        for _ in range(_TRIES):
-            price = quick.guess(math.log(_FIRST * network.unit), quick.slope())
-            outcome = network.round_at(math.exp(price), QUICK, some)
-            quick.sizes[price] = math.log(_size(network, outcome, measure))
-            if abs(quick.sizes[price] - quick.wanted) < _ROUGH:
-                break
-            if len(quick.sizes) > 1 and max(quick.sizes) - min(quick.sizes) > 200:
-                break  # the network never takes as much
-    start = min(quick.sizes, key=lambda p: abs(quick.sizes[p] - quick.wanted))
-    start += (quick.wanted - _CLOSE / 2 - quick.sizes[start]) / quick.slope()
-    return _closely(network, start, quick.slope(), math.log(wanted), measure, effort)
-
-
-def _closely(
-    network: Roundable, start: float, slope: float, wanted: float, measure: Measure, effort: Effort
-) -> tuple[Outcome, float]:
+    start, slope = _guessed(network, budget)
+    wanted = math.log(budget.wanted)
     search = _Search(wanted - _CLOSE / 2, {})
     best: tuple[float, Outcome] | None = None
     with working("round at the price of a bit", None, ""):
         for tried in range(_TRIES):
             price = search.guess(start, slope)
             outcome = network.round_at(math.exp(price), effort)
-            size = math.log(_size(network, outcome, measure))
+            size = math.log(_size(network, outcome, budget.measure))
             search.sizes[price] = size
             if size <= wanted and (best is None or size > best[0]):
                 best = size, outcome
@@ -136,22 +134,22 @@ def _closely(
     return best[1], math.exp(best[0])
 
 
+def _guessed(network: Roundable, budget: Budget) -> tuple[float, float]:
+    """Returns about which price the budget takes, as a logarithm, and the slope of the size there."""
+    sketches = network.sketches()
+    search = _Search(math.log(budget.wanted) - _CLOSE / 2, {})
+    for _ in range(_GUESSES):
+        price = search.guess(math.log(_FIRST * network.unit), search.slope())
+        size = budget.least + budget.of_bit * bits_at(sketches, math.exp(price))
+        search.sizes[price] = math.log(max(size, 1e-9))
+        if abs(search.sizes[price] - search.wanted) < _CLOSE / 10:
+            break
+        if max(search.sizes) - min(search.sizes) > 200:
+            break  # the network never takes as much
+    return min(search.sizes, key=lambda p: abs(search.sizes[p] - search.wanted)), search.slope()
+
+
 def _size(network: Roundable, outcome: Outcome, measure: Measure) -> float:
     model = copy.deepcopy(network.plain)
     outcome.write_(model)
     return max(measure(model), 1e-9)
-
-
-def _some(batches: Sequence[Any]) -> list[Any]:
-    """Returns the first batches, so many that they hold some samples."""
-    found, samples = [], 0
-    for inputs, labels in batches:
-        found.append((inputs, labels))
-        samples += _length(inputs)
-        if samples >= _SAMPLES:
-            break
-    return found
-
-
-def _length(inputs: Any) -> int:
-    return len(next(tensors(inputs)))

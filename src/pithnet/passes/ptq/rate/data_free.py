@@ -16,6 +16,7 @@ from pithnet.passes.ptq.rate.norms import follow_
 from pithnet.passes.ptq.rate.outcome import Outcome, Stored, changed_tensors, pruned
 from pithnet.passes.ptq.rate.parts import stored_matrix, stored_rows, weight_part
 from pithnet.passes.ptq.rate.rounding import Effort, Part
+from pithnet.passes.ptq.rate.sketches import Sketch
 from pithnet.surgery import Weighted, norms_after_layers, release, weighted_layers
 
 
@@ -43,46 +44,69 @@ class DataFreeNetwork:
             release(layer)
 
     @torch.no_grad()
-    def round_at(self, price: float, effort: Effort, batches: Any = None) -> Outcome:
+    def sketches(self) -> list[Sketch]:
+        """Returns what guesses the bits at a price."""
+        layers = [(n, layer) for n, layer in weighted_layers(self.plain) if n in self.kept]
+        return [
+            self._part(self.plain, name, layer).sketch(self._scales(name, layer)) for name, layer in layers
+        ]
+
+    @torch.no_grad()
+    def round_at(self, price: float, effort: Effort) -> Outcome:
         """Rounds all layers at a price.
 
         Args:
             price: what a bit costs, in shares of the variance of a channel.
             effort: how long levels are looked for.
-            batches: nothing.
         """
         trial, outcome = copy.deepcopy(self.plain), Outcome()
         for name, layer in weighted_layers(trial):
             if name in self.kept:
-                outcome.weights[name] = self._round(trial, name, layer, price, effort)
+                part, scales = self._part(trial, name, layer), self._scales(name, layer)
+                steps = part.steps(price, scales)
+                levels = part.levels(steps, price, effort)
+                outcome.weights[name] = self._stored(trial, name, layer, levels, steps)
         outcome.others = changed_tensors(trial, self.plain, set(outcome.weights))
         return outcome
 
-    def _round(self, trial: nn.Module, name: str, layer: Weighted, price: float, effort: Effort) -> Stored:
+    def _is_followed(self, name: str, layer: Weighted) -> bool:
+        return name in self.norms and matrix_of(layer.holders[0].module) is not None
+
+    def _scales(self, name: str, layer: Weighted) -> str:
+        if self._is_followed(name, layer):
+            return "free"
+        return "none" if isinstance(layer.holders[0].module, _ConvTransposeNd) else "stored"
+
+    def _part(self, model: nn.Module, name: str, layer: Weighted) -> Part:
         weight, kept = layer.weight.detach(), self.kept[name]
-        module: Any = layer.holders[0].module
-        matrix = matrix_of(module)
-        if name not in self.norms or matrix is None:
+        if not self._is_followed(name, layer):
             size = weight.numel() / max(int(weight.count_nonzero()), 1)
             noise = size / float(weight.square().sum().clamp(min=1e-30))
-            part = weight_part(layer, torch.full_like(weight, noise), kept)
-            scales = "none" if isinstance(module, _ConvTransposeNd) else "stored"
-            steps = part.steps(price, scales)
-            return stored_rows(layer, part.levels(steps, price, effort), steps, kept)
-        norm = trial.get_submodule(self.norms[name])
+            return weight_part(layer, torch.full_like(weight, noise), kept)
+        matrix = matrix_of(layer.holders[0].module)
+        norm = model.get_submodule(self.norms[name])
+        assert matrix is not None
         assert isinstance(norm, _BatchNorm)
-        whole = matrix.matrix(weight)
-        rows = whole.flatten(0, 1)
-        part = Part(
+        rows = matrix.matrix(weight).flatten(0, 1)
+        return Part(
             rows,
             torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device),
             _noise(norm, rows),
             matrix.neighbours(),
             None if kept is None else matrix.matrix(kept).flatten(0, 1),
         )
-        steps = part.steps(price, "free")
-        levels = part.levels(steps, price, effort).view_as(whole)
-        stored, scale = stored_matrix(matrix, levels, steps.view(whole.shape[:2]), "free", kept)
+
+    def _stored(self, trial: nn.Module, name: str, layer: Weighted, levels: Tensor, steps: Tensor) -> Stored:
+        """Gives a layer of the trial its levels, in place, and the BN behind it the rows' sizes."""
+        kept = self.kept[name]
+        if not self._is_followed(name, layer):
+            return stored_rows(layer, levels, steps, kept)
+        module: Any = layer.holders[0].module
+        matrix, norm = matrix_of(module), trial.get_submodule(self.norms[name])
+        assert matrix is not None
+        assert isinstance(norm, _BatchNorm)
+        shape = matrix.matrix(layer.weight.detach()).shape
+        stored, scale = stored_matrix(matrix, levels.view(shape), steps.view(shape[:2]), "free", kept)
         module.weight.copy_(stored.weight)
         bias = torch.zeros_like(scale) if module.bias is None else module.bias.clone()
         follow_(norm, scale, bias, torch.zeros_like(scale))

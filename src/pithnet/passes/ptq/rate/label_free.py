@@ -18,7 +18,7 @@ from pithnet.passes.layers import selected_layers
 from pithnet.passes.ptq.layer_inputs import require_own_values
 from pithnet.passes.ptq.part_calls import answering
 from pithnet.passes.ptq.rate.amounts import whole_bytes
-from pithnet.passes.ptq.rate.budget import Measure, coded_bits, round_within
+from pithnet.passes.ptq.rate.budget import Budget, Measure, coded_bits, round_within
 from pithnet.passes.ptq.rate.data_free import DataFreeNetwork
 from pithnet.passes.ptq.rate.network import Network
 from pithnet.passes.ptq.rate.rounding import Effort
@@ -70,7 +70,8 @@ def round_to_budget(
     measure: Measure = weigh if rate is None else coded_bits(names)
     wanted = whole_bytes(size, model) if size is not None else float(rate or 0)
     unit = "bytes" if rate is None else "bits a weight"
-    require_enough(model, names, wanted, measure, unit)
+    least = require_enough(model, names, wanted, measure, unit)
+    of_bit = 1 / 8 if rate is None else 1 / max(sum(layer.weight.numel() for _, layer in layers), 1)
     with in_float32(model):
         network: Network | DataFreeNetwork
         batches = None if calibrate is None else joined(read_once(model, calibrate))
@@ -84,7 +85,7 @@ def round_to_budget(
                     f"the network reads none of the weights for these images, {names[0]} first; give "
                     "calibrate= inputs that go through its layers"
                 )
-        outcome, found = round_within(network, batches, wanted, measure, Effort())
+        outcome, found = round_within(network, Budget(wanted, least, of_bit, measure), Effort())
         outcome.write_(model)
         unread = tuple(network.unread)
     what = (
@@ -105,7 +106,7 @@ def _require_own(name: str, layer: Weighted) -> None:
 @torch.no_grad()
 def require_enough(
     model: nn.Module, names: Sequence[str], wanted: float, measure: Measure, unit: str
-) -> None:
+) -> float:
     """Refuses a budget below what the network would take with zeros for all weights of these layers.
 
     Args:
@@ -114,6 +115,9 @@ def require_enough(
         wanted: the budget, in the measure's unit.
         measure: of a network.
         unit: its name, "bytes" or "bits a weight".
+
+    Returns:
+        What it would take with zeros.
 
     Raises:
         RecipeError: The budget is below that.
@@ -131,6 +135,7 @@ def require_enough(
             f"zeros for all weights would take {shown} {unit} already, more than the {asked} asked for; "
             "give more, or remove channels first (pn.shrink)"
         )
+    return least
 
 
 def require_taken(model: nn.Module, batches: Sequence[tuple[Any, Any]]) -> None:

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvTransposeNd
 
 from pithnet.errors import ModelError
-from pithnet.learn.batch import call
+from pithnet.learn.batch import call, tensors
 from pithnet.passes.calibration import first_sample
 from pithnet.passes.ptq.norm_repair import match_named_norms
 from pithnet.passes.ptq.part_calls import answering
@@ -23,12 +23,14 @@ from pithnet.passes.ptq.rate.moments import Moments, Sums
 from pithnet.passes.ptq.rate.norms import deviation_ratio, follow_
 from pithnet.passes.ptq.rate.outcome import Outcome, Stored, changed_tensors, pruned
 from pithnet.passes.ptq.rate.parts import parts_of, stored_matrix, stored_rows, weight_part
-from pithnet.passes.ptq.rate.rounding import Effort
+from pithnet.passes.ptq.rate.rounding import Effort, Part
 from pithnet.passes.ptq.rate.sensitivity import Sensitivity, sensitivity_of
+from pithnet.passes.ptq.rate.sketches import Sketch
 from pithnet.passes.ptq.rate.walks import Walks, walking
 from pithnet.surgery import Weighted, norms_after_layers, release, set_latent_weight, weighted_layers
 
 Batches = Sequence[tuple[Any, Any]]
+_FEW, _SKETCHED = 256, 12  # samples, and positions of each, by which bits are guessed
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,15 +87,33 @@ class Network:
         return math.exp(sum(means) / max(len(means), 1))
 
     @torch.no_grad()
-    def round_at(self, price: float, effort: Effort, batches: Batches | None = None) -> Outcome:
+    def sketches(self) -> list[Sketch]:
+        """Returns what guesses the bits at a price, from some samples in the network as it is."""
+        layers = dict(weighted_layers(self.plain))
+        found = []
+        for name in self.rest:
+            part = weight_part(layers[name], self.sensitivity.weights[name], self.kept[name])
+            found.append(part.sketch("stored"))
+        generator = torch.Generator().manual_seed(self.seed)
+        names = [name for name in self.walked if name not in self.unread]
+        with walking(self.plain, names, _some(self.batches)) as walks:
+            for name in names:
+                moments = _moments(self.walked[name], walks, walks, _SKETCHED, generator)
+                if moments is not None:
+                    layer = self.plain.get_submodule(name)
+                    parts = self._parts(layer, self.walked[name], moments, fitted=False)
+                    found += [part.sketch(_scales(layer, self.walked[name])) for part in parts]
+        return found
+
+    @torch.no_grad()
+    def round_at(self, price: float, effort: Effort) -> Outcome:
         """Rounds all layers at a price.
 
         Args:
             price: what a bit costs, in squared lengths of a sample's outputs.
             effort: how long levels are looked for.
-            batches: other batches than all.
         """
-        batches = self.batches if batches is None else batches
+        batches = self.batches
         trial, outcome = copy.deepcopy(self.plain), Outcome()
         layers = dict(weighted_layers(trial))
         for name in self.rest:
@@ -121,15 +141,7 @@ class Network:
         layer: Any = trial.get_submodule(walked.name)
         matrix, kept = walked.matrix, self.kept[walked.name]
         weight = matrix.matrix(layer.weight.detach())
-        mask = None if kept is None else matrix.matrix(kept)
-        parts = parts_of(
-            moments.target(weight),
-            moments.hessian(),
-            self.sensitivity.outputs[walked.name],
-            mask,
-            matrix.neighbours(),
-        )
-        scales = "free" if walked.norm else "none" if isinstance(layer, _ConvTransposeNd) else "stored"
+        parts, scales = self._parts(layer, walked, moments, fitted=True), _scales(layer, walked)
         steps = torch.cat([part.steps(price, scales) for part in parts])
         if scales == "none":
             steps = steps.log().mean().exp().expand_as(steps)
@@ -151,6 +163,18 @@ class Network:
             layer.bias.copy_(torch.zeros_like(mean) if walked.norm else expected - mean)
         return stored
 
+    def _parts(self, layer: Any, walked: Walked, moments: Moments, *, fitted: bool) -> list[Part]:
+        """Returns the parts of a layer, of the weights it has or of those fitted to what they should give."""
+        matrix, kept = walked.matrix, self.kept[walked.name]
+        weight = matrix.matrix(layer.weight.detach())
+        return parts_of(
+            moments.target(weight) if fitted else weight,
+            moments.hessian(),
+            self.sensitivity.outputs[walked.name],
+            None if kept is None else matrix.matrix(kept),
+            matrix.neighbours(),
+        )
+
     def _match_rest(self, trial: nn.Module, batches: Batches) -> None:
         """Matches the BNs that do not follow a layer of which that is known."""
         others = [
@@ -160,6 +184,21 @@ class Network:
         ]
         if others:
             match_named_norms(trial, self.plain, batches, others)
+
+
+def _scales(layer: nn.Module, walked: Walked) -> str:
+    """Returns what a scale of its own costs a row of a layer, in the words of `Part.steps`."""
+    return "free" if walked.norm else "none" if isinstance(layer, _ConvTransposeNd) else "stored"
+
+
+def _some(batches: Batches) -> Batches:
+    """Returns the first batches, so many that they hold some samples."""
+    samples = 0
+    for number, (inputs, _) in enumerate(batches):
+        samples += len(next(tensors(inputs)))
+        if samples >= _FEW:
+            return batches[: number + 1]
+    return batches
 
 
 @torch.no_grad()

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from pithnet.passes.ptq.rate.sketches import REACH, Sketch, step_widths
 from pithnet.tensor.rate_distortion.contexts import Neighbours, Rates
 from pithnet.tensor.rate_distortion.descent import descend
 from pithnet.tensor.rate_distortion.in_order import Feedback, round_in_order
 from pithnet.tensor.rate_distortion.problem import Rounding
 
-REACH = 1500
-_WIDTH = 1.1
-_WIDEST = 1.5  # of a row's largest weight
+_SKETCHED = 16  # rows, at most
 _SCALE_BITS = 14.0  # what a file spends on the scale of a row
 
 
@@ -35,9 +33,6 @@ class Effort:
     sweeps: int = 1
     final: int = 4
     positions: int = 48
-
-
-QUICK = Effort(1, 0, 0, 12)
 
 
 @dataclass(frozen=True)
@@ -66,23 +61,40 @@ class Part:
     def steps(self, price: float, scales: str) -> Tensor:
         """Returns the distance of two levels for each row, (O,).
 
-        At high rates the best step is the one whose squared error, step^2 / 12, has the price as its slope by
-        the rate. It is a tenth wider here, because zeros cost less than other levels.
-
         Args:
             price: what a bit costs.
             scales: "free" where a scale of its own costs a row nothing; "stored" where it costs bits, and is
                 given only where it saves more; "none" where there can be but one step.
         """
+        steps = step_widths(self.worth(scales), self._largest(scales), price)
+        return steps.to(self.weight.dtype)
+
+    def worth(self, scales: str) -> Tensor:
+        """Returns what the square of an error of a weight costs in each row, (O,), in double precision.
+
+        Args:
+            scales: what `steps` takes; where rows have one step, they are worth the same.
+        """
         half = self.importance.double() / 2
         if scales == "none" or (scales == "stored" and self._saved_by_scales(half) < _SCALE_BITS):
             half = half.mean().expand_as(half)
-        steps = _WIDTH * (6 * price / (math.log(2) * half * self._feedback.curvature.double().mean())).sqrt()
+        return half * self._feedback.curvature.double().mean()
+
+    def sketch(self, scales: str) -> Sketch:
+        """Returns some rows, by which it is guessed how many bits all of them take.
+
+        Args:
+            scales: what `steps` takes.
+        """
+        some = torch.arange(0, len(self.weight), -(-len(self.weight) // _SKETCHED))
+        share = len(self.weight) / len(some)
+        return Sketch(self.weight[some], self.worth(scales)[some], self._largest(scales)[some], share)
+
+    def _largest(self, scales: str) -> Tensor:
+        worth = self.worth(scales)
         largest = self.weight.abs().amax(1).double()
         largest = torch.where(largest > 0, largest, 1.0)
-        if bool((half == half[0]).all()):
-            largest = largest.max().expand_as(largest)
-        return torch.minimum(steps, _WIDEST * largest).maximum(largest / REACH).to(self.weight.dtype)
+        return largest.max().expand_as(largest) if bool((worth == worth[0]).all()) else largest
 
     def _saved_by_scales(self, half: Tensor) -> float:
         """Returns the bits that a row saves, on average, by a step of its own at high rates."""
