@@ -3,7 +3,7 @@
     python benchmarks/distilled_bytes.py CHECKPOINT --data-root DATA [--model resnet20] [--ratios 24 29]
         [--images 16384] [--epochs 6] [--draws 1] [--json]
 
-It is the preset `post-training` with `--distill EPOCHS`, on so many training images without their labels; each
+It is the preset `post-training` with `--distill EPOCHS`, on so many training images without labels; each
 draw takes others. Everything else is as in `label_free_bytes.py`: `kl` is on a thousand training images
 that are among none of them, bytes and accuracy are those of the file.
 """
