@@ -125,9 +125,9 @@ class Network:
         generator = torch.Generator().manual_seed(self.seed)
         names = [name for name in self.walked if name not in self.unread]
         with walking(trial, names, batches) as now, walking(self.plain, names, batches) as before:
-            for name in names:
+            for name, following in zip(names, [*names[1:], None], strict=True):
                 walked = self.walked[name]
-                moments = _moments(walked, now, before, effort.positions, generator)
+                moments = _moments(walked, now, before, effort.positions, generator, following)
                 if moments is not None:
                     outcome.weights[name] = self._round(trial, walked, moments, price, effort)
         self._match_rest(trial, batches)
@@ -237,9 +237,23 @@ class _Watch:
 
 
 def _moments(
-    walked: Walked, now: Walks, before: Walks, positions: int, generator: torch.Generator
+    walked: Walked,
+    now: Walks,
+    before: Walks,
+    positions: int,
+    generator: torch.Generator,
+    following: str | None = None,
 ) -> Moments | None:
-    """Brings all batches to a layer; returns what it is given now, and what it gave before."""
+    """Brings all batches to a layer; returns what it is given now, and what it gave before.
+
+    Args:
+        walked: the layer.
+        now: batches in the network as it is so far.
+        before: batches in the float network.
+        positions: of each sample, at which inputs and outputs are looked at.
+        generator: of the positions.
+        following: a layer that the float network goes on to at once, where it keeps one tensor less waiting.
+    """
     sums = Sums()
     for batch in range(now.count):
         given, output = now.given(batch, walked.name), before.output(batch, walked.name)
@@ -252,6 +266,9 @@ def _moments(
             at = torch.randperm(count, generator=generator)[:positions]
         at = at.to(output.device)
         sums.add(walked.matrix.inputs(given.args[0], output, at), vectors[:, at].flatten(0, 1))
+        if following is not None:
+            del output, vectors
+            before.given(batch, following)
     try:
         return sums.moments() if sums.count else None
     except ModelError as error:
