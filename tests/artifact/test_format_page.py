@@ -32,19 +32,20 @@ def test_dtypes_have_the_numbers_of_the_page() -> None:
 
 
 def test_work_is_that_of_the_page() -> None:
-    first, each, further = budget.BASE, budget.PER_BYTE, budget.PER_FURTHER_BYTE
-    assert f"{first:,} for any file, {each} more for each of its bytes, {further} for each beyond" in PAGE
-    assert budget.allowance((1 << 20) + 5) == first + (each << 20) + 5 * further
+    assert f"up to 2**20 bytes may take {budget.OF_SMALL:,}, a larger one {budget.PER_BYTE} for each" in PAGE
+    assert budget.allowance(0) == budget.allowance(1 << 20) == budget.OF_SMALL
+    assert budget.allowance((1 << 20) + 1) == ((1 << 20) + 1) * budget.PER_BYTE
     entry = layout.Entry("a", (30, 40), torch.float16)
     symbols = np.zeros(1200, int)
     mask = np.ones((30, 40), bool)
     common = 6000 + 600 + 1200 + 1200  # a record, its elements, that they are no float32, and symbols
     for method, own in {
-        "rans": 100 * 1 + 8000 + 12 * 1200,
-        "neighbours": 31 * 1200 + 10 * (10_000 + 200),  # of 16, 24, ..., 410 and 3 symbols
-        "huffman": 100 * 1 + 1200 // 16,
+        "rans": 100 * 1 + 50 * 4 + 8000 + 13 * 1200,  # level 1 is below 4: question 3, and three more
+        "neighbours": 40 * 1200 + 10 * (10_000 + 200),  # of 16, 24, ..., 410 and 3 symbols
+        "huffman": 100 * 1 + 50 * 4 + 1200 // 16,
     }.items():
         stream = encode_symbols(symbols, method, mask)[1]
+        own += len(stream) * {"rans": 10, "neighbours": 20}.get(method, 0)
         body = b"\x05\x00\x00" + bytes([coders.SYMBOL_NUMBERS[method]]) + stream
         meter = budget.Meter(0)
         decode_record(body, layout.Record("a", (entry,)), meter.spend)

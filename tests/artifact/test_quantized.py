@@ -85,7 +85,7 @@ def test_a_file_takes_no_more_work_than_a_reader_allows(monkeypatch: pytest.Monk
         weight = model[0].weight
         weight.copy_(torch.where(weight.abs() > weight.abs().quantile(0.99), weight.sign(), 0.0))
     assert inspect(encode(model)).tensors[0].coding == "fixed/rans"
-    monkeypatch.setattr(budget, "BASE", 400_000)
+    monkeypatch.setattr(budget, "OF_SMALL", 400_000)
     data, account = encode_and_inspect(model)
     assert not {"kernels", "neighbours", "rans"} & set(re.split(r"\W", account.tensors[0].coding))
     assert torch.equal(decode(data)[0]["0.weight"], weight)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pithnet.errors import ArtifactError
 
 MAX_ELEMENTS = 1 << 28  # 1 GiB as float32, twice the largest network of the zoo
-BASE, PER_BYTE, PER_FURTHER_BYTE = 80_000_000, 40, 120
-_MANY = 1 << 20
+SMALL = 1 << 20  # bytes of a file that may take as much as any of its size or smaller
+OF_SMALL, PER_BYTE = 90_000_000, 150
 
 
 class Budget:
     """The work that reading a file may take, in units of about ten nanoseconds.
 
-    Any file may take BASE units, and PER_BYTE for each of its bytes, or PER_FURTHER_BYTE beyond the first
-    2**20. A caller who allows more elements than MAX_ELEMENTS allows as many times as much work.
+    A file of up to SMALL bytes may take OF_SMALL units, which is less than a second; a larger one may take
+    PER_BYTE for each byte. A caller who allows more elements than MAX_ELEMENTS allows as many times as much.
 
     Args:
         size: bytes of the file.
@@ -48,4 +48,4 @@ class Meter(Budget):
 
 def allowance(size: int) -> int:
     """Returns how much work a file of so many bytes may take."""
-    return BASE + PER_BYTE * min(size, _MANY) + PER_FURTHER_BYTE * max(size - _MANY, 0)
+    return OF_SMALL if size <= SMALL else PER_BYTE * size

@@ -47,6 +47,7 @@ def read_codebook(cursor: Cursor, size: int) -> np.ndarray:
     Raises:
         ArtifactError: The kind of codebook is unknown, its levels descend, or the bytes end too early.
     """
+    cursor.spend(size)
     kind = cursor.byte("codebook")
     if kind == _FLOAT32:
         return _ascending(np.frombuffer(cursor.take(4 * size, "codebook"), "<f4").astype(np.float32))

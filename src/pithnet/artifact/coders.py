@@ -29,15 +29,15 @@ SYMBOL_NUMBERS: Mapping[str, int] = {"huffman": 1, "rans": 2, "neighbours": 3, "
 POSITION_NUMBERS: Mapping[str, int] = {"constant": 1, "bitmap": 2, "gaps": 3, "kernels": 4}
 
 
-def pack_symbols(symbols: np.ndarray, mask: np.ndarray, loops: bool = True) -> bytes:
+def pack_symbols(symbols: np.ndarray, mask: np.ndarray, slowest: int = 2) -> bytes:
     """Writes a coder and its stream of symbols, by the smallest coder.
 
     Args:
         symbols: integers 0 to 65,535, one for each True of `mask`.
         mask: booleans of the record's shape.
-        loops: whether coders that decode in a loop of Python may be taken.
+        slowest: the most `slowness` of a coder that may be taken.
     """
-    method, data = encode_symbols(symbols, mask=mask, loops=loops)
+    method, data = encode_symbols(symbols, mask=mask, slowest=slowest)
     return _coder(method, SYMBOL_NUMBERS) + data
 
 
@@ -69,14 +69,14 @@ def read_symbols(cursor: Cursor, mask: np.ndarray) -> tuple[np.ndarray, str]:
     return symbols, method
 
 
-def pack_positions(mask: np.ndarray, loops: bool = True) -> bytes:
+def pack_positions(mask: np.ndarray, slowest: int = 2) -> bytes:
     """Writes a coder, a length and a stream of a mask, by the smallest coder.
 
     Args:
         mask: booleans, True for a value that is stored.
-        loops: whether coders that decode in a loop of Python may be taken.
+        slowest: the most `slowness` of a coder that may be taken.
     """
-    method, data = encode_positions(mask, loops=loops)
+    method, data = encode_positions(mask, slowest=slowest)
     return _coder(method, POSITION_NUMBERS) + block(data)
 
 

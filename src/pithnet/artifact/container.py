@@ -210,10 +210,10 @@ def _untold(entry: object) -> Untold:
         return _NOTHING
     inflater = zlib.decompressobj()
     try:
-        content = msgpack.unpackb(inflater.decompress(entry, _MAX_UNTOLD))  # type: ignore[arg-type]
+        content = unpacked(inflater.decompress(entry, _MAX_UNTOLD))  # type: ignore[arg-type]
         if inflater.eof and not inflater.unused_data:
             return Untold.from_plain(content)
-    except (zlib.error, ValueError, TypeError, msgpack.UnpackException, ModelError):
+    except (zlib.error, TypeError, ArtifactError, ModelError):
         pass
     raise ArtifactError("header: entry 'z' is not of the form docs/format.md gives it")
 
@@ -231,12 +231,12 @@ def _counters(pairs: Sequence[tuple[int, int]], layout: Sequence[Entry]) -> dict
 
 def _aliases(pairs: Sequence[tuple[int, int]], layout: Sequence[Entry]) -> dict[str, str]:
     found: dict[str, str] = {}
-    holders = {layout[holder].name for _, holder in pairs if 0 <= holder < len(layout)}
+    holders = {holder for _, holder in pairs}
     for alias, holder in pairs:
         if not 0 <= holder < alias < len(layout):
             raise ArtifactError(f"header: tensor {alias} is tied to {holder}, which does not come before it")
         a, h = layout[alias], layout[holder]
-        if (a.shape, a.dtype) != (h.shape, h.dtype) or a.name in {*found, *holders}:
+        if (a.shape, a.dtype) != (h.shape, h.dtype) or a.name in found or alias in holders:
             raise ArtifactError(f"header: {a.name} cannot share the numbers of {h.name}")
         found[a.name] = h.name
     return found

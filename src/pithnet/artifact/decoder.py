@@ -16,7 +16,7 @@ from pithnet.coding import CodingError
 from pithnet.errors import ArtifactError
 from pithnet.heartbeat import working
 
-_ENTRY_WORK = 2000  # in the units of `Budget`: what an entry of the layout takes
+_ENTRY_WORK, _HEADER_WORK = 2000, 20  # of an entry of the layout, and of a byte before the first record
 
 
 def decode(data: bytes, max_elements: int = MAX_ELEMENTS) -> tuple[dict[str, Tensor], Metadata]:
@@ -76,7 +76,7 @@ def decode_records(
     if declared > max_elements:
         raise ArtifactError(f"header: declares {declared} numbers, at most {max_elements} are allowed here")
     try:
-        budget.spend(_ENTRY_WORK * len(opened.layout))
+        budget.spend(_ENTRY_WORK * len(opened.layout) + _HEADER_WORK * opened.header_bytes)
     except ArtifactError as e:
         raise ArtifactError(f"header: {e}") from None
     for index, (record, body) in enumerate(zip(opened.records, opened.bodies, strict=True)):

@@ -12,7 +12,7 @@ import msgpack
 import torch
 from torch import Tensor
 
-from pithnet.artifact.packed import is_name
+from pithnet.artifact.packed import is_name, unpacked_table
 from pithnet.errors import ArtifactError
 
 # A dtype's number in the file is its place here: append, never reorder.
@@ -171,27 +171,24 @@ def unpack_layout(data: bytes) -> tuple[Entry, ...]:
     """
     inflater = zlib.decompressobj()
     try:
-        table = msgpack.unpackb(inflater.decompress(data, _MAX_LAYOUT_BYTES))
-    except (zlib.error, ValueError, msgpack.UnpackException) as e:
+        packed = inflater.decompress(data, _MAX_LAYOUT_BYTES)
+    except zlib.error as e:
         raise ArtifactError(f"header: the tensor table is damaged ({e})") from None
-    if not inflater.eof or inflater.unused_data or not _is_table(table):
+    try:
+        names, dtypes, shapes = unpacked_table(packed, _MAX_ENTRIES, _MAX_DIMENSIONS)
+        good = inflater.eof and not inflater.unused_data and _is_table(names, dtypes, shapes)
+    except ValueError:
+        good = False
+    if not good:
         raise ArtifactError("header: the tensor table is not of the form docs/format.md gives it")
-    names, dtypes, shapes = table
     if len(set(names)) != len(names):
         raise ArtifactError("header: two tensors have one name")
     return tuple(Entry(n, tuple(s), DTYPES[d]) for n, d, s in zip(names, dtypes, shapes, strict=True))
 
 
-def _is_table(table: object) -> bool:
-    if not (isinstance(table, list) and len(table) == 3):
-        return False
-    names, dtypes, shapes = table
+def _is_table(names: list[str], dtypes: bytes, shapes: list[list[int]]) -> bool:
     return (
-        isinstance(names, list)
-        and isinstance(dtypes, bytes)
-        and isinstance(shapes, list)
-        and len(names) == len(dtypes) == len(shapes)
-        and len(names) <= _MAX_ENTRIES
+        len(names) == len(dtypes) == len(shapes)
         and all(is_name(n) for n in names)
         and all(d < len(DTYPES) for d in dtypes)
         and all(_is_shape(s) for s in shapes)

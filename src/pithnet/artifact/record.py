@@ -61,23 +61,23 @@ class _Choice(NamedTuple):
     mask: np.ndarray
 
 
-def encode_record(tensors: Sequence[Tensor], record: Record, loops: bool = True) -> bytes:
+def encode_record(tensors: Sequence[Tensor], record: Record, slowest: int = 2) -> bytes:
     """Returns the body of a record that gives CPU tensors back bit for bit, by the smallest coding.
 
     Args:
         tensors: the values of the record's entries.
         record: which entries they are.
-        loops: whether many values may go to coders that decode in a loop of Python.
+        slowest: the most `slowness` of a coder that many values may go to.
     """
-    loops = loops or record.size < _LARGE
+    slowest = slowest if record.size >= _LARGE else 2
     flats = [t.reshape(-1) for t in tensors]
     flat = flats[0] if len(flats) == 1 else torch.cat(flats)
     values = _as_float32(flat)
     if values is None:
         return _encode_bytes(flat)
     raw = _Choice(b"", _RAW, Plan(flat.nbytes, lambda: _to_bytes(flat)), np.ones(0, bool))
-    choices = chain([raw], _choices(values.reshape(record.shape), [e.size for e in record.entries], loops))
-    return min((_written(choice, loops) for choice in _closest(choices, values.size)), key=len)
+    choices = chain([raw], _choices(values.reshape(record.shape), [e.size for e in record.entries], slowest))
+    return min((_written(choice, slowest) for choice in _closest(choices, values.size)), key=len)
 
 
 def _closest(choices: Iterable[_Choice], count: int) -> list[_Choice]:
@@ -91,11 +91,11 @@ def _closest(choices: Iterable[_Choice], count: int) -> list[_Choice]:
     return [choice for _, choice in close]
 
 
-def _choices(values: np.ndarray, sizes: Sequence[int], loops: bool) -> Iterator[_Choice]:
+def _choices(values: np.ndarray, sizes: Sequence[int], slowest: int) -> Iterator[_Choice]:
     mask = floats.bits(values) != 0
     zeros = mask.size - int(np.count_nonzero(mask))
     if zeros and zeros * _FEW_ZEROS >= mask.size and zeros < mask.size:
-        yield from _plans(pack_positions(mask, loops), Block(values[mask], Sites.of(mask, sizes)))
+        yield from _plans(pack_positions(mask, slowest), Block(values[mask], Sites.of(mask, sizes)))
     del mask
     yield from _plans(b"", Block(values.reshape(-1), Sites.everywhere(values.shape, sizes)))
 
@@ -121,9 +121,9 @@ def _entropy_bytes(symbols: np.ndarray) -> float:
     return min(entropy + 0.5 * counts.size, symbols.size * width / 8) + 2
 
 
-def _written(choice: _Choice, loops: bool) -> bytes:
+def _written(choice: _Choice, slowest: int) -> bytes:
     plan = choice.plan
-    symbols = b"" if plan.symbols is None else pack_symbols(plan.symbols, choice.mask, loops)
+    symbols = b"" if plan.symbols is None else pack_symbols(plan.symbols, choice.mask, slowest)
     first = choice.number | (_SPARSE if choice.positions else 0)
     return b"".join([bytes([first]), choice.positions, plan.side(), symbols])
 
@@ -163,7 +163,7 @@ def _read_floats(cursor: Cursor, number: int, record: Record) -> tuple[np.ndarra
     sizes = [e.size for e in record.entries]
     if not number & _SPARSE:
         return coding.read(cursor, Sites.everywhere(record.shape, sizes))
-    cursor.spend(record.size // 2)
+    cursor.spend(record.size // 4)
     mask, method = read_positions(cursor, record.shape)
     kept, name = coding.read(cursor, Sites.of(mask, sizes))
     numbers = np.zeros(mask.size, np.float32)

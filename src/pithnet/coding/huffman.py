@@ -25,7 +25,8 @@ MAX_LANES = 13  # 2**13 lanes: each array of their state is 64 kB and stays in t
 _LANE_BITS = 12  # what the size of one more lane costs, about
 _LANE_SHARE = 0.004  # of the stream may go into lane sizes
 _BLOCK = 1 << 17
-_ONE_LANE_WORK, _LANES_WORK = 10_000, 100_000  # what tables and lanes take, however few the symbols
+_ONE_LANE_WORK, _LANES_WORK = 16_000, 100_000  # what tables and lanes take, however few the symbols
+_BYTE_WORK, _PAIRS_WORK = 8, 1400  # of a byte of one lane; of one pair of every lane, however few the lanes
 
 
 def encode(symbols: np.ndarray) -> bytes:
@@ -74,10 +75,11 @@ def decode(data: bytes, count: int, spend: Spend = unlimited) -> np.ndarray:
             raise CodingError("a constant needs no codes, but codes follow: the stream is damaged")
         spend(count // 16)
         return np.full(count, used[0], dtype)
-    spend(2 * count + (_ONE_LANE_WORK if count <= ONE_LANE else _LANES_WORK))
     if count <= ONE_LANE:
+        spend(2 * count + _ONE_LANE_WORK + _BYTE_WORK * len(body))
         return decode_one_lane(bytes(body), lengths, count).astype(dtype, copy=False)
     ends, at = _get_ends(body, count)
+    spend(2 * count + _LANES_WORK + _PAIRS_WORK * -(-count // (2 * ends.size)))
     return decode_lanes(body[at:], ends, lengths, count).astype(dtype, copy=False)
 
 
@@ -128,7 +130,7 @@ def _get_model(data: bytes, spend: Spend) -> tuple[np.ndarray, int]:
     if size > len(data) - at:
         raise CodingError("the Huffman model is cut off: the stream is truncated")
     model = Decoder(data[at : at + size])
-    lengths = np.array(get_vector(model, spend), np.uint8)
+    lengths = np.array(get_vector(model, spend, MAX_LENGTH), np.uint8)
     model.finish()
     if not lengths.any() or not lengths[-1]:
         raise CodingError("the Huffman model does not end with a symbol: the stream is damaged")

@@ -95,11 +95,15 @@ class CountModel(NamedTuple):
         freqs: (contexts, numbers) how wide it is.
         rows: the same for the hot loop, by context: the ends of the intervals, and (freq, start, number) of
             each.
+        nones: where the interval of 0 ends, by context.
+        fulls: where the interval of the largest number begins, by context.
     """
 
     starts: np.ndarray
     freqs: np.ndarray
     rows: list[tuple[list[int], list[tuple[int, int, int]]]]
+    nones: list[int]
+    fulls: list[int]
 
 
 @lru_cache(maxsize=128)
@@ -126,7 +130,7 @@ def count_model(bits: int, spread: int) -> CountModel:
         (start[1:], list(zip(freq, start, range(bits + 1), strict=True)))
         for start, freq in zip(starts.tolist(), freqs.tolist(), strict=True)
     ]
-    return CountModel(starts, freqs, rows)
+    return CountModel(starts, freqs, rows, freqs[:, 0].tolist(), starts[:, -1].tolist())
 
 
 def overall_density(ones: np.ndarray, seen: np.ndarray | int, start: float) -> np.ndarray:

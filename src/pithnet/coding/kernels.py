@@ -39,10 +39,10 @@ from pithnet.coding.kernel_model import (
     row_classes,
     start_class,
 )
-from pithnet.coding.rans import LOW, PROB_BITS, SLOT, Decoder, Encoder
+from pithnet.coding.rans import LOW, PROB_BITS, SLOT, TOTAL, Decoder, Encoder
 from pithnet.coding.work import Spend, unlimited
 
-_SET_UP_WORK, _ROW_WORK, _TILE_WORK = 20_000, 1000, 33
+_SET_UP_WORK, _ROW_WORK, _TILE_WORK, _BYTE_WORK = 20_000, 1000, 24, 40
 
 
 def encode(mask: np.ndarray) -> bytes:
@@ -128,7 +128,7 @@ def decode(data: bytes, shape: tuple[int, ...], spend: Spend = unlimited) -> np.
         stream.finish()
         return np.zeros(shape, bool)
     cut = block_bits(shape)
-    spend(_SET_UP_WORK + cut.rows * (_ROW_WORK + cut.columns * _TILE_WORK))
+    spend(_SET_UP_WORK + cut.rows * (_ROW_WORK + cut.columns * _TILE_WORK) + _BYTE_WORK * len(data))
     parameters = Parameters.get(stream)
     model = count_model(cut.bits, parameters.spread)
     table = arrangements(cut.bits, cut.width, ATTRACTIONS[parameters.attraction]).rows
@@ -154,30 +154,41 @@ def _decode_row(
     model: CountModel,
     table: list[ArrangementRow],
 ) -> list[int]:
-    """Decodes one output channel: the hot loop, with the rANS decoder inlined."""
+    """Decodes one output channel: the hot loop, with the rANS decoder inlined.
+
+    Empty and full blocks, which most are where few or most weights are zero, come first.
+    """
     x, at, data, end = stream.x, stream.at, stream.data, len(stream.data)
-    rows, find = model.rows, bisect_right
-    ones, out = 0, []
+    rows, nones, fulls, find = model.rows, model.nones, model.fulls, bisect_right
+    ones, out, place, full = 0, [0] * len(base), 0, (1 << bits) - 1
     prior, prior_zeros, odds = strength * p, strength * (1.0 - p), p / (1.0 - p)
     for low in range(0, len(base), ROW_STEP):
         shift = find(RELATIVE_GRID, (ones + prior) / (bits * low - ones + prior_zeros) / odds)
         for column in base[low : low + ROW_STEP]:
-            ends, entries = rows[column + shift]
             slot = x & SLOT
-            freq, start, value = entries[find(ends, slot)]
-            x = freq * (x >> PROB_BITS) + slot - start
-            while x < LOW and at < end:
-                x = x << 8 | data[at]
-                at += 1
-            if value:
-                ones += value
-                ends, entries = table[value]
-                slot = x & SLOT
+            none = nones[column + shift]
+            if slot < none:
+                x = none * (x >> PROB_BITS) + slot
+            elif slot >= fulls[column + shift]:
+                start = fulls[column + shift]
+                x = (TOTAL - start) * (x >> PROB_BITS) + slot - start
+                ones += bits
+                out[place] = full
+            else:
+                ends, entries = rows[column + shift]
                 freq, start, value = entries[find(ends, slot)]
                 x = freq * (x >> PROB_BITS) + slot - start
                 while x < LOW and at < end:
                     x = x << 8 | data[at]
                     at += 1
-            out.append(value)
+                ones += value
+                ends, entries = table[value]
+                slot = x & SLOT
+                freq, start, out[place] = entries[find(ends, slot)]
+                x = freq * (x >> PROB_BITS) + slot - start
+            while x < LOW and at < end:
+                x = x << 8 | data[at]
+                at += 1
+            place += 1
     stream.x, stream.at = x, at
     return out

@@ -11,7 +11,7 @@ from pithnet.coding.lanes_states import FREQ, LOW, SHIFT, SYMBOL, WORD, StatesRe
 from pithnet.coding.tiles import Cut, blocks_of
 from pithnet.coding.work import Spend, unlimited
 
-_STEP_WORK, _TABLE_WORK, _SLOTS_FOR_ONE = 800, 20, 16
+_STEP_WORK, _TABLE_WORK, _SLOTS_FOR_ONE = 650, 20, 16
 
 
 class _Contexts:
@@ -82,7 +82,7 @@ def _work(blocks: int, cut: Cut, head: Head) -> int:
     """Returns what all blocks take: calls of numpy, symbols, and distributions that are made anew."""
     remade = sum(1 for _ in stretches(blocks)) * SUMS * head.classes
     each = _TABLE_WORK * len(head.levels) + (1 << head.slot_bits) // _SLOTS_FOR_ONE
-    return blocks * cut.positions * _STEP_WORK + 2 * cut.kernels * cut.positions + remade * each
+    return blocks * cut.positions * _STEP_WORK + cut.kernels * cut.positions + remade * each
 
 
 def _decode_block(

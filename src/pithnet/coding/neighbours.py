@@ -22,7 +22,7 @@ MAX_LEVELS = 256
 CONTEXTS = 5
 OWN = 10  # symbols the distribution over all contexts counts for, in a context's own
 FIRST, GROWTH = 16, 1.5  # symbols before the first update, and how much longer each stretch is than the last
-_SYMBOL_WORK, _STRETCH_WORK, _LEVEL_WORK = 31, 10_000, 200
+_SYMBOL_WORK, _BYTE_WORK, _STRETCH_WORK, _LEVEL_WORK = 40, 20, 10_000, 200
 _CAP = 1 << 16  # counts are halved beyond this
 
 _Row = tuple[list[int], list[tuple[int, int, int]]]  # of a context: interval ends, then (freq, start, score)
@@ -159,7 +159,7 @@ def decode(data: bytes, count: int, mask: np.ndarray, spend: Spend = unlimited) 
     if middle > 2 * levels:
         raise CodingError("the symbol model is out of range: the stream is damaged")
     remade = sum(1 for _ in _stretches(count))
-    spend(_SYMBOL_WORK * count + remade * (_STRETCH_WORK + _LEVEL_WORK * levels))
+    spend(_SYMBOL_WORK * count + _BYTE_WORK * len(data) + remade * (_STRETCH_WORK + _LEVEL_WORK * levels))
     model = _Model(levels, middle, far)
     left, above = neighbours(mask)
     near = list(zip(left.tolist(), above.tolist(), strict=True))

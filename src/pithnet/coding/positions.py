@@ -22,13 +22,13 @@ class PositionCoder(NamedTuple):
         decode: takes the bytes, the mask's shape and a function that gets the work before it is done, and
             gives the mask.
         auto_limit: the largest mask, in elements, on which "auto" tries this coder.
-        loops: whether it decodes in a loop of Python, kernel by kernel.
+        slowness: how it decodes, as in `SymbolCoder`.
     """
 
     encode: Callable[[np.ndarray], bytes]
     decode: Callable[[bytes, tuple[int, ...], Spend], np.ndarray]
     auto_limit: int
-    loops: bool = False
+    slowness: int = 0
 
 
 def _encode_bitmap(mask: np.ndarray) -> bytes:
@@ -63,17 +63,17 @@ POSITION_CODERS: dict[str, PositionCoder] = {
     "constant": PositionCoder(_encode_constant, _decode_constant, 1 << 62),
     "bitmap": PositionCoder(_encode_bitmap, _decode_bitmap, 1 << 62),
     "gaps": PositionCoder(gaps.encode, gaps.decode, 1 << 62),
-    "kernels": PositionCoder(kernels.encode, kernels.decode, 1 << 25, loops=True),
+    "kernels": PositionCoder(kernels.encode, kernels.decode, 1 << 25, slowness=2),
 }
 
 
-def encode_positions(mask: np.ndarray, method: str = "auto", loops: bool = True) -> tuple[str, bytes]:
+def encode_positions(mask: np.ndarray, method: str = "auto", slowest: int = 2) -> tuple[str, bytes]:
     """Codes a boolean mask of any shape; the shape is not stored.
 
     Args:
         mask: booleans, True for non-zero; the first axis is the output channels.
         method: a name out of POSITION_CODERS, or "auto" for the one with the fewest bytes.
-        loops: whether "auto" tries coders that decode in a loop of Python.
+        slowest: "auto" tries no coder of more `slowness`.
 
     Returns:
         The name of the method used, and the bytes.
@@ -88,7 +88,7 @@ def encode_positions(mask: np.ndarray, method: str = "auto", loops: bool = True)
     mask = np.ascontiguousarray(mask).reshape(mask.shape)
     best: tuple[str, bytes] | None = None
     for name, coder in POSITION_CODERS.items():
-        if mask.size > coder.auto_limit or (coder.loops and not loops):
+        if mask.size > coder.auto_limit or coder.slowness > slowest:
             continue
         try:
             data = coder.encode(mask)

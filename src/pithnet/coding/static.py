@@ -18,7 +18,7 @@ from pithnet.coding.work import Spend, unlimited
 
 MAX_SYMBOLS = 1024  # more symbols would leave too few of the 2**14 slots per symbol
 FINENESS = (1, 2, 4)  # quantisation steps per bit
-_SET_UP_WORK, _SYMBOL_WORK = 8000, 12
+_SET_UP_WORK, _SYMBOL_WORK, _BYTE_WORK = 8000, 13, 10
 BINS = (1, 2, 4, 8)  # symbols with the same probability
 # 2**32 * 2**(-i / 4) for i = 0 .. 3: numbers of the format, since other roundings give other frequencies.
 _QUARTERS = (4_294_967_296, 3_611_622_602, 3_037_000_499, 2_553_802_833)
@@ -119,7 +119,7 @@ def decode(data: bytes, count: int, spend: Spend = unlimited) -> np.ndarray:
         return np.zeros(0, np.uint8)
     stream = Decoder(data)
     freqs = _Model.get(stream, spend).frequencies()
-    spend(_SET_UP_WORK + _SYMBOL_WORK * count)
+    spend(_SET_UP_WORK + _SYMBOL_WORK * count + _BYTE_WORK * len(data))
     out = decode_with(stream, freqs, count)
     stream.finish()
     return out

@@ -22,11 +22,11 @@ class SymbolCoder(NamedTuple):
         encode: takes the symbols, and the mask where it `needs_mask`, and gives bytes.
         decode: takes the bytes, the number of symbols, the mask where it `needs_mask`, and a function that
             gets the work before it is done, and gives the symbols.
-        auto_limit: the most symbols on which "auto" tries this coder; loops in Python take about half a
-            second per million.
+        auto_limit: the most symbols on which "auto" tries this coder.
         needs_mask: whether the coder uses where the symbols stand.
         auto_least: the fewest symbols on which "auto" tries this coder.
-        loops: whether it decodes in a loop of Python, symbol by symbol.
+        slowness: how it decodes: 0 in whole arrays, 1 in short ones, 30 to 60 ns a symbol, 2 in a loop of
+            Python, which takes up to half a second per million.
     """
 
     encode: Callable[..., bytes]
@@ -34,19 +34,21 @@ class SymbolCoder(NamedTuple):
     auto_limit: int
     needs_mask: bool = False
     auto_least: int = 0
-    loops: bool = False
+    slowness: int = 0
 
 
 SYMBOL_CODERS: dict[str, SymbolCoder] = {
     "huffman": SymbolCoder(huffman.encode, huffman.decode, 1 << 62),
-    "rans": SymbolCoder(static.encode, static.decode, 1 << 20, loops=True),
-    "neighbours": SymbolCoder(neighbours.encode, neighbours.decode, 1 << 20, needs_mask=True, loops=True),
-    "lanes": SymbolCoder(lanes.encode, lanes.decode, lanes.MAX_SYMBOLS, needs_mask=True, auto_least=1 << 16),
+    "rans": SymbolCoder(static.encode, static.decode, 1 << 20, slowness=2),
+    "neighbours": SymbolCoder(neighbours.encode, neighbours.decode, 1 << 20, needs_mask=True, slowness=2),
+    "lanes": SymbolCoder(
+        lanes.encode, lanes.decode, lanes.MAX_SYMBOLS, needs_mask=True, auto_least=1 << 16, slowness=1
+    ),
 }
 
 
 def encode_symbols(
-    symbols: np.ndarray, method: str = "auto", mask: np.ndarray | None = None, loops: bool = True
+    symbols: np.ndarray, method: str = "auto", mask: np.ndarray | None = None, slowest: int = 2
 ) -> tuple[str, bytes]:
     """Codes integers of any shape in C order; the bytes hold the model but not the count.
 
@@ -56,7 +58,7 @@ def encode_symbols(
         mask: where the symbols stand, as booleans of the tensor's shape with a True for each symbol (all True
             for a dense tensor). With it coders can use neighbouring symbols, which pays if the levels are in
             ascending order of their values; the decoder then needs it too.
-        loops: whether "auto" tries coders that decode in a loop of Python.
+        slowest: "auto" tries no coder of more `slowness`.
 
     Returns:
         The name of the method used, and the bytes.
@@ -72,7 +74,7 @@ def encode_symbols(
         return method, _encode(_coder(method), method, flat, mask)
     best: tuple[str, bytes] | None = None
     for name, coder in SYMBOL_CODERS.items():
-        if coder.loops and not loops:
+        if coder.slowness > slowest:
             continue
         if not coder.auto_least <= flat.size <= coder.auto_limit or (coder.needs_mask and mask is None):
             continue
