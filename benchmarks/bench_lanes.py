@@ -6,17 +6,24 @@ Every convolution of a checkpoint with at least so many weights is pruned to 80 
 4 bits by pithnet's own passes; then all of them count together. A synthetic matrix of 512 x 4608, with rows
 of varying density, comes last. Times are medians of the seconds of one thread of the processor, which other
 programs disturb less than the clock. `nb` is `neighbours` on all levels, `two` is `kernels` and `neighbours`;
-they run once. The last column is by how much `lanes` is above the smaller of the two.
+they run once. The last column is by how much `lanes` is above the smaller of the two. `fast` is `lanes` with
+the loops that numba compiles, where it is installed: the same bytes. What its import and its first use in a
+process take is said at the end, with an empty cache and from the cache.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +34,20 @@ from torch import Tensor, nn
 import pithnet as pn
 from pithnet.artifact.row_scales import row_multiples
 from pithnet.coding import kernels, lanes, neighbours
+from pithnet.coding.compiled import VARIABLE
 
 SPARSITY, BITS = 0.8, 4
+NUMBA = find_spec("numba") is not None
+WAYS = ("lanes", *(("fast",) if NUMBA else ()), "nb", "two")
+FIRST_USE = """
+import time
+import numpy as np
+from pithnet.coding import lanes
+began = time.process_time()
+symbols = np.arange(1 << 16, dtype=np.uint8) % 7
+lanes.decode(lanes.encode(symbols, np.ones(1 << 16, bool)), 1 << 16, np.ones(1 << 16, bool))
+print(time.process_time() - began)
+"""
 
 
 def layers(path: Path, least: int) -> Iterator[tuple[str, np.ndarray]]:
@@ -71,8 +90,10 @@ def bench(symbols: np.ndarray, repeats: int) -> dict[str, float]:
     mask = symbols != zero
     values = np.unique(symbols[mask], return_inverse=True)[1].astype(np.uint8)
     flat = symbols.reshape(-1)
+    whole = (lambda: lanes.encode(flat, everywhere)), (lambda s: lanes.decode(s, flat.size, everywhere))
     ways: dict[str, tuple[Callable[[], Any], Callable[[Any], np.ndarray]]] = {
-        "lanes": (lambda: lanes.encode(flat, everywhere), lambda s: lanes.decode(s, flat.size, everywhere)),
+        "lanes": whole,
+        "fast": whole,
         "nb": (
             lambda: neighbours.encode(flat, everywhere),
             lambda s: neighbours.decode(s, flat.size, everywhere),
@@ -83,8 +104,11 @@ def bench(symbols: np.ndarray, repeats: int) -> dict[str, float]:
         ),
     }
     row: dict[str, float] = {"symbols": flat.size}
-    for name, (encode, decode) in ways.items():
-        often = repeats if name == "lanes" else 1
+    for name, (encode, decode) in ((name, ways[name]) for name in WAYS):
+        often = repeats if name in ("lanes", "fast") else 1
+        os.environ[VARIABLE] = "1" if name == "fast" else "0"
+        if name == "fast":
+            decode(encode())  # compiles
         encoding, stream = median_seconds(encode, often)
         decoding, decoded = median_seconds(lambda stream=stream, decode=decode: decode(stream), often)
         assert np.array_equal(decoded, values if name == "two" else flat)
@@ -94,6 +118,7 @@ def bench(symbols: np.ndarray, repeats: int) -> dict[str, float]:
             f"{name}_encode": flat.size / encoding / 1e6,
             f"{name}_decode": flat.size / decoding / 1e6,
         }
+    assert not NUMBA or row["fast_bytes"] == row["lanes_bytes"]
     return row | {"above_percent": 100 * (row["lanes_bytes"] / min(row["nb_bytes"], row["two_bytes"]) - 1)}
 
 
@@ -109,7 +134,7 @@ def median_seconds(work: Callable[[], Any], repeats: int) -> tuple[float, Any]:
 def together(rows: dict[str, dict[str, float]]) -> dict[str, float]:
     """Returns the row of all these layers: sums of symbols, bytes and seconds."""
     total = {"symbols": sum(row["symbols"] for row in rows.values())}
-    for way in ("lanes", "nb", "two"):
+    for way in WAYS:
         total[f"{way}_bytes"] = sum(row[f"{way}_bytes"] for row in rows.values())
         for speed in (f"{way}_encode", f"{way}_decode"):
             total[speed] = total["symbols"] / sum(row["symbols"] / row[speed] for row in rows.values())
@@ -146,16 +171,16 @@ def main() -> None:
         own = {name: bench(symbols, options.repeats) for name, symbols in layers(path, options.least)}
         rows |= own | {f"{path.stem} together": together(own)}
     rows["synthetic 512 x 4608"] = bench(synthetic(), options.repeats)
+    os.environ[VARIABLE] = "0"
     peaks = memory(15_000_000)
+    first = first_use() if NUMBA else ()
     if options.json:
-        print(json.dumps({"rows": rows, "memory": peaks}, indent=1))
+        print(json.dumps({"rows": rows, "memory": peaks, "first_use": first}, indent=1))
         return
-    print(f"{'':38} {'symbols':>10}  bytes: lanes, nb, two         Msym/s encode      decode          above")
+    print(f"{'':38} {'symbols':>10}  bytes: lanes, nb, two; Msym/s encode, decode: {', '.join(WAYS)}; above")
     for name, row in rows.items():
         sizes = " ".join(f"{row[f'{way}_bytes']:9,.0f}" for way in ("lanes", "nb", "two"))
-        speeds = [
-            " ".join(f"{row[f'{w}_{d}']:5.1f}" for w in ("lanes", "nb", "two")) for d in ("encode", "decode")
-        ]
+        speeds = [" ".join(f"{row[f'{w}_{d}']:5.1f}" for w in WAYS) for d in ("encode", "decode")]
         print(
             f"{name:38} {row['symbols']:10,.0f} {sizes}  {'  '.join(speeds)}  {row['above_percent']:+.2f} %"
         )
@@ -164,6 +189,24 @@ def main() -> None:
             **peaks
         )
     )
+    if first:
+        print(
+            "numba's import and first use in a process: {:.2f} s compiling, {:.2f} s from the cache".format(
+                *first
+            )
+        )
+
+
+def first_use() -> tuple[float, float]:
+    """Returns by how many seconds the first use in a process takes longer than numpy alone, twice."""
+    found = []
+    with tempfile.TemporaryDirectory() as cache:
+        for chosen in ("0", "1", "1"):
+            settings = {**os.environ, VARIABLE: chosen, "NUMBA_CACHE_DIR": cache}
+            command = [sys.executable, "-c", FIRST_USE]
+            done = subprocess.run(command, env=settings, check=True, stdout=subprocess.PIPE, text=True)
+            found.append(float(done.stdout))
+    return found[1] - found[0], found[2] - found[0]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "pithnet"
 ROOMS = sorted(p.parent.name for p in PACKAGE.glob("*/__init__.py"))
-HEAVY = ("torch", "matplotlib", "scipy", "sklearn")
+HEAVY = ("torch", "matplotlib", "scipy", "sklearn", "numba")
 
 
 def python(code: str) -> str:

@@ -15,6 +15,7 @@ from math import prod
 import numpy as np
 
 from pithnet.coding.bitpack import get_varint, put_varint
+from pithnet.coding.compiled import loops
 from pithnet.coding.errors import CodingError
 from pithnet.coding.lanes_decoder import decode_blocks
 from pithnet.coding.lanes_fit import fit, tails
@@ -22,7 +23,7 @@ from pithnet.coding.lanes_head import MAX_LEVELS, Head, most_frequent
 from pithnet.coding.lanes_model import Model, identities, stretches
 from pithnet.coding.lanes_states import StatesWriter, entries
 from pithnet.coding.rans import Decoder, Encoder
-from pithnet.coding.tiles import Block, Cut, blocks_of, cut_of
+from pithnet.coding.tiles import Block, Cut, blocks_of, cut_of, runs
 from pithnet.coding.work import Spend, unlimited
 
 MAX_SYMBOLS = 1 << 30  # as many as 2,048 lanes may take
@@ -118,14 +119,15 @@ def _encode_blocks(known: np.ndarray, cut: Cut, head: Head) -> bytes | None:
     """Returns the states and words of all blocks, or None where the tail has too few words to take back."""
     blocks = blocks_of(cut.kernels, head.lanes, head.tail)
     assert blocks is not None
-    states, alive, end = StatesWriter(head.lanes, known.size), blocks[-1].alive, len(known)
+    states, end = StatesWriter(head.lanes, known.size, loops(known.size)), len(known)
+    alive = blocks[-1].alive
     for first, last, table in reversed(list(_tables(known, blocks, head))):
-        for block in reversed(blocks[first:last]):
+        for block, number in reversed(runs(blocks[first:last])):
             if block.alive > alive and not states.join(alive, block.alive):
                 return None
-            alive = block.alive
-            states.put(table.take(known[end - block.width : end].T), head.slot_bits)
-            end -= block.width
+            alive, begin = block.alive, end - number * block.width
+            states.put(known[begin:end], block.width, table, head.slot_bits)
+            end = begin
     return states.bytes()
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 
+from pithnet.coding.compiled import loops
 from pithnet.coding.errors import CodingError
 from pithnet.coding.lanes_head import Head
 from pithnet.coding.lanes_model import SUMS, Model, stretches, sum_contexts
 from pithnet.coding.lanes_states import FREQ, LOW, SHIFT, SYMBOL, WORD, StatesReader, entries
-from pithnet.coding.tiles import Cut, blocks_of
+from pithnet.coding.tiles import Cut, blocks_of, runs
 from pithnet.coding.work import Spend, unlimited
 
+_SHORT = "the words of the lanes end too early: the stream is truncated"
 _STEP_WORK, _TABLE_WORK, _SLOTS_FOR_ONE = 650, 20, 16
 
 
@@ -53,29 +57,99 @@ def decode_blocks(data: memoryview, cut: Cut, head: Head, spend: Spend = unlimit
     if blocks is None:
         raise CodingError("the tail of the lanes has more kernels than the tensor: the stream is damaged")
     spend(_work(len(blocks), cut, head))
-    states, model, contexts = StatesReader(data, head.lanes), Model(head), _Contexts(head)
-    classes = head.kernel_classes(cut)
+    states, model, classes = StatesReader(data, head.lanes), Model(head), head.kernel_classes(cut)
     found = np.empty((cut.kernels, cut.positions), np.uint8)
-    symbols = np.empty((cut.positions, head.lanes), np.int64)
-    known = np.empty((cut.positions, head.lanes), np.uint16)
+    decoder = _decoder(states, head, cut)
     low, alive = 0, head.lanes
     for first, last in stretches(len(blocks)):
         freqs = model.frequencies()
-        table = entries(freqs)
         slots = np.repeat(np.arange(freqs.size, dtype=np.uint16), freqs.reshape(-1))
-        for width, lanes in blocks[first:last]:
-            if lanes < alive:
-                states.leave(lanes, alive)
-                alive = lanes
-            here = slice(low, low + width)
-            views = symbols[:, :width], known[:, :width]
-            _decode_block(states, classes[here], cut.width, contexts, slots, table, head.slot_bits, *views)
-            found[here] = views[0].T
-            if last < len(blocks):
-                model.learn(views[1])
-            low += width
+        distributions = slots, entries(freqs)
+        seen = np.zeros(freqs.size, np.int64)
+        for block, number in runs(blocks[first:last]):
+            if block.alive < alive:
+                states.leave(block.alive, alive)
+                alive = block.alive
+            here = slice(low, low + number * block.width)
+            decoder.decode(found[here], classes[here], block.width, distributions, seen)
+            low = here.stop
+        model.add(seen)
     states.finish(alive)
     return found
+
+
+def _decoder(states: StatesReader, head: Head, cut: Cut) -> _Blocks:
+    compiled = loops(cut.kernels * cut.positions)
+    return _Blocks(states, head, cut) if compiled is None else _CompiledBlocks(states, head, cut, compiled)
+
+
+class _Blocks:
+    """Decodes blocks with numpy, one position of all lanes after the other.
+
+    Args:
+        states: the lanes' states and the words.
+        head: the stream's head.
+        cut: how the tensor is cut.
+    """
+
+    def __init__(self, states: StatesReader, head: Head, cut: Cut) -> None:
+        self.states, self.bits, self.width = states, head.slot_bits, cut.width
+        self.contexts = _Contexts(head)
+        self._symbols = np.empty((cut.positions, head.lanes), np.int64)
+        self._known = np.empty((cut.positions, head.lanes), np.uint16)
+
+    def decode(
+        self,
+        found: np.ndarray,
+        classes: np.ndarray,
+        width: int,
+        distributions: tuple[np.ndarray, np.ndarray],
+        seen: np.ndarray,
+    ) -> None:
+        """Decodes blocks of one width that share their distributions.
+
+        Args:
+            found: (blocks * width, positions) uint8, filled with symbols.
+            classes: (blocks * width,) uint8.
+            width: how many kernels each block has.
+            distributions: the identity of each slot of each context, and the entry of each identity.
+            seen: (identities,) int64, in which the symbols are counted.
+
+        Raises:
+            CodingError: The words end too early.
+        """
+        views = self._symbols[:, :width], self._known[:, :width]
+        for low in range(0, len(found), width):
+            here = slice(low, low + width)
+            _decode_block(
+                self.states, classes[here], self.width, self.contexts, *distributions, self.bits, *views
+            )
+            found[here] = views[0].T
+            seen += np.bincount(views[1].reshape(-1), minlength=seen.size)
+
+
+class _CompiledBlocks(_Blocks):
+    """Does the same by compiled loops."""
+
+    def __init__(self, states: StatesReader, head: Head, cut: Cut, compiled: ModuleType) -> None:
+        super().__init__(states, head, cut)
+        self._decode_run = compiled.decode_run
+        self._spans, self._tables = np.array(self.contexts.spans), tuple(self.contexts.tables)
+
+    def decode(
+        self,
+        found: np.ndarray,
+        classes: np.ndarray,
+        width: int,
+        distributions: tuple[np.ndarray, np.ndarray],
+        seen: np.ndarray,
+    ) -> None:
+        lanes = self.states.states[:width]
+        given = self.width, self._spans, self._tables, *distributions, self.bits, seen
+        at = self._decode_run(lanes, self.states.words, self.states.at, found, classes, *given)
+        if at < 0:
+            raise CodingError(_SHORT)
+        self.states.at = at
 
 
 def _work(blocks: int, cut: Cut, head: Head) -> int:
@@ -131,7 +205,7 @@ def _decode_block(
         short = need.nonzero()[0]
         if short.size:
             if at + short.size > end:
-                raise CodingError("the words of the lanes end too early: the stream is truncated")
+                raise CodingError(_SHORT)
             low = x.take(short)
             np.left_shift(low, WORD, low)
             np.bitwise_or(low, words[at : at + short.size], low)

@@ -66,7 +66,10 @@ class Model:
 
     def learn(self, identities: np.ndarray) -> None:
         """Counts symbols, given by their identities."""
-        seen = np.bincount(identities.reshape(-1), minlength=self._counts.size)
+        self.add(np.bincount(identities.reshape(-1), minlength=self._counts.size))
+
+    def add(self, seen: np.ndarray) -> None:
+        """Adds how often each identity was seen, (contexts * levels,) int64."""
         self._counts += seen.reshape(self._counts.shape)
 
 

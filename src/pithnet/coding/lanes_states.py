@@ -7,6 +7,8 @@ others later, with a word behind that, which is taken back from the stream; the 
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 
 from pithnet.coding.bitpack import CodeWriter, pack_bits, unpack_bits
@@ -35,9 +37,11 @@ class StatesWriter:
     Args:
         lanes: number of lanes at the start.
         most: how many words there can be.
+        loops: `lanes_compiled`, or None for numpy alone.
     """
 
-    def __init__(self, lanes: int, most: int) -> None:
+    def __init__(self, lanes: int, most: int, loops: ModuleType | None = None) -> None:
+        self._loops = loops
         self._states = np.full(lanes, LOW, np.int64)
         self._words = np.empty(most, np.uint16)  # filled from its end: what is not reached takes no memory
         self._at = most
@@ -53,7 +57,22 @@ class StatesWriter:
         self._at += high - low
         return True
 
-    def put(self, entry: np.ndarray, bits: int) -> None:
+    def put(self, known: np.ndarray, width: int, table: np.ndarray, bits: int) -> None:
+        """Codes blocks that share their distributions, the last first.
+
+        Args:
+            known: (blocks * width, positions) uint16, the identities of the symbols.
+            width: how many kernels each block has.
+            table: the `entries` of the identities.
+            bits: frequencies add up to 2**bits.
+        """
+        if self._loops is not None:
+            self._at = self._loops.encode_run(self._states[:width], self._words, self._at, known, table, bits)
+            return
+        for low in range(len(known) - width, -1, -width):
+            self._put(table.take(known[low : low + width].T), bits)
+
+    def _put(self, entry: np.ndarray, bits: int) -> None:
         """Codes a block, the last position first.
 
         Args:

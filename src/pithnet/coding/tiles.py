@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
 from math import prod
 from typing import NamedTuple
 
@@ -59,6 +61,11 @@ class Block(NamedTuple):
 
     width: int
     alive: int
+
+
+def runs(blocks: Sequence[Block]) -> list[tuple[Block, int]]:
+    """Returns blocks that follow each other and are alike as one of them, and how many they are."""
+    return [(block, sum(1 for _ in alike)) for block, alike in groupby(blocks)]
 
 
 def blocks_of(kernels: int, lanes: int, tail: int) -> list[Block] | None:
