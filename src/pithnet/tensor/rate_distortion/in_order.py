@@ -54,26 +54,26 @@ def round_in_order(problem: Rounding, feedback: Feedback | None = None, block: i
     feedback = Feedback.of(problem.hessian) if feedback is None else feedback
     scaled, size = problem.target / problem.steps[:, None], problem.target.shape[1]
     levels = torch.zeros(len(scaled), size + 1, dtype=torch.int64, device=scaled.device)
+    left, above = problem.neighbours.left.tolist(), problem.neighbours.above.tolist()
     errors = torch.zeros_like(scaled)
     for start in range(0, size, block):
         end = min(start + block, size)
         wanted = scaled[:, start:end] + errors[:, :start] @ feedback.shares[:start, start:end]
         for j in range(start, end):
-            levels[:, j] = _cheapest(problem, levels, wanted[:, j - start], feedback.curvature[j], j)
+            sums = levels[:, left[j]] + levels[:, above[j]]
+            levels[:, j] = _cheapest(problem, sums, wanted[:, j - start], feedback.curvature[j], j)
             errors[:, j] = scaled[:, j] - levels[:, j]
             shares = feedback.shares[j, j + 1 : end]
             wanted[:, j + 1 - start :].addcmul_(errors[:, j, None], shares)
     return levels[:, :size].contiguous()
 
 
-def _cheapest(problem: Rounding, levels: Tensor, wanted: Tensor, curvature: Tensor, j: int) -> Tensor:
-    """Returns the levels of column j that cost least beside those before it, int64 (O,)."""
+def _cheapest(problem: Rounding, sums: Tensor, wanted: Tensor, curvature: Tensor, j: int) -> Tensor:
+    """Returns the levels of column j that cost least, int64 (O,), where levels before it have these sums."""
     rates = problem.rates
     tried = problem.around(wanted[:, None])
     if problem.kept is not None:
         tried *= problem.kept[:, j, None]
-    near = problem.neighbours
-    sums = levels[:, int(near.left[j])] + levels[:, int(near.above[j])]
     costs = (wanted[:, None] - tried).square_().mul_((problem.bits_of_square * curvature)[:, None])
     costs += rates.bits.take(rates.of_sum.take(sums + 2 * rates.reach)[:, None] + tried)
     return tried.gather(1, costs.argmin(1, keepdim=True))[:, 0]
