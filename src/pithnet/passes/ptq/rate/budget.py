@@ -121,7 +121,7 @@ def round_within(network: Roundable, budget: Budget, effort: Effort) -> tuple[Ou
     best: tuple[float, Outcome] | None = None
     with working("round at the price of a bit", None, ""):
         for tried in range(_TRIES):
-            price = search.guess(start, slope)
+            price = search.guess(start, slope if tried < 2 else search.slope())
             outcome = network.round_at(math.exp(price), effort)
             size = math.log(_size(network, outcome, budget.measure))
             search.sizes[price] = size
