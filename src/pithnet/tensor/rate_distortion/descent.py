@@ -86,10 +86,9 @@ class _Descent:
         self.after = [(of, other[of]) for of, other in ((near.right, above), (near.below, left))]
         self.after = [pair for pair in self.after if bool((pair[0] < size).any())]
         bits = problem.rates.bits
-        self.spare = (
-            bits - bits.amin(1, keepdim=True)
-        ).contiguous()  # what a level could save in its context
-        self.swing = bits.amax(0) - bits.amin(0)  # and a level whose context changes
+        # What a level could save in its context, and one whose context changes.
+        self.spare = bits - bits.amin(1, keepdim=True)
+        self.swing = bits.amax(0) - bits.amin(0)
 
     def sweep(self, block: int) -> bool:
         """Looks once at every column; tells whether any level has changed."""
