@@ -38,7 +38,7 @@ def test_work_is_that_of_the_page() -> None:
     entry = layout.Entry("a", (30, 40), torch.float16)
     symbols = np.zeros(1200, int)
     mask = np.ones((30, 40), bool)
-    common = 6000 + 600 + 1200 + 1200  # a record, its elements, that they are no float32, and symbols
+    common = 7000 + 600 + 1200 + 1200  # a record, its elements, that they are no float32, and symbols
     for method, own in {
         "rans": 100 * 1 + 50 * 4 + 8000 + 13 * 1200,  # level 1 is below 4: question 3, and three more
         "neighbours": 40 * 1200 + 10 * (10_000 + 200),  # of 16, 24, ..., 410 and 3 symbols

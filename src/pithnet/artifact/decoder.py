@@ -16,7 +16,7 @@ from pithnet.coding import CodingError
 from pithnet.errors import ArtifactError
 from pithnet.heartbeat import working
 
-_ENTRY_WORK, _HEADER_WORK = 2000, 20  # of an entry of the layout, and of a byte before the first record
+_ENTRY_WORK, _HEADER_WORK = 3000, 20  # of an entry of the layout, and of a byte before the first record
 
 
 def decode(data: bytes, max_elements: int = MAX_ELEMENTS) -> tuple[dict[str, Tensor], Metadata]:

@@ -28,7 +28,7 @@ _RAW, _DEFLATE, _SPARSE = 0, 1, 0x80
 _FEW_ZEROS = 64  # below one zero in so many, positions cannot pay for themselves
 _MARGIN, _SLACK = 1.03, 32  # predictions this close to the best are tried for real
 _LARGE, _LARGE_MARGIN = 1 << 16, 1.15  # contexts of many values save far more than predictions know of
-_RECORD_WORK = 6000  # in the units of `Budget`
+_RECORD_WORK = 7000  # in the units of `Budget`
 _WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
