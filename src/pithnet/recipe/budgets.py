@@ -101,6 +101,8 @@ def with_distillation(recipe: Recipe, epochs: int) -> Recipe:
     Raises:
         RecipeError: The recipe has no step `post_training`, or the number of epochs is below 1.
     """
+    if epochs < 1:
+        raise RecipeError(f"a distillation takes 1 epoch or more, not {epochs}")
     content = recipe.model_dump(exclude_unset=True)
     steps = [dict(step) for step in content["steps"]]
     found = [step for step in steps if "post_training" in step]
