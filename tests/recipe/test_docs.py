@@ -223,9 +223,9 @@ def test_examples_are_valid_and_can_be_carried_out(block: str) -> None:
     assert plan.ratio > 1
 
 
-def test_there_are_three_examples() -> None:
+def test_there_are_four_examples() -> None:
     kinds = [[step.kind for step in pn.recipe.parse(yaml.safe_load(b), "x").steps] for b in blocks("yaml")]
-    assert kinds == [["prune"], ["prune", "quantize"], ["prune", "share", "train"]]
+    assert kinds == [["prune"], ["prune", "quantize"], ["prune", "share", "train"], ["post_training"]]
 
 
 def test_python_block_runs() -> None:

@@ -88,6 +88,6 @@ def test_large_layers_are_sampled() -> None:
     assert MOST / 4 < rows.numel() <= 2 * MOST
     assert torch.isin(rows, weight).all()
     model = nn.Sequential(nn.Linear(3000, 2000), nn.ReLU(), nn.Linear(2000, 10))
-    plan = pn.plan(model, "smallest")
+    plan = pn.plan(model, "deep-compression")
     zeros = sum(layer.zeros for layer in plan.layers)
-    assert zeros == pytest.approx(0.82 * 6_020_000, rel=0.01)
+    assert zeros == pytest.approx(0.77 * 6_020_000, rel=0.01)

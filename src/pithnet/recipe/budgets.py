@@ -8,7 +8,7 @@ from pithnet.errors import RecipeError
 from pithnet.recipe.schema import Recipe, parse
 
 _UNITS = {"k": 10**3, "M": 10**6, "G": 10**9}
-_DISTILLED = {"optimizer": "adamw", "lr": 0.015, "schedule": "cosine", "warmup": 0.1}
+_DISTILLED = {"optimizer": "adamw", "lr": 0.01, "schedule": "cosine", "warmup": 0.1}
 _MOST_VIEWS = 6
 _HOW = "write it as in bytes=63k, macs=0.5 or parameters=1.5M"
 
