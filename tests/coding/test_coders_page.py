@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from artifact import zoo_layouts
 from artifact.models import Assorted, Tied, fold_, shared_, trained_like
 from torch import Tensor, nn
 
@@ -176,8 +177,23 @@ def _layout(model: nn.Module) -> list[page_file.Entry]:
 
 
 def test_a_record_is_read() -> None:
+    """Its header names the architecture alone: the layout is that of docs/zoo-layouts.md."""
+    numbers = {"float32": page_file.FLOAT32, "int64": page_file.INT64}
+    told = [page_file.Entry(k, numbers[dtype], shape) for k, dtype, shape in zoo_layouts.read()["resnet20"]]
     data = (ROOT / "records" / "resnet20-public-smallest.pith").read_bytes()
-    _assert_same(page_file.read(data, _layout(zoo.build("resnet20"))), decode(data)[0])
+    _assert_same(page_file.read(data, told), decode(data)[0])
+
+
+def test_a_file_with_lanes_is_read() -> None:
+    rng = np.random.default_rng(0)
+    spread = np.exp(0.5 * rng.normal(size=(114, 1, 1, 1))) * np.exp(0.5 * rng.normal(size=(114, 64, 1, 1)))
+    values = rng.laplace(size=(114, 64, 3, 3)) * spread
+    model = nn.Sequential(nn.Conv2d(64, 114, 3, bias=False))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.from_numpy(np.clip(np.rint(values), -7, 7) / 8 + 1))
+    data = encode(model)
+    assert inspect(data).tensors[0].coding.endswith("/lanes")
+    _assert_same(page_file.read(data), decode(data)[0])
 
 
 def test_a_file_of_widths_is_read() -> None:
