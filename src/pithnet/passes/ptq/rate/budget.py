@@ -36,7 +36,7 @@ class Roundable(Protocol):
         """A price to begin with, whatever it is worth."""
 
     def sketches(self) -> list[Sketch]:
-        """What guesses the bits at a price."""
+        """Returns sketches of the layers, which guess the bits at a price."""
 
     def round_at(self, price: float, effort: Effort) -> Outcome:
         """Rounds all layers at a price."""
