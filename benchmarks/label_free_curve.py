@@ -84,7 +84,7 @@ def write_figure(record: dict[str, Any], path: Path) -> None:
             xs.append(row["ratio"])
             ys.append(row["points"])
     small = record["networks"]["resnet20"]
-    for name, places in record["others"].items():
+    for name, places in reversed(record["others"].items()):  # the single point lies on top
         xs = [small["float_bytes"] / size for size, _ in places]
         series[name] = (xs, [100 * (accuracy - small["float_accuracy"]) for _, accuracy in places])
     title = "Without labels and without training"
