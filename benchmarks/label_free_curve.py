@@ -83,10 +83,11 @@ def write_figure(record: dict[str, Any], path: Path) -> None:
             xs, ys = series.setdefault(row["network"], ([], []))
             xs.append(row["ratio"])
             ys.append(row["points"])
-    small = record["networks"]["resnet20"]
+    small = record["networks"].get("resnet20")
     for name, places in reversed(record["others"].items()):  # the single point lies on top
-        xs = [small["float_bytes"] / size for size, _ in places]
-        series[name] = (xs, [100 * (accuracy - small["float_accuracy"]) for _, accuracy in places])
+        if small is not None:
+            xs = [small["float_bytes"] / size for size, _ in places]
+            series[name] = (xs, [100 * (accuracy - small["float_accuracy"]) for _, accuracy in places])
     title = "Without labels and without training"
     fig = lines(series, title, "times smaller than float32", "test accuracy, points from float32")
     fig.axes[0].set_xticks(range(8, 44, 4))

@@ -16,6 +16,7 @@ from torch.nn.modules.conv import _ConvTransposeNd
 from pithnet.errors import ModelError
 from pithnet.learn.batch import call, tensors
 from pithnet.passes.calibration import first_sample
+from pithnet.passes.freed_memory import give_back_freed
 from pithnet.passes.ptq.norm_repair import match_named_norms
 from pithnet.passes.ptq.part_calls import answering
 from pithnet.passes.ptq.rate.matrices import Matrix, matrix_of
@@ -100,9 +101,8 @@ class Network:
             for name in names:
                 moments = _moments(self.walked[name], walks, walks, _SKETCHED, generator)
                 if moments is not None:
-                    layer = self.plain.get_submodule(name)
-                    parts = self._parts(layer, self.walked[name], moments, fitted=False)
-                    found += [part.sketch(_scales(layer, self.walked[name])) for part in parts]
+                    found += self._sketched(self.walked[name], moments)
+                del moments  # the next layer's may need as much memory
         return found
 
     @torch.no_grad()
@@ -130,6 +130,7 @@ class Network:
                 moments = _moments(walked, now, before, effort.positions, generator, following)
                 if moments is not None:
                     outcome.weights[name] = self._round(trial, walked, moments, price, effort)
+                del moments  # the next layer's may need as much memory
         self._match_rest(trial, batches)
         outcome.others = changed_tensors(trial, self.plain, set(outcome.weights))
         return outcome
@@ -162,6 +163,11 @@ class Network:
         if layer.bias is not None:
             layer.bias.copy_(torch.zeros_like(mean) if walked.norm else expected - mean)
         return stored
+
+    def _sketched(self, walked: Walked, moments: Moments) -> list[Sketch]:
+        layer = self.plain.get_submodule(walked.name)
+        parts = self._parts(layer, walked, moments, fitted=False)
+        return [part.sketch(_scales(layer, walked)) for part in parts]
 
     def _parts(self, layer: Any, walked: Walked, moments: Moments, *, fitted: bool) -> list[Part]:
         """Returns the parts of a layer, of the weights it has or of those fitted to what they should give."""
@@ -269,6 +275,7 @@ def _moments(
         if following is not None:
             del output, vectors
             before.given(batch, following)
+        give_back_freed()
     try:
         return sums.moments() if sums.count else None
     except ModelError as error:

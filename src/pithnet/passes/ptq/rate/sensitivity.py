@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pithnet.errors import ModelError
 from pithnet.learn.batch import call
 from pithnet.passes.calibration import Order
+from pithnet.passes.freed_memory import give_back_freed
 from pithnet.passes.ptq.part_calls import float_outputs
 from pithnet.passes.ptq.rate.matrices import Matrix
 from pithnet.surgery import evaluating
@@ -66,6 +67,7 @@ def sensitivity_of(
     with evaluating(model), torch.enable_grad():
         for inputs, _ in batches:
             order.add(_add(model, layers, weights, inputs, generator, found), None)
+            give_back_freed()
             if found.samples >= _ENOUGH:
                 break
     order.warn()
