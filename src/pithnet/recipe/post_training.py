@@ -20,6 +20,7 @@ class PostTraining(PassSettings):
         calibrate: The number of training images that are looked at, without their labels; 0 is none at all.
         trained: Whether the levels go on learning in the step's training; a price of bits keeps the budget.
         updates: How often that price is set anew over the training.
+        freeze_norms: Whether what BNs remember of means and deviations stays while the levels train.
     """
 
     bytes: Annotated[float, Field(gt=0)] | None = None
@@ -27,6 +28,7 @@ class PostTraining(PassSettings):
     calibrate: Annotated[int, Field(ge=0)] = 1024
     trained: bool = False
     updates: Annotated[int, Field(ge=1)] = 100
+    freeze_norms: bool = True
 
     @model_validator(mode="after")
     def _one_amount(self) -> Self:
@@ -63,4 +65,4 @@ class PostTraining(PassSettings):
     @property
     def training_options(self) -> dict[str, Any]:
         """The arguments of `pithnet.PricedLevels` beside the network."""
-        return self.model_dump(include={"bytes", "rate", "updates"})
+        return self.model_dump(include={"bytes", "rate", "updates", "freeze_norms"})

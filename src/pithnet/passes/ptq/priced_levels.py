@@ -41,9 +41,6 @@ class PricedLevels:
     are more than the budget has, and falls where they are fewer. `finish` then rounds the weights for good,
     a little more towards zero where that is needed to keep the budget.
 
-    Statistics of BNs stay as rounding has left them, since those of a batch are others: images without
-    augmentation alone move them away from what the network was trained with.
-
     With AdamW the learning rate of weights is in levels, so 0.03 moves a weight by about one level in 33
     steps; everything else that trains, BN above all, learns at a sixtieth of the rate, and nothing decays.
 
@@ -53,6 +50,9 @@ class PricedLevels:
             float32 bytes.
         rate: bits that a weight takes in the file, averaged over the rounded layers, in the place of `bytes`.
         updates: how often bits are counted anew over the training.
+        freeze_norms: whether statistics of BNs stay as rounding has left them. Those of batches are others
+            where images come without the augmentation that the network was trained with; in a long training
+            with it, BNs that follow what levels do are worth more.
         weigh: gives the bytes of the network's file; by default those of `pn.save(pn.finalize(model), path)`.
 
     Raises:
@@ -66,6 +66,7 @@ class PricedLevels:
         bytes: float | None = None,
         rate: float | None = None,
         updates: int = 100,
+        freeze_norms: bool = True,
         weigh: Weigh = file_bytes,
     ) -> None:
         if (rate is None) == (bytes is None):
@@ -74,7 +75,8 @@ class PricedLevels:
         if updates < 1:
             raise RecipeError(f"updates is {updates}; use 1 or more")
         self.model, self.updates, self._last = model, updates, -1
-        _freeze_statistics_(model)
+        if freeze_norms:
+            _freeze_statistics_(model)
         self.weights = priced_weights(model)
         if not self.weights:
             raise RecipeError(
