@@ -145,6 +145,53 @@ def test_a_budget_far_below_is_kept_by_the_cheapest_levels(start: nn.Module) -> 
     assert 0.97 * small < size(model) <= small
 
 
+def test_weights_that_do_not_train_keep_their_levels(
+    reference: nn.Module, start: nn.Module, images: tuple[Tensor, Tensor]
+) -> None:
+    """They have no gradient, and count for nothing by that only if nobody looks."""
+    model, small = copy.deepcopy(start), size(start) * 4 // 5
+    model.conv2.requires_grad_(False)  # type: ignore[union-attr]
+    before = model.conv2.weight.detach().clone()  # type: ignore[union-attr]
+    work = PricedLevels(model, bytes=small)
+    for _ in Trainer(model, images[0].split(64), training(1), teacher=reference, before_step=work).run():
+        pass
+    work.finish()
+    assert torch.equal(model.conv2.weight, before)  # type: ignore[union-attr]
+    assert 0.97 * small < size(model) <= small
+
+
+class Words(nn.Module):
+    """An embedding and attention, whose weights have one step each or one for every channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(20, 8)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, words: Tensor) -> Tensor:
+        x = self.words(words)
+        return self.head(self.attention(x, x, x, need_weights=False)[0].mean(1))
+
+
+def test_embeddings_and_attention_train_whether_channels_share_a_step_or_not() -> None:
+    torch.manual_seed(0)
+    model = Words()
+    words = torch.randint(0, 20, (64, 6))
+    quantize_without_labels(model, bytes=0.3, calibrate=words)
+    small = size(model) * 9 // 10
+    work = PricedLevels(model, bytes=small)
+    shared = [w for w in work.weights if w.name == "words" and len(w.part.scale) == 1]  # type: ignore[arg-type]
+    assert [tuple(w.scaled().shape) for w in shared] == [(20, 8)]
+    for weight in work.weights:
+        assert torch.allclose(weight.unscaled(weight.scaled()), weight.layer.weight, rtol=1e-5)
+    batches = [(words, torch.arange(64) % 4)]
+    for _ in Trainer(model, batches, Training(3, lr=0.05, optimizer="adamw"), before_step=work).run():
+        pass
+    work.finish()
+    assert 0.9 * small < size(model) <= small
+
+
 def test_an_optimizer_gets_rates_in_levels_and_decays_nothing_that_is_rounded(start: nn.Module) -> None:
     model = copy.deepcopy(start)
     work = PricedLevels(model, bytes=0.1)
@@ -161,8 +208,21 @@ def test_an_optimizer_gets_rates_in_levels_and_decays_nothing_that_is_rounded(st
 
 
 def test_what_cannot_be_trained_is_refused(reference: nn.Module, start: nn.Module) -> None:
-    with pytest.raises(RecipeError, match=r"no layer has levels to train .* run quantize_without_labels"):
+    with pytest.raises(RecipeError, match=r"no layer that trains has levels .* run quantize_without_labels"):
         PricedLevels(copy.deepcopy(reference), bytes=0.1)
+    with pytest.raises(RecipeError, match=r"leave requires_grad on"):
+        PricedLevels(copy.deepcopy(start).requires_grad_(False), bytes=0.1)
+    eval_mode = copy.deepcopy(start).eval()
+    with pytest.raises(
+        RecipeError, match=r"zeros for all weights would take \d+ bytes already, more than the 90"
+    ):
+        PricedLevels(eval_mode, bytes=90)
+    assert not any(module.training for module in eval_mode.modules())
+    model = copy.deepcopy(start)
+    optimizer = torch.optim.AdamW(model.parameters())
+    PricedLevels(model, bytes=0.1).attach(optimizer)
+    with pytest.raises(RecipeError, match=r"no bits are counted yet; call PricedLevels"):
+        optimizer.step()
     with pytest.raises(RecipeError, match="exactly one of bytes= "):
         PricedLevels(copy.deepcopy(start))
     with pytest.raises(RecipeError, match="updates is 0"):

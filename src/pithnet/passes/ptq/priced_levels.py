@@ -18,11 +18,13 @@ from pithnet.passes.file_size import Weigh, file_bytes
 from pithnet.passes.guard import finite_or_unchanged
 from pithnet.passes.ptq.rate.amounts import require_one_amount, whole_bytes
 from pithnet.passes.ptq.rate.budget import Measure, coded_bits
+from pithnet.passes.ptq.rate.label_free import require_enough
 from pithnet.passes.ptq.rate.lowering import round_within_
 from pithnet.passes.ptq.rate.price import Price
 from pithnet.passes.ptq.rate.priced_weights import PricedWeight, priced_weights
 from pithnet.passes.quantize import layer_row
 from pithnet.passes.records import Record
+from pithnet.surgery import frozen_modules, train_
 from pithnet.tensor.rate_distortion.contexts import Rates
 
 # The first price: a bit changes by so much of what the loss does, from level to level. The rest is found.
@@ -56,7 +58,8 @@ class PricedLevels:
         weigh: gives the bytes of the network's file; by default those of `pn.save(pn.finalize(model), path)`.
 
     Raises:
-        RecipeError: Not exactly one of `bytes` and `rate` is given, or no layer has been rounded so.
+        RecipeError: Not exactly one of `bytes` and `rate` is given, no layer that trains has been rounded so,
+            or zeros for all weights that train would take more than the budget.
     """
 
     def __init__(
@@ -75,18 +78,20 @@ class PricedLevels:
         if updates < 1:
             raise RecipeError(f"updates is {updates}; use 1 or more")
         self.model, self.updates, self._last = model, updates, -1
-        if freeze_norms:
-            _freeze_statistics_(model)
         self.weights = priced_weights(model)
-        if not self.weights:
+        names = [weight.name for weight in self.weights]
+        trained = [weight.name for weight in self.weights if weight.trains]
+        if not trained:
             raise RecipeError(
-                "no layer has levels to train at a price of bits; run quantize_without_labels with bytes= or "
-                "rate= first"
+                "no layer that trains has levels to train at a price of bits; run quantize_without_labels "
+                "with bytes= or rate= first, and leave requires_grad on"
             )
         self.wanted = float(rate or 0) if bytes is None else whole_bytes(bytes, model)
         self._unit = "bits a weight" if bytes is None else "bytes"
-        names = [weight.name for weight in self.weights]
         self._measure: Measure = weigh if rate is None else coded_bits(names)
+        require_enough(model, trained, self.wanted, self._measure, self._unit)
+        if freeze_norms:
+            _freeze_statistics_(model)
         self._rates: list[Rates] = []
         self._budget = 0.0  # of the bits of all levels, as contexts count them
         self._squares: list[float] = []  # of the loss's gradient by the levels of each weight, their mean
@@ -118,6 +123,10 @@ class PricedLevels:
     @torch.no_grad()
     def _add_price(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Adds the gradient of price times bits to those of the weights."""
+        if not self._rates:
+            raise RecipeError(
+                "no bits are counted yet; call PricedLevels with the share done before each step"
+            )
         found = zip(self._rates, self.weights, strict=True)
         slopes = [rates.slopes(weight.scaled(), weight.neighbours) for rates, weight in found]
         self._feel([weight.parameter.grad for weight in self.weights])
@@ -151,7 +160,8 @@ class PricedLevels:
             for weight in self.weights:
                 weight.settle()
         rows = [layer_row(weight.name, weight.layer) for weight in self.weights]
-        return Record.of(self.model, f"train levels to {self.wanted:,.6g} {self._unit}", rows)
+        wanted = f"{self.wanted:,.0f}" if self._unit == "bytes" else f"{self.wanted:g}"
+        return Record.of(self.model, f"train levels to {wanted} {self._unit}", rows)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a later process needs to go on from here."""
@@ -168,10 +178,8 @@ class PricedLevels:
 
 def _freeze_statistics_(model: nn.Module) -> None:
     """Puts BNs into eval mode within a model in train mode, where a `Trainer` leaves them so."""
-    model.train()
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.eval()
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    train_(model, [*frozen_modules(model), *norms])
 
 
 def _give_own_rates(optimizer: Optimizer, weights: Sequence[PricedWeight]) -> None:

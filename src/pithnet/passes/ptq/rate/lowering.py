@@ -21,7 +21,7 @@ def round_within_(
 
     Lower is nearer to zero. Those weights go first for which a bit saved costs least: a lower level costs
     what the squared error grows by, times the mean squared gradient of the weight's levels, which stands for
-    their curvature (Theis et al. 2018, eq. 4).
+    their curvature (Theis et al. 2018, eq. 4). Weights that do not train keep their levels.
 
     Args:
         weights: the weights, with levels between which they lie.
@@ -32,14 +32,17 @@ def round_within_(
     scaled = [weight.scaled() for weight in weights]
     levels = [values.round().long() for values in scaled]
     _write(weights, levels)
-    while size() > wanted and any(bool(q.any()) for q in levels):
+    while size() > wanted and any(
+        weight.trains and bool(q.any()) for weight, q in zip(weights, levels, strict=True)
+    ):
         order = torch.cat(
             [
                 _price(weight, values, q, square).flatten()
                 for weight, values, q, square in zip(weights, scaled, levels, squares, strict=True)
             ]
         ).argsort(stable=True)
-        order = order[: sum(int(q.count_nonzero()) for q in levels)]
+        lower = [int(q.count_nonzero()) for weight, q in zip(weights, levels, strict=True) if weight.trains]
+        order = order[: sum(lower)]
 
         def fits(count: int, levels: list[Tensor] = levels, order: Tensor = order) -> bool:
             _write(weights, _lowered(levels, order[:count]))
@@ -51,7 +54,9 @@ def round_within_(
 
 
 def _price(weight: PricedWeight, scaled: Tensor, levels: Tensor, square: float) -> Tensor:
-    """Returns what a bit costs that a weight saves one level lower, (O, K); inf where there is none lower."""
+    """Returns what a bit costs that a weight saves one level lower, (O, K); inf where it cannot be lower."""
+    if not weight.trains:
+        return torch.full_like(scaled, torch.inf)
     rates = weight.rates(levels)
     loss = 1 + 2 * (scaled.abs() - levels.abs())
     # The slope half a level lower is that between the two levels.

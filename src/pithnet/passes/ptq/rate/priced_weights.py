@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pithnet.passes.ptq.rate.matrices import Matrix, matrix_of
 from pithnet.surgery import FakeQuantizer, Mask, Weighted, latent_weight, parametrization, weighted_layers
-from pithnet.tensor.quantizers import Fine, Levels
+from pithnet.tensor.quantizers import Fine, Levels, from_rows, to_rows
 from pithnet.tensor.rate_distortion.contexts import Neighbours, Rates
 
 _MOST = Fine(Fine.most_bits)  # while it trains, a weight may move to any level that a file holds
@@ -37,6 +37,11 @@ class PricedWeight:
         found = latent_weight(self.layer)
         assert isinstance(found, nn.Parameter)
         return found
+
+    @property
+    def trains(self) -> bool:
+        """Whether an optimizer may change it."""
+        return self.parameter.requires_grad
 
     @property
     def step(self) -> float:
@@ -95,14 +100,16 @@ class PricedWeight:
     def _as_weight(self, rows: Tensor) -> Tensor:
         rows = rows.to(self.parameter.dtype)
         if self._matrix is None:
-            return self.part.from_rows(rows, self.parameter)
+            return from_rows(rows, self.parameter, self.layer.channel_axes)
         return self._matrix.weight(rows.view(self._matrix.groups, -1, rows.shape[1]))
 
     def _times(self, weight: Tensor, factor: Tensor) -> Tensor:
         return self.part.from_rows(self.part.rows(weight) * factor[:, None], weight)
 
     def _rows(self, weight: Tensor) -> Tensor:
-        return self.part.rows(weight) if self._matrix is None else self._matrix.matrix(weight).flatten(0, 1)
+        if self._matrix is None:  # rows are channels here, however many of them share a step
+            return to_rows(weight, "channel", axes=self.layer.channel_axes)
+        return self._matrix.matrix(weight).flatten(0, 1)
 
 
 def priced_weights(model: nn.Module) -> list[PricedWeight]:
