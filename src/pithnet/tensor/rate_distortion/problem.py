@@ -73,11 +73,6 @@ class Rounding:
         """How many bits a squared error of one level costs, times H_jj of its column, (O,)."""
         return self.importance * self.steps.square() / (2 * self.price)
 
-    @cached_property
-    def between_rows(self) -> Tensor | None:
-        """G without its diagonal, None where that is all there is."""
-        return None if self.outputs.ndim == 1 else self.outputs - self.importance.diag()
-
     def of_outputs(self, errors: Tensor) -> Tensor:
         """Returns G times errors, (O,) or (O, K)."""
         if self.outputs.ndim == 2:
