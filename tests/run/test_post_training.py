@@ -11,7 +11,15 @@ import pithnet as pn
 from pithnet.data import ArrayData, Augmentation, Batches
 from pithnet.errors import RecipeError
 from pithnet.passes.steps.post_training import first_samples
-from pithnet.recipe import Recipe, parse, parse_budget, with_budget, with_calibration, with_distillation
+from pithnet.recipe import (
+    PostTraining,
+    Recipe,
+    parse,
+    parse_budget,
+    with_budget,
+    with_calibration,
+    with_distillation,
+)
 from pithnet.run.compression import carry_out
 from pithnet.run.plan import make_plan
 from pithnet.run.problem import prepare
@@ -72,7 +80,9 @@ def test_a_training_goes_with_levels_that_are_trained_and_with_no_others() -> No
         RecipeError, match=r"a training would move the levels of post_training: write trained: true"
     ):
         parse({"name": "moved", "steps": [step]}, "test")
-    with pytest.raises(RecipeError, match=r"post_training to bytes 0\.25 works while a training runs"):
+    with pytest.raises(
+        RecipeError, match=r"post_training to 0\.25 of the float32 bytes works while a training runs"
+    ):
         recipe(trained=True)
     with pytest.raises(RecipeError, match="'demo' has no step post_training, after which it could distil"):
         with_distillation(pn.load_recipe("demo"), 2)
@@ -80,10 +90,22 @@ def test_a_training_goes_with_levels_that_are_trained_and_with_no_others() -> No
         with_distillation(recipe(), 0)
 
 
+@pytest.mark.parametrize(
+    ("settings", "title"),
+    [
+        ({"bytes": 1_234_567}, "to 1,234,567 bytes"),
+        ({"bytes": 0.03125}, "to 0.03125 of the float32 bytes"),
+        ({"rate": 1.5, "calibrate": 0}, "to 1.5 bits a weight, without images"),
+    ],
+)
+def test_a_title_says_how_small_and_by_what(settings: dict[str, float], title: str) -> None:
+    assert PostTraining(**settings).title == title  # type: ignore[arg-type]
+
+
 def test_no_images_are_needed_where_none_are_looked_at() -> None:
     result = carry_out(prepare(network(), with_calibration(recipe(), 0)), with_rivals=False)
     assert result.bytes <= FLOAT_BYTES / 4
-    with pytest.raises(RecipeError, match=r"post_training to bytes 0\.25 needs training data"):
+    with pytest.raises(RecipeError, match=r"post_training to 0\.25 of the float32 bytes needs training data"):
         prepare(network(), recipe())
 
 
@@ -151,5 +173,7 @@ def test_a_budget_takes_the_place_of_the_last_step_s_own() -> None:
         RecipeError, match="'demo' takes no budget of bytes; none of its steps takes a budget"
     ):
         with_budget(pn.load_recipe("demo"), {"bytes": 3000})
+    with pytest.raises(RecipeError, match="give bytes or rate, not both: step 2 keeps one budget"):
+        with_budget(both, {"bytes": 9000, "rate": 2})
     with pytest.raises(RecipeError, match="'demo' calibrates on no images"):
         with_calibration(pn.load_recipe("demo"), 8)

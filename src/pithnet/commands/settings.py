@@ -132,11 +132,11 @@ class CompressSettings:
             instead of from the float network itself. It sees the images of folder and npz as --normalize
             says, and those of cifar10 and digits as its own file says: imagenet's way with "module." before
             its keys, else the data set's.
-        budget: Keep these budgets in the place of the recipe's, such as bytes=63k or macs=0.5,parameters=2M.
+        budget: Keep these budgets in the place of the recipe's, such as bytes=63k or macs=0.5,bytes=63k.
             A number up to 1 is a share, a whole one above 1 a count; k, M, G are 10^3, 10^6 and 10^9.
         calibrate: Calibrate on this many training images, without their labels, in the step post_training.
             With 0 the weights alone decide.
-        distill: Learn on from the float network, or the teacher, for this many epochs after the step
+        distill: Go on learning from the float network, or the teacher, for this many epochs after the step
             post_training, on training images without their labels. The file keeps its budget.
         cache: Keep the teacher's answers in this folder, which several runs can share. Without it they are
             kept in the run's own folder.
@@ -168,7 +168,7 @@ class PlanSettings:
         recipe: Plan this recipe: a preset (deep-compression, smallest, post-training, demo) or a YAML file.
         example: Give the lengths of an input of your own network, such as 1x3x32x32, batch first, to count
             multiply-accumulates. Without it, the first batch of --data says them.
-        budget: Keep these budgets in the place of the recipe's, such as bytes=63k or macs=0.5,parameters=2M.
+        budget: Keep these budgets in the place of the recipe's, such as bytes=63k or macs=0.5,bytes=63k.
             A number up to 1 is a share, a whole one above 1 a count; k, M, G are 10^3, 10^6 and 10^9.
     """
 

@@ -54,12 +54,17 @@ def with_budget(recipe: Recipe, budget: Mapping[str, float]) -> Recipe:
         budget: Amounts by name, as `parse_budget` gives them.
 
     Raises:
-        RecipeError: No step of the recipe takes a budget of that name.
+        RecipeError: No step of the recipe takes a budget of that name, or one step would get two of which it
+            takes either.
     """
     content = recipe.model_dump(exclude_unset=True)
     steps = [dict(step) for step in content["steps"]]
+    given: dict[int, str] = {}
     for name, amount in budget.items():
         number = _last(recipe, name)
+        if number in given:
+            raise RecipeError(f"give {given[number]} or {name}, not both: step {number + 1} keeps one budget")
+        given[number] = name
         kind = recipe.steps[number].kind
         settings = recipe.steps[number].settings
         assert settings is not None
@@ -111,7 +116,11 @@ def with_distillation(recipe: Recipe, epochs: int) -> Recipe:
     found[-1]["post_training"] = {**found[-1]["post_training"], "trained": True}
     found[-1]["train"] = {"epochs": epochs, **_DISTILLED}
     taught = {"weight": 1.0, "temperature": 4.0, "views": max(1, min(epochs, _MOST_VIEWS))}
-    return parse({**content, "steps": steps, "distill": taught, "augment": True}, recipe.name)
+    told = (
+        "Small without labels; levels go on learning from the float network or a teacher, in the same bytes."
+    )
+    changed = {"description": told, "steps": steps, "distill": taught, "augment": True}
+    return parse({**content, **changed}, recipe.name)
 
 
 def _last(recipe: Recipe, name: str) -> int:

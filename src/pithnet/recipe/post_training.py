@@ -54,7 +54,11 @@ class PostTraining(PassSettings):
 
     @property
     def title(self) -> str:
-        amount = f"to bytes {self.bytes:g}" if self.bytes is not None else f"to rate {self.rate:g}"
+        if self.bytes is None:
+            amount = f"to {self.rate:g} bits a weight"
+        else:
+            is_share = self.bytes <= 1
+            amount = f"to {self.bytes:g} of the float32 bytes" if is_share else f"to {self.bytes:,.0f} bytes"
         return amount if self.calibrate else f"{amount}, without images"
 
     @property

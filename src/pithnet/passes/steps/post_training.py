@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -85,7 +86,8 @@ class PostTrainingQuantization(Pass[PostTraining]):
 
     def finish(self) -> Record:
         if self._work is not None:
-            return self._work.finish()
+            trained = self._work.finish()
+            return replace(trained, what=f"quantize without labels, then {trained.what}")
         assert self._record is not None
         return self._record
 
