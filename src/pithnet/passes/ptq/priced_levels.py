@@ -45,6 +45,7 @@ class PricedLevels:
 
     With AdamW the learning rate of weights is in levels, so 0.03 moves a weight by about one level in 33
     steps; everything else that trains, BN above all, learns at a sixtieth of the rate, and nothing decays.
+    Weights that do not train (`requires_grad=False`) keep their levels.
 
     Args:
         model: the network, trained in place.
