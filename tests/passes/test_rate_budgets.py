@@ -255,6 +255,14 @@ def _difference(model: nn.Module, reference: nn.Module, calibrate: Any) -> float
     return total
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_file_of_a_network_in_half_precision_keeps_the_budget(dtype: torch.dtype) -> None:
+    model = net(width=16).to(dtype)
+    record = quantize_without_labels(model, bytes=2500)
+    assert record.what == f"quantize without labels or images, {size(model):,} bytes"
+    assert 0.9 * 2500 < size(model) <= 2500
+
+
 def test_half_precision_is_computed_in_float32_and_given_back() -> None:
     reference, model = small(), small().half()
     quantize_without_labels(model, rate=4.5, calibrate=IMAGES)

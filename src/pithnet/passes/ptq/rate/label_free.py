@@ -67,7 +67,7 @@ def round_to_budget(
     for name, layer in layers:
         _require_own(name, layer)
     names = [name for name, _ in layers]
-    measure: Measure = weigh if rate is None else coded_bits(names)
+    measure = _in_own_dtype(model, weigh if rate is None else coded_bits(names))
     wanted = whole_bytes(size, model) if size is not None else float(rate or 0)
     unit = "bytes" if rate is None else "bits a weight"
     least = require_enough(model, names, wanted, measure, unit)
@@ -88,13 +88,19 @@ def round_to_budget(
         outcome, found = round_within(network, Budget(wanted, least, of_bit, measure), Effort())
         outcome.write_(model)
         unread = tuple(network.unread)
-    what = (
-        f"quantize without labels, {found:,.0f} bytes"
-        if rate is None
-        else f"quantize without labels, {found:.3f} bits a weight"
-    )
+    how = "without labels" if calibrate is not None else "without labels or images"
+    amount = f"{found:,.0f} bytes" if rate is None else f"{found:.3f} bits a weight"
+    what = f"quantize {how}, {amount}"
     rows = [layer_row(name, layer) for name, layer in selected_layers(model, skip) if name not in unread]
     return replace(Record.of(model, what, rows, skip), unread=unread)
+
+
+def _in_own_dtype(model: nn.Module, measure: Measure) -> Measure:
+    """Returns a measure of copies, which it changes, as they are once they have the model's dtype again."""
+    dtypes = {t.dtype for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()}
+    if dtypes not in ({torch.float16}, {torch.bfloat16}):
+        return measure
+    return lambda trial: measure(trial.to(*dtypes))
 
 
 def _require_own(name: str, layer: Weighted) -> None:
