@@ -100,7 +100,8 @@ def _in_own_dtype(model: nn.Module, measure: Measure) -> Measure:
     dtypes = {t.dtype for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()}
     if dtypes not in ({torch.float16}, {torch.bfloat16}):
         return measure
-    return lambda trial: measure(trial.to(*dtypes))
+    (own,) = dtypes
+    return lambda trial: measure(trial.to(own))
 
 
 def _require_own(name: str, layer: Weighted) -> None:
