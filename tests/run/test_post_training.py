@@ -96,6 +96,7 @@ def test_a_training_goes_with_levels_that_are_trained_and_with_no_others() -> No
         ({"bytes": 1_234_567}, "to 1,234,567 bytes"),
         ({"bytes": 0.03125}, "to 0.03125 of the float32 bytes"),
         ({"rate": 1.5, "calibrate": 0}, "to 1.5 bits a weight, without images"),
+        ({"bytes": 900, "calibrate": 0, "trained": True}, "to 900 bytes, rounded without images"),
     ],
 )
 def test_a_title_says_how_small_and_by_what(settings: dict[str, float], title: str) -> None:

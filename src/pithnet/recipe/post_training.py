@@ -59,7 +59,9 @@ class PostTraining(PassSettings):
         else:
             is_share = self.bytes <= 1
             amount = f"to {self.bytes:g} of the float32 bytes" if is_share else f"to {self.bytes:,.0f} bytes"
-        return amount if self.calibrate else f"{amount}, without images"
+        if self.calibrate:
+            return amount
+        return f"{amount}, {'rounded ' if self.trained else ''}without images"
 
     @property
     def options(self) -> dict[str, Any]:
