@@ -115,6 +115,9 @@ class PricedLevels:
         bits = self._bits(levels)
         if not self._budget:
             self._budget = bits * self.wanted / self._measure(self.model)
+            for number, weight in enumerate(self.weights):
+                if weight.trains:
+                    weight.spread(number)
         self.price.follow(bits, self._budget)
 
     def _bits(self, levels: Sequence[Tensor]) -> float:

@@ -12,6 +12,7 @@ from pithnet.surgery import FakeQuantizer, Mask, Weighted, latent_weight, parame
 from pithnet.tensor.quantizers import Fine, Levels, from_rows, to_rows
 from pithnet.tensor.rate_distortion.contexts import Neighbours, Rates
 
+_SPREAD = 0.5  # of a level
 _MOST = Fine(Fine.most_bits)  # while it trains, a weight may move to any level that a file holds
 
 
@@ -89,8 +90,18 @@ class PricedWeight:
         return Rates.of(levels, self.neighbours, min(int(levels.abs().max()) + 2, _MOST.count // 2))
 
     def write(self, levels: Tensor) -> None:
-        """Puts the weight on these levels, whole numbers (O, K), in place."""
+        """Puts the weight where it is so many steps, (O, K), from zero, in place."""
         self.parameter.detach().copy_(self.unscaled(levels))
+
+    def spread(self, seed: int) -> None:
+        """Puts the weight, which stands on its levels, at random within the middle halves of them, in place.
+
+        From the middle of its level every weight would be as far from the next one, and the first steps of an
+        adaptive optimizer are of one size: many would change level in the same step.
+        """
+        levels = self.scaled().round()
+        noise = torch.rand(levels.shape, generator=torch.Generator().manual_seed(seed)) - 0.5
+        self.write(levels + _SPREAD * noise.to(levels))
 
     def settle(self) -> None:
         """Leaves only the levels that the weight has, or may have by the same number of bits."""
