@@ -4,7 +4,7 @@
 
 RUNS holds finished run folders of `pithnet compress` (NAME-SEED, a recipe with a step `shrink`) and of
 `pithnet train --widths` (scratch-SEED), each with last-EPOCH.pt, the state_dict after each of the last five
-epochs. The accuracy of the last epoch is that of the file on the 10,000 CIFAR-10 test images; beside it stands
+epochs. The accuracy is that of the last epoch on the 10,000 CIFAR-10 test images; beside it stands
 the mean of the last five. Folders choose-NAME are the short trainings by which the settings were chosen, on
 5,000 training images held out.
 """

@@ -10,19 +10,12 @@ from typing import Any
 import torch
 
 from pithnet.commands.fingerprints import check_inputs
+from pithnet.commands.recipes import asked_recipe
 from pithnet.commands.settings import CompressSettings, DataSettings
 from pithnet.commands.settings_file import from_json, to_json
 from pithnet.commands.subject import Learning, Subject, open_subject
 from pithnet.passes import Given, Need, needs_of
-from pithnet.recipe import (
-    Recipe,
-    load_recipe,
-    parse_budget,
-    to_yaml,
-    with_budget,
-    with_calibration,
-    with_distillation,
-)
+from pithnet.recipe import Recipe, load_recipe, to_yaml
 from pithnet.results import Store
 from pithnet.run.compression import carry_out
 from pithnet.run.plan import Plan, make_plan
@@ -76,14 +69,8 @@ def compress(
 
 def _recipe(settings: CompressSettings) -> Recipe:
     """The recipe that the settings name, with what they say of it."""
-    recipe = load_recipe(settings.recipe)
-    if settings.seed is not None:
-        recipe = recipe.model_copy(update={"seed": settings.seed})
-    if settings.budget is not None:
-        recipe = with_budget(recipe, parse_budget(settings.budget))
-    if settings.calibrate is not None:
-        recipe = with_calibration(recipe, settings.calibrate)
-    return recipe if settings.distill is None else with_distillation(recipe, settings.distill)
+    recipe = asked_recipe(settings)
+    return recipe if settings.seed is None else recipe.model_copy(update={"seed": settings.seed})
 
 
 def resume(run: Path, *, report: Quiet | None = None, announce: Announce | None = None) -> Finished:

@@ -13,9 +13,9 @@ from pithnet.commands.examples import parse_example
 from pithnet.commands.inputs import load_images, load_network
 from pithnet.commands.loaders import own_loaders
 from pithnet.commands.models import check_architecture, load_checkpoint
+from pithnet.commands.recipes import asked_recipe
 from pithnet.commands.settings import DataSettings, PlanSettings
 from pithnet.passes import Given
-from pithnet.recipe import load_recipe, parse_budget, with_budget
 from pithnet.run.plan import Plan, make_plan
 from pithnet.run.progress import Quiet
 from pithnet.surgery import costs
@@ -38,9 +38,7 @@ def plan(data: DataSettings, settings: PlanSettings, *, report: Quiet | None = N
     Raises:
         PithError: The network, the recipe or the data cannot be used, or the network does not take --example.
     """
-    recipe = load_recipe(settings.recipe)
-    if settings.budget is not None:
-        recipe = with_budget(recipe, parse_budget(settings.budget))
+    recipe = asked_recipe(settings)
     name = check_architecture(settings.model)
     torch.manual_seed(recipe.seed)
     model, example = _network(name, data, settings, report or Quiet())

@@ -170,6 +170,9 @@ class PlanSettings:
             multiply-accumulates. Without it, the first batch of --data says them.
         budget: Keep these budgets in the place of the recipe's, such as bytes=63k or macs=0.5,bytes=63k.
             A number up to 1 is a share, a whole one above 1 a count; k, M, G are 10^3, 10^6 and 10^9.
+        calibrate: Calibrate on this many training images, without their labels, in the step post_training.
+            With 0 the weights alone decide.
+        distill: Learn on for this many epochs after the step post_training.
     """
 
     model: str | None = None
@@ -177,6 +180,8 @@ class PlanSettings:
     recipe: str = "deep-compression"
     budget: str | None = None
     example: str | None = None
+    calibrate: int | None = None
+    distill: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
