@@ -136,7 +136,7 @@ class CompressSettings:
             A number up to 1 is a share, a whole one above 1 a count; k, M, G are 10^3, 10^6 and 10^9.
         calibrate: Calibrate on this many training images, without their labels, in the step post_training.
             With 0 the weights alone decide.
-        distill: Go on learning from the float network, or the teacher, for this many epochs after the step
+        distill: Learn from the float network, or the teacher, for this many epochs after the step
             post_training, on training images without their labels. The file keeps its budget.
         cache: Keep the teacher's answers in this folder, which several runs can share. Without it they are
             kept in the run's own folder.
@@ -172,7 +172,7 @@ class PlanSettings:
             A number up to 1 is a share, a whole one above 1 a count; k, M, G are 10^3, 10^6 and 10^9.
         calibrate: Calibrate on this many training images, without their labels, in the step post_training.
             With 0 the weights alone decide.
-        distill: Learn on for this many epochs after the step post_training.
+        distill: Learn from the float network for this many epochs after the step post_training.
     """
 
     model: str | None = None
