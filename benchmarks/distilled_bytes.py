@@ -37,7 +37,7 @@ def measure(start: nn.Module, images: Images, ratio: float, options: argparse.Na
     )
     row = {"way": f"{ratio:g} x", "draw": draw, "images": options.images, "epochs": options.epochs}
     row |= {"seconds": time.perf_counter() - clock, "cpu_seconds": time.process_time() - cpu}
-    row |= {"bytes": len(result.data), "kl": divergence(result.model, start, images.held_out)}
+    row |= {"bytes": result.bytes, "kl": divergence(result.model, start, images.held_out)}
     return {**row, "accuracy": pn.evaluate(result.model, images.test()).accuracy}
 
 
