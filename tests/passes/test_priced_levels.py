@@ -227,3 +227,20 @@ def test_what_cannot_be_trained_is_refused(reference: nn.Module, start: nn.Modul
         PricedLevels(copy.deepcopy(start))
     with pytest.raises(RecipeError, match="updates is 0"):
         PricedLevels(copy.deepcopy(start), rate=2.0, updates=0)
+
+
+def test_norms_that_are_not_frozen_follow_the_batches(
+    reference: nn.Module, start: nn.Module, images: tuple[Tensor, Tensor]
+) -> None:
+    found = []
+    for frozen in (True, False):
+        model = copy.deepcopy(start)
+        work = PricedLevels(model, bytes=size(start), freeze_norms=frozen)
+        batches = images[0].split(64)[:4]
+        for _ in Trainer(model, batches, training(1), teacher=reference, before_step=work).run():
+            pass
+        now = dict(model.named_buffers())
+        names = [name for name in now if "running" in name]
+        found.append([torch.equal(now[name], dict(start.named_buffers())[name]) for name in names])
+    assert all(found[0])
+    assert not any(found[1])

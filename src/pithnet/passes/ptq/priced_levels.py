@@ -54,8 +54,8 @@ class PricedLevels:
         rate: bits that a weight takes in the file, averaged over the rounded layers, in the place of `bytes`.
         updates: how often bits are counted anew over the training.
         freeze_norms: whether statistics of BNs stay as rounding has left them. Those of batches are others
-            where images come without the augmentation that the network was trained with; in a long training
-            with it, BNs that follow what levels do are worth more.
+            where images come without the augmentation that the network was trained with. With False, BNs take
+            the statistics of batches and follow what levels do, as in any training.
         weigh: gives the bytes of the network's file; by default those of `pn.save(pn.finalize(model), path)`.
 
     Raises:
