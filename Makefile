@@ -14,8 +14,8 @@ test: lint  ## everything: style, types, import rules, tests
 setup: $(VENV)/.installed $(VENV)/.dev  ## only the virtual environment, at .venv
 
 lint: setup
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks records
+	$(BIN)/ruff format --check src tests benchmarks records
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -146,6 +146,7 @@ TABLES = {"resnet20": resnet20_rows, "digits": digits_rows}
 
 
 def main() -> int:
+    """Writes the table of criteria, and returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     for name in ("--weights", "--data-root", "--out"):
         parser.add_argument(name, type=Path, required=True)

@@ -67,6 +67,7 @@ def _network(folder: Path) -> torch.nn.Module:
 
 
 def main() -> None:
+    """Writes the rows of the runs that are finished."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", type=Path)
     parser.add_argument("--data-root", type=Path, required=True)

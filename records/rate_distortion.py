@@ -80,6 +80,7 @@ def measure_point(options: argparse.Namespace, point: tuple[float, int, float]) 
 
 
 def main() -> int:
+    """Writes the curve, and returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("--weights", "--float", "--data-root", "--out"):
         parser.add_argument(name, type=Path, required=True)

@@ -27,6 +27,7 @@ from pithnet.run.hardware import hardware
 
 
 def main() -> int:
+    """Writes the table, and returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()

@@ -29,6 +29,7 @@ def _row(name: str, r: dict) -> str:
 
 
 def table() -> str:
+    """The files that ship, with their bytes and losses."""
     head = [
         "| model and recipe | bytes | ratio | float % | compressed % | points (95 % interval) | best rival |",
         "|---|---|---|---|---|---|---|",
@@ -97,7 +98,8 @@ def channels_table() -> str:
     results = json.loads((RECORDS / "channel-speed" / "results.json").read_text())
     cuts = list(dict.fromkeys(row["cut"] for row in results["rows"]))
     lines = [
-        "| [channels cut](records/channel-speed/), ONNX Runtime, batch 1 | multiply-accumulates | float32 | int8 |",
+        "| [channels cut](records/channel-speed/), ONNX Runtime, batch 1 "
+        "| multiply-accumulates | float32 | int8 |",
         "|---|---|---|---|",
     ]
     for cut in cuts:
@@ -112,7 +114,8 @@ def post_training_table() -> str:
     """Files of a given size without labels and without training; several draws of images are averaged."""
     results = json.loads((RECORDS / "label-free-bytes" / "results.json").read_text())
     lines = [
-        "| [without labels and training](records/label-free-bytes/), from 1,024 images | bytes | ratio | float % | % |",
+        "| [without labels and training](records/label-free-bytes/), from 1,024 images "
+        "| bytes | ratio | float % | % |",
         "|---|---|---|---|---|",
     ]
     for file, network in results["networks"].items():
@@ -133,6 +136,7 @@ TABLES = (table, quantized_table, post_training_table, speed_table, channels_tab
 
 
 def main() -> int:
+    """Writes the tables into the README, or says with --check that they are not what the records hold."""
     text = README.read_text()
     tables = "\n".join(write() for write in TABLES)
     written = BLOCK.sub(lambda m: f"{m[1]}\n{tables}\n{m[2]}", text)

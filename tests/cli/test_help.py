@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 
 import pytest
 
@@ -34,6 +35,15 @@ def test_help_imports_nothing_heavy() -> None:
     assert "HEAVY []" in out
     # Processor time, so that a busy machine does not matter; torch alone takes longer than this.
     assert _children_seconds() - before < 1
+
+
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "pithnet"]
+    shown = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    wrong = subprocess.run([*command, "prone"], capture_output=True, text=True, check=False)
+    assert shown.stdout.split() == [version("pithnet")]
+    assert wrong.returncode == 2
+    assert "unknown command 'prone'" in wrong.stderr, wrong.stderr
 
 
 def _children_seconds() -> float:

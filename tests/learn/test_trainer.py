@@ -147,6 +147,13 @@ def test_weight_decay_touches_matrices_only() -> None:
     }
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_network_without_trainable_parameters_is_refused(optimizer: str) -> None:
+    model = network().requires_grad_(False)
+    with pytest.raises(ModelError, match="no trainable parameter: set requires_grad"):
+        Trainer(model, batches(), Training(1, optimizer=optimizer))
+
+
 def test_masks_are_exact_after_each_epoch() -> None:
     model = network()
     prune(model, 0.6)

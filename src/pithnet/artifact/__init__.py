@@ -8,7 +8,7 @@ from pithnet.artifact.inspection import Inspection, TensorReport, inspect
 from pithnet.artifact.loading import load
 from pithnet.artifact.metadata import Metadata
 from pithnet.artifact.state import float32_bytes, plain_state
-from pithnet.artifact.states import save_state, save_widths
+from pithnet.artifact.tensor_files import save_state, save_widths
 
 __all__ = [
     "Inspection",

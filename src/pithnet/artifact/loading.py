@@ -19,7 +19,7 @@ from pithnet.artifact.files import naming, read
 from pithnet.artifact.layout import Entry, layout_of
 from pithnet.artifact.metadata import Metadata
 from pithnet.artifact.skeleton import skeleton
-from pithnet.artifact.states import SUFFIXES, read_cut, read_state, untold_of_any, with_ties
+from pithnet.artifact.tensor_files import SUFFIXES, read_cut, read_state, untold_of_any, with_ties
 from pithnet.errors import ArtifactError, ModelError
 from pithnet.surgery import Fit, Untold, fitting, parametrize_, plain_key, uninitialized, unwrapped
 from pithnet.zoo import build

@@ -13,8 +13,8 @@ import numpy as np
 
 from pithnet.coding.bitpack import get_varint, pack_bits, put_varint, unpack_bits
 from pithnet.coding.errors import CodingError
-from pithnet.coding.lane_decoder import decode_lanes, decode_one_lane
-from pithnet.coding.lane_encoder import encode_lanes, encode_one_lane
+from pithnet.coding.huffman_decoders import decode_lanes, decode_one_lane
+from pithnet.coding.huffman_encoders import encode_lanes, encode_one_lane
 from pithnet.coding.prefix import FAST_LENGTH, MAX_LENGTH, canonical_codes, code_lengths
 from pithnet.coding.rans import Decoder, Encoder
 from pithnet.coding.smallints import get_vector, put_vector

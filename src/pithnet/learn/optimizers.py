@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from pithnet.errors import RecipeError, lookup
+from pithnet.errors import ModelError, RecipeError, lookup
 from pithnet.surgery import shared_parameters
 from pithnet.training import Train
 
@@ -67,5 +67,12 @@ def make_optimizer(model: nn.Module, training: Train) -> Optimizer:
 
     Raises:
         RecipeError: The name is none of `OPTIMIZERS`.
+        ModelError: No parameter of the model is trainable.
     """
-    return lookup("optimizer", training.optimizer, OPTIMIZERS, RecipeError)(model, training)
+    make = lookup("optimizer", training.optimizer, OPTIMIZERS, RecipeError)
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ModelError(
+            "the network has no trainable parameter: set requires_grad on those that are to learn, or leave "
+            "the training out"
+        )
+    return make(model, training)
