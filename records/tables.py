@@ -115,7 +115,7 @@ def post_training_table() -> str:
     results = json.loads((RECORDS / "label-free-bytes" / "results.json").read_text())
     lines = [
         "| [without labels and training](records/label-free-bytes/), from 1,024 images "
-        "| bytes | ratio | float % | % |",
+        "| bytes | ratio | float % | compressed % |",
         "|---|---|---|---|---|",
     ]
     for file, network in results["networks"].items():
