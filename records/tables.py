@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 import sys
 from pathlib import Path
 
 RECORDS = Path(__file__).resolve().parent
 README = RECORDS.parent / "README.md"
+CHANNEL_ROWS = {
+    "method": "the smallest by `l2`, the same share of each layer",
+    "random": "at random, the same share of each layer",
+    "uniform": "the smallest by `l1`, `scope=uniform`, rounded down",
+    "scratch": "the first row's network from random weights",
+}
 BLOCK = re.compile(r"(<!-- results: written by records/tables.py -->\n).*?(<!-- /results -->)", re.DOTALL)
 
 
@@ -69,7 +76,7 @@ def quantized_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-NETWORKS = {"resnet20": "public ResNet-20", "resnet44": "public ResNet-44"}
+NETWORKS = {"resnet20": "public ResNet-20", "resnet44": "public ResNet-44", "resnet18": "ResNet-18"}
 SPEED = {"resnet18": "ResNet-18", "vgg16": "VGG-16 (CIFAR form)"}
 
 
@@ -129,10 +136,37 @@ def post_training_table() -> str:
                 f"{100 * network['float_accuracy']:.2f} | {100 * accuracy:.2f}",
             )
             lines.append(f"| {NETWORKS[file.split('-')[0]]} | {' | '.join(cells)} |")
+    for path in sorted((RECORDS / "zoo").glob("*/results.json")):
+        r = json.loads(path.read_text())
+        cells = (
+            f"{r['bytes']:,} | {r['ratio']:.1f}x",
+            f"{100 * r['before']['accuracy']:.2f} | {100 * r['after']['accuracy']:.2f}",
+        )
+        lines.append(f"| {NETWORKS[r['architecture']]} ([file](records/zoo/)) | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-TABLES = (table, quantized_table, post_training_table, speed_table, channels_table)
+def channel_rows_table() -> str:
+    """ResNet-20 with fewer channels, trained on: ways to choose them, and such a network from scratch."""
+    results = json.loads((RECORDS / "channel-rows" / "results.json").read_text())
+    full, before = results["float"]["macs"], results["float"]["accuracy"]
+    lines = [
+        "| [ResNet-20, channels cut](records/channel-rows/), trained on | multiply-accumulates "
+        "| epochs | float % | last epoch % | mean of the last five % | seeds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, title in CHANNEL_ROWS.items():
+        rows = [row for row in results["rows"] if row["row"] == name]
+        if not rows:
+            continue
+        last, mean = (statistics.mean(row[key] for row in rows) for key in ("accuracy", "mean_of_last"))
+        cost = f"{full / rows[0]['macs']:.2f}x fewer | {rows[0]['epochs']}"
+        accuracies = " | ".join(f"{100 * accuracy:.2f}" for accuracy in (before, last, mean))
+        lines.append(f"| {title} | {cost} | {accuracies} | {len(rows)} |")
+    return "\n".join(lines) + "\n"
+
+
+TABLES = (table, quantized_table, post_training_table, speed_table, channels_table, channel_rows_table)
 
 
 def main() -> int:
