@@ -125,6 +125,7 @@ def post_training_table() -> str:
         "| bytes | ratio | float % | compressed % |",
         "|---|---|---|---|---|",
     ]
+    network_bytes = next(n["float_bytes"] for f, n in results["networks"].items() if f.startswith("resnet20"))
     for file, network in results["networks"].items():
         ways = [row["way"] for row in network["rows"] if row["way"].endswith("x")]
         for way in dict.fromkeys(ways):
@@ -136,6 +137,14 @@ def post_training_table() -> str:
                 f"{100 * network['float_accuracy']:.2f} | {100 * accuracy:.2f}",
             )
             lines.append(f"| {NETWORKS[file.split('-')[0]]} | {' | '.join(cells)} |")
+    distilled = json.loads((RECORDS / "label-free-bytes" / "distilled.json").read_text())
+    for row in distilled["rows"]:
+        cells = (
+            f"public ResNet-20, `--distill {row['epochs']}` on {row['images']:,} images",
+            f"{row['bytes']:,} | {network_bytes / row['bytes']:.1f}x",
+            f"{100 * distilled['float_accuracy']:.2f} | {100 * row['accuracy']:.2f}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
     for path in sorted((RECORDS / "zoo").glob("*/results.json")):
         r = json.loads(path.read_text())
         cells = (
