@@ -118,10 +118,11 @@ def channels_table() -> str:
 
 
 def post_training_table() -> str:
-    """Files of a given size without labels and without training; several draws of images are averaged."""
+    """Files of a given size without labels, most without training; several draws of images are averaged."""
     results = json.loads((RECORDS / "label-free-bytes" / "results.json").read_text())
     lines = [
-        "| [without labels and training](records/label-free-bytes/), from 1,024 images "
+        "| [without labels](records/label-free-bytes/); "
+        "from 1,024 images and without training, but for `--distill` "
         "| bytes | ratio | float % | compressed % |",
         "|---|---|---|---|---|",
     ]

@@ -119,6 +119,7 @@ class Trainer:
 
     Raises:
         RecipeError: The schedule or the optimizer is unknown.
+        ModelError: No parameter of the model is trainable.
     """
 
     def __init__(
