@@ -16,6 +16,7 @@ from pithnet.passes.layers import refuse_coded, selected_layers
 from pithnet.passes.prune import layer_shares, mask_rows, prune
 from pithnet.passes.records import Record
 from pithnet.passes.scopes import SCOPES
+from pithnet.passes.updates import Updates
 from pithnet.surgery import Mask, parametrization
 from pithnet.tensor import get_criterion
 
@@ -85,8 +86,7 @@ class GradualPruning:
             raise RecipeError(f"sparsity is a share of the weights, from 0 to 1, not {sparsity}")
         if not 0 <= ramp <= 1:
             raise RecipeError(f"ramp is a share of the training, from 0 to 1, not {ramp}")
-        if updates < 1:
-            raise RecipeError(f"updates is {updates}; use 1 or more")
+        self._updates = Updates(updates, ramp)
         require_known("pruning scope", scope, SCOPES, RecipeError)
         self._unit = get_granularity(granularity)
         if not self._unit.rises:
@@ -96,10 +96,9 @@ class GradualPruning:
         chosen = selected_layers(model, skip, also)
         layer_shares(chosen, self.overrides, self._unit)
         refuse_coded(chosen)
-        self.model, self.sparsity, self.ramp, self.shape, self.updates = model, sparsity, ramp, shape, updates
+        self.model, self.sparsity, self.shape = model, sparsity, shape
         self.scope, self.criterion, self.granularity, self.seed = scope, criterion, granularity, seed
         self.batches, self.loss, self.skip, self.also = batches, loss, skip, also
-        self._last = 0
         self._start = self._masked().sparsity
         if not any(parametrization(layer, Mask) for _, layer in selected_layers(model, skip, also)):
             prune(model, 0.0, skip=skip, also=also, recoverable=True)
@@ -107,7 +106,7 @@ class GradualPruning:
     @property
     def record(self) -> Record | None:
         """What has been pruned so far, None before the first update."""
-        return self._masked() if self._last else None
+        return self._masked() if self._updates.last >= 0 else None
 
     def _masked(self) -> Record:
         rows = mask_rows(selected_layers(self.model, self.skip, self.also), self._unit)
@@ -115,22 +114,17 @@ class GradualPruning:
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a later process needs to go on from here."""
-        return {"update": self._last, "start": self._start}
+        return {"update": self._updates.last, "start": self._start}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from where `state_dict` was taken."""
-        self._last, self._start = state["update"], state.get("start", 0.0)
+        self._updates.last, self._start = state["update"], state.get("start", 0.0)
 
     def __call__(self, done: float) -> None:
         """Prunes if it is time for it; done is the share of the training, in [0, 1]."""
-        if done < self.ramp:
-            update = min(int(done / self.ramp * self.updates) + 1, self.updates)
-        else:
-            update = self.updates
-        if update == self._last:
+        if not self._updates.due(done):
             return
-        self._last = update
-        progress = self.shape(update / self.updates)
+        progress = self.shape(self._updates.reached)
         prune(
             self.model,
             self._start + (self.sparsity - self._start) * progress if progress < 1 else self.sparsity,
@@ -141,6 +135,6 @@ class GradualPruning:
             batches=self.batches,
             loss=self.loss,
             skip=self.skip,
-            recoverable=update < self.updates,
+            recoverable=self._updates.reached < 1,
             generator=torch.Generator().manual_seed(self.seed),
         )

@@ -13,6 +13,7 @@ from pithnet.passes.guard import finite_or_unchanged, guarded
 from pithnet.passes.layers import require_finite, selected_layers
 from pithnet.passes.records import Record
 from pithnet.passes.share import cluster, layer_levels, shared_row
+from pithnet.passes.updates import Updates
 from pithnet.surgery import (
     TrainedLevels,
     Weighted,
@@ -64,7 +65,8 @@ class LevelTraining:
         also: Sequence[str] = (),
         generator: torch.Generator | None = None,
     ) -> None:
-        self.model, self.rate_weight, self.updates, self._last = model, rate_weight, updates, 0
+        self.model, self.rate_weight = model, rate_weight
+        self._updates = Updates(updates, last=0)  # the first prices are set below
         chosen = selected_layers(model, skip, also)
         counts = layer_levels(chosen, bits, levels, overrides or {}, init, rate_weight)
         self.layers = [m for _, m in chosen]
@@ -82,18 +84,16 @@ class LevelTraining:
 
     def state_dict(self) -> dict[str, int]:
         """Returns what a later process needs to go on from here."""
-        return {"update": self._last}
+        return {"update": self._updates.last}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Goes on from where `state_dict` was taken."""
-        self._last = state["update"]
+        self._updates.last = state["update"]
 
     def __call__(self, done: float) -> None:
         """Sets the prices anew if it is time for it; `done` is the share of the training, in [0, 1]."""
-        update = int(done * self.updates)
         # After the last step a new price would change levels that no training answers for.
-        if update != self._last and done < 1:
-            self._last = update
+        if done < 1 and self._updates.due(done):
             self._set_prices()
 
     @torch.no_grad()

@@ -24,6 +24,7 @@ from pithnet.passes.ptq.rate.price import Price
 from pithnet.passes.ptq.rate.priced_weights import PricedWeight, priced_weights
 from pithnet.passes.quantize import layer_row
 from pithnet.passes.records import Record
+from pithnet.passes.updates import Updates
 from pithnet.surgery import frozen_modules, train_
 from pithnet.tensor.rate_distortion.contexts import Rates
 
@@ -76,9 +77,7 @@ class PricedLevels:
         if (rate is None) == (bytes is None):
             raise RecipeError("give exactly one of bytes= (the whole file) and rate= (coded bits a weight)")
         require_one_amount(None, rate, bytes)
-        if updates < 1:
-            raise RecipeError(f"updates is {updates}; use 1 or more")
-        self.model, self.updates, self._last = model, updates, -1
+        self.model, self._updates = model, Updates(updates)
         self.weights = priced_weights(model)
         names = [weight.name for weight in self.weights]
         trained = [weight.name for weight in self.weights if weight.trains]
@@ -106,10 +105,8 @@ class PricedLevels:
     @torch.no_grad()
     def __call__(self, done: float) -> None:
         """Counts the bits anew if it is time for it; `done` is the share of the training, in [0, 1]."""
-        update = int(done * self.updates)
-        if update == self._last or done >= 1:
+        if done >= 1 or not self._updates.due(done):
             return
-        self._last = update
         levels = [weight.scaled().round().long() for weight in self.weights]
         self._rates = [w.rates(q) for w, q in zip(self.weights, levels, strict=True)]
         bits = self._bits(levels)
@@ -170,12 +167,13 @@ class PricedLevels:
     def state_dict(self) -> dict[str, Any]:
         """Returns what a later process needs to go on from here."""
         rates = [(rates.bits, rates.far) for rates in self._rates]
-        counted = {"update": self._last, "budget": self._budget, "rates": rates, "squares": self._squares}
-        return {**counted, "price": asdict(self.price)}
+        counted = {"budget": self._budget, "rates": rates, "squares": self._squares}
+        return {"update": self._updates.last, **counted, "price": asdict(self.price)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from where `state_dict` was taken."""
-        self._last, self._budget, self._squares = state["update"], state["budget"], state["squares"]
+        self._updates.last = state["update"]
+        self._budget, self._squares = state["budget"], state["squares"]
         self.price = Price(**state["price"])
         self._rates = [Rates(bits, far) for bits, far in state["rates"]]
 

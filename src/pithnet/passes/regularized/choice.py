@@ -9,6 +9,7 @@ from pithnet.errors import RecipeError, require_known
 from pithnet.learn import require_rho
 from pithnet.passes.regularized.terms import GROUPS, is_grouped, regularizers, resolved_how
 from pithnet.passes.scopes import SCOPES
+from pithnet.passes.updates import Updates
 from pithnet.surgery import Weighted
 from pithnet.tensor.regularizers import Regularizer, regularizer_class
 
@@ -42,11 +43,14 @@ class Choice:
             raise RecipeError(f"sparsity is a share of the weights, from 0 to 1, not {self.sparsity}")
         if not 0 < self.until <= 1:
             raise RecipeError(f"until is a share of the training, above 0 and up to 1, not {self.until}")
-        if self.updates < 1:
-            raise RecipeError(f"updates is {self.updates}; use 1 or more")
+        self.rhythm()
         require_known("pruning scope", self.scope, SCOPES, RecipeError)
         require_known("groups", self.groups, GROUPS, RecipeError)
         require_rho(self.rho)
+
+    def rhythm(self) -> Updates:
+        """Returns the updates of a training; the first strength stands for the first of them."""
+        return Updates(self.updates, self.until, last=0)
 
     @property
     def way(self) -> str:

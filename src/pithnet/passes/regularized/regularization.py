@@ -99,7 +99,7 @@ class Regularization:
             for regularizer, members in found
         ]
         self.method = ADMM(terms, rho) if way == "admm" else HOWS[way](terms)
-        self._last, self._own_zeros = 0, dict[str, int]()
+        self._updates, self._own_zeros = choice.rhythm(), dict[str, int]()
 
     def _layers(self) -> list[tuple[str, Weighted]]:
         return selected_layers(self.model, self.skip, self.also)
@@ -121,7 +121,7 @@ class Regularization:
     def state_dict(self) -> dict[str, Any]:
         """Returns what a later process needs to go on."""
         return {
-            "update": self._last,
+            "update": self._updates.last,
             "own_zeros": self._own_zeros,
             "strength": self.strength,
             "method": self.method.state_dict(),
@@ -129,7 +129,7 @@ class Regularization:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from what `state_dict` gave."""
-        self._last, self._own_zeros = state["update"], dict(state["own_zeros"])
+        self._updates.last, self._own_zeros = state["update"], dict(state["own_zeros"])
         self.strength = state["strength"]
         self.method.set_strength(self.strength)
         self.method.load_state_dict(state["method"])
@@ -140,12 +140,10 @@ class Regularization:
         if done >= self.choice.until:
             self.finish()
             return
-        update = int(done / self.choice.until * self.choice.updates)
-        if update != self._last and self.method.active:
-            self._last = update
-            self.method.update(update / self.choice.updates)
+        if self.method.active and self._updates.due(done):
+            self.method.update(self._updates.begun)
             if self.searches:
-                self._search(update / self.choice.updates)
+                self._search(self._updates.begun)
 
     def _search(self, done: float) -> None:
         assert self.choice.sparsity is not None

@@ -15,6 +15,7 @@ from pithnet.passes.shrinking.candidates import plan_within, plan_without
 from pithnet.passes.shrinking.choices import Rules
 from pithnet.passes.shrinking.plan import ShrinkPlan
 from pithnet.passes.shrinking.ranking import Ranking
+from pithnet.passes.updates import Updates
 from pithnet.surgery import mask_channels_
 
 
@@ -62,20 +63,19 @@ class GradualShrinking:
         if asked.name == "bytes":
             asked = replace(asked, full_bytes=weigh(model))
         self.model, self.example, self.asked, self.ranking = model, example, asked, ranking
-        self.rules, self.weigh, self.ramp, self.updates = rules, weigh, ramp, updates
+        self.rules, self.weigh, self._updates = rules, weigh, Updates(updates, ramp)
         self.plan: ShrinkPlan | None = None
-        self._last = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a later process needs to go on from here."""
         removed = sorted(self.plan.removed) if self.plan else []
-        return {"update": self._last, "removed": removed, "full_bytes": self.asked.full_bytes}
+        return {"update": self._updates.last, "removed": removed, "full_bytes": self.asked.full_bytes}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from where `state_dict` was taken."""
-        self._last = state["update"]
+        self._updates.last = state["update"]
         self.asked = replace(self.asked, full_bytes=state["full_bytes"])
-        if self._last:
+        if self._updates.last >= 0:
             self.plan = plan_without(self.model, self.example, state["removed"], self.weigh)
 
     def __call__(self, done: float) -> None:
@@ -84,12 +84,8 @@ class GradualShrinking:
         Args:
             done: The share of the training, in [0, 1].
         """
-        update = self.updates
-        if done < self.ramp:
-            update = min(int(done / self.ramp * self.updates) + 1, self.updates)
-        if update != self._last or self.plan is None:
-            self._last = update
-            asked = replace(self.asked, progress=self._shape(update / self.updates))
+        if self._updates.due(done) or self.plan is None:
+            asked = replace(self.asked, progress=self._shape(self._updates.reached))
             gone = self.plan.removed if self.plan else frozenset[int]()
             self.plan = plan_within(
                 self.model, self.example, asked, self.ranking, self.rules, self.weigh, gone

@@ -13,6 +13,7 @@ from pithnet.passes.shrinking.candidates import plan_without
 from pithnet.passes.shrinking.penalties import GroupPenalty, StableChoice
 from pithnet.passes.shrinking.plan import ShrinkPlan
 from pithnet.passes.shrinking.shrink import plan_shrink
+from pithnet.passes.updates import Updates
 
 
 class ChannelSparsity:
@@ -56,11 +57,9 @@ class ChannelSparsity:
     ) -> None:
         if not 0 < until <= 1:
             raise RecipeError(f"until is a share of the training, above 0 and up to 1, not {until}")
-        if updates < 1:
-            raise RecipeError(f"updates is {updates}; use 1 or more")
         self.stable = None if patience is None else StableChoice(patience)
         self.model, self.example, self.settings = model, example, settings
-        self.until, self.updates, self._last = until, updates, -1
+        self.until, self._updates = until, Updates(updates, until)
         self.plan = plan_shrink(model, example, **settings)
         share = settings.get("bytes")
         if share is not None and share <= 1:  # of the bytes now, before any channel is small
@@ -88,10 +87,9 @@ class ChannelSparsity:
         if done >= self.until:
             self.finish()
             return
-        update = int(done / self.until * self.updates)
-        if update == self._last:
+        if not self._updates.due(done):
             return
-        self._last, self.plan = update, plan_shrink(self.model, self.example, **self.settings)
+        self.plan = plan_shrink(self.model, self.example, **self.settings)
         if self.stable is not None and self.stable(self.plan.removed):
             self.penalty.hold(self.plan.removed)
         else:
@@ -114,12 +112,12 @@ class ChannelSparsity:
     def state_dict(self) -> dict[str, Any]:
         """Returns what a later process needs to go on."""
         stable = None if self.stable is None else self.stable.state_dict()
-        kept = {"update": self._last, "penalty": self.penalty.state_dict(), "stable": stable}
+        kept = {"update": self._updates.last, "penalty": self.penalty.state_dict(), "stable": stable}
         return kept | {"bytes": self.settings.get("bytes")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from what `state_dict` gave."""
-        self._last = state["update"]
+        self._updates.last = state["update"]
         self.settings["bytes"] = state["bytes"]
         self.penalty.load_state_dict(state["penalty"])
         if self.stable is not None:
