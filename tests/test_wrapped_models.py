@@ -126,4 +126,5 @@ def test_a_model_of_the_files_format_loads_without_a_word(tmp_path: Path) -> Non
     pn.save(network(), tmp_path / "model.pith")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pn.load(tmp_path / "model.pith", model=network(1))
+        loaded = pn.load(tmp_path / "model.pith", model=network(1))
+    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), network().parameters(), strict=True))

@@ -176,10 +176,7 @@ def compress(
         PithError: `source` cannot be read. `out` cannot be written, holds a run and `resume` is not set, or
             another run than this one. All but faults in later batches of `train` are found at the start.
     """
-    chosen, network = as_recipe(recipe), unwrapped(model)
-    chosen = chosen if seed is None else chosen.model_copy(update={"seed": seed})
-    chosen = chosen if budget is None else with_budget(chosen, budget)
-    chosen = chosen.with_also(also)
+    chosen, network = _chosen(recipe, budget, seed, also), unwrapped(model)
     digest = None if source is None else file_digest(source)
     if resume and out is None:
         raise RecipeError("resume=True continues the run in a folder: say which by out=")
@@ -206,6 +203,19 @@ def compress(
         weakref.finalize(finished, shutil.rmtree, folder, ignore_errors=True)
     _warn_of_a_rival(result)
     return finished
+
+
+def _chosen(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    budget: Mapping[str, float] | None,
+    seed: int | None,
+    also: Sequence[str],
+) -> Recipe:
+    """Returns the recipe with what the arguments beside it say."""
+    chosen = as_recipe(recipe)
+    chosen = chosen if seed is None else chosen.model_copy(update={"seed": seed})
+    chosen = chosen if budget is None else with_budget(chosen, budget)
+    return chosen.with_also(also)
 
 
 @contextmanager
@@ -242,8 +252,10 @@ def plan(
     model: nn.Module,
     recipe: str | Path | Mapping[str, Any] | Recipe = "deep-compression",
     *,
+    budget: Mapping[str, float] | None = None,
     also: Sequence[str] = (),
     example: Any = None,
+    seed: int | None = None,
 ) -> Plan:
     """Says what `compress` would do to each layer, and about how many bytes the file would take.
 
@@ -253,16 +265,18 @@ def plan(
     Args:
         model: The float network; it is not changed.
         recipe: A preset's name, a YAML file, a dict with a YAML file's keys, or a Recipe.
+        budget: Budgets in the place of the recipe's, as in `compress`.
         also: Name patterns of further parameters to compress, as in `compress`.
         example: An input of the model, a tensor (B, ...), a tuple or a dict of them; with one, the plan
             counts multiply-accumulates too.
+        seed: Overrides the recipe's, as in `compress`.
 
     Raises:
         RecipeError: The recipe is not valid, or asks for what the model cannot give.
         ModelError: A layer cannot be compressed so.
         ArtifactError: No file holds the model.
     """
-    chosen, network = as_recipe(recipe).with_also(also), unwrapped(model)
+    chosen, network = _chosen(recipe, budget, seed, also), unwrapped(model)
     return make_plan(network, chosen, given=Given(seed=chosen.seed, example=example))
 
 

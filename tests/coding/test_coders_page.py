@@ -18,7 +18,7 @@ from pithnet import zoo
 from pithnet.artifact import decode, encode, inspect
 from pithnet.coding import POSITION_CODERS, SYMBOL_CODERS, blocks, encode_positions, encode_symbols
 from pithnet.coding.kernel_model import ATTRACTIONS, SPREADS, count_model
-from pithnet.coding.static import level_weight
+from pithnet.coding.rans_symbols import level_weight
 
 from . import page_file, page_reader
 

@@ -29,8 +29,8 @@ from pithnet.coding import encode_positions, encode_symbols, huffman
 from pithnet.coding.bitpack import pack_bits, put_varint
 from pithnet.coding.lanes_head import Head
 from pithnet.coding.rans import Encoder
+from pithnet.coding.rans_symbols import _Model
 from pithnet.coding.smallints import put_vector
-from pithnet.coding.static import _Model
 from pithnet.errors import ArtifactError
 
 Body = tuple[tuple[int, ...], bytes]

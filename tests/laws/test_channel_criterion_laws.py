@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pithnet.errors import ModelError, RecipeError
 from pithnet.tensor import AGGREGATIONS, CHANNEL_CRITERIA
+from pithnet.tensor.pruning.channel_criteria import ChannelCriterion
 
 CRITERIA = sorted(CHANNEL_CRITERIA)
 REPEATING = [name for name in CRITERIA if name != "random"]
@@ -103,3 +104,8 @@ def test_lamp_gives_the_largest_channel_of_every_group_one() -> None:
 def test_unknown_aggregations_are_refused() -> None:
     with pytest.raises(RecipeError, match="unknown aggregation 'maximum'"):
         scores("l1", members(4), "maximum")
+
+
+def test_a_criterion_that_reads_what_there_is_not_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"unknown kind of numbers .* 'weights'. Did you mean weight"):
+        ChannelCriterion("mine", lambda member: member.sum(1), reads="weights")

@@ -50,7 +50,10 @@ def test_shuffled_images_are_not(with_labels: bool, batch: int) -> None:
     for seed in range(5):
         y = shuffled(seed)
         x = images(y)
-        run_through(Reader(), list(zip(x.split(batch), y.split(batch), strict=True)) if with_labels else x)
+        loader = list(zip(x.split(batch), y.split(batch), strict=True)) if with_labels else x
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert run_through(Reader(), loader) == COUNT
 
 
 def test_half_sorted_images_are_warned_about_too() -> None:

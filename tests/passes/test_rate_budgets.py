@@ -17,8 +17,8 @@ from pithnet.errors import DataError, ModelError, RecipeError
 from pithnet.passes import prune, quantize_without_labels, share
 from pithnet.passes.calibration import read_once
 from pithnet.passes.ptq.rate.data_free import DataFreeNetwork
-from pithnet.passes.ptq.rate.label_free import joined
 from pithnet.passes.ptq.rate.network import Network
+from pithnet.passes.ptq.rate.round_to_budget import joined
 from pithnet.passes.ptq.rate.rounding import Effort
 from pithnet.passes.ptq.rate.sketches import bits_at
 from pithnet.policies import divergence

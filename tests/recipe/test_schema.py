@@ -85,11 +85,9 @@ FAULTS = [
         steps({"quantize": {"bits": 4, "quantizer": "lsq"}, "prune": {"sparsity": 0.5}}),
         "steps.0: prune and quantize are two steps",
     ),
-    (steps({"quantize": {}}), "steps.0.quantize: say bits: without a word it was bits: 4"),
-    (
-        steps({"quantize": {"bits": 3}}),
-        "say quantizer: without a word it was quantizer: lsq; write that, or quantizer: linear",
-    ),
+    (steps({"quantize": {}}), "key 'steps.0.quantize.bits' is missing"),
+    (steps({"shrink": {"macs": 1.5}}), "steps.0.shrink.macs: .*1.5 is neither a share up to 1 nor a whole"),
+    (steps({"post_training": {"bytes": 1.5}}), "steps.0.post_training.bytes: .*neither a share"),
     (steps({"train": {"epochs": 1, "optimizer": "adam"}}), "steps.0.train.optimizer: .*'adamw'"),
     (steps({"train": {"epochs": 1, "clip_norm": 0}}), "steps.0.train.clip_norm: .* greater than 0"),
     (

@@ -137,6 +137,7 @@ def test_first_samples_are_as_many_as_asked_for_in_order() -> None:
         ("bytes=63k", {"bytes": 63000}),
         ("macs=0.5,parameters=1.5M", {"macs": 0.5, "parameters": 1_500_000}),
         (" bytes = 2G ", {"bytes": 2 * 10**9}),
+        ("rate=2.5", {"rate": 2.5}),
     ],
 )
 def test_budgets_are_read(text: str, budget: dict[str, float]) -> None:
@@ -151,6 +152,7 @@ def test_budgets_are_read(text: str, budget: dict[str, float]) -> None:
         ("bytes=1.5", "neither a share up to 1 nor a whole number"),
         ("bytes=-3", "neither a share up to 1 nor a whole number"),
         ("bytes=nan", "neither a share up to 1 nor a whole number"),
+        ("rate=0", "budget rate=0 is no number above 0"),
         ("bytes=1,bytes=2", "budget bytes is given twice"),
     ],
 )

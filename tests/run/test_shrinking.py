@@ -205,7 +205,7 @@ def test_settings_that_make_no_sense_are_refused(steps: list[dict[str, Any]], me
             [{"shrink": {"macs": 1.5}}],
             X,
             RecipeError,
-            "macs is a share above 0 and up to 1, or a whole number",
+            "macs: .*neither a share up to 1 nor a whole number",
         ),
         ([{"shrink": {"rates": {"con1": 0.5}, "round_to": 1}}], X, RecipeError, "Did you mean conv1"),
         ([{"shrink": {"macs": 0.5, "criterion": "l3"}}], X, RecipeError, "unknown criterion 'l3'"),

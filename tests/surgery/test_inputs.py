@@ -14,6 +14,7 @@ from pithnet.errors import ModelError
 from pithnet.passes import quantize
 from pithnet.passes.ptq.equalize import equalize
 from pithnet.surgery import activation_quantizers, fold_into_layers_, relu_zeros, restore
+from pithnet.surgery.graph.inputs import one_sample
 from pithnet.surgery.graph.tracing import traced
 
 
@@ -188,3 +189,16 @@ def test_an_example_that_does_not_fit_is_refused_with_what_forward_takes() -> No
         traced(pair(), "a test", IMAGES)
     with pytest.raises(ModelError, match="unexpected keyword argument 'picture'"):
         traced(pair(), "a test", {"picture": IMAGES, "numbers": NUMBERS, "image": IMAGES})
+
+
+def test_one_sample_of_a_batch_leaves_tables_and_numbers_whole() -> None:
+    table = normal(7, 2)
+    found = one_sample(
+        {"x": normal(4, 3), "table": table, "parts": [normal(4), 2.5], "scale": torch.tensor(3.0)}
+    )
+    assert torch.equal(found["x"], normal(4, 3)[:1])
+    assert found["table"] is table
+    assert torch.equal(found["parts"][0], normal(4)[:1])
+    assert found["parts"][1] == 2.5
+    assert found["scale"].shape == ()
+    assert one_sample("no tensor") == "no tensor"

@@ -9,14 +9,13 @@ import numpy as np
 from pithnet.coding.errors import CodingError
 from pithnet.coding.integer_log import FRACTION, log2_fixed
 from pithnet.coding.rans import TOTAL, Decoder, Encoder
+from pithnet.coding.rans_symbols import apportion, decode_with, level_weight
 from pithnet.coding.smallints import MAX_VALUE, get_vector, put_vector
-from pithnet.coding.static import apportion, decode_with, level_weight
 from pithnet.coding.tiles import LEAST_LANES, Cut
 from pithnet.coding.work import Spend, unlimited
 
 MAX_LEVELS = 256
 MAX_LANES = 2048
-MAX_CLASSES = 16
 MAX_SENT = 1 << 16  # rows and columns with a class of their own
 MAX_TAIL = 15
 BORDERS = 3

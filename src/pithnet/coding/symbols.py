@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pithnet.coding import huffman, lanes, neighbours, static
+from pithnet.coding import huffman, lanes, neighbours, rans_symbols
 from pithnet.coding.errors import CodingError
 from pithnet.coding.work import Spend, unlimited
 from pithnet.errors import nearest
@@ -39,7 +39,7 @@ class SymbolCoder(NamedTuple):
 
 SYMBOL_CODERS: dict[str, SymbolCoder] = {
     "huffman": SymbolCoder(huffman.encode, huffman.decode, 1 << 62),
-    "rans": SymbolCoder(static.encode, static.decode, 1 << 20, slowness=2),
+    "rans": SymbolCoder(rans_symbols.encode, rans_symbols.decode, 1 << 20, slowness=2),
     "neighbours": SymbolCoder(neighbours.encode, neighbours.decode, 1 << 20, needs_mask=True, slowness=2),
     "lanes": SymbolCoder(
         lanes.encode, lanes.decode, lanes.MAX_SYMBOLS, needs_mask=True, auto_least=1 << 16, slowness=1

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from pithnet.commands.callables import call_named
 from pithnet.commands.settings import DataSettings
 from pithnet.errors import DataError, require_known
 from pithnet.learn import Batch, Loss, Metric, batches_per_epoch, first_batch
+from pithnet.surgery.graph.inputs import one_sample
 
 _KEYS = ("train", "val", "loss", "metric")
 
@@ -58,7 +58,7 @@ class OwnLoaders:
     def example(self, device: torch.device | None = None) -> Any:
         """Returns the inputs of one sample: the first of every tensor that holds the whole batch."""
         batch = self.first(device)
-        return _one(batch.inputs, batch.size)
+        return one_sample(batch.inputs)
 
 
 def own_loaders(data: DataSettings) -> OwnLoaders:
@@ -103,11 +103,3 @@ def _refuse_options(data: DataSettings) -> None:
                 f"--{field.replace('_', '-')} is for the data sets that pithnet reads; --data {data.data} "
                 "gives batches as the network takes them, so leave it out"
             )
-
-
-def _one(inputs: Any, size: int) -> Any:
-    if isinstance(inputs, Tensor):
-        return inputs[:1] if inputs.ndim and len(inputs) == size else inputs
-    if isinstance(inputs, Mapping):
-        return {key: _one(value, size) for key, value in inputs.items()}
-    return tuple(_one(value, size) for value in inputs) if isinstance(inputs, tuple | list) else inputs

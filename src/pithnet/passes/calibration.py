@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pithnet.errors import DataError, PithError
 from pithnet.learn.batch import call, check_labels, logits_of, read_batch, tensors
 from pithnet.surgery import evaluating
-from pithnet.surgery.graph.inputs import tensors_as
+from pithnet.surgery.graph.inputs import one_sample
 
 _BATCH = 100
 _SORTED_SHARE = 0.3  # of what there is to know about a class, known from the batch
@@ -184,5 +184,4 @@ def first_sample(model: nn.Module, calibrate: Any) -> Any:
         DataError: There are no batches.
     """
     inputs, _ = next(batches_of(model, calibrate))
-    size = len(next(tensors(inputs)))
-    return tensors_as(inputs, lambda tensor: tensor[:1] if tensor.ndim and len(tensor) == size else tensor)
+    return one_sample(inputs)

@@ -12,23 +12,23 @@ from torch import nn
 
 from pithnet.errors import RecipeError
 from pithnet.learn import Loss
-from pithnet.surgery.graph.inputs import tensors_as
+from pithnet.surgery.graph.inputs import one_sample
 
 
 class Need(StrEnum):
-    """Something that a pass needs; the weights are always there."""
+    """Something that a pass needs beside the network; each is a field of `Given`, or of its `batches`."""
 
     BATCHES = "batches"
     LABELS = "labels"
     EXAMPLE = "example"
-    WEIGHT = "weigh"
+    WEIGH = "weigh"
 
 
 _HOW = {
     Need.BATCHES: "training data: give train=, or images on the command line",
     Need.LABELS: "training data with labels: give batches (x, y)",
     Need.EXAMPLE: "an input to run the model on: give training or test data, or a plan an example",
-    Need.WEIGHT: "the bytes of the file that comes out, which only a whole recipe knows",
+    Need.WEIGH: "the bytes of the file that comes out, which only a whole recipe knows",
 }
 
 
@@ -60,8 +60,8 @@ class Given:
 
     @property
     def sample(self) -> Any:
-        """The example with one sample of each tensor, (1, ...)."""
-        return tensors_as(self.example, lambda t: t[:1] if t.ndim else t)
+        """The first sample of the example, (1, ...)."""
+        return one_sample(self.example)
 
     @property
     def generator(self) -> torch.Generator:
@@ -92,7 +92,7 @@ class Given:
             kept |= {"batches": self.batches, "labelled": self.labelled, "loss": self.loss}
         if Need.EXAMPLE in asked:
             kept["example"] = self.example
-        if Need.WEIGHT in asked:
+        if Need.WEIGH in asked:
             kept["weigh"] = self.weigh
         return _Narrowed(**kept, names=frozenset(kept))
 

@@ -10,17 +10,20 @@ from pithnet.recipe.schema import Recipe, parse
 _UNITS = {"k": 10**3, "M": 10**6, "G": 10**9}
 _DISTILLED = {"optimizer": "adamw", "lr": 0.01, "schedule": "cosine", "warmup": 0.1}
 _MOST_VIEWS = 6
-_HOW = "write it as in bytes=63k, macs=0.5 or parameters=1.5M"
+_HOW = "write it as in bytes=63k, macs=0.5, parameters=1.5M or rate=2.5"
+_REAL = ("rate",)  # bits a weight, of which there may be a part
 
 
 def parse_budget(text: str) -> dict[str, float]:
     """Reads budgets: "bytes=63k,macs=0.5" becomes {"bytes": 63000.0, "macs": 0.5}.
 
     Args:
-        text: Names and amounts. k, M and G are 10^3, 10^6 and 10^9; a number up to 1 is a share.
+        text: Names and amounts. k, M and G are 10^3, 10^6 and 10^9; a number up to 1 is a share, but that
+            of `rate`, which may be any number above 0.
 
     Raises:
-        RecipeError: A name comes twice, or an amount is neither a share up to 1 nor a whole number above 1.
+        RecipeError: A name comes twice, or an amount is neither a share up to 1 nor a whole number above 1,
+            or a `rate` not above 0.
     """
     found: dict[str, float] = {}
     for part in text.split(","):
@@ -39,7 +42,11 @@ def _amount(name: str, text: str) -> float:
         value = float(text[:-1] if unit > 1 else text) * unit
     except ValueError:
         raise RecipeError(f"budget {name}={text} is no number; {_HOW}") from None
-    if not 0 < value < float("inf") or (value > 1 and value != round(value)):
+    is_positive = 0 < value < float("inf")
+    if name in _REAL:
+        if not is_positive:
+            raise RecipeError(f"budget {name}={text} is no number above 0; {_HOW}")
+    elif not is_positive or (value > 1 and value != round(value)):
         raise RecipeError(
             f"budget {name}={text} is neither a share up to 1 nor a whole number above 1; {_HOW}"
         )

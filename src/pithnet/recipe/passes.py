@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class Part(BaseModel):
     """A part of a recipe: it refuses unknown keys, NaN and inf, and does not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _share_or_whole(amount: float) -> float:
+    if amount > 1 and amount != int(amount):
+        raise ValueError(f"{amount:g} is neither a share up to 1 nor a whole number above 1")
+    return amount
+
+
+# Strictly a number: true is no 1.0.
+Budget = Annotated[float, Field(gt=0, strict=True), AfterValidator(_share_or_whole)]
 
 
 class PassSettings(Part):
@@ -237,10 +247,6 @@ class Regularize(PassSettings):
         return {**self.model_dump(exclude={"parameters"}), **self.parameters}
 
 
-_QUANTIZE_WAS = {"bits": 4, "quantizer": "lsq"}  # where a recipe said nothing, before 1.0
-_QUANTIZE_IS = {"bits": "the bits that you want", "quantizer": "linear, as pithnet.quantize has it"}
-
-
 class Quantize(PassSettings):
     """Evenly spaced levels; zeros stay zero and take no level.
 
@@ -264,19 +270,6 @@ class Quantize(PassSettings):
     group_size: Annotated[int, Field(ge=2)] = 64
     fit: str = "mse"
     overrides: dict[str, Annotated[int, Field(ge=0, le=8)] | None] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _spelled_out(cls, content: Any) -> Any:
-        """Refuses, until 1.0, what relied on a default that has changed."""
-        if isinstance(content, dict) and set(content) <= set(cls.model_fields):
-            for name, was in _QUANTIZE_WAS.items():
-                if name not in content:
-                    raise ValueError(
-                        f"say {name}: without a word it was {name}: {was}; write that, or {name}: "
-                        f"{_QUANTIZE_IS[name]}"
-                    )
-        return content
 
     @property
     def title(self) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from pithnet.recipe.passes import PassSettings
+from pithnet.recipe.passes import Budget, PassSettings
 
 
 class PostTraining(PassSettings):
@@ -23,7 +23,7 @@ class PostTraining(PassSettings):
         freeze_norms: Whether what BNs remember of means and deviations stays while the levels train.
     """
 
-    bytes: Annotated[float, Field(gt=0)] | None = None
+    bytes: Budget | None = None
     rate: Annotated[float, Field(gt=0)] | None = None
     calibrate: Annotated[int, Field(ge=0)] = 1024
     trained: bool = False

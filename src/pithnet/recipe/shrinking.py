@@ -6,12 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pithnet.recipe.passes import PassSettings
+from pithnet.recipe.passes import Budget, PassSettings
 
-Budget = Annotated[float, Field(gt=0, strict=True)]  # strictly: true is no 1.0
 _BUDGETS = ("macs", "parameters", "bytes", "rates")
-
-
 _OF_PENALTY = ("penalty", "strength", "ceiling", "until", "patience")
 
 

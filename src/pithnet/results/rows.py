@@ -16,7 +16,8 @@ class LayerRow:
         levels: The number of distinct non-zero values, of a quantized layer those that share a step; None
             where weights stay floats.
         own_zeros: How many zeros a regularized training had made by itself before the mask was drawn.
-        zero_groups: Which filters or channels are gone as a whole; None where no regularizer of groups ran.
+        zero_groups: Which filters or channels are gone as a whole; None where single weights or
+            kernels were pruned.
         bits: The bits of a quantizer's code; None where there is no quantizer.
         outputs: How many outputs are left; None where no channels were removed.
     """

@@ -118,7 +118,7 @@ def _given(problem: Problem, first: Batch | None) -> Given:
         loss=problem.loss,
     )
     for title, wanted in needs.items():
-        given.require(wanted - {Need.WEIGHT}, title)
+        given.require(wanted - {Need.WEIGH}, title)
     return given
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pithnet.errors import ModelError
 from pithnet.learn.batch import tensors
-from pithnet.passes.ptq.part_calls import Given, answering, float_outputs
+from pithnet.passes.ptq.part_calls import CallArguments, answering, float_outputs
 
 _ALIKE = 1e-3  # relative difference of what a sample gives alone and beside others: rounding, no more
 
@@ -29,7 +29,7 @@ class Examples:
         rows: None where the samples of a call cannot be told apart.
     """
 
-    given: Given
+    given: CallArguments
     targets: tuple[Tensor | None, ...]
     rows: int | None
 
@@ -38,7 +38,7 @@ class Examples:
         """The number of samples."""
         return 1 if self.rows is None else _length(self.given) // self.rows
 
-    def draw(self, size: int, generator: torch.Generator) -> tuple[Given, tuple[Tensor | None, ...]]:
+    def draw(self, size: int, generator: torch.Generator) -> tuple[CallArguments, tuple[Tensor | None, ...]]:
         """Draws arguments and targets of so many samples with replacement; all where they stay together."""
         if self.rows is None:
             return self.given, self.targets
@@ -48,7 +48,7 @@ class Examples:
         targets = tuple(None if t is None else t[index] for t in self.targets)
         return _cut(self.given, index), targets
 
-    def pieces(self, size: int) -> Iterator[tuple[Given, tuple[Tensor | None, ...], int]]:
+    def pieces(self, size: int) -> Iterator[tuple[CallArguments, tuple[Tensor | None, ...], int]]:
         """Yields arguments, targets and number of samples, at most so many samples at once, in order."""
         if self.rows is None:
             yield self.given, self.targets, 1
@@ -65,7 +65,7 @@ class Examples:
 
 
 def examples_of(
-    name: str, reference: nn.Module, calls: Sequence[tuple[Given, list[Tensor], int]]
+    name: str, reference: nn.Module, calls: Sequence[tuple[CallArguments, list[Tensor], int]]
 ) -> list[Examples]:
     """Returns a block's calls, as few `Examples` as their shapes allow.
 
@@ -101,7 +101,7 @@ def examples_of(
     return [_joined(group) for group in _groups(singles)]
 
 
-def _rows(reference: nn.Module, given: Given, outputs: list[Tensor], size: int) -> int | None:
+def _rows(reference: nn.Module, given: CallArguments, outputs: list[Tensor], size: int) -> int | None:
     """Returns how many rows of a call belong together, None for all.
 
     It is 1 where each row is alone, else the number of rows of a sample. It is found by trying: half of the
@@ -174,13 +174,13 @@ def _joined(group: Sequence[Examples]) -> Examples:
     return Examples(_mapped(first.given, join), targets, first.rows)
 
 
-def _length(given: Given) -> int:
+def _length(given: CallArguments) -> int:
     """Returns the entries of the first axis of the first tensor; 1 where there is none."""
     first = next(tensors((given.args, given.named)), None)
     return 1 if first is None or not first.ndim else len(first)
 
 
-def _cut(given: Given, index: Tensor) -> Given:
+def _cut(given: CallArguments, index: Tensor) -> CallArguments:
     """Returns some rows of a call."""
     length = _length(given)
     return _mapped(given, lambda tensor: tensor[index] if _is_per_row(tensor, length) else tensor)
@@ -190,7 +190,7 @@ def _is_per_row(tensor: Tensor, length: int) -> bool:
     return tensor.ndim > 0 and len(tensor) == length
 
 
-def _mapped(given: Given, change: Callable[[Tensor], Tensor]) -> Given:
+def _mapped(given: CallArguments, change: Callable[[Tensor], Tensor]) -> CallArguments:
     """Returns the call with every tensor changed, in order."""
 
     def nest(value: Any) -> Any:
@@ -203,4 +203,4 @@ def _mapped(given: Given, change: Callable[[Tensor], Tensor]) -> Given:
         return type(value)(map(nest, value)) if isinstance(value, tuple | list) else value
 
     args = tuple(nest(value) for value in given.args)
-    return Given(args, {name: nest(value) for name, value in given.named.items()})
+    return CallArguments(args, {name: nest(value) for name, value in given.named.items()})

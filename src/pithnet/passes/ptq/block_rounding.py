@@ -24,7 +24,7 @@ from pithnet.passes.ptq.block_examples import Examples, examples_of
 from pithnet.passes.ptq.layer_inputs import require_own_values
 from pithnet.passes.ptq.learned_weight import RATE, LearnedWeight
 from pithnet.passes.ptq.norm_repair import match_named_norms, require_same_norms
-from pithnet.passes.ptq.part_calls import Given, answering, float_outputs, givens_of, outputs_of
+from pithnet.passes.ptq.part_calls import CallArguments, answering, arguments_of, float_outputs, outputs_of
 from pithnet.surgery import (
     Weighted,
     activation_quantizers,
@@ -136,7 +136,7 @@ def _examples(
 ) -> list[Examples]:
     """Returns what a block can learn from; nothing where it is not called."""
     sizes = [len(next(tensors(inputs))) for inputs, _ in batches]
-    pairs = zip(givens_of(model, name, batches), outputs_of(reference, name, batches), sizes, strict=True)
+    pairs = zip(arguments_of(model, name, batches), outputs_of(reference, name, batches), sizes, strict=True)
     calls = [(given, outputs, size) for given, outputs, size in pairs if given is not None and outputs]
     return examples_of(name, reference.get_submodule(name), calls) if calls else []
 
@@ -212,7 +212,7 @@ def _learn(
 
 
 def _over_all(
-    examples: Sequence[Examples], run: Callable[[Given], Any], name: str, scales: Sequence[Tensor]
+    examples: Sequence[Examples], run: Callable[[CallArguments], Any], name: str, scales: Sequence[Tensor]
 ) -> float:
     """Returns the mean difference from all targets of what `run` gives, a batch at a time."""
     total, count = 0.0, 0
@@ -223,7 +223,7 @@ def _over_all(
     return total / count
 
 
-def _drawn(examples: Sequence[Examples], generator: torch.Generator) -> tuple[Given, Targets]:
+def _drawn(examples: Sequence[Examples], generator: torch.Generator) -> tuple[CallArguments, Targets]:
     """Draws one batch, from the calls of one kind, those with more samples more often."""
     place = 0
     if len(examples) > 1:

@@ -21,7 +21,7 @@ from pithnet.passes.ptq.block_rounding import STEPS, blocks_with, layers_with_le
 from pithnet.passes.ptq.norm_repair import match_norms
 from pithnet.passes.ptq.part_calls import unread_layers
 from pithnet.passes.ptq.rate.amounts import require_one_amount
-from pithnet.passes.ptq.rate.label_free import require_taken, round_to_budget
+from pithnet.passes.ptq.rate.round_to_budget import require_taken, round_to_budget
 from pithnet.passes.quantize import quantize
 from pithnet.passes.records import Record
 from pithnet.surgery import in_float32, unwrapped

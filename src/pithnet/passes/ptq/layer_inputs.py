@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from pithnet.errors import ModelError
-from pithnet.passes.ptq.part_calls import givens_of
+from pithnet.passes.ptq.part_calls import arguments_of
 from pithnet.surgery import Codebook, Weighted, parametrization
 
 
@@ -30,7 +30,7 @@ def inputs_of(model: nn.Module, name: str, batches: Sequence[tuple[Any, Any]]) -
             the message names it.
     """
     what = f"{name or 'the network'} ({_kind(model.get_submodule(name))})"
-    for given in givens_of(model, name, batches):
+    for given in arguments_of(model, name, batches):
         if given is None:
             raise ModelError(f"the network never calls {what}; add it to quantize's skip")
         if given.named or len(given.args) != 1 or not isinstance(given.args[0], Tensor):

@@ -24,7 +24,7 @@ class _Reached(Exception):
 
 
 @dataclass(frozen=True)
-class Given:
+class CallArguments:
     """The arguments that a part is called with, tensors and others in any nesting.
 
     Attributes:
@@ -39,7 +39,9 @@ class Given:
         return ", ".join([*map(describe, self.args), *(f"{k}={describe(v)}" for k, v in self.named.items())])
 
 
-def givens_of(model: nn.Module, name: str, batches: Sequence[tuple[Any, Any]]) -> Iterator[Given | None]:
+def arguments_of(
+    model: nn.Module, name: str, batches: Sequence[tuple[Any, Any]]
+) -> Iterator[CallArguments | None]:
     """Yields what a part is called with first in eval mode, for each batch; None where it is not called.
 
     The network is run no further, and the part itself is not run.
@@ -52,7 +54,7 @@ def givens_of(model: nn.Module, name: str, batches: Sequence[tuple[Any, Any]]) -
 
     def watch(part: nn.Module, found: list[Any]) -> RemovableHandle:
         def stop(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
-            found.append(Given(args, named))
+            found.append(CallArguments(args, named))
             raise _Reached
 
         return part.register_forward_pre_hook(stop, with_kwargs=True)

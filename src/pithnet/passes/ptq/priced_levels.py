@@ -18,10 +18,10 @@ from pithnet.passes.file_size import Weigh, file_bytes
 from pithnet.passes.guard import finite_or_unchanged
 from pithnet.passes.ptq.rate.amounts import require_one_amount, whole_bytes
 from pithnet.passes.ptq.rate.budget import Measure, coded_bits
-from pithnet.passes.ptq.rate.label_free import require_enough
 from pithnet.passes.ptq.rate.lowering import round_within_
 from pithnet.passes.ptq.rate.price import Price
 from pithnet.passes.ptq.rate.priced_weights import PricedWeight, priced_weights
+from pithnet.passes.ptq.rate.round_to_budget import require_enough
 from pithnet.passes.quantize import layer_row
 from pithnet.passes.records import Record
 from pithnet.passes.updates import Updates

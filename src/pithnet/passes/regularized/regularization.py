@@ -15,8 +15,8 @@ from pithnet.learn import ADMM, Slot, Term
 from pithnet.passes.guard import finite_or_unchanged
 from pithnet.passes.layers import refuse_coded, selected_layers
 from pithnet.passes.records import Record
-from pithnet.passes.regularized.choice import Choice
 from pithnet.passes.regularized.masks import cut_off, mask_of, masked_rows
+from pithnet.passes.regularized.settings import RegularizationSettings
 from pithnet.passes.regularized.terms import HOWS, is_grouped
 from pithnet.surgery import Mask, Weighted, latent_weight, parametrization, set_mask
 
@@ -73,7 +73,7 @@ class Regularization:
         also: Sequence[str] = (),
         **parameters: float,
     ) -> None:
-        choice = Choice(
+        choice = RegularizationSettings(
             kind=kind,
             strength=strength,
             sparsity=sparsity,

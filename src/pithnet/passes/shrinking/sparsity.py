@@ -51,7 +51,7 @@ class ChannelSparsity:
         strength: float,
         ceiling: float = 1.0,
         until: float = 0.5,
-        updates: int = 20,
+        updates: int = 10,
         patience: int | None = None,
         **settings: Any,
     ) -> None:

@@ -15,7 +15,7 @@ from pithnet.passes.needs import Given, Need
 from pithnet.passes.ptq.label_free import quantize_without_labels
 from pithnet.passes.ptq.priced_levels import PricedLevels
 from pithnet.passes.ptq.rate.amounts import whole_bytes
-from pithnet.passes.ptq.rate.label_free import require_enough
+from pithnet.passes.ptq.rate.round_to_budget import require_enough
 from pithnet.passes.records import Record
 from pithnet.passes.sketch import LayerSketch, Sketch
 from pithnet.passes.step import Pass
@@ -38,7 +38,7 @@ class PostTrainingQuantization(Pass[PostTraining]):
     def needs(self) -> frozenset[Need]:
         """Images, where any are asked for, and what the file takes."""
         images = {Need.BATCHES} if self.settings.calibrate else set()
-        return frozenset(images | {Need.WEIGHT})
+        return frozenset(images | {Need.WEIGH})
 
     def plan(self, sketch: Sketch, given: Given) -> list[LayerRow]:
         layers = sketch.selected(self.settings, self.name)

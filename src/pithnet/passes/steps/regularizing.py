@@ -8,8 +8,8 @@ from torch import nn
 from pithnet.learn import StepSchedule
 from pithnet.passes.needs import Given
 from pithnet.passes.records import Record
-from pithnet.passes.regularized.choice import Choice
 from pithnet.passes.regularized.regularization import Regularization
+from pithnet.passes.regularized.settings import RegularizationSettings
 from pithnet.passes.sketch import Sketch
 from pithnet.passes.step import Pass
 from pithnet.passes.steps.order import refuse_after_coding
@@ -26,7 +26,7 @@ class Regularizing(Pass[Regularize]):
 
     def plan(self, sketch: Sketch, given: Given) -> list[LayerRow]:
         s = self.settings
-        choice = Choice(**s.model_dump(exclude={"skip", "also"}))
+        choice = RegularizationSettings(**s.model_dump(exclude={"skip", "also"}))
         layers = sketch.selected(s, self.name)
         refuse_after_coding(layers, f"{self.name} {s.title}")
         choice.check([layer.layer for layer in layers])

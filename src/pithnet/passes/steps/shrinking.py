@@ -42,7 +42,7 @@ class Shrinking(Pass[Shrink]):
         criterion = CHANNEL_CRITERIA.get(s.criterion)
         asked = {
             Need.EXAMPLE: True,
-            Need.WEIGHT: s.bytes is not None,
+            Need.WEIGH: s.bytes is not None,
             Need.BATCHES: criterion is not None and criterion.needs_batches,
             Need.LABELS: criterion is not None and criterion.needs_labels,
         }
@@ -161,7 +161,7 @@ class Shrinking(Pass[Shrink]):
         return Ranking(s.criterion, s.aggregation, s.consumers, given.seed, batches, loss)
 
     def _weigh(self, given: Given) -> Weigh:
-        known = given.weigh if Need.WEIGHT in self.needs else None
+        known = given.weigh if Need.WEIGH in self.needs else None
         return known or file_bytes
 
 

@@ -78,6 +78,15 @@ def tensors_as(example: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return example
 
 
+def one_sample(example: Any) -> Any:
+    """Returns the first sample of a batch, (1, ...), in the example's nesting.
+
+    The batch is as long as the first tensor; tensors of another length, such as tables, stay whole.
+    """
+    size = next((len(tensor) for tensor in tensors(example) if tensor.ndim), None)
+    return tensors_as(example, lambda tensor: tensor[:1] if tensor.ndim and len(tensor) == size else tensor)
+
+
 def is_constant(value: Any) -> bool:
     """Tells whether a value is a flag, a number or a word, by which a forward may decide."""
     return value is None or isinstance(value, bool | int | float | str)

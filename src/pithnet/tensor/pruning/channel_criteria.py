@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from pithnet.errors import RecipeError, lookup
+from pithnet.errors import RecipeError, lookup, require_known
 from pithnet.tensor._checks import require_finite
 from pithnet.tensor.pruning.aggregations import AGGREGATIONS
 from pithnet.tensor.pruning.criteria import share_of_what_is_not_smaller
@@ -43,6 +43,9 @@ class ChannelCriterion:
     score: Callable[[Tensor, Generator], Tensor] = _as_measured
     reads: str = "weight"
     zero_is_least: bool = True
+
+    def __post_init__(self) -> None:
+        require_known("kind of numbers a channel criterion reads", self.reads, READS, RecipeError)
 
     @property
     def needs_batches(self) -> bool:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pithnet.learn.batch import call
-from pithnet.passes.ptq.part_calls import Given, answering
+from pithnet.passes.ptq.part_calls import CallArguments, answering
 
 
 class _Ended(BaseException):
@@ -95,14 +95,14 @@ class Walks:
         self._walks = [_Walk(network, inputs) for inputs, _ in batches]
         self.count = len(self._walks)
 
-    def given(self, batch: int, name: str) -> Given | None:
+    def given(self, batch: int, name: str) -> CallArguments | None:
         """Goes on with a batch to the next call of a layer, which is not run yet.
 
         Returns:
             What the layer is called with; None where the forward ends without calling it.
         """
         found = self._walks[batch].to(_before(name))
-        return found if isinstance(found, Given) else None
+        return found if isinstance(found, CallArguments) else None
 
     def output(self, batch: int, name: str) -> Tensor | None:
         """Goes on with a batch until a layer's next call is done.
@@ -156,7 +156,7 @@ class _Before:
     def __call__(self, layer: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         walk = threading.current_thread()
         if isinstance(walk, _Walk):
-            walk.pause(self.place, Given(args, named))
+            walk.pause(self.place, CallArguments(args, named))
 
 
 class _After:

@@ -17,7 +17,7 @@ _FIRST_STRENGTH = 1e-5  # where the search for one begins; each update may doubl
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class RegularizationSettings:
     """The settings of a regularized training.
 
     The fields are the arguments of `pithnet.Regularization` of the same names; `parameters` are the
