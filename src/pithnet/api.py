@@ -213,7 +213,7 @@ def _chosen(
 ) -> Recipe:
     """Returns the recipe with what the arguments beside it say."""
     chosen = as_recipe(recipe)
-    chosen = chosen if seed is None else chosen.model_copy(update={"seed": seed})
+    chosen = chosen if seed is None else chosen.with_seed(seed)
     chosen = chosen if budget is None else with_budget(chosen, budget)
     return chosen.with_also(also)
 

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from comparisons.forms import KINDS, maps, reader, tokens
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
 import pithnet as pn
 from pithnet.errors import DataError, ModelError, RecipeError
@@ -241,6 +243,80 @@ def test_layers_calls_and_outputs_of_every_form(form: str) -> None:
     assert errors[0] < errors[1] / 4
 
 
+@pytest.mark.parametrize("number", [np.int64(2600), np.float32(0.25)])
+def test_numbers_of_numpy_are_numbers(number: Any) -> None:
+    model = net()
+    quantize_without_labels(model, bytes=number)
+    assert size(model) <= 2600
+
+
+def test_a_recurrent_layer_alone_keeps_a_budget() -> None:
+    model = nn.GRU(12, 8, batch_first=True)
+    quantize_without_labels(model, bytes=800, calibrate=SEQUENCES)
+    assert 700 < size(model) <= 800
+
+
+class Frozen(nn.Module):
+    """A backbone without gradients and a head; one layer is never read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head, self.never = nn.Linear(12, 64), nn.Linear(64, 6), nn.Linear(64, 64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            x = self.body(x).relu()
+        found: Tensor = self.head(x)
+        return found
+
+
+def test_layers_that_no_gradient_goes_through_are_rounded_too_and_the_budget_is_kept() -> None:
+    model = Frozen().eval()
+    x = torch.randn(200, 12, generator=torch.Generator().manual_seed(0))
+    record = quantize_without_labels(model, bytes=7500, calibrate=x)
+    assert record.unread == ("never",)
+    assert 7400 < size(model) <= 7500
+    assert all(fake_quantizer(layer) for name, layer in weighted_layers(model) if name != "never")
+    with pytest.raises(RecipeError, match=r"with never in float, which the network never reads, .* take"):
+        quantize_without_labels(Frozen().eval(), bytes=6000, calibrate=x)
+    of_two = Frozen().eval()
+    quantize_without_labels(of_two, rate=2.5, calibrate=x)
+    assert fake_quantizer(dict(weighted_layers(of_two))["body"])
+
+
+ALIKE = torch.randn(1, 12, generator=torch.Generator().manual_seed(1))
+STILL = {
+    "one sample": ALIKE,
+    "the same sample": ALIKE.expand(150, 12),
+    "zeros": torch.zeros(150, 12),
+    "one input varies": ALIKE + torch.eye(12)[0] * torch.linspace(-1, 1, 150)[:, None],
+}
+
+
+@pytest.mark.parametrize("way", STILL)
+def test_inputs_that_do_not_vary_are_no_error(way: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(12, 40), nn.ReLU(), nn.Linear(40, 5))
+    before = model(STILL[way]).detach()
+    quantize_without_labels(model, bytes=900, calibrate=STILL[way])
+    assert size(model) <= 900
+    assert float((model(STILL[way]).detach() - before).norm()) < 0.1 * float(before.norm())
+
+
+def test_inputs_far_from_zero_are_told_apart() -> None:
+    torch.manual_seed(0)
+    near = torch.randn(400, 12)
+    errors = []
+    for offset in (0.0, 3e3):
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(12, 5))
+        before = model(near + offset).detach()
+        quantize_without_labels(model, bytes=250, calibrate=near + offset)
+        found = model(near + offset).detach()
+        errors.append(float((found - before).std(0).mean() / before.std(0).mean()))
+    assert errors[1] < 1.2 * errors[0]
+
+
 def _difference(model: nn.Module, reference: nn.Module, calibrate: Any) -> float:
     from pithnet.learn.batch import call, tensors
     from pithnet.passes.calibration import batches_of
@@ -305,6 +381,28 @@ def shared() -> nn.Module:
     return model
 
 
+class Classes(nn.Module):
+    """Gives the number of a class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(36, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x[:, 0].flatten(1)).argmax(1)
+
+
+class Nowhere(nn.Module):
+    """Has a layer and computes without it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
 OTHER = torch.zeros(8, 4, 6, 6)
 REFUSED: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], type[Exception], str]] = {
     "nothing": (net, {}, RecipeError, "exactly one of bits= .* not none of them"),
@@ -320,21 +418,16 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], dict[str, Any], type[Exception
     "shape": (net, {"rate": 2, "calibrate": OTHER}, DataError, r"batch 0 .*\(8, 4, 6, 6\): .*give samples"),
     "shape, bits": (net, {"bits": 2, "calibrate": OTHER}, DataError, "batch 0 of calibrate"),
     "later": (net, {"rate": 2, "calibrate": [IMAGES, OTHER]}, DataError, "batch 1 of calibrate"),
+    "a count": (net, {"rate": 2, "calibrate": 1024}, DataError, "calibrate is an int; give a loader"),
+    "a number": (net, {"rate": 2, "calibrate": torch.tensor(1.0)}, DataError, "give a loader of"),
+    "an array": (net, {"rate": 2, "calibrate": IMAGES.numpy()}, DataError, r"torch.from_numpy\(calibrate\)"),
+    "a data set": (net, {"bits": 2, "calibrate": TensorDataset(IMAGES)}, DataError, "wrap it as DataLoader"),
+    "classes": (Classes, {"rate": 2, "calibrate": IMAGES}, ModelError, "let its forward return logits or"),
+    "steps": (net, {"bits": 2, "calibrate": IMAGES, "steps": -1}, RecipeError, "steps is -1; use a whole"),
     "not a number": (net, {"rate": 2, "calibrate": IMAGES * torch.nan}, ModelError, "NaN or inf"),
     "shared": (shared, {"rate": 2, "calibrate": IMAGES}, ModelError, "0 is shared"),
-    "unread": (lambda: Nowhere(), {"rate": 8, "calibrate": IMAGES}, ModelError, "reads none of the weights"),
+    "unread": (Nowhere, {"rate": 8, "calibrate": IMAGES}, ModelError, "reads none of the weights"),
 }  # fmt: skip
-
-
-class Nowhere(nn.Module):
-    """Has a layer and computes without it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(64, 64)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x
 
 
 @pytest.mark.parametrize("case", REFUSED)

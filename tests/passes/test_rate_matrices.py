@@ -15,6 +15,7 @@ from pithnet.passes.ptq.rate.moments import Sums
 from pithnet.passes.ptq.rate.norms import deviation_ratio, follow_
 from pithnet.passes.ptq.rate.sensitivity import sensitivity_of
 from pithnet.passes.ptq.rate.walks import walking
+from pithnet.tensor.rate_distortion.in_order import Feedback
 
 LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "linear": (nn.Linear(6, 4), (5, 6)),
@@ -65,6 +66,22 @@ def test_moments_give_back_the_weights_that_made_the_outputs() -> None:
     other = Sums()
     other.add(x * 2, (weight @ x).flatten(0, 1).t())
     assert torch.allclose(other.moments().target(weight), weight / 2, atol=0.1 * float(weight.abs().max()))
+
+
+def test_moments_of_constant_inputs_have_no_variance_and_a_target() -> None:
+    constant = torch.full((1, 3, 500), 0.1)
+    varied = torch.randn(1, 2, 500, generator=torch.Generator().manual_seed(0)) + 1e4
+    x = torch.cat([constant, varied], 1)
+    weight = torch.randn(1, 4, 5, generator=torch.Generator().manual_seed(1))
+    sums = Sums()
+    for part in x.split(125, dim=2):
+        sums.add(part, (weight @ part).flatten(0, 1).t())
+    moments = sums.moments()
+    assert not moments.covariance[0, :3].any()
+    assert moments.covariance[0, 3:, 3:].diagonal().tolist() == pytest.approx([1, 1], abs=0.2)
+    assert torch.allclose(moments.inputs[0], x[0].mean(1))
+    assert torch.allclose(moments.target(weight)[..., :3], weight[..., :3])
+    Feedback.of(moments.hessian()[0])
 
 
 class Chain(nn.Module):

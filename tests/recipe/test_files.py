@@ -94,3 +94,13 @@ def test_an_empty_file_is_no_recipe(tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").write_text("")
     with pytest.raises(RecipeError, match=r"empty\.yaml: recipe: "):
         load_recipe(tmp_path / "empty.yaml")
+
+
+def test_a_key_that_comes_twice_and_a_file_nested_too_deep_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "twice.yaml"
+    file.write_text("name: a\nsteps:\n  - prune: {sparsity: 0.5, sparsity: 0.6}\n")
+    with pytest.raises(RecipeError, match="key 'sparsity' comes twice"):
+        load_recipe(file)
+    file.write_text("[" * 3000)
+    with pytest.raises(RecipeError, match="is nested too deep"):
+        load_recipe(file)

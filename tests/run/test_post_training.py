@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import pithnet as pn
 from pithnet.data import ArrayData, Augmentation, Batches
@@ -180,3 +181,14 @@ def test_a_budget_takes_the_place_of_the_last_step_s_own() -> None:
         with_budget(both, {"bytes": 9000, "rate": 2})
     with pytest.raises(RecipeError, match="'demo' calibrates on no images"):
         with_calibration(pn.load_recipe("demo"), 8)
+
+
+def test_a_plan_takes_the_budget_and_the_seed_that_compress_takes() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    sizes = [pn.plan(model, "post-training", budget={"bytes": share}, seed=3).bytes for share in (0.1, 0.2)]
+    assert sizes[0] < sizes[1]
+    for call in (pn.plan, lambda *a, **k: pn.compress(a[0], None, None, a[1], **k)):
+        with pytest.raises(RecipeError, match="a budget is a mapping such as"):
+            call(model, "post-training", budget=300)
+        with pytest.raises(RecipeError, match="seed: "):
+            call(model, "post-training", seed="a")

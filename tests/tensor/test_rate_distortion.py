@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from pithnet.errors import ModelError
 from pithnet.tensor.rate_distortion.contexts import CONTEXTS, Neighbours, Rates
 from pithnet.tensor.rate_distortion.descent import descend
+from pithnet.tensor.rate_distortion.factors import cholesky_factor
 from pithnet.tensor.rate_distortion.in_order import Feedback, round_in_order
 from pithnet.tensor.rate_distortion.problem import Rounding
 
@@ -229,3 +231,15 @@ def test_slopes_are_those_of_the_line_between_the_bits_of_two_levels() -> None:
         assert float(slopes[row, column]) == pytest.approx(float(bits[high + 4] - bits[low + 4]), abs=1e-5)
     beyond = torch.full((5, 6), 9.0)
     assert torch.equal(own.rates.slopes(beyond, own.neighbours), own.rates.slopes(beyond - 5, own.neighbours))
+
+
+def test_a_covariance_a_little_below_zero_has_a_factor() -> None:
+    generator = torch.Generator().manual_seed(0)
+    narrow = torch.randn(8, 3, generator=generator)
+    matrix = narrow @ narrow.T - 1e-6 * torch.eye(8)
+    factor = cholesky_factor(matrix)
+    assert torch.allclose(factor @ factor.T, matrix, atol=1e-3)
+    whole = narrow @ narrow.T + torch.eye(8)
+    assert torch.equal(cholesky_factor(whole), torch.linalg.cholesky(whole))
+    with pytest.raises(ModelError, match="covariance of its inputs cannot be used"):
+        cholesky_factor(matrix * torch.nan)

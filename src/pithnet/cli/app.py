@@ -18,6 +18,7 @@ from cyclopts import (
 
 from pithnet.cli.files import bench, evaluate, export, inspect, report, unpack
 from pithnet.cli.runs import TYPED, compress, demo, lab, plan, train
+from pithnet.cli.whole_numbers import with_whole_numbers
 from pithnet.commands.settings_file import SOURCE_FILES
 from pithnet.errors import PithError, unknown
 
@@ -25,7 +26,7 @@ app = App(
     name="pithnet",
     help="Make trained neural networks small, and prove it. Every command has its own --help.",
     version=lambda: version("pithnet"),
-    default_parameter=Parameter(negative=()),
+    default_parameter=Parameter(negative=(), converter=with_whole_numbers),
     suppress_keyboard_interrupt=False,  # main says how to resume
 )
 app["--version"].help = "Show the version of pithnet and exit."

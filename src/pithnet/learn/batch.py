@@ -177,7 +177,8 @@ def describe(value: Any) -> str:
         return "{" + ", ".join(f"{k}: {describe(v)}" for k, v in value.items()) + "}"
     if isinstance(value, tuple | list):
         return "(" + ", ".join(map(describe, value)) + ")"
-    return f"a {type(value).__name__}" if value is not None else "None"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}" if value is not None else "None"
 
 
 def _to(value: Any, device: torch.device | None) -> Any:

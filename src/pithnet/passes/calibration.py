@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset, IterableDataset
 
 from pithnet.errors import DataError, PithError
-from pithnet.learn.batch import call, check_labels, logits_of, read_batch, tensors
+from pithnet.learn.batch import call, check_labels, describe, logits_of, read_batch, tensors
 from pithnet.surgery import evaluating
 from pithnet.surgery.graph.inputs import one_sample
 
@@ -38,6 +40,7 @@ def batches_of(model: nn.Module, calibrate: Any, argument: str = "calibrate") ->
     """
     if calibrate is None:
         raise DataError(f"there are no calibration images; give {argument}=, a loader or a tensor of images")
+    _require_batches(calibrate, argument)
     own = next((p for p in model.parameters() if p.is_floating_point()), None)
     count = 0
     for content in _cut(calibrate):
@@ -46,6 +49,18 @@ def batches_of(model: nn.Module, calibrate: Any, argument: str = "calibrate") ->
         yield _as_floats(batch.inputs, None if own is None else own.dtype), batch.targets
     if not count:
         raise DataError(f"the calibration data is empty; give {argument}= at least one batch of images")
+
+
+def _require_batches(calibrate: Any, argument: str) -> None:
+    """Refuses what holds no batches, with what to give instead."""
+    advice = "give a loader of batches, or a tensor of samples (N, ...)"
+    if isinstance(calibrate, np.ndarray):
+        advice = f"give torch.from_numpy({argument})"
+    elif isinstance(calibrate, Dataset) and not isinstance(calibrate, IterableDataset):
+        advice = "it gives one sample at a time; wrap it as DataLoader(dataset, batch_size=100, shuffle=True)"
+    elif calibrate.ndim if isinstance(calibrate, Tensor) else isinstance(calibrate, Iterable):
+        return
+    raise DataError(f"{argument} is {describe(calibrate)}; {advice}")
 
 
 def _cut(calibrate: Any) -> Any:

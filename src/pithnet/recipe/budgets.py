@@ -64,6 +64,8 @@ def with_budget(recipe: Recipe, budget: Mapping[str, float]) -> Recipe:
         RecipeError: No step of the recipe takes a budget of that name, or one step would get two of which it
             takes either.
     """
+    if not isinstance(budget, Mapping):
+        raise RecipeError(f'a budget is a mapping such as {{"bytes": 63_000}}, not {budget!r}')
     content = recipe.model_dump(exclude_unset=True)
     steps = [dict(step) for step in content["steps"]]
     given: dict[int, str] = {}

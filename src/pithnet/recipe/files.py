@@ -13,6 +13,18 @@ from pithnet.errors import RecipeError, require_known
 from pithnet.recipe.schema import Recipe, parse
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads YAML, and refuses a key that comes twice in a mapping: the second would win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for number, key in enumerate(keys):
+            if any(key.value == other.value for other in keys[:number]):
+                found = f"key {key.value!r} comes twice"
+                raise yaml.constructor.ConstructorError(None, None, found, key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def presets() -> list[str]:
     """Lists the names of the recipes that come with pithnet."""
     folder = resources.files("pithnet.recipe") / "presets"
@@ -32,11 +44,13 @@ def load_recipe(name: str | Path) -> Recipe:
     if path.suffix not in (".yaml", ".yml") and not path.exists():
         require_known("recipe", str(name), presets(), RecipeError, "Or give a YAML file.")
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
+        content = yaml.load(path.read_text("utf-8"), _Loader)
     except OSError as e:
         raise RecipeError(f"recipe {path} cannot be read: {e.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         raise RecipeError(f"recipe {path} is not YAML: {' '.join(str(e).split())}") from None
+    except RecursionError:
+        raise RecipeError(f"recipe {path} is nested too deep for a recipe") from None
     return parse(content, str(path))
 
 

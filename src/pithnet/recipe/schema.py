@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from pithnet.errors import RecipeError, nearest
@@ -106,6 +106,12 @@ class Keep(Part):
     fold: bool = True
 
 
+def _of_64_bits(number: int) -> int:
+    if not -(2**63) <= number < 2**63:
+        raise ValueError("generators of random numbers take 64 bits, and this is more")
+    return number
+
+
 class Recipe(Part):
     """A list of steps, what all of them share, and how the result is stored.
 
@@ -132,7 +138,7 @@ class Recipe(Part):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     distill: Distill = Distill()
     storage: Keep = Keep()
-    seed: int = 0
+    seed: Annotated[int, AfterValidator(_of_64_bits)] = 0
 
     @property
     def epochs(self) -> int:
@@ -150,6 +156,14 @@ class Recipe(Part):
         """The `also` patterns of all passes together."""
         given = [step.settings.also for step in self.steps if step.settings]
         return tuple(dict.fromkeys(pattern for patterns in given for pattern in patterns))
+
+    def with_seed(self, seed: int) -> Recipe:
+        """Returns the recipe with another seed.
+
+        Raises:
+            RecipeError: The seed is no whole number of 64 bits.
+        """
+        return parse({**self.model_dump(exclude_unset=True), "seed": seed}, self.name)
 
     def with_also(self, patterns: Sequence[str]) -> Recipe:
         """Returns the recipe with these patterns in the `also` of every pass, behind its own."""
@@ -199,6 +213,12 @@ def parse(content: Any, source: str) -> Recipe:
         raise RecipeError(f"{source}: {_first_fault(e)}") from None
 
 
+_IN_YAML = {
+    "model_type": "write a mapping here, a key and a value on each line",
+    "dict_type": "write a mapping here, a key and a value on each line",
+    "dataclass_type": "write a mapping here, a key and a value on each line",
+    "tuple_type": "write a list here, such as [conv1, layer1]",
+}
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
@@ -213,7 +233,8 @@ def _first_fault(error: ValidationError) -> str:
     if fault["type"] == "missing":
         return f"key {where!r} is missing"
     shown = f" (got {fault['input']!r})" if isinstance(fault["input"], str | int | float) else ""
-    return f"{where or 'recipe'}: {fault['msg'].removeprefix('Value error, ')}{shown}"
+    said = _IN_YAML.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
+    return f"{where or 'recipe'}: {said}{shown}"
 
 
 def _keys(loc: tuple[int | str, ...]) -> list[str]:

@@ -98,6 +98,8 @@ def quantize_without_labels(
         DataError: There are no samples in `calibrate`, or the network does not take them.
     """
     require_one_amount(bits, rate, bytes)
+    if not isinstance(steps, int) or steps < 0:
+        raise RecipeError(f"steps is {steps!r}; use a whole number, 0 or more")
     model = unwrapped(model)
     if bits is None:
         if overrides:

@@ -139,8 +139,13 @@ def float_outputs(name: str, part: nn.Module, output: Any) -> list[Tensor]:
     nest = output if isinstance(output, Tensor | Mapping | tuple | list) else getattr(output, "__dict__", ())
     found = [t for t in tensors(nest) if t.is_floating_point()]
     if not found:
+        if not name:
+            raise ModelError(
+                f"the network gives {describe(output)}, no floating-point tensor by which errors could be "
+                "measured; let its forward return logits or other numbers with fractions"
+            )
         raise ModelError(
-            f"{name or 'the network'} ({type(part).__name__}) gives {describe(output)}, no floating-point "
+            f"{name} ({type(part).__name__}) gives {describe(output)}, no floating-point "
             "tensor, and cannot be reconstructed; add its layers to quantize's skip"
         )
     return found

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pithnet.tensor.rate_distortion.factors import cholesky_factor
 from pithnet.tensor.rate_distortion.problem import Rounding
 
 _BLOCK = 64
@@ -30,8 +31,12 @@ class Feedback:
 
     @classmethod
     def of(cls, hessian: Tensor) -> Feedback:
-        """Returns the feedback for second moments H of inputs, (K, K), positive definite."""
-        factor = torch.linalg.cholesky(hessian.flip(0, 1)).flip(0, 1)
+        """Returns the feedback for second moments H of inputs, (K, K).
+
+        Raises:
+            ModelError: They are far from positive definite, or NaN or inf.
+        """
+        factor = cholesky_factor(hessian.flip(0, 1)).flip(0, 1)
         diagonal = factor.diagonal().clone()
         return cls(factor.div_(diagonal), diagonal.square())
 

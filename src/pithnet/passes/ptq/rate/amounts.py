@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 from torch import nn
@@ -36,8 +37,8 @@ def require_one_amount(bits: Any, rate: Any, size: Any) -> None:
 
 
 def _is_positive(value: Any) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and 0 < value < math.inf
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    return is_number and 0 < float(value) < math.inf
 
 
 def whole_bytes(size: float, model: nn.Module) -> float:

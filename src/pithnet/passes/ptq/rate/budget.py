@@ -6,20 +6,24 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from torch import nn
 
 from pithnet.artifact import encode_and_inspect
+from pithnet.errors import RecipeError
 from pithnet.heartbeat import working
 from pithnet.passes.ptq.rate.outcome import Outcome
 from pithnet.passes.ptq.rate.rounding import Effort
 from pithnet.passes.ptq.rate.sketches import Sketch, bits_at
 from pithnet.surgery import finalize, weighted_layers
 
-_CLOSE = 0.01  # below the budget
+_CLOSE, _NEAR = 0.01, 0.03  # below the budget: what is enough, and what is after some tries
+_SOON, _LATE = 3, 10
 _SLOPE = -0.1  # of the logarithm of the size by that of the price: it is never taken to fall by less
 _STRIDE = math.log(64.0)  # the furthest that a guess goes beyond what has been tried
+_PATIENT, _LEAP = 8, 0.5  # tries before the price moves by so much at least, and then by twice as much
 _GUESSES, _TRIES = 32, 24
 _FIRST = 1e-5  # of the unit, where guesses begin: any number would do
 
@@ -67,14 +71,28 @@ class _Search:
         """Returns the price to try next: within the bracket, or beyond what was tried."""
         if not self.sizes:
             return start
-        low = max((p for p, size in self.sizes.items() if size > self.wanted), default=None)
-        high = min((p for p, size in self.sizes.items() if size <= self.wanted), default=None)
-        if low is None or high is None or high <= low:
-            price = min(self.sizes, key=lambda p: abs(self.sizes[p] - self.wanted))
-            step = (self.wanted - self.sizes[price]) / slope
+        crossed = self._crossed()
+        if crossed is None:
+            nearest = min(abs(size - self.wanted) for size in self.sizes.values())
+            is_dear = min(self.sizes.values()) > self.wanted
+            price = max(self.sizes) if is_dear else min(self.sizes)
+            step = (-nearest if is_dear else nearest) / slope
+            if len(self.sizes) >= _PATIENT:  # most of the size does not depend on the price: go faster
+                least = _LEAP * 2.0 ** (len(self.sizes) - _PATIENT)
+                step = math.copysign(max(abs(step), least), step)
             return price + max(-_STRIDE, min(_STRIDE, step))
+        low, high = crossed
         share = (self.sizes[low] - self.wanted) / (self.sizes[low] - self.sizes[high])
         return low + min(max(share, 0.1), 0.9) * (high - low)
+
+    def _crossed(self) -> tuple[float, float] | None:
+        """Returns two prices next to each other, of which the lower gives too much and the higher does not.
+
+        Sizes need not fall everywhere, so there may be more than one such pair.
+        """
+        prices = sorted(self.sizes)
+        found = [(a, b) for a, b in pairwise(prices) if self.sizes[a] > self.wanted >= self.sizes[b]]
+        return found[-1] if found else None
 
     def slope(self) -> float:
         """Returns the slope between the two tries nearest to what is wanted."""
@@ -114,6 +132,10 @@ def round_within(network: Roundable, budget: Budget, effort: Effort) -> tuple[Ou
 
     Returns:
         What to write into the network, and what it takes then.
+
+    Raises:
+        RecipeError: No price leads to so little, though zeros for all weights would.
+        ModelError: A layer's inputs or outputs are NaN or inf.
     """
     start, slope = _guessed(network, budget)
     wanted = math.log(budget.wanted)
@@ -127,10 +149,15 @@ def round_within(network: Roundable, budget: Budget, effort: Effort) -> tuple[Ou
             search.sizes[price] = size
             if size <= wanted and (best is None or size > best[0]):
                 best = size, outcome
-            if best is not None and (best[0] > wanted - _CLOSE or tried >= 3):
+            if best is None:
+                continue
+            if best[0] > wanted - (_CLOSE if tried < _SOON else _NEAR) or tried >= _LATE:
                 break
-    if best is None:  # rounding alone cannot reach it, though zeros everywhere would
-        best = size, outcome
+    if best is None:
+        raise RecipeError(
+            f"no price of a bit brings the network below {math.exp(min(search.sizes.values())):,.4g}, "
+            f"{budget.wanted:,.4g} was asked for; give more, or remove channels first (pn.shrink)"
+        )
     return best[1], math.exp(best[0])
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from pithnet.learn.batch import call, tensors
 from pithnet.passes.calibration import first_sample
 from pithnet.passes.freed_memory import give_back_freed
 from pithnet.passes.ptq.norm_repair import match_named_norms
-from pithnet.passes.ptq.part_calls import answering
+from pithnet.passes.ptq.part_calls import answering, unread_layers
 from pithnet.passes.ptq.rate.matrices import Matrix, matrix_of
 from pithnet.passes.ptq.rate.moments import Moments, Sums
 from pithnet.passes.ptq.rate.norms import deviation_ratio, follow_
@@ -68,9 +68,9 @@ class Network:
             release(layer)
         self.walked = _walked(self.plain, layers, norms, batches[0][0])
         rest = {name: layer for name, layer in layers.items() if name not in self.walked}
-        self.sensitivity = self._sensitivity(rest)
-        self.unread = [n for n in layers if n not in {*self.sensitivity.outputs, *self.sensitivity.weights}]
+        self.unread = unread_layers(self.plain, list(layers), batches)
         self.rest = [name for name in rest if name not in self.unread]
+        self.sensitivity = self._sensitivity(rest)
         self._norms = {walked.norm for walked in self.walked.values()}
 
     def _sensitivity(self, rest: dict[str, Weighted]) -> Sensitivity:
@@ -78,14 +78,29 @@ class Network:
             layer.weight.requires_grad_()
         weights = {name: layer.weight for name, layer in rest.items()}
         matrices = {name: walked.matrix for name, walked in self.walked.items()}
-        return sensitivity_of(self.plain, matrices, weights, self.batches, self.seed)
+        found = sensitivity_of(self.plain, matrices, weights, self.batches, self.seed)
+        self._count_alike(found, rest)
+        return found
+
+    def _count_alike(self, found: Sensitivity, rest: dict[str, Weighted]) -> None:
+        """Gives layers that are read, but through which no gradient goes, the sensitivity of the others.
+
+        A forward may compute with them without gradients, or go on with numbers that have none.
+        """
+        common = found.unit
+        for name, walked in self.walked.items():
+            if name not in found.outputs and name not in self.unread:
+                layer: Any = self.plain.get_submodule(name)
+                rows = walked.matrix.matrix(layer.weight.detach()).flatten(0, 1)
+                found.outputs[name] = common * torch.eye(len(rows)).to(rows)
+        for name in self.rest:
+            if name not in found.weights:
+                found.weights[name] = torch.full_like(rest[name].weight.detach(), common)
 
     @property
     def unit(self) -> float:
         """The geometric mean over layers of what a squared error of an output costs: a unit of prices."""
-        means = [float(metric.diagonal().mean().log()) for metric in self.sensitivity.outputs.values()]
-        means += [float(w.mean().clamp(min=1e-30).log()) for w in self.sensitivity.weights.values()]
-        return math.exp(sum(means) / max(len(means), 1))
+        return self.sensitivity.unit
 
     @torch.no_grad()
     def sketches(self) -> list[Sketch]:
@@ -125,11 +140,12 @@ class Network:
         generator = torch.Generator().manual_seed(self.seed)
         names = [name for name in self.walked if name not in self.unread]
         with walking(trial, names, batches) as now, walking(self.plain, names, batches) as before:
-            for name, following in zip(names, [*names[1:], None], strict=True):
+            for name, following in zip(names, [*names, None][1:], strict=True):
                 walked = self.walked[name]
                 moments = _moments(walked, now, before, effort.positions, generator, following)
                 if moments is not None:
-                    outcome.weights[name] = self._round(trial, walked, moments, price, effort)
+                    with _named(name):
+                        outcome.weights[name] = self._round(trial, walked, moments, price, effort)
                 del moments  # the next layer's may need as much memory
         self._match_rest(trial, batches)
         outcome.others = changed_tensors(trial, self.plain, set(outcome.weights))
@@ -276,7 +292,14 @@ def _moments(
             del output, vectors
             before.given(batch, following)
         give_back_freed()
-    try:
+    with _named(walked.name):
         return sums.moments() if sums.count else None
+
+
+@contextmanager
+def _named(layer: str) -> Iterator[None]:
+    """Names the layer in the message of a ModelError."""
+    try:
+        yield
     except ModelError as error:
-        raise ModelError(f"{walked.name} cannot be rounded: {error}") from None
+        raise ModelError(f"{layer} cannot be rounded: {error}") from None

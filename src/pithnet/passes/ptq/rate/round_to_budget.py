@@ -67,11 +67,18 @@ def round_to_budget(
     for name, layer in layers:
         _require_own(name, layer)
     names = [name for name, _ in layers]
-    measure = _in_own_dtype(model, weigh if rate is None else coded_bits(names))
+    own = _own_dtype(model)
     wanted = whole_bytes(size, model) if size is not None else float(rate or 0)
     unit = "bytes" if rate is None else "bits a weight"
-    least = require_enough(model, names, wanted, measure, unit)
-    of_bit = 1 / 8 if rate is None else 1 / max(sum(layer.weight.numel() for _, layer in layers), 1)
+
+    def budget(read: Sequence[str], unread: Sequence[str] = ()) -> Budget:
+        """What the layers that are read may take; the others stay in float."""
+        measure = _in_dtype(own, weigh if rate is None else coded_bits(read))
+        least = require_enough(model, read, wanted, measure, unit, unread)
+        weights = sum(layer.weight.numel() for name, layer in layers if name in read)
+        return Budget(wanted, least, 1 / 8 if rate is None else 1 / max(weights, 1), measure)
+
+    kept = budget(names)
     with in_float32(model):
         network: Network | DataFreeNetwork
         batches = None if calibrate is None else joined(read_once(model, calibrate))
@@ -85,7 +92,9 @@ def round_to_budget(
                     f"the network reads none of the weights for these images, {names[0]} first; give "
                     "calibrate= inputs that go through its layers"
                 )
-        outcome, found = round_within(network, Budget(wanted, least, of_bit, measure), Effort())
+            if network.unread:
+                kept = budget([name for name in names if name not in network.unread], network.unread)
+        outcome, found = round_within(network, kept, Effort())
         outcome.write_(model)
         unread = tuple(network.unread)
     how = "without labels" if calibrate is not None else "without labels or images"
@@ -95,13 +104,15 @@ def round_to_budget(
     return replace(Record.of(model, what, rows, skip), unread=unread)
 
 
-def _in_own_dtype(model: nn.Module, measure: Measure) -> Measure:
-    """Returns a measure of copies, which it changes, as they are once they have the model's dtype again."""
+def _own_dtype(model: nn.Module) -> torch.dtype | None:
+    """Returns float16 or bfloat16 where the whole model is of this dtype, else None."""
     dtypes = {t.dtype for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()}
-    if dtypes not in ({torch.float16}, {torch.bfloat16}):
-        return measure
-    (own,) = dtypes
-    return lambda trial: measure(trial.to(own))
+    return dtypes.pop() if dtypes in ({torch.float16}, {torch.bfloat16}) else None
+
+
+def _in_dtype(own: torch.dtype | None, measure: Measure) -> Measure:
+    """Returns a measure of copies, which it changes, as they are once they have their own dtype again."""
+    return measure if own is None else lambda trial: measure(trial.to(own))
 
 
 def _require_own(name: str, layer: Weighted) -> None:
@@ -112,7 +123,12 @@ def _require_own(name: str, layer: Weighted) -> None:
 
 @torch.no_grad()
 def require_enough(
-    model: nn.Module, names: Sequence[str], wanted: float, measure: Measure, unit: str
+    model: nn.Module,
+    names: Sequence[str],
+    wanted: float,
+    measure: Measure,
+    unit: str,
+    unread: Sequence[str] = (),
 ) -> float:
     """Refuses a budget below what the network would take with zeros for all weights of these layers.
 
@@ -122,6 +138,7 @@ def require_enough(
         wanted: the budget, in the measure's unit.
         measure: of a network.
         unit: its name, "bytes" or "bits a weight".
+        unread: names of layers that stay in float because the network never reads them.
 
     Returns:
         What it would take with zeros.
@@ -138,9 +155,10 @@ def require_enough(
     if wanted < least:
         shown = f"{least:,.0f}" if unit == "bytes" else f"{least:.3f}"
         asked = f"{wanted:,.0f}" if unit == "bytes" else f"{wanted:.3f}"
+        float_too = f", with {', '.join(unread)} in float, which the network never reads," if unread else ""
         raise RecipeError(
-            f"zeros for all weights would take {shown} {unit} already, more than the {asked} asked for; "
-            "give more, or remove channels first (pn.shrink)"
+            f"zeros for all weights{float_too} would take {shown} {unit} already, more than the {asked} "
+            "asked for; give more, or remove channels first (pn.shrink)"
         )
     return least
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,13 @@ class Sensitivity:
     outputs: dict[str, Tensor] = field(default_factory=dict)
     weights: dict[str, Tensor] = field(default_factory=dict)
     samples: int = 0
+
+    @property
+    def unit(self) -> float:
+        """The geometric mean over layers of what a squared error costs; 1 where there are none."""
+        means = [float(metric.diagonal().mean().log()) for metric in self.outputs.values()]
+        means += [float(w.mean().clamp(min=1e-30).log()) for w in self.weights.values()]
+        return math.exp(sum(means) / max(len(means), 1))
 
 
 def sensitivity_of(
