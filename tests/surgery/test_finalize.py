@@ -255,3 +255,29 @@ def test_fixed_point_uses_whole_steps_of_a_power_of_two(name: str, limit: int) -
 def test_an_unknown_storage_format_gets_its_nearest() -> None:
     with pytest.raises(RecipeError, match=r"'float15'\. Did you mean float16"):
         Storage(codebook="float15")
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_dead_channel_does_not_spoil_the_steps_of_the_others(bias: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 3, bias=bias), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.BatchNorm2d(4)
+    )
+    with torch.no_grad():
+        model[0].weight[2] = 0
+        for _ in range(200):
+            model(images(64))
+    wanted = model.eval()(images())
+    assert float(model[1].weight[2] / (model[1].running_var[2] + 1e-5).sqrt()) > 100
+    for norm, error in (("fixed8", 0.05), ("fixed10", 0.01)):
+        found = finalize(model, Storage(norm=norm, other="float32"))
+        assert float(found[1].weight[2]) == 0
+        assert float((found(images()) - wanted).norm() / wanted.norm()) < error
+
+
+def test_a_scale_far_above_the_others_is_kept_in_float16_with_them() -> None:
+    values = torch.tensor([0.9, -1.1, 1.3, 0.7, 900.0])
+    assert torch.equal(ROUNDINGS["fixed8"](values), values.half().float())
+    assert torch.equal(ROUNDINGS["fixed10"](values), values.half().float())
+    values[-1] = 100.0
+    assert float(ROUNDINGS["fixed10"](values)[0]) == 1.0

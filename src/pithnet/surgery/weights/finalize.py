@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvTransposeNd
 
 from pithnet.errors import RecipeError, require_known
 from pithnet.surgery.graph.foldable import agree, in_float64, norm_inputs, norm_obstacle
+from pithnet.surgery.graph.folding import norms_after_layers
 from pithnet.surgery.modes import always_training
 from pithnet.surgery.weights.chains import latent_weight, parametrization, release_all
 from pithnet.surgery.weights.holders import weighted_layers
@@ -19,6 +21,8 @@ from pithnet.surgery.weights.parametrizations import Codebook, TrainedLevels
 from pithnet.surgery.weights.unsupported import check_usable
 from pithnet.surgery.weights.weight_quantization import fake_quantizer, unquantized_weight
 from pithnet.surgery.wrappers import unwrapped
+
+_COARSE = 1 / 4  # of the median size: a wider step leaves half of the values few digits or none
 
 
 def float32(values: Tensor) -> Tensor:
@@ -33,12 +37,15 @@ def float16(values: Tensor) -> Tensor:
 
 
 def fixed8(values: Tensor) -> Tensor:
-    """Returns the nearest multiples of 2^-s in -127..127, with the largest s that holds the largest value."""
+    """Returns the nearest multiples of 2^-s in -127..127, with the largest s that holds the largest value.
+
+    Where that is too coarse for half of the values, because a few are much larger, it returns `float16`'s.
+    """
     return _fixed(values, 127)
 
 
 def fixed10(values: Tensor) -> Tensor:
-    """Returns the nearest multiples of 2^-s in -511..511, with the largest s that holds the largest value."""
+    """Returns the nearest multiples of 2^-s in -511..511, as `fixed8` does."""
     return _fixed(values, 511)
 
 
@@ -47,6 +54,8 @@ def _fixed(values: Tensor, limit: int) -> Tensor:
     if top == 0:
         return torch.zeros_like(values)
     step = 2.0 ** -int(torch.floor(torch.log2(torch.tensor(limit / top, dtype=torch.float64))))
+    if step > _COARSE * float(values[values != 0].abs().double().median()):
+        return float16(values)
     # In float64, because a step for subnormal values is none in float32. + 0.0 turns -0.0 into 0.0.
     integers = (values.double() / step).round().clamp(-limit, limit)
     return (integers * step).to(values.dtype) + 0.0
@@ -126,6 +135,32 @@ def _fold(bn: _BatchNorm) -> None:
     bn.running_var.copy_(_unit(bn.running_var, bn.eps))
 
 
+def _forget_dead_channels_(model: nn.Module) -> None:
+    """Gives BN a scale of 0 for the outputs of layers whose weights are all zero, in place.
+
+    Such a channel is constant, so only the shift counts. Its variance is 0, and its scale would be hundreds
+    of times the others', which have to share a step with it.
+    """
+    if not any(_has_dead_channels(layer.weight) for _, layer in weighted_layers(model)):
+        return
+    modules = dict(model.named_modules())
+    for name, norm in norms_after_layers(model).items():
+        layer, bn = modules[name], modules[norm]
+        assert isinstance(bn, _BatchNorm)
+        if isinstance(layer, _ConvTransposeNd) or not _is_folded(bn):
+            continue
+        weight, bias = layer.weight, layer.bias
+        assert isinstance(weight, Tensor)
+        dead = ~weight.flatten(1).any(1)
+        if isinstance(bias, Tensor):
+            bn.bias.add_(torch.where(dead, bias * bn.weight, 0.0))
+        bn.weight.masked_fill_(dead, 0.0)
+
+
+def _has_dead_channels(weight: Tensor) -> bool:
+    return weight.ndim > 1 and not bool(weight.flatten(1).any(1).all())
+
+
 @torch.no_grad()
 def finalize(model: nn.Module, storage: Storage = Storage()) -> nn.Module:
     """Returns a copy of a model with plain tensors, in eval mode, rounded to what the file stores.
@@ -158,6 +193,8 @@ def finalize(model: nn.Module, storage: Storage = Storage()) -> nn.Module:
             quantizer.settle(unquantized_weight(layer))
             formats[id(latent_weight(layer))] = "float32"  # its levels are what the file keeps
     release_all(final)
+    if any(name.startswith("fixed") for name in (storage.norm, storage.other)):
+        _forget_dead_channels_(final)
     norms = {id(p) for m in final.modules() if isinstance(m, _BatchNorm) for p in m.parameters()}
     for p in final.parameters():
         p.copy_(ROUNDINGS[formats.get(id(p), storage.norm if id(p) in norms else storage.other)](p))
