@@ -180,7 +180,7 @@ def test_a_record_is_read() -> None:
     """Its header names the architecture alone: the layout is that of docs/zoo-layouts.md."""
     numbers = {"float32": page_file.FLOAT32, "int64": page_file.INT64}
     told = [page_file.Entry(k, numbers[dtype], shape) for k, dtype, shape in zoo_layouts.read()["resnet20"]]
-    data = (ROOT / "records" / "resnet20-public-smallest.pith").read_bytes()
+    data = (ROOT / "records" / "resnet20-public-28x.pith").read_bytes()
     _assert_same(page_file.read(data, told), decode(data)[0])
 
 

@@ -225,7 +225,15 @@ def test_examples_are_valid_and_can_be_carried_out(block: str) -> None:
 
 def test_there_are_four_examples() -> None:
     kinds = [[step.kind for step in pn.recipe.parse(yaml.safe_load(b), "x").steps] for b in blocks("yaml")]
-    assert kinds == [["prune"], ["prune", "quantize"], ["prune", "share", "train"], ["post_training"]]
+    assert kinds == [
+        ["prune"],
+        ["prune", "quantize"],
+        ["prune", "share", "train"],
+        ["prune", "post_training"],
+    ]
+    *_, last = (pn.recipe.parse(yaml.safe_load(block), "docs/recipes.md") for block in blocks("yaml"))
+    smallest = pn.load_recipe("smallest")
+    assert (last.steps, last.distill, last.storage) == (smallest.steps, smallest.distill, smallest.storage)
 
 
 def test_python_block_runs() -> None:

@@ -20,7 +20,7 @@ from pithnet.run.measurements import measurements
 from .reader import Reader
 
 RECORDS = Path(__file__).parents[2] / "records"
-RUN = "resnet20-public-smallest"
+RUN = "resnet20-public-28x"
 # 95 % intervals, a limit of one point, bytes and bits of a float32.
 SAID = (95, 1, -1, 0, 4, 32)
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?=x?(?!\.?\w))")

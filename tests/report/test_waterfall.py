@@ -13,7 +13,7 @@ from pithnet.results.run_record import Results
 
 from .runs import RESULTS
 
-RECORD = Path(__file__).parents[2] / "records" / "resnet20-public-smallest" / "results.json"
+RECORD = Path(__file__).parents[2] / "records" / "resnet20-public-28x" / "results.json"
 
 
 def _stages(results: Any) -> dict[str, Stage]:
