@@ -54,7 +54,7 @@ def inspect(file: Path, *, json: bool = False) -> None:
 
 
 def unpack(file: Path, *, to: Path) -> None:
-    """Write the tensors of a .pith file as a plain float32 checkpoint.
+    """Write the tensors of a .pith file as a plain checkpoint, in the dtypes of the file.
 
     Args:
         file: Read this .pith file.

@@ -1,4 +1,7 @@
-"""`--pruned FILE`: the network that item 3 of `lab fixed-point` quantizes, as `lab pruning` left it."""
+"""`--pruned FILE`: a network as `lab pruning` left it, from which items of other labs start.
+
+Item 3 of `lab fixed-point` quantizes it, and items 1 to 3 of `lab deep-compression` share it.
+"""
 
 from __future__ import annotations
 
