@@ -87,7 +87,10 @@ def test_another_seed_is_another_model(tmp_path: Path) -> None:
         ({"warmup": 1.0}, "--warmup 1.0"),
         ({"weight_decay": -1.0}, "--weight-decay -1.0"),
         ({"momentum": 1.0}, "--momentum 1.0"),
-        ({"label_smoothing": -0.1}, "--label-smoothing -0.1"),
+        ({"label_smoothing": -0.1}, "--label-smoothing -0.1: choose a number from 0 that is below 1"),
+        ({"label_smoothing": 1.0}, "--label-smoothing 1.0: choose a number from 0 that is below 1"),
+        ({"label_smoothing": float("nan")}, "--label-smoothing nan"),
+        ({"distill": 1.1}, "--distill 1.1: choose a number from 0 to 1"),
         ({"batch_size": 0}, "--batch-size 0"),
     ],
 )

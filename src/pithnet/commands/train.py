@@ -45,7 +45,7 @@ VIEWS = 6  # augmented views of every image that a teacher is asked about, once
 def train(
     data: DataSettings, settings: TrainSettings, out: Path, *, report: Quiet | None = None, command: str = ""
 ) -> dict[str, Any]:
-    """Trains a network of the zoo from random weights in a new run folder.
+    """Trains a network of the zoo from random weights, or one of the user's own as its function returns it.
 
     A seed gives the same model.pt again on the CPU. `out` gets settings.json, events.jsonl, state.pt (after
     every epoch), model.pt (the last epoch's state_dict) and results.json.
@@ -206,10 +206,12 @@ def training_of(settings: TrainSettings, loss: Loss | None = None) -> Training:
     """
     if settings.batch_size < 1:
         raise RecipeError(f"--batch-size {settings.batch_size}: a batch has 1 image or more")
-    for name in ("label_smoothing", "distill"):
-        value = getattr(settings, name)
-        if not 0 <= value <= 1:
-            raise RecipeError(f"--{name.replace('_', '-')} {value}: choose a number from 0 to 1")
+    if not 0 <= settings.label_smoothing < 1:
+        raise RecipeError(
+            f"--label-smoothing {settings.label_smoothing}: choose a number from 0 that is below 1"
+        )
+    if not 0 <= settings.distill <= 1:
+        raise RecipeError(f"--distill {settings.distill}: choose a number from 0 to 1")
     objective = Objective(
         settings.label_smoothing, settings.distill if settings.teacher else 0.0, TEMPERATURE, loss
     )
