@@ -14,10 +14,11 @@ import pithnet as pn
 from pithnet import zoo
 from pithnet.commands.networks import open_network
 from pithnet.commands.settings import DataSettings, TrainSettings
-from pithnet.commands.train import resume, save_checkpoint, train, training_of
+from pithnet.commands.train import resume, train, training_of
 from pithnet.data import NORMALIZATIONS, Augmentation, Batches, load
 from pithnet.errors import DataError, PithError, RecipeError
 from pithnet.learn import Trainer, evaluate, from_scratch
+from pithnet.run.states import save_checkpoint
 
 DIGITS = DataSettings(data="digits")
 SETTINGS = TrainSettings(model="digits-cnn", epochs=2, lr=0.1, batch_size=128, seed=3)

@@ -61,7 +61,7 @@ def unpack(file: Path, *, to: Path) -> None:
         to: Write this checkpoint, which torch.load and every other tool reads.
     """
     from pithnet import artifact
-    from pithnet.commands.train import save_checkpoint
+    from pithnet.run.states import save_checkpoint
 
     state = artifact.decode_file(file)
     save_checkpoint(to, state)
