@@ -15,7 +15,7 @@ from torch import nn
 from pithnet import zoo
 from pithnet.commands.compress import compress, resume
 from pithnet.commands.evaluate import measure
-from pithnet.commands.export import calibration_images
+from pithnet.commands.export import calibration_split
 from pithnet.commands.inputs import (
     check_fit,
     load_images,
@@ -230,7 +230,7 @@ def test_the_same_images_are_held_out_whatever_the_seed(weights: Path, tmp_path:
     assert test is not None
     pixels = {image.numpy().tobytes() for image in test.images}
     assert not pixels & {image.numpy().tobytes() for image in learn.images}
-    seen, unseen = calibration_images(data, ExportSettings(calibrate=900, seed=3))
+    seen, unseen = calibration_split(data, ExportSettings(calibrate=900, seed=3))
     assert not pixels & {image.numpy().tobytes() for part in (seen, unseen) for image in part.images}
 
 

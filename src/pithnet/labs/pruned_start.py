@@ -18,7 +18,7 @@ from pithnet import zoo
 from pithnet.errors import ModelError, PithError
 from pithnet.labs.notebook import Row
 from pithnet.labs.start import earlier
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
 from pithnet.surgery import (
     Codebook,
     FakeQuantizer,
@@ -49,7 +49,7 @@ class PrunedFile:
         return restore(copy.deepcopy(start), self.state).eval()
 
 
-def read_pruned(path: Path, bench: Bench) -> PrunedFile:
+def read_pruned(path: Path, bench: Workbench) -> PrunedFile:
     """Reads the file, and checks it against the float network that the bench begins with.
 
     Raises:
@@ -96,7 +96,7 @@ def _check_masks(path: Path, model: nn.Module) -> None:
         )
 
 
-def _origin(path: Path, bench: Bench, start: nn.Module) -> str:
+def _origin(path: Path, bench: Workbench, start: nn.Module) -> str:
     """How the float network is known. Raises ModelError where it is known to be another."""
     lab = path.absolute().parent.parent  # the file is among its states
     if earlier(lab, "lab") is None or earlier(lab, "rows") is None:

@@ -31,7 +31,7 @@ ARCHITECTURES = {"cifar10": "resnet20", "digits": "digits-cnn"}
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class Workbench:
     """A zoo network and its images. With `weights` it starts from a checkpoint, else it is to be trained.
 
     All trainings are in `precision`, "float32" or "bf16". `taught` asks the `teacher`, whose logits for the
@@ -61,7 +61,7 @@ class Bench:
         on_download: Callable[[int, int | None], None] | None = None,
         teacher: str | None = None,
         device: str = "cpu",
-    ) -> Bench:
+    ) -> Workbench:
         """Loads the data, and resolves the precision "auto".
 
         The `architecture` is the data's where None; a lab that never has a `teacher` gives None.
@@ -98,7 +98,7 @@ class Bench:
 
     def taught(
         self, start: nn.Module, views: int, cache: Path, on_batch: Callable[[int, int], None]
-    ) -> Bench:
+    ) -> Workbench:
         """Returns the bench with batches that hand out the teacher's logits of `views` of each image.
 
         They are those of `start`, the lab's float network, or of the network that --teacher names; with
