@@ -6,7 +6,6 @@ Item 3 of `lab fixed-point` quantizes it, and items 1 to 3 of `lab deep-compress
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from pithnet.errors import ModelError, PithError
 from pithnet.labs.notebook import Row
 from pithnet.labs.start import earlier
 from pithnet.labs.workbench import Workbench
+from pithnet.run.resumption import file_digest
 from pithnet.surgery import (
     Codebook,
     FakeQuantizer,
@@ -74,8 +74,12 @@ def read_pruned(path: Path, bench: Workbench) -> PrunedFile:
             f"{path} was pruned from another network than --weights {bench.weights.name}: the weights that "
             f"are left correlate with its by {related:.2f}; give the network that it was pruned from"
         )
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    facts = {"file": path.name, "sha256": digest, "origin": origin, "correlation": round(related, 4)}
+    facts = {
+        "file": path.name,
+        "sha256": file_digest(path),
+        "origin": origin,
+        "correlation": round(related, 4),
+    }
     return PrunedFile(state, facts)
 
 

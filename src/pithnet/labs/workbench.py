@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from pithnet.errors import DataError, ModelError, nearest, require_known
 from pithnet.labs.notebook import Row
 from pithnet.labs.teachers import LabTeacher
 from pithnet.learn import Training, cached_teacher_logits, resolve_precision
+from pithnet.run.resumption import file_digest
 from pithnet.zoo import ARCHITECTURES as ZOO
 
 ARCHITECTURES = {"cifar10": "resnet20", "digits": "digits-cnn"}
@@ -140,7 +140,8 @@ class Workbench:
         assert self.images.train is not None
         weights = None
         if self.weights is not None:
-            digest = hashlib.sha256(self.weights.read_bytes()).hexdigest()[:16]
+            # A lab that goes on compares these 16 digits with those that it began with.
+            digest = file_digest(self.weights)[:16]
             weights = {"file": self.weights.name, "sha256": digest}
         return {
             "architecture": self.architecture,
