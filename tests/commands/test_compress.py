@@ -99,23 +99,6 @@ def test_seed_overrides_the_recipes(weights: Path, tmp_path: Path) -> None:
     assert resume(tmp_path / "other").result.data == other
 
 
-def test_a_run_of_older_versions_goes_on_unless_it_asked_for_source_files(
-    weights: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "r.yaml").write_text(SHARE)
-    chosen = CompressSettings(model="digits-cnn", weights=str(weights), recipe=str(tmp_path / "r.yaml"))
-    done = compress(DIGITS, chosen, tmp_path / "run").result.data
-    settings = tmp_path / "run" / "settings.json"
-    content = json.loads(settings.read_text())
-    content["settings"]["source_files"] = False
-    settings.write_text(json.dumps(content))
-    assert resume(tmp_path / "run").result.data == done
-    content["settings"]["source_files"] = True
-    settings.write_text(json.dumps(content))
-    with pytest.raises(PithError, match=r"was begun with --source-files, and .*pithnet lab deep-compression"):
-        resume(tmp_path / "run")
-
-
 def test_teacher_has_its_own_normalization(weights: Path) -> None:
     data = DataSettings(data="digits", normalize="0/1")
     images = load_images(data, train=False)

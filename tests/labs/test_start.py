@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import json
 import re
 import subprocess
 import sys
@@ -272,21 +271,6 @@ def test_a_teacher_that_does_not_take_the_images_is_refused(tmp_path: Path) -> N
     with pytest.raises(PithError, match="vgg16"):
         taught(tmp_path / "out", teacher=f"vgg16:{tmp_path / 'vgg16.pt'}")
     assert not (tmp_path / "out").exists()
-
-
-def test_a_lab_whose_settings_say_another_precision_can_go_on(tmp_path: Path) -> None:
-    book, _ = opened(tmp_path / "out", precision="bf16")
-    book.close()
-    written = json.loads(book.results.read_text())
-    written["settings"]["tuning"]["precision"] = "float32"  # as it once was, whatever was trained in
-    book.results.write_text(json.dumps(written))
-    again, _ = opened(tmp_path / "out", precision="bf16", resume=True)
-    again.close()
-    assert again.facts["settings"]["tuning"]["precision"] == "bf16"
-    written["settings"]["tuning"]["lr"] = 0.2
-    book.results.write_text(json.dumps(written))
-    with pytest.raises(PithError, match=r"was measured with settings\.tuning\.lr 0\.2, not 0\.1"):
-        opened(tmp_path / "out", precision="bf16", resume=True)
 
 
 def test_fewer_epochs_are_those_of_every_training_but_the_baselines() -> None:
