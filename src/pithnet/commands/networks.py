@@ -89,6 +89,6 @@ def open_network(file: Path, model: str | None) -> OpenedNetwork:
     else:
         network = load_checkpoint(require_checkpoint_name(model, file), file)
         metadata = Metadata()
-    architecture = artifact.own_architecture(network, artifact.plain_state(network))
+    architecture = artifact.own_architecture(network)
     name = architecture[0] if architecture else (model or str(file))
     return OpenedNetwork(file, network, name, architecture, metadata)
