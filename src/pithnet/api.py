@@ -305,8 +305,7 @@ def save(model: nn.Module, path: str | Path) -> None:
 
 def _metadata(model: nn.Module, train: object, val: object, recipe: str, source: str | None) -> Metadata:
     """What the loaders and a network of the zoo say of themselves, and which file it came from."""
-    name, arguments = artifact.own_architecture(model, artifact.plain_state(model)) or (None, {})
-    meta = Metadata(architecture=name, arguments=arguments, recipe=recipe, source=source)
+    meta = artifact.with_architecture(Metadata(recipe=recipe, source=source), model)
     normalization = getattr(val, "normalization", None) or getattr(train, "normalization", None)
     if normalization is not None:
         meta = replace(meta, normalization=(normalization.mean, normalization.std))

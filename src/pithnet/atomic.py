@@ -16,23 +16,23 @@ _SUFFIX = ".part"
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
-def write_atomic(path: Path, data: bytes | memoryview, then: str = "or choose another folder") -> None:
+def write_atomic(path: Path, data: bytes | memoryview, advice: str = "or choose another folder") -> None:
     """Writes `data` beside `path`, syncs it and renames it: a crash leaves the old file or the new one.
 
     Args:
         path: the file.
         data: its content.
-        then: how the error's message goes on after "free some space".
+        advice: how the error's message goes on after "free some space".
 
     Raises:
         PithError: The file cannot be written.
     """
-    with staged(path, then) as part:
+    with staged(path, advice) as part:
         part.write_bytes(data)
 
 
 @contextlib.contextmanager
-def staged(path: Path, then: str = "or choose another folder") -> Iterator[Path]:
+def staged(path: Path, advice: str = "or choose another folder") -> Iterator[Path]:
     """Gives a path to write a file to, which becomes `path` when the block ends and is gone when it fails.
 
     The path lies in a folder of its own and its last name is that of `path`, because torch.save writes that
@@ -40,7 +40,7 @@ def staged(path: Path, then: str = "or choose another folder") -> Iterator[Path]
 
     Args:
         path: the file.
-        then: how the error's message goes on after "free some space".
+        advice: how the error's message goes on after "free some space".
 
     Yields:
         The path to write to.
@@ -57,18 +57,18 @@ def staged(path: Path, then: str = "or choose another folder") -> Iterator[Path]
         os.replace(part, path)
         _sync(path.parent)  # else a power cut could take the new name back
     except OSError as e:
-        raise not_written(path, e, then) from None
+        raise not_written(path, e, advice) from None
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def make_folder(path: Path, then: str = "choose another --out") -> None:
+def make_folder(path: Path, advice: str = "choose another --out") -> None:
     """Makes a folder, and those it lies in where they are missing.
 
     Args:
         path: the folder.
-        then: how the error's message ends.
+        advice: how the error's message ends.
 
     Raises:
         PithError: The folder cannot be made.
@@ -76,7 +76,7 @@ def make_folder(path: Path, then: str = "choose another --out") -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise PithError(f"{path} cannot be created: {e.strerror}; {then}") from None
+        raise PithError(f"{path} cannot be created: {e.strerror}; {advice}") from None
 
 
 def sweep(folder: Path) -> None:
@@ -91,18 +91,18 @@ def sweep_file(path: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def not_written(path: Path, error: OSError, then: str = "or choose another folder") -> PithError:
+def not_written(path: Path, error: OSError, advice: str = "or choose another folder") -> PithError:
     """Returns what to tell a user whose file could not be written.
 
     Args:
         path: the file.
         error: what the file system said.
-        then: how the message goes on after "free some space".
+        advice: how the message goes on after "free some space".
     """
     if error.errno == errno.ENOENT and not path.parent.is_dir():
         return PithError(f"{path} cannot be written: there is no folder {path.parent}; make it first")
     remedy = "make the folder writable" if error.errno in _CLOSED else "free some space"
-    return PithError(f"{path} cannot be written: {error.strerror}; {remedy} {then}")
+    return PithError(f"{path} cannot be written: {error.strerror}; {remedy} {advice}")
 
 
 def _sync(path: Path) -> None:

@@ -82,7 +82,7 @@ def require_known(
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Returns the message that there is no such name, for use in a longer message; else `lookup` raises it.
+    """Returns the message for an unknown name, to be built into a longer one; `lookup` raises it by itself.
 
     Args:
         kind: what the name is one of, as a message says it.

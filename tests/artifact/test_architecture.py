@@ -12,36 +12,32 @@ from torch import nn
 
 from artifact.models import trained_like
 from pithnet import zoo
-from pithnet.artifact import Metadata, encode, inspect, load, own_architecture, plain_state, read, save
+from pithnet.artifact import Metadata, encode, inspect, load, own_architecture, read, save
 from pithnet.passes import prune, quantize, share
 from pithnet.surgery import finalize
 
 RECORDS = sorted((Path(__file__).parents[2] / "records").glob("*.pith"))
 
 
-def found(model: nn.Module) -> object:
-    return own_architecture(model, plain_state(model))
-
-
 def test_every_network_of_the_zoo_is_its_own() -> None:
     for name in zoo.ARCHITECTURES:
         small = {"width": 4} if name.startswith(("vgg", "digits", "mobilenet")) else {}
         model = zoo.build(name, **small, **({"hidden": 8} if name == "vgg16-imagenet" else {}))
-        assert found(model) == model.architecture, name
+        assert own_architecture(model) == model.architecture, name
 
 
 def test_passes_and_finalize_leave_the_name() -> None:
     for change in (lambda m: prune(m, 0.5), lambda m: share(m, 2), lambda m: quantize(m, 4, fit="range")):
         model = trained_like("digits-cnn", width=4)
         change(model)
-        assert found(model) == found(finalize(model)) == ("digits-cnn", {"width": 4})
+        assert own_architecture(model) == own_architecture(finalize(model)) == ("digits-cnn", {"width": 4})
 
 
 def test_what_only_training_sees_leaves_the_name() -> None:
     model = zoo.build("vgg16", width=4)
     model.features[1].momentum = 0.01
     model.features[2] = nn.ReLU()
-    assert found(nn.SyncBatchNorm.convert_sync_batchnorm(model)) == ("vgg16", {"width": 4})
+    assert own_architecture(nn.SyncBatchNorm.convert_sync_batchnorm(model)) == ("vgg16", {"width": 4})
 
 
 @pytest.mark.parametrize(
@@ -71,7 +67,7 @@ def test_another_function_is_stored_without_the_name(
 def test_a_changed_layer_of_other_sizes_keeps_the_name_for_loading_to_say_where() -> None:
     model = zoo.build("digits-cnn", width=4)
     model.linear = nn.Linear(8, 3)
-    assert found(model) == ("digits-cnn", {"width": 4})
+    assert own_architecture(model) == ("digits-cnn", {"width": 4})
 
 
 @pytest.mark.parametrize(
@@ -89,7 +85,7 @@ def test_a_changed_layer_of_other_sizes_keeps_the_name_for_loading_to_say_where(
 def test_an_attribute_of_that_name_that_is_not_the_zoos_is_ignored(said: object) -> None:
     model = nn.Linear(2, 2)
     model.architecture = said  # type: ignore[assignment]
-    assert found(model) is None
+    assert own_architecture(model) is None
     assert inspect(encode(model)).architecture is None
 
 
@@ -103,5 +99,5 @@ def test_a_name_that_the_metadata_gives_is_kept() -> None:
 @pytest.mark.parametrize("path", RECORDS, ids=lambda p: p.stem)
 def test_the_records_keep_their_names_and_bytes(path: Path) -> None:
     model = load(path)
-    assert found(model) == ("resnet20", {})
+    assert own_architecture(model) == ("resnet20", {})
     assert encode(model, model.pith) == read(path)  # type: ignore[arg-type]

@@ -72,7 +72,6 @@ def weights(trained: Path) -> Path:
         (["compress", *DIGITS, "--out", "OUT"], "give --weights FILE"),
         (["compress", *DIGITS, "--weights", "gone.pt", "--out", "OUT"], "gone.pt: no such checkpoint"),
         (["compress", *DIGITS, "--weights", "x.pt", "--recipe", "smalest", "--out", "OUT"], "mean smallest?"),
-        (["compress", *DIGITS, "--source-files", "--out", "OUT"], "pithnet lab deep-compression does"),
         (["evaluate", "gone.pith", "--data", "digits"], "gone.pith: cannot be read"),
         (["evaluate", "gone.pt", "--data", "digits", "--model", "digits-cnn"], "gone.pt cannot be read"),
         (["inspect", "gone.pith"], "gone.pith: cannot be read"),

@@ -15,7 +15,7 @@ from torch import nn
 from pithnet import zoo
 from pithnet.commands.compress import compress, resume
 from pithnet.commands.evaluate import measure
-from pithnet.commands.export import calibration_images
+from pithnet.commands.export import calibration_split
 from pithnet.commands.inputs import (
     check_fit,
     load_images,
@@ -97,23 +97,6 @@ def test_seed_overrides_the_recipes(weights: Path, tmp_path: Path) -> None:
     assert first != other
     (tmp_path / "r.yaml").unlink()  # the run has its own copy
     assert resume(tmp_path / "other").result.data == other
-
-
-def test_a_run_of_older_versions_goes_on_unless_it_asked_for_source_files(
-    weights: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "r.yaml").write_text(SHARE)
-    chosen = CompressSettings(model="digits-cnn", weights=str(weights), recipe=str(tmp_path / "r.yaml"))
-    done = compress(DIGITS, chosen, tmp_path / "run").result.data
-    settings = tmp_path / "run" / "settings.json"
-    content = json.loads(settings.read_text())
-    content["settings"]["source_files"] = False
-    settings.write_text(json.dumps(content))
-    assert resume(tmp_path / "run").result.data == done
-    content["settings"]["source_files"] = True
-    settings.write_text(json.dumps(content))
-    with pytest.raises(PithError, match=r"was begun with --source-files, and .*pithnet lab deep-compression"):
-        resume(tmp_path / "run")
 
 
 def test_teacher_has_its_own_normalization(weights: Path) -> None:
@@ -230,7 +213,7 @@ def test_the_same_images_are_held_out_whatever_the_seed(weights: Path, tmp_path:
     assert test is not None
     pixels = {image.numpy().tobytes() for image in test.images}
     assert not pixels & {image.numpy().tobytes() for image in learn.images}
-    seen, unseen = calibration_images(data, ExportSettings(calibrate=900, seed=3))
+    seen, unseen = calibration_split(data, ExportSettings(calibrate=900, seed=3))
     assert not pixels & {image.numpy().tobytes() for part in (seen, unseen) for image in part.images}
 
 

@@ -14,10 +14,11 @@ import pithnet as pn
 from pithnet import zoo
 from pithnet.commands.networks import open_network
 from pithnet.commands.settings import DataSettings, TrainSettings
-from pithnet.commands.train import resume, save_checkpoint, train, training_of
+from pithnet.commands.train import resume, train, training_of
 from pithnet.data import NORMALIZATIONS, Augmentation, Batches, load
 from pithnet.errors import DataError, PithError, RecipeError
 from pithnet.learn import Trainer, evaluate, from_scratch
+from pithnet.run.states import save_checkpoint
 
 DIGITS = DataSettings(data="digits")
 SETTINGS = TrainSettings(model="digits-cnn", epochs=2, lr=0.1, batch_size=128, seed=3)
@@ -87,7 +88,10 @@ def test_another_seed_is_another_model(tmp_path: Path) -> None:
         ({"warmup": 1.0}, "--warmup 1.0"),
         ({"weight_decay": -1.0}, "--weight-decay -1.0"),
         ({"momentum": 1.0}, "--momentum 1.0"),
-        ({"label_smoothing": -0.1}, "--label-smoothing -0.1"),
+        ({"label_smoothing": -0.1}, "--label-smoothing -0.1: choose a number from 0 that is below 1"),
+        ({"label_smoothing": 1.0}, "--label-smoothing 1.0: choose a number from 0 that is below 1"),
+        ({"label_smoothing": float("nan")}, "--label-smoothing nan"),
+        ({"distill": 1.1}, "--distill 1.1: choose a number from 0 to 1"),
         ({"batch_size": 0}, "--batch-size 0"),
     ],
 )

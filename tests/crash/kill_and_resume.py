@@ -242,7 +242,7 @@ def main() -> None:
 
         from pithnet.cli import main as _main  # noqa: F401
         from pithnet.commands import compress as _compress  # noqa: F401
-        from pithnet.report import write_report  # noqa: F401
+        from pithnet.report import publish  # noqa: F401
 
         torch.set_num_threads(1)
     start = start_fork if options.fork else start_anew

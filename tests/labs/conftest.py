@@ -17,7 +17,7 @@ from pithnet.labs.deep_compression import experiment as deep_compression
 from pithnet.labs.fixed_point import experiment as fixed_point
 from pithnet.labs.pruning import experiment as pruning
 from pithnet.labs.ptq import experiment as ptq
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
 from pithnet.run.progress import Quiet
 
 # The networks of item 7 of `lab pruning`.
@@ -37,9 +37,9 @@ def keep_times(folder: Path, name: str, networks: Sequence[str]) -> None:
 
 
 @pytest.fixture
-def small_bench() -> Bench:
+def small_bench() -> Workbench:
     """The digits' CNN on 128 images, measured on 100."""
-    bench = Bench.open(DataSettings(data="digits"), None, batch_size=64, seed=0)
+    bench = Workbench.open(DataSettings(data="digits"), None, batch_size=64, seed=0)
     assert bench.images.train is not None
     images = Images(
         "digits", bench.images.train.take(torch.arange(128)), bench.images.test.take(torch.arange(100))

@@ -19,7 +19,7 @@ from pithnet.labs.deep_compression.sharing import Reference
 from pithnet.labs.notebook import Notebook
 from pithnet.labs.ptq import experiment as ptq
 from pithnet.labs.training import train
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
 from pithnet.learn import Training
 from pithnet.run.progress import Quiet
 
@@ -33,8 +33,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[PretendedGpu]:
         yield pretended
 
 
-def bench(device: str) -> Bench:
-    return Bench.open(DIGITS, None, batch_size=128, seed=0, teacher="self", device=device)
+def bench(device: str) -> Workbench:
+    return Workbench.open(DIGITS, None, batch_size=128, seed=0, teacher="self", device=device)
 
 
 def trained(out: Path, device: str) -> tuple[float, float]:

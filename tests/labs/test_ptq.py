@@ -23,7 +23,7 @@ from pithnet.labs.ptq.comparisons import comparisons, schemes
 from pithnet.labs.ptq.files import FORMS
 from pithnet.labs.ptq.schemes import CODEBOOK, HOUSE, POWERS, Scheme
 from pithnet.labs.ptq.source import DYNAMIC, FLOAT, RESNET, STATIC, VGG, published_columns
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
 from pithnet.labs.writing import write_page
 from pithnet.run.progress import Quiet
 from pithnet.surgery import fold_into_layers_, weighted_layers
@@ -189,7 +189,7 @@ def test_zeros_of_activations_are_those_of_the_relus(results: dict[str, Any], bo
     layers = {r["name"]: r for r in named_rows(results, "3")["the float network's layers"]["layers"]}
     assert list(layers) == list(SIZES)
     assert layers["linear"]["zero_share"] is None
-    bench = Bench.open(DataSettings(data="digits"), None, 64, 0)
+    bench = Workbench.open(DataSettings(data="digits"), None, 64, 0)
     model = bench.model()
     model.load_state_dict(book.load("baseline")["model"])  # type: ignore[index]
     images = bench.calibration_images(ptq.QUICK.calibration)

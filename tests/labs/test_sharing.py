@@ -11,12 +11,12 @@ from pithnet.labs.deep_compression.sharing import (
     most_distinct_values,
     sharing_columns,
 )
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
 from pithnet.passes import prune, share
 from pithnet.surgery import weighted_layers
 
 
-def test_a_network_agrees_with_itself_and_less_with_a_coarse_copy(small_bench: Bench) -> None:
+def test_a_network_agrees_with_itself_and_less_with_a_coarse_copy(small_bench: Workbench) -> None:
     model = small_bench.model()
     with torch.no_grad():
         model.linear.weight.mul_(30)  # type: ignore[operator,union-attr]  # an untrained network is sure of nothing
@@ -29,7 +29,7 @@ def test_a_network_agrees_with_itself_and_less_with_a_coarse_copy(small_bench: B
     assert coarse["agreement"] < 1.0
 
 
-def test_memory_is_counted_and_zeros_are_compared(small_bench: Bench) -> None:
+def test_memory_is_counted_and_zeros_are_compared(small_bench: Workbench) -> None:
     before = small_bench.model()
     prune(before, 0.5)
     after = copy.deepcopy(before)
@@ -42,7 +42,7 @@ def test_memory_is_counted_and_zeros_are_compared(small_bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("init", ["linear", "random", "kmeans++"])
-def test_inertia_is_that_of_the_shared_weights(small_bench: Bench, init: str) -> None:
+def test_inertia_is_that_of_the_shared_weights(small_bench: Workbench, init: str) -> None:
     before = small_bench.model()
     after = copy.deepcopy(before)
     share(after, 3, init=init, generator=torch.Generator().manual_seed(7))

@@ -17,7 +17,7 @@ from pithnet.labs.training import (
     zero_places,
     zeros,
 )
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
 from pithnet.learn import EpochRecord, Training
 from pithnet.passes import GradualPruning, prune, share
 from pithnet.run.progress import Quiet
@@ -36,11 +36,11 @@ def gradual(model: nn.Module) -> GradualPruning:
     return GradualPruning(model, 0.6, ramp=1.0, schedule="linear", updates=2, scope="uniform")
 
 
-def run(book: Notebook, bench: Bench) -> Trained:
+def run(book: Notebook, bench: Workbench) -> Trained:
     return train(book, bench, "a run", bench.model(), TRAINING, gradual)
 
 
-def test_zeros_are_compared_bit_for_bit(small_bench: Bench) -> None:
+def test_zeros_are_compared_bit_for_bit(small_bench: Workbench) -> None:
     model = small_bench.model()
     prune(model, 0.5)
     places = zero_places(model)
@@ -56,7 +56,7 @@ def test_zeros_are_compared_bit_for_bit(small_bench: Bench) -> None:
     assert not exactly_zero(plain, places)
 
 
-def test_places_of_a_codebook_are_its_zeros(small_bench: Bench) -> None:
+def test_places_of_a_codebook_are_its_zeros(small_bench: Workbench) -> None:
     model = small_bench.model()
     prune(model, 0.5)
     before = zero_places(model)
@@ -66,7 +66,7 @@ def test_places_of_a_codebook_are_its_zeros(small_bench: Bench) -> None:
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_a_training_that_was_stopped_ends_in_the_same_weights(small_bench: Bench, tmp_path: Path) -> None:
+def test_a_training_that_was_stopped_ends_in_the_same_weights(small_bench: Workbench, tmp_path: Path) -> None:
     whole = run(Notebook(tmp_path / "whole", {}, progress=Quiet()), small_bench)
     with pytest.raises(KeyboardInterrupt):
         run(Notebook(tmp_path / "cut", {"lab": "a"}, progress=Stops()), small_bench)
@@ -84,7 +84,7 @@ def test_a_training_that_was_stopped_ends_in_the_same_weights(small_bench: Bench
     assert finished.history == continued.history
 
 
-def test_masks_that_do_not_hold_are_noticed(small_bench: Bench, tmp_path: Path) -> None:
+def test_masks_that_do_not_hold_are_noticed(small_bench: Workbench, tmp_path: Path) -> None:
     model = small_bench.model()
     prune(model, 0.5, recoverable=True)
 
@@ -109,7 +109,7 @@ def test_masks_that_do_not_hold_are_noticed(small_bench: Bench, tmp_path: Path) 
     assert [h["zeros"] for h in trained.history] == [28_112, 14_056]
 
 
-def test_the_bench_says_which_precision_is_trained_in(small_bench: Bench, tmp_path: Path) -> None:
+def test_the_bench_says_which_precision_is_trained_in(small_bench: Workbench, tmp_path: Path) -> None:
     losses = []
     for precision in ("float32", "bf16"):
         bench = replace(small_bench, precision=precision)

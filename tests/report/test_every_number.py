@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pithnet import artifact, zoo
-from pithnet.report import write_report
+from pithnet.report import publish
 from pithnet.run.measurements import measurements
 
 from .reader import Reader
@@ -47,7 +47,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "events.jsonl").write_text("".join(json.dumps(e) + "\n" for e in events))
     plan = {"bytes": 36192, "layers": [{"name": "conv1", "bytes": 143}, {"name": "linear", "bytes": 231}]}
     (folder / "plan.json").write_text(json.dumps(plan))
-    write_report(folder)
+    publish(folder)
     return folder
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pithnet.errors import PithError
-from pithnet.report import write_report
+from pithnet.report import publish
 from pithnet.results.run_record import read_run
 
 from .reader import Reader
@@ -22,7 +22,7 @@ def _read(path: Path) -> Reader:
 
 def test_report_says_what_the_run_measured(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", events=EVENTS, recipe="name: deep-compression\n")
-    path = write_report(run)
+    path = publish(run)
     assert path == run / "report.html"
     read = _read(path)
     for expected in (
@@ -45,7 +45,7 @@ def test_report_says_what_the_run_measured(tmp_path: Path) -> None:
 
 
 def test_the_conclusion_comes_first(tmp_path: Path) -> None:
-    text = _read(write_report(write_run(tmp_path / "run", events=EVENTS))).text.replace("\xa0", " ")
+    text = _read(publish(write_run(tmp_path / "run", events=EVENTS))).text.replace("\xa0", " ")
     lead = "1,000 on disk. Accuracy went from 91.75 to 91.42 %. Less than one point of accuracy is lost"
     assert lead in text
     assert "The best trivial way, int8 + zstd, takes 4,500 bytes, 4.5 times this file." in text
@@ -53,7 +53,7 @@ def test_the_conclusion_comes_first(tmp_path: Path) -> None:
 
 
 def test_layer_table_adds_up(tmp_path: Path) -> None:
-    read = _read(write_report(write_run(tmp_path / "run", plan=PLAN)))
+    read = _read(publish(write_run(tmp_path / "run", plan=PLAN)))
     weights = read.tables[1]
     columns = weights[0]
     conv, linear, total = (dict(zip(columns, row, strict=True)) for row in weights[1:])
@@ -67,7 +67,7 @@ def test_layer_table_adds_up(tmp_path: Path) -> None:
 
 def test_what_was_not_measured_is_named(tmp_path: Path) -> None:
     bare = {k: RESULTS[k] for k in ("bytes", "float_bytes")}
-    read = _read(write_report(write_run(tmp_path / "run", bare), tmp_path / "elsewhere.html"))
+    read = _read(publish(write_run(tmp_path / "run", bare), tmp_path / "elsewhere.html"))
     assert "20.0x" in read.text
     for absent in ("Training", "Layers", "interval", "formula", "None", "What was done", "Weights before"):
         assert absent not in read.text, absent
@@ -78,12 +78,12 @@ def test_what_was_not_measured_is_named(tmp_path: Path) -> None:
 
 def test_a_run_without_measurements_is_told_what_it_lacks(tmp_path: Path) -> None:
     old = [{k: v for k, v in e.items() if k != "sparsity"} for e in EVENTS]
-    read = _read(write_report(write_run(tmp_path / "old", events=old)))
+    read = _read(publish(write_run(tmp_path / "old", events=old)))
     assert "Not in this report: histograms of weights and pictures of zeros, for" in read.text
     assert "zeros over the epochs, for the run did not log them." in read.text
     assert "Zeros among the weights" not in read.text
     whole = write_run(tmp_path / "new", events=EVENTS, measurements=MEASUREMENTS)
-    assert "Not in this report" not in _read(write_report(whole)).text
+    assert "Not in this report" not in _read(publish(whole)).text
 
 
 def test_a_metric_of_ones_own_is_shown_in_its_unit(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_metric_of_ones_own_is_shown_in_its_unit(tmp_path: Path) -> None:
     before = {"accuracy": 31.25, "n": 50, "loss": None, "interval": [30.5, 32.0], **own}
     results = {**RESULTS, "before": before, "after": {**before, "accuracy": 30.75}, "measured_on": "images"}
     results["difference"] = {"points": -0.5, "low": -0.75, "high": -0.25, **own}
-    read = _read(write_report(write_run(tmp_path / "run", results)))
+    read = _read(publish(write_run(tmp_path / "run", results)))
     assert "Psnr went from 31.25 to 30.75. The 95\N{NO-BREAK SPACE}% interval" in read.text
     assert "-0.75 to -0.25, does not hold 0." in read.text
     assert "on 50 samples, 95 % interval 30.5 to 32" in read.text
@@ -101,7 +101,7 @@ def test_a_metric_of_ones_own_is_shown_in_its_unit(tmp_path: Path) -> None:
 
 def test_remarks_of_the_run_are_on_the_page(tmp_path: Path) -> None:
     remark = {"event": "remark", "text": "the training data has no labels"}
-    read = _read(write_report(write_run(tmp_path / "run", events=[remark, remark, *EVENTS])))
+    read = _read(publish(write_run(tmp_path / "run", events=[remark, remark, *EVENTS])))
     assert read.text.count("Remark: the training data has no labels.") == 1
 
 
@@ -114,7 +114,7 @@ def test_a_training_has_a_report_too(tmp_path: Path) -> None:
         "epochs": 3,
     }
     results["measured_on"] = "200 held-out training images"
-    read = _read(write_report(write_run(tmp_path / "run", results, EVENTS)))
+    read = _read(publish(write_run(tmp_path / "run", results, EVENTS)))
     assert read.all_of("h1") == ["resnet20, trained"]
     assert "91.42 %" in read.text
     assert "on 200 held-out training images, 95 %" in read.text
@@ -129,15 +129,15 @@ def test_a_resumed_run_counts_each_epoch_once_and_survives_a_broken_line(tmp_pat
     epochs = [(e.number, e.epoch, e.loss) for e in record.log.epochs]
     assert epochs == [(0, 1, 9.0), (0, 2, 1.25), (1, 1, 1.0)]
     assert record.log.unreadable == 1
-    assert "left out because they are broken: 1." in _read(write_report(run)).text
+    assert "left out because they are broken: 1." in _read(publish(run)).text
 
 
 def test_a_file_changed_since_is_told(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     (run / "model.pith").write_bytes(bytes(1000))
-    assert "was changed" not in _read(write_report(run)).text
+    assert "was changed" not in _read(publish(run)).text
     (run / "model.pith").write_bytes(bytes(999))
-    assert "has 999 bytes now," in _read(write_report(run)).text
+    assert "has 999 bytes now," in _read(publish(run)).text
 
 
 def _damaged(path: tuple[str | int, ...], value: Any) -> Any:
@@ -160,7 +160,7 @@ def _damaged(path: tuple[str | int, ...], value: Any) -> Any:
 )
 def test_damaged_results_name_the_fault(tmp_path: Path, results: Any, message: str) -> None:
     with pytest.raises(PithError, match=message):
-        write_report(write_run(tmp_path / "run", results))
+        publish(write_run(tmp_path / "run", results))
     assert not (tmp_path / "run" / "report.html").exists()
 
 
@@ -181,20 +181,20 @@ def _grid(**changes: Any) -> Any:
 )
 def test_damaged_measurements_name_the_fault(tmp_path: Path, measurements: Any, message: str) -> None:
     with pytest.raises(PithError, match=message):
-        write_report(write_run(tmp_path / "run", measurements=measurements))
+        publish(write_run(tmp_path / "run", measurements=measurements))
 
 
 def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
     with pytest.raises(PithError, match=r"holds no run: it has no results.json; give the --out folder"):
-        write_report(tmp_path)
+        publish(tmp_path)
     with pytest.raises(PithError, match=r"there is no folder .*none; give the --out folder of a run"):
-        write_report(tmp_path / "none")
+        publish(tmp_path / "none")
     (tmp_path / "settings.json").write_text("{}")
     with pytest.raises(PithError, match=r"is not finished: it has no results.json; continue it with"):
-        write_report(tmp_path)
+        publish(tmp_path)
     (tmp_path / "results.json").write_text('{"bytes": 10')
     with pytest.raises(PithError, match=r"results.json is damaged: Expecting ',' delimiter"):
-        write_report(tmp_path)
+        publish(tmp_path)
 
 
 def test_a_network_of_110_layers_stays_below_600_kb(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_network_of_110_layers_stays_below_600_kb(tmp_path: Path) -> None:
     run = write_run(
         tmp_path / "run", {**RESULTS, "tensors": tensors}, events, measurements={"layers": layers}
     )
-    path = write_report(run)
+    path = publish(run)
     assert path.stat().st_size < 600_000
     folded = _read(path).all_of("summary")
     assert folded[0] == "Bars of all 110 layers"
@@ -221,8 +221,8 @@ def test_reports_need_no_torch(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", events=EVENTS, measurements=MEASUREMENTS, plan=PLAN)
     code = """
 import sys
-from pithnet.report import write_report
-write_report(sys.argv[1])
+from pithnet.report import publish
+publish(sys.argv[1])
 print("torch" in sys.modules)
 """
     command = [sys.executable, "-c", code, str(run)]

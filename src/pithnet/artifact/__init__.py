@@ -1,6 +1,6 @@
 """The .pith container: one file, data only, that gives a model back bit for bit (docs/format.md)."""
 
-from pithnet.artifact.architecture import own_architecture
+from pithnet.artifact.architecture import own_architecture, with_architecture
 from pithnet.artifact.decoder import decode
 from pithnet.artifact.encoder import check_storable, encode, encode_and_inspect
 from pithnet.artifact.files import decode_file, inspect_file, read, save
@@ -29,4 +29,5 @@ __all__ = [
     "save",
     "save_state",
     "save_widths",
+    "with_architecture",
 ]

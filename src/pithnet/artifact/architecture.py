@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrize
 
 from pithnet.artifact.layout import layout_of
+from pithnet.artifact.metadata import Metadata
 from pithnet.artifact.skeleton import skeleton
+from pithnet.artifact.state import plain_state
 from pithnet.errors import ArtifactError
 from pithnet.zoo import ARCHITECTURES
 
@@ -21,7 +24,7 @@ _TRAINING_ONLY = {"training", "momentum", "inplace", "track_running_stats", "p"}
 _PLAIN = (str, int, float, tuple, type(None))
 
 
-def own_architecture(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]] | None:
+def own_architecture(model: nn.Module) -> tuple[str, dict[str, Any]] | None:
     """Returns (name, arguments) of the zoo as `model.architecture` says, None where it says no such thing.
 
     It is also None where the architecture is the zoo's, but modules were replaced or set otherwise, since the
@@ -29,7 +32,6 @@ def own_architecture(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[str
 
     Args:
         model: any network.
-        state: its `plain_state`.
     """
     match getattr(model, "architecture", None):
         case (str(name), Mapping() as arguments) if name in ARCHITECTURES:
@@ -41,7 +43,7 @@ def own_architecture(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[str
     except ArtifactError:
         return None
     # Tensors that differ need no care: loading by name refuses them, and says which.
-    if set(layout_of(network.state_dict())) == set(layout_of(state)):
+    if set(layout_of(network.state_dict())) == set(layout_of(plain_state(model))):
         difference = _difference(_modules(model), _modules(network))
         if difference is not None:
             _log.warning(
@@ -52,6 +54,17 @@ def own_architecture(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[str
             )
             return None
     return name, dict(arguments)
+
+
+def with_architecture(meta: Metadata, model: nn.Module) -> Metadata:
+    """Returns the metadata with the architecture of a model, and without any where it is not the zoo's.
+
+    Args:
+        meta: what else a file says about the model.
+        model: any network.
+    """
+    name, arguments = own_architecture(model) or (None, {})
+    return replace(meta, architecture=name, arguments=arguments)
 
 
 def _modules(model: nn.Module) -> dict[str, nn.Module]:

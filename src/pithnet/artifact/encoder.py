@@ -80,7 +80,7 @@ def _encoded(model: nn.Module, meta: Metadata | None, begin: Callable[[], _Read]
     model = unwrapped(model)
     check_storable(model)
     state = {name: _on_cpu(name, value) for name, value in plain_state(model).items()}
-    meta = _with_architecture(meta or Metadata(), model, state)
+    meta = _named(meta or Metadata(), model)
     layout, is_implied = _layout(state, meta)
     ties = _ties(layout, state)
     names = {layout[a].name: layout[h].name for a, h in ties}
@@ -123,8 +123,9 @@ def check_storable(model: nn.Module) -> None:
     check_state(plain_state(model))
 
 
-def _with_architecture(meta: Metadata, model: nn.Module, state: Mapping[str, Tensor]) -> Metadata:
-    found = own_architecture(model, state) if meta.architecture is None else None
+def _named(meta: Metadata, model: nn.Module) -> Metadata:
+    """Returns the metadata with the model's architecture where they name none."""
+    found = own_architecture(model) if meta.architecture is None else None
     return meta if found is None else replace(meta, architecture=found[0], arguments=found[1])
 
 

@@ -12,14 +12,12 @@ from cyclopts import (
     MissingArgumentError,
     Parameter,
     UnknownCommandError,
-    UnknownOptionError,
     UnusedCliTokensError,
 )
 
 from pithnet.cli.files import bench, evaluate, export, inspect, report, unpack
 from pithnet.cli.runs import TYPED, compress, demo, lab, plan, train
 from pithnet.cli.whole_numbers import with_whole_numbers
-from pithnet.commands.settings_file import SOURCE_FILES
 from pithnet.errors import PithError, unknown
 
 app = App(
@@ -62,8 +60,6 @@ def _usage(error: CycloptsError) -> str:
     found = " ".join(str(error).split())
     if isinstance(error, UnknownCommandError):
         found = unknown("command", tokens[0], [n for n in app if n[0] != "-"])
-    elif isinstance(error, UnknownOptionError) and error.token.keyword == "--source-files":
-        found = f"{SOURCE_FILES}."
     elif isinstance(error, UnusedCliTokensError):
         found = f"unexpected: {shlex.join(tokens)}."
     elif isinstance(error, MissingArgumentError) and argument is not None and not argument.tokens:

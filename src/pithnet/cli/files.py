@@ -54,14 +54,14 @@ def inspect(file: Path, *, json: bool = False) -> None:
 
 
 def unpack(file: Path, *, to: Path) -> None:
-    """Write the tensors of a .pith file as a plain float32 checkpoint.
+    """Write the tensors of a .pith file as a plain checkpoint, in the dtypes of the file.
 
     Args:
         file: Read this .pith file.
         to: Write this checkpoint, which torch.load and every other tool reads.
     """
     from pithnet import artifact
-    from pithnet.commands.train import save_checkpoint
+    from pithnet.run.states import save_checkpoint
 
     state = artifact.decode_file(file)
     save_checkpoint(to, state)

@@ -24,9 +24,7 @@ def show(*parts: Any) -> None:
 
 def accuracy_line(measured: dict[str, Any]) -> str:
     """Says an accuracy, or the user's own metric, with its interval and on how many it was measured."""
-    low, high = measured["interval"]
-    if measured["share"]:
-        share = f"{100 * measured['accuracy']:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f})"
-    else:
-        share = f"{measured['accuracy']:.4g} (95 % interval {low:.4g} to {high:.4g})"
-    return f"{measured['metric']} {share} on {measured['n']:,}"
+    from pithnet.results.run_record import Accuracy
+
+    found = Accuracy(**measured)
+    return f"{found.metric} {found.score} (95 % interval {found.span}) on {found.n:,}"

@@ -10,6 +10,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
 from rich.table import Table
 
+from pithnet.results.run_record import Accuracy, Difference, Removed
+
 if TYPE_CHECKING:
     from pithnet.artifact import Inspection
     from pithnet.run.plan import Plan, StepPlan
@@ -121,8 +123,6 @@ def result_table(results: Mapping[str, Any]) -> Table:
 
 def result_lines(results: Mapping[str, Any]) -> list[str]:
     """Returns what the table does not say."""
-    from pithnet.results.run_record import Removed
-
     lines = [_coverage(results)]
     if results["removed"]:
         lines.append(str(Removed(**results["removed"])))
@@ -130,11 +130,8 @@ def result_lines(results: Mapping[str, Any]) -> list[str]:
     if smallest is not None and results["rivals"][smallest]["bytes"] < results["bytes"]:
         lines.append(f"a trivial way is smaller than this file: {smallest}")
     if results["difference"]:
-        d, n = results["difference"], results["after"]["n"]
-        unit, digits = (" points", ".2f") if d["share"] else ("", ".3g")
-        gain, low, high = (f"{d[key]:+{digits}}" for key in ("points", "low", "high"))
-        things = "images" if d["metric"] == "accuracy" else "samples"
-        lines.append(f"{gain}{unit} on the same {n:,} {things} (95 % interval {low} to {high})")
+        d, n = Difference(**results["difference"]), results["after"]["n"]
+        lines.append(f"{d.gain} on the same {n:,} {d.things} (95 % interval {d.span})")
     if results["formula_ratio"]:
         lines.append(
             "Deep Compression's formula, which counts neither positions nor codebooks: "
@@ -181,7 +178,5 @@ def _shape(shape: tuple[int, ...]) -> str:
 def _accuracy(evaluation: Mapping[str, Any] | None) -> tuple[str, str]:
     if evaluation is None:
         return "", ""
-    low, high = evaluation["interval"]
-    if not evaluation["share"]:
-        return f"{evaluation['accuracy']:.4g}", f"{low:.4g} to {high:.4g}"
-    return f"{100 * evaluation['accuracy']:.2f} %", f"{100 * low:.2f} to {100 * high:.2f}"
+    found = Accuracy(**evaluation)
+    return found.score, found.span

@@ -26,7 +26,7 @@ from pithnet.deploy import (
     operators,
     write_int8,
 )
-from pithnet.deploy.calibration_images import calibration_images as take_images
+from pithnet.deploy.calibration_images import calibration_images
 from pithnet.errors import DataError, PithError
 from pithnet.run.progress import Quiet
 
@@ -104,7 +104,7 @@ def _static(
     opened: OpenedNetwork, to: Path, data: DataSettings, settings: ExportSettings, show: Quiet
 ) -> dict[str, Any]:
     data = opened.data(data)
-    normalization, (seen, unseen) = opened.normalization(data), calibration_images(data, settings)
+    normalization, (seen, unseen) = opened.normalization(data), calibration_split(data, settings)
     check_fit(opened.model, Images(data.name, None, seen), normalization, opened.name)
     calibrate, check = (
         [x for x, *_ in Batches(images, _BATCH, normalization) if x is not None] for images in (seen, unseen)
@@ -122,7 +122,7 @@ def _static_on_loaders(
             f"--data {loaders.name} 512 images are taken, or as many as there are"
         )
     train = loaders.wanted("train", "and static int8 is calibrated on it")
-    return _calibrated(opened, to, take_images(opened.model, train), loaders.name, None, show)
+    return _calibrated(opened, to, calibration_images(opened.model, train), loaders.name, None, show)
 
 
 def _calibrated(
@@ -150,7 +150,7 @@ def _calibrated(
     }
 
 
-def calibration_images(data: DataSettings, settings: ExportSettings) -> tuple[ArrayData, ArrayData]:
+def calibration_split(data: DataSettings, settings: ExportSettings) -> tuple[ArrayData, ArrayData]:
     """Chooses random training images: as many as --calibrate says, and up to 128 others for the check.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from pithnet.artifact import Metadata
 from pithnet.commands.examples import parse_example
 from pithnet.commands.inputs import normalization_of
 from pithnet.commands.models import is_artifact, load_artifact, load_checkpoint, require_checkpoint_name
-from pithnet.commands.onnx_facts import OnnxFacts
 from pithnet.commands.settings import DataSettings
 from pithnet.data import DATASETS, Normalization
 from pithnet.errors import DataError
@@ -26,16 +26,24 @@ class OpenedNetwork:
     Attributes:
         file: The file that it was loaded from.
         model: The network.
-        name: What messages call it: its name in the zoo, or package.module:function.
-        architecture: Its name in the zoo, and its arguments; None for a network of the user's own.
+        asked: What --model says, a name in the zoo or package.module:function; None where it is not given.
         metadata: What a .pith says of itself; nothing of a checkpoint.
     """
 
     file: Path
     model: nn.Module
-    name: str
-    architecture: tuple[str, dict[str, Any]] | None
+    asked: str | None
     metadata: Metadata
+
+    @cached_property
+    def architecture(self) -> tuple[str, dict[str, Any]] | None:
+        """Its name in the zoo, and its arguments; None for a network of the user's own."""
+        return artifact.own_architecture(self.model)
+
+    @property
+    def name(self) -> str:
+        """What messages call it: its name in the zoo, or package.module:function."""
+        return self.architecture[0] if self.architecture else (self.asked or str(self.file))
 
     def shape(self, example: str | None) -> tuple[int, ...]:
         """Returns the lengths of one input without the batch, (channels, height, width) say.
@@ -68,6 +76,9 @@ class OpenedNetwork:
 
     def facts(self, precision: str, normalization: Normalization | None) -> dict[str, str]:
         """Returns what an ONNX file made of it says of itself."""
+        # Only here: who makes no ONNX file need not wait for its runtimes.
+        from pithnet.commands.onnx_facts import OnnxFacts
+
         return OnnxFacts(self.architecture, normalization, precision).to_metadata()
 
 
@@ -85,10 +96,6 @@ def open_network(file: Path, model: str | None) -> OpenedNetwork:
     network: Any
     if is_artifact(file):
         network = load_artifact(file, model)
-        metadata = network.pith
-    else:
-        network = load_checkpoint(require_checkpoint_name(model, file), file)
-        metadata = Metadata()
-    architecture = artifact.own_architecture(network, artifact.plain_state(network))
-    name = architecture[0] if architecture else (model or str(file))
-    return OpenedNetwork(file, network, name, architecture, metadata)
+        return OpenedNetwork(file, network, model, network.pith)
+    network = load_checkpoint(require_checkpoint_name(model, file), file)
+    return OpenedNetwork(file, network, model, Metadata())

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pithnet import zoo
-from pithnet.artifact import own_architecture, plain_state
+from pithnet.artifact import own_architecture
 from pithnet.commands.examples import parse_example
 from pithnet.commands.inputs import load_images, load_network
 from pithnet.commands.loaders import own_loaders
@@ -59,5 +59,5 @@ def _network(name: str, data: DataSettings, settings: PlanSettings, report: Quie
         shape = images.test.images.shape[1:]
         return load_network(name, images, settings.weights), torch.zeros(1, *shape)
     model = load_checkpoint(name, settings.weights)
-    known = own_architecture(model, plain_state(model))
+    known = own_architecture(model)
     return model, None if known is None else torch.zeros(1, *zoo.input_shape(known[0]))

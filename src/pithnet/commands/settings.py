@@ -78,7 +78,7 @@ class TrainSettings(Train):
         momentum: Give SGD this momentum, or AdamW this beta 1.
         weight_decay: Let matrices and filters decay so much. Biases and normalisation do not decay.
         clip_norm: Scale every gradient down to this norm where its norm is larger.
-        label_smoothing: Spread this share (0 to 1) of every target over all classes.
+        label_smoothing: Spread this share (from 0, below 1) of every target over all classes.
         teacher: Learn from a trained network too, given as ARCH:FILE, such as resnet44:resnet44.pt, or as
             package.module:function:FILE. It sees the images of folder and npz as --normalize says, and those
             of cifar10 and digits as its own file says: imagenet's way with "module." before its keys, else
@@ -86,7 +86,8 @@ class TrainSettings(Train):
         distill: Weigh the teacher's part of the loss by this number from 0 to 1.
         widths: Give the network of the zoo the widths in this JSON file: the one that pn.save_state
             writes beside a shrunk network's tensors, or what the to_json() of pn.plan_shrink returns.
-        precision: Compute in float32, in bf16, or with auto in bf16 where the processor computes in it.
+        precision: Compute in float32, in bf16, or with auto in whichever of the two a training step is
+            faster.
         device: Train and measure on cpu, or on cuda, which is one GPU.
         seed: Draw the weights, the order of the images and their augmentation from this seed.
 

@@ -10,10 +10,6 @@ from typing import Any, TypeVar
 from pithnet.commands.settings import CompressSettings, DataSettings, TrainSettings, split_teacher
 from pithnet.errors import PithError
 
-SOURCE_FILES = (
-    "compress no longer writes the six files of the Deep Compression course; pithnet lab deep-compression "
-    "does, with --weights FILE and --out DIR"
-)
 Settings = TypeVar("Settings", bound="DataSettings | TrainSettings | CompressSettings")
 
 
@@ -71,7 +67,7 @@ def from_json(
         The images, the settings, and what the run was started by.
 
     Raises:
-        PithError: The run is of another kind, was begun with --source-files, or the file is damaged.
+        PithError: The run is of another kind, or the file is damaged.
     """
     found = content.get("kind") if isinstance(content, dict) else None
     if found in ("train", "compress") and found != kind:
@@ -81,11 +77,6 @@ def from_json(
             raise ValueError(f"its kind is {found!r}, not {kind!r}")
         if not isinstance(content.get("inputs", {}), dict):
             raise ValueError("its inputs are no digests by name")
-        data, chosen, command = content["data"], dict(content["settings"]), str(content["command"])
-        asked_for_source_files = chosen.pop("source_files", False)  # runs of older versions name it
-        found_settings = DataSettings(**data), cls(**chosen), command
+        return DataSettings(**content["data"]), cls(**content["settings"]), str(content["command"])
     except (KeyError, TypeError, ValueError) as e:
         raise PithError(f"{where / 'settings.json'} is not what pithnet {kind} writes: {e}") from None
-    if asked_for_source_files:
-        raise PithError(f"{where} was begun with --source-files, and {SOURCE_FILES}")
-    return found_settings

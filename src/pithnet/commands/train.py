@@ -8,18 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from pithnet import zoo
 from pithnet.artifact import save_widths
-from pithnet.atomic import staged
 from pithnet.commands.fingerprints import check_inputs
 from pithnet.commands.settings import DataSettings, TrainSettings
 from pithnet.commands.settings_file import from_json, to_json
 from pithnet.commands.subject import Learning, open_subject
 from pithnet.data import Batches
-from pithnet.errors import DataError, PithError, RecipeError
+from pithnet.errors import DataError, RecipeError
 from pithnet.learn import (
     Loss,
     Objective,
@@ -36,7 +32,7 @@ from pithnet.run.epochs import run_epochs
 from pithnet.run.hardware import hardware
 from pithnet.run.progress import Quiet
 from pithnet.run.result import measured_json
-from pithnet.run.states import load_state
+from pithnet.run.states import load_state, save_checkpoint
 
 TEMPERATURE = 4.0
 VIEWS = 6  # augmented views of every image that a teacher is asked about, once
@@ -45,7 +41,7 @@ VIEWS = 6  # augmented views of every image that a teacher is asked about, once
 def train(
     data: DataSettings, settings: TrainSettings, out: Path, *, report: Quiet | None = None, command: str = ""
 ) -> dict[str, Any]:
-    """Trains a network of the zoo from random weights in a new run folder.
+    """Trains a network of the zoo from random weights, or one of the user's own as its function returns it.
 
     A seed gives the same model.pt again on the CPU. `out` gets settings.json, events.jsonl, state.pt (after
     every epoch), model.pt (the last epoch's state_dict) and results.json.
@@ -148,7 +144,7 @@ class _Prepared:
         resumed = None if state is None else state["trainer"]
         self.report.begin(self.settings.epochs, 0 if resumed is None else resumed["epoch"])
         run_epochs(trainer, store, title="train", resumed=resumed, show=self.report)
-        save_checkpoint(store.path / "model.pt", self.model.state_dict(), store.then)
+        save_checkpoint(store.path / "model.pt", self.model.state_dict(), store.advice)
         if self.settings.widths is not None:
             save_widths(self.model, store.path / "model.pt")
         results = self._results(store, command)
@@ -206,30 +202,13 @@ def training_of(settings: TrainSettings, loss: Loss | None = None) -> Training:
     """
     if settings.batch_size < 1:
         raise RecipeError(f"--batch-size {settings.batch_size}: a batch has 1 image or more")
-    for name in ("label_smoothing", "distill"):
-        value = getattr(settings, name)
-        if not 0 <= value <= 1:
-            raise RecipeError(f"--{name.replace('_', '-')} {value}: choose a number from 0 to 1")
+    if not 0 <= settings.label_smoothing < 1:
+        raise RecipeError(
+            f"--label-smoothing {settings.label_smoothing}: choose a number from 0 that is below 1"
+        )
+    if not 0 <= settings.distill <= 1:
+        raise RecipeError(f"--distill {settings.distill}: choose a number from 0 to 1")
     objective = Objective(
         settings.label_smoothing, settings.distill if settings.teacher else 0.0, TEMPERATURE, loss
     )
     return Training(**settings.settings(), precision=settings.precision, objective=objective)
-
-
-def save_checkpoint(path: Path, state: Mapping[str, Tensor], then: str = "or choose another folder") -> None:
-    """Writes a plain dict of tensors, on the CPU, by torch.save, whole or not at all.
-
-    Args:
-        path: The file.
-        state: The tensors by name.
-        then: How the message goes on after "free some space".
-
-    Raises:
-        PithError: The file cannot be written.
-    """
-    try:
-        with staged(path, then) as part:
-            torch.save({name: value.cpu() for name, value in state.items()}, part)
-    except RuntimeError as e:  # torch's own writer does not say what the system told it
-        first = str(e).splitlines()[0]
-        raise PithError(f"{path} cannot be written ({first}); free some space {then}") from None

@@ -106,13 +106,6 @@ def agreement(path: str | Path, model: nn.Module, batches: Iterable[Any]) -> Agr
     return Agreement(**(vars(answer) | {"others": tuple(totals.values())}))
 
 
-def _arrays(session: OnnxSession, call: Call) -> list[NDArray[Any]]:
-    """Returns the call's tensors as the file takes them: by name, or in order where the names are others."""
-    named = dict(zip(call.names, call.tensors, strict=True))
-    by_name = {i.name for i in session.inputs} <= named.keys()
-    return session.arrays((), named) if by_name else session.arrays(call.tensors, {})
-
-
 @dataclass
 class _Seen:
     """An output of all batches so far."""

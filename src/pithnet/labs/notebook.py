@@ -19,8 +19,6 @@ RESULTS, STATES = "results.json", "state"
 
 # Of what results.json says besides its rows.
 _MAY_DIFFER = ("hardware", "command")
-# What was so before there was a choice, and is not in older files.
-_BEFORE = {"device": "cpu"}
 
 
 def flat(content: Any, name: str = "") -> dict[str, Any]:
@@ -81,16 +79,16 @@ class Notebook(Store):
     def _read(self) -> list[Row]:
         file = self.path / RESULTS
         try:
-            found = _BEFORE | json.loads(file.read_text())
+            found = json.loads(file.read_text())
             rows: list[Row] = found["rows"]
-            # A lab of an earlier version may say less; it is a lab where it says which.
+            # It is a lab where it says which.
             theirs = {"lab": found["lab"], **{k: found.get(k) for k in self.facts if k not in _MAY_DIFFER}}
             mine = {k: v for k, v in self.facts.items() if k not in _MAY_DIFFER}
         except (OSError, ValueError, TypeError, KeyError):
             raise PithError(f"{file} is not a lab's result; choose another --out") from None
         before, now = flat(theirs), flat(mine)
         for name in [*now, *before]:
-            if before.get(name) != now.get(name) and not _was_unsaid(name, before):
+            if before.get(name) != now.get(name):
                 raise PithError(
                     f"{file} was measured with {name} {before.get(name)}, not {now.get(name)}; resume with "
                     "the same arguments, or choose another --out"
@@ -132,8 +130,3 @@ class Notebook(Store):
     def save(self, key: str, state: Row) -> None:
         """Keeps a state under that key, whole or not at all."""
         save_tensors(self, self.state_file(key), state)
-
-
-def _was_unsaid(name: str, before: Row) -> bool:
-    """Whether a fact may differ: a training's precision is the lab's, and older labs named no optimizer."""
-    return name.endswith(".precision") or (name.endswith(".optimizer") and name not in before)

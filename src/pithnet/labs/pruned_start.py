@@ -1,9 +1,11 @@
-"""`--pruned FILE`: the network that item 3 of `lab fixed-point` quantizes, as `lab pruning` left it."""
+"""`--pruned FILE`: a network as `lab pruning` left it, from which items of other labs start.
+
+Item 3 of `lab fixed-point` quantizes it, and items 1 to 3 of `lab deep-compression` share it.
+"""
 
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,8 @@ from pithnet import zoo
 from pithnet.errors import ModelError, PithError
 from pithnet.labs.notebook import Row
 from pithnet.labs.start import earlier
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
+from pithnet.run.resumption import file_digest
 from pithnet.surgery import (
     Codebook,
     FakeQuantizer,
@@ -46,7 +49,7 @@ class PrunedFile:
         return restore(copy.deepcopy(start), self.state).eval()
 
 
-def read_pruned(path: Path, bench: Bench) -> PrunedFile:
+def read_pruned(path: Path, bench: Workbench) -> PrunedFile:
     """Reads the file, and checks it against the float network that the bench begins with.
 
     Raises:
@@ -71,8 +74,12 @@ def read_pruned(path: Path, bench: Bench) -> PrunedFile:
             f"{path} was pruned from another network than --weights {bench.weights.name}: the weights that "
             f"are left correlate with its by {related:.2f}; give the network that it was pruned from"
         )
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    facts = {"file": path.name, "sha256": digest, "origin": origin, "correlation": round(related, 4)}
+    facts = {
+        "file": path.name,
+        "sha256": file_digest(path),
+        "origin": origin,
+        "correlation": round(related, 4),
+    }
     return PrunedFile(state, facts)
 
 
@@ -93,7 +100,7 @@ def _check_masks(path: Path, model: nn.Module) -> None:
         )
 
 
-def _origin(path: Path, bench: Bench, start: nn.Module) -> str:
+def _origin(path: Path, bench: Workbench, start: nn.Module) -> str:
     """How the float network is known. Raises ModelError where it is known to be another."""
     lab = path.absolute().parent.parent  # the file is among its states
     if earlier(lab, "lab") is None or earlier(lab, "rows") is None:

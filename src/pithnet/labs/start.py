@@ -13,7 +13,7 @@ from pithnet.commands.settings import DataSettings
 from pithnet.errors import PithError
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.options import LabOptions
-from pithnet.labs.workbench import ARCHITECTURES, Bench
+from pithnet.labs.workbench import ARCHITECTURES, Workbench
 from pithnet.run.hardware import hardware
 from pithnet.run.progress import Quiet
 
@@ -27,7 +27,7 @@ def open_lab(
     facts: Row,
     models: Mapping[str, str] = ARCHITECTURES,
     progress: Quiet | None = None,
-) -> tuple[Notebook, Bench]:
+) -> tuple[Notebook, Workbench]:
     """Opens bench and notebook at once, for a lab whose facts do not depend on the bench."""
     bench = open_bench(out, options, batch_size=batch_size, models=models, progress=progress)
     return open_book(name, out, options, bench, facts, progress), bench
@@ -41,14 +41,14 @@ def open_bench(
     models: Mapping[str, str] = ARCHITECTURES,
     teacher: str | None = None,
     progress: Quiet | None = None,
-) -> Bench:
+) -> Workbench:
     """Opens the network, images and teacher of a lab, and writes nothing.
 
     `models` (by data set) and `teacher` are the lab's own, where the options name none; a lab that never has
     a teacher gives None.
 
     Raises:
-        PithError: `quick` does not run the model, or `Bench.open` refuses what is asked for.
+        PithError: `quick` does not run the model, or `Workbench.open` refuses what is asked for.
     """
     o = options
     if o.quick and o.model not in (None, models["digits"]):
@@ -65,7 +65,7 @@ def open_bench(
         download=o.download and not o.quick,
     )
     asked = teacher if o.teacher is None else o.teacher
-    return Bench.open(
+    return Workbench.open(
         images, o.weights, batch_size, o.seed, precision, network, show.download, asked, o.device
     )
 
@@ -74,7 +74,7 @@ def open_book(
     name: str,
     out: Path,
     options: LabOptions,
-    bench: Bench | None,
+    bench: Workbench | None,
     facts: Row,
     progress: Quiet | None = None,
 ) -> Notebook:

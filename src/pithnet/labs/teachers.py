@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from pithnet.data import Normalization
 from pithnet.errors import PithError, require_known
 from pithnet.labs.notebook import Row
 from pithnet.learn import Objective, Training
+from pithnet.run.resumption import file_digest
 
 SELF, NONE, FILE = "self", "none", "file"
 _TEACHERS = (
@@ -53,8 +53,7 @@ class LabTeacher:
             require_known("teacher", text, (SELF, NONE), PithError, _TEACHERS)
             return cls(text)
         trained = load_teacher(text, images, data, device)
-        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        return cls(FILE, trained, name, Path(path).name, digest)
+        return cls(FILE, trained, name, Path(path).name, file_digest(path))
 
     def of(self, start: nn.Module, normalization: Normalization) -> Teacher | None:
         """Returns whom to ask, the float network `start` or the file's; None where nobody is to be asked."""

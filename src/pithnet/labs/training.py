@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pithnet.labs.notebook import Notebook, Row
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
 from pithnet.learn import (
     EpochRecord,
     Evaluation,
@@ -55,7 +55,7 @@ def exactly_zero(model: nn.Module, places: dict[str, Tensor]) -> bool:
 
 def train(
     book: Notebook,
-    bench: Bench,
+    bench: Workbench,
     key: str,
     model: nn.Module,
     training: Training,
@@ -109,7 +109,7 @@ def train(
     return Trained(model.eval(), measured[-1], history)
 
 
-def float_network(book: Notebook, bench: Bench, training: Training) -> Trained:
+def float_network(book: Notebook, bench: Workbench, training: Training) -> Trained:
     """Returns the network every item begins with: the bench's checkpoint, or one trained here."""
     model = bench.model()
     if bench.weights is None:

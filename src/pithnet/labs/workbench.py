@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,13 +24,14 @@ from pithnet.errors import DataError, ModelError, nearest, require_known
 from pithnet.labs.notebook import Row
 from pithnet.labs.teachers import LabTeacher
 from pithnet.learn import Training, cached_teacher_logits, resolve_precision
+from pithnet.run.resumption import file_digest
 from pithnet.zoo import ARCHITECTURES as ZOO
 
 ARCHITECTURES = {"cifar10": "resnet20", "digits": "digits-cnn"}
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class Workbench:
     """A zoo network and its images. With `weights` it starts from a checkpoint, else it is to be trained.
 
     All trainings are in `precision`, "float32" or "bf16". `taught` asks the `teacher`, whose logits for the
@@ -61,7 +61,7 @@ class Bench:
         on_download: Callable[[int, int | None], None] | None = None,
         teacher: str | None = None,
         device: str = "cpu",
-    ) -> Bench:
+    ) -> Workbench:
         """Loads the data, and resolves the precision "auto".
 
         The `architecture` is the data's where None; a lab that never has a `teacher` gives None.
@@ -98,7 +98,7 @@ class Bench:
 
     def taught(
         self, start: nn.Module, views: int, cache: Path, on_batch: Callable[[int, int], None]
-    ) -> Bench:
+    ) -> Workbench:
         """Returns the bench with batches that hand out the teacher's logits of `views` of each image.
 
         They are those of `start`, the lab's float network, or of the network that --teacher names; with
@@ -140,7 +140,8 @@ class Bench:
         assert self.images.train is not None
         weights = None
         if self.weights is not None:
-            digest = hashlib.sha256(self.weights.read_bytes()).hexdigest()[:16]
+            # A lab that goes on compares these 16 digits with those that it began with.
+            digest = file_digest(self.weights)[:16]
             weights = {"file": self.weights.name, "sha256": digest}
         return {
             "architecture": self.architecture,

@@ -13,7 +13,6 @@ from pithnet.errors import DataError
 from pithnet.heartbeat import working
 from pithnet.learn.batch import Batch, call, has_class_labels, logits_of, read_batch
 from pithnet.learn.losses import Loss, check_loss
-from pithnet.learn.precision import autocast
 from pithnet.learn.randomness import seeded
 from pithnet.learn.scores import Evaluation, Metric, Scores, accuracy, check_scores, metric_name
 from pithnet.surgery import evaluating
@@ -21,25 +20,19 @@ from pithnet.surgery import evaluating
 
 @overload
 def evaluate(
-    model: nn.Module,
-    batches: Iterable[Any],
-    precision: str = ...,
-    *,
-    loss: Loss | None = ...,
-    metric: None = ...,
+    model: nn.Module, batches: Iterable[Any], *, loss: Loss | None = ..., metric: None = ...
 ) -> Evaluation: ...
 
 
 @overload
 def evaluate(
-    model: nn.Module, batches: Iterable[Any], precision: str = ..., *, loss: Loss | None = ..., metric: Metric
+    model: nn.Module, batches: Iterable[Any], *, loss: Loss | None = ..., metric: Metric
 ) -> Scores: ...
 
 
 def evaluate(
     model: nn.Module,
     batches: Iterable[Any],
-    precision: str = "float32",
     *,
     loss: Loss | None = None,
     metric: Metric | None = None,
@@ -49,7 +42,6 @@ def evaluate(
     Args:
         model: the network.
         batches: (x, y), dicts with labels, or whatever else `pn.compress` takes.
-        precision: "float32" or "bf16".
         loss: (outputs, targets) -> scalar, the batch's mean; cross-entropy without one.
         metric: (outputs, targets) -> (B,), a score per sample; accuracy without one. outputs are what the
             model returned, targets what the loader gave; both on the model's device.
@@ -62,13 +54,12 @@ def evaluate(
             finite number per sample, or the loss gives no scalar.
         ModelError: The outputs are no class logits, where there is no `metric`.
     """
-    return evaluate_together([model], batches, precision, loss=loss, metric=metric)[0]
+    return evaluate_together([model], batches, loss=loss, metric=metric)[0]
 
 
 def evaluate_together(
     models: Sequence[nn.Module],
     batches: Iterable[Any],
-    precision: str = "float32",
     *,
     loss: Loss | None = None,
     metric: Metric | None = None,
@@ -81,7 +72,6 @@ def evaluate_together(
     Args:
         models: networks.
         batches: (x, y), dicts with labels, or whatever else `pn.compress` takes.
-        precision: "float32" or "bf16".
         loss: (outputs, targets) -> scalar, the batch's mean; cross-entropy without one.
         metric: (outputs, targets) -> (B,), a score per sample; accuracy without one.
 
@@ -103,7 +93,7 @@ def evaluate_together(
             if batch.targets is None and metric is None:
                 raise DataError("accuracy needs labels, and this data has none")
             for model, tally in zip(models, tallies, strict=True):
-                with evaluating(model), autocast(device, precision):
+                with evaluating(model):
                     tally.add(call(model, batch.inputs), batch, number)
             step.advance()
     return [tally.total() for tally in tallies]

@@ -7,36 +7,34 @@ import math
 import torch
 from torch import Tensor
 
-Z95 = 1.959964
+_Z = 1.959964  # the normal quantile that gives 95 %
 
 
-def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float]:
+def wilson(successes: int, n: int) -> tuple[float, float]:
     """Returns the score interval of a share (Wilson 1927).
 
     Args:
         successes: how many of n.
         n: how many in all.
-        z: the normal quantile; 1.96 gives 95 %.
     """
-    p, z2 = successes / n, z * z
+    p, z2 = successes / n, _Z * _Z
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    half = _Z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def mean_interval(values: Tensor, z: float = Z95) -> tuple[float, float]:
-    """Returns the normal interval of a mean: mean -+ z s / sqrt(n), where s divides by n - 1.
+def mean_interval(values: Tensor) -> tuple[float, float]:
+    """Returns the normal interval of a mean: mean -+ 1.96 s / sqrt(n), where s divides by n - 1.
 
     Args:
         values: (n,), n >= 2.
-        z: the normal quantile; 1.96 gives 95 %.
     """
     mean = float(values.double().mean())
-    half = z * float(values.double().std()) / math.sqrt(len(values))
+    half = _Z * float(values.double().std()) / math.sqrt(len(values))
     return mean - half, mean + half
 
 
-def paired_difference(a: Tensor, b: Tensor, z: float = Z95) -> tuple[float, float, float]:
+def paired_difference(a: Tensor, b: Tensor) -> tuple[float, float, float]:
     """Returns (difference, low, high) of mean b - mean a on the same samples, with the interval of pairs.
 
     For bool scores (right or wrong) it is the adjusted Wald interval for paired shares (Bonett and Price
@@ -47,12 +45,11 @@ def paired_difference(a: Tensor, b: Tensor, z: float = Z95) -> tuple[float, floa
     Args:
         a: (n,), the score of one model on each sample.
         b: (n,), that of the other.
-        z: the normal quantile; 1.96 gives 95 %.
     """
     if a.dtype != torch.bool or b.dtype != torch.bool:
         differences = b.double() - a.double()
-        return float(differences.mean()), *mean_interval(differences, z)
+        return float(differences.mean()), *mean_interval(differences)
     gained, lost, n = int((b & ~a).sum()), int((a & ~b).sum()), len(a) + 2
     centre, disagreeing = (gained - lost) / n, (gained + lost + 2) / n
-    half = z * math.sqrt((disagreeing - centre**2) / n)
+    half = _Z * math.sqrt((disagreeing - centre**2) / n)
     return (gained - lost) / len(a), max(-1.0, centre - half), min(1.0, centre + half)

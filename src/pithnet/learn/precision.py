@@ -16,6 +16,7 @@ from pithnet.learn.randomness import seeded
 from pithnet.surgery import frozen_modules, train_
 
 PRECISIONS = ("auto", "bf16", "float32")
+_STEPS = 4  # timed in each precision; the least counts
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
@@ -61,13 +62,13 @@ def resolve_precision(name: str, model: nn.Module, x: Any) -> str:
     return "bf16" if seconds["bf16"] < 0.9 * seconds["float32"] else "float32"
 
 
-def _step_seconds(model: nn.Module, x: Any, precision: str, steps: int = 4) -> float:
+def _step_seconds(model: nn.Module, x: Any, precision: str) -> float:
     """Returns the least wall time of a forward and backward pass, of a copy: the model's statistics stay."""
     model = copy.deepcopy(model)
     train_(model, frozen_modules(model))
     channels_last_(model)
     device, best = next(tensors(x)).device, float("inf")
-    for _ in range(steps):
+    for _ in range(_STEPS):
         start = time.perf_counter()
         with autocast(device, precision):
             out = call(model, x)

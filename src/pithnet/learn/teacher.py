@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pithnet.atomic import make_folder, write_atomic
 from pithnet.data.batches import Batches
 from pithnet.learn.batch import logits_of
-from pithnet.learn.precision import autocast, channels_last_
+from pithnet.learn.precision import channels_last_
 from pithnet.surgery.weights.ties import raw_bytes
 
 
@@ -21,7 +21,6 @@ def teacher_logits(
     teacher: nn.Module,
     batches: Batches,
     views: int,
-    precision: str = "float32",
     on_batch: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """Returns the teacher's logits for every image in each of its views, float16 (views, N, classes).
@@ -33,7 +32,6 @@ def teacher_logits(
         teacher: a network that gives class logits.
         batches: the images.
         views: how many views of each.
-        precision: "float32" or "bf16".
         on_batch: called with (batches done, batches) for progress bars.
     """
     channels_last_(teacher.eval())
@@ -43,8 +41,7 @@ def teacher_logits(
         for view in range(views):
             logits = []
             for x in batches.view(view):
-                with autocast(device, precision):
-                    logits.append(logits_of(teacher(x.to(device))).cpu().half())
+                logits.append(logits_of(teacher(x.to(device))).cpu().half())
                 done += 1
                 if on_batch:
                     on_batch(done, total)

@@ -47,15 +47,14 @@ class Training(Train):
     seed: int = 0
 
 
-def from_scratch(epochs: int, lr: float = 0.2, warmup: float = 0.2) -> Training:
+def from_scratch(epochs: int, lr: float = 0.2) -> Training:
     """Describes a training from random weights: one cycle, with a rate that no trained network could bear.
 
     Args:
         epochs: How often each sample is seen.
         lr: The highest learning rate.
-        warmup: The share of the training in which the rate rises, in [0, 1).
     """
-    return Training(epochs, lr=lr, schedule="one-cycle", warmup=warmup)
+    return Training(epochs, lr=lr, schedule="one-cycle", warmup=0.2)
 
 
 class StepSchedule(Protocol):

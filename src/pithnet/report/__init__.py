@@ -2,7 +2,6 @@
 
 from pithnet.report.page import Page
 from pithnet.report.publish import publish
-from pithnet.report.run_report import write_report
 from pithnet.report.tables import write_csv
 
-__all__ = ["Page", "publish", "write_csv", "write_report"]
+__all__ = ["Page", "publish", "write_csv"]

@@ -36,6 +36,7 @@ STYLE: dict[Any, Any] = {
     "figure.facecolor": "white",
 }
 _DPI = 150
+_MOST_CELLS = 384  # of a pattern's side
 
 
 def axes(
@@ -138,13 +139,13 @@ def pattern(masks: Mapping[str, ArrayLike], columns: int = 4) -> Figure:
     return fig
 
 
-def _density(kept: NDArray[np.bool_], most: int = 384) -> NDArray[np.float64]:
-    """`kept` averaged over blocks so that neither side is above `most`; as it is where it is small enough."""
+def _density(kept: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """`kept` averaged over blocks so that no side is above _MOST_CELLS; smaller ones stay as they are."""
     shares = kept.astype(float)
     for axis in (0, 1):
         n = shares.shape[axis]
-        if n > most:
-            starts = np.linspace(0, n, most, endpoint=False).astype(int)
+        if n > _MOST_CELLS:
+            starts = np.linspace(0, n, _MOST_CELLS, endpoint=False).astype(int)
             sizes = np.diff([*starts, n])
             sums = np.add.reduceat(shares, starts, axis=axis)
             shares = sums / (sizes[:, None] if axis == 0 else sizes)

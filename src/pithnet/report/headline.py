@@ -66,8 +66,8 @@ def conclusion(r: Results) -> str:
         full, small = r.removed.macs
         said.append(f"**{full / max(small, 1):.2f}x fewer multiply-accumulates**, {small:,} of {full:,}.")
     if r.before and r.after:
-        before, after = (a.shown(a.accuracy) for a in (r.before, r.after))
-        said.append(f"{r.after.metric.capitalize()} went from {before} to {after}{r.after.unit}.")
+        before = r.before.shown(r.before.accuracy)
+        said.append(f"{r.after.metric.capitalize()} went from {before} to {r.after.score}.")
     if r.difference:
         said.append(verdict(r.difference))
     if r.rivals and r.bytes:
@@ -85,7 +85,7 @@ def verdict(d: Difference) -> str:
     low, high = d.shown(d.low), d.shown(d.high)
     if not d.share:
         zero = "holds" if d.low <= 0 <= d.high else "does not hold"
-        return f"The 95 % interval of the paired difference, {low} to {high}, {zero} 0."
+        return f"The 95 % interval of the paired difference, {d.span}, {zero} 0."
     if d.low > 0:
         return f"It is a gain of {d.metric}: the whole 95 % interval is above 0."
     if d.low > -1:
@@ -119,13 +119,11 @@ def _facts(r: Results) -> list[tuple[str, str, str]]:
     after = r.after or r.test
     if after:
         before = f"{r.before.shown(r.before.accuracy)} → " if r.before else ""
-        shown = f"{before}{after.shown(after.accuracy)}{after.unit}"
-        facts.append((shown, after.metric.capitalize(), _note(after, r.measured_on)))
+        facts.append((f"{before}{after.score}", after.metric.capitalize(), _note(after, r.measured_on)))
     if r.difference:
         d = r.difference
-        note = f"95 % interval {d.shown(d.low)} to {d.shown(d.high)}, paired: both saw the same "
-        note += "images" if d.metric == "accuracy" else "samples"
-        facts.append((f"{d.shown(d.points)}{' points' if d.share else ''}", "Difference", note))
+        note = f"95 % interval {d.span}, paired: both saw the same {d.things}"
+        facts.append((d.gain, "Difference", note))
     return facts
 
 
@@ -146,5 +144,4 @@ def _score_row(network: str, a: Accuracy) -> dict[str, object]:
 
 
 def _note(a: Accuracy, measured_on: str) -> str:
-    span = f", 95 % interval {a.shown(a.interval[0])} to {a.shown(a.interval[1])}" if a.interval else ""
-    return f"on {on(a, measured_on)}{span}"
+    return f"on {on(a, measured_on)}" + (f", 95 % interval {a.span}" if a.interval else "")

@@ -18,7 +18,7 @@ def publish(run_folder: str | Path, out: str | Path | None = None) -> Path:
             beside a page named report.html, else the page's name with `-figures`.
 
     Returns:
-        Where the page is.
+        Where the page is. What the run has not measured is named at its end.
 
     Raises:
         PithError: Where the folder holds no run, the run is not finished, a file of it is damaged, or the

@@ -4,38 +4,17 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from pithnet.report.headline import add_headline, title
 from pithnet.report.layer_report import add_layers
 from pithnet.report.page import Page
-from pithnet.report.run_figures import draw_figures
 from pithnet.report.size_report import add_size
 from pithnet.report.training_report import add_training
 from pithnet.report.waterfall import stages
 from pithnet.report.weight_report import add_weights
-from pithnet.results.run_record import RunRecord, read_run
-
-
-def write_report(run_folder: str | Path, out: str | Path | None = None) -> Path:
-    """Writes the report of a finished run as one page.
-
-    Args:
-        run_folder: the folder of the run.
-        out: where the page goes; report.html in the run where it is None.
-
-    Returns:
-        Where the page is. What the run has not measured is named at its end.
-
-    Raises:
-        PithError: Where the folder holds no run, the run is not finished, a file of it is damaged, or the
-            page cannot be written.
-    """
-    record = read_run(Path(run_folder))
-    page = report_page(record, draw_figures(record))
-    return page.write(Path(run_folder) / "report.html" if out is None else out)
+from pithnet.results.run_record import RunRecord
 
 
 def report_page(record: RunRecord, figures: Mapping[str, Figure]) -> Page:

@@ -45,6 +45,16 @@ class Accuracy(BaseModel):
         """Says a value of the metric as people read it: per cent of a share."""
         return f"{100 * value:.2f}" if self.share else f"{value:.4g}"
 
+    @property
+    def score(self) -> str:
+        """The mean score with its unit."""
+        return f"{self.shown(self.accuracy)}{self.unit}"
+
+    @property
+    def span(self) -> str:
+        """The interval's ends, without their unit; empty where there is no interval."""
+        return "" if self.interval is None else " to ".join(map(self.shown, self.interval))
+
 
 class Difference(BaseModel):
     """Compressed minus float on the same images and its 95 % interval: in points, or the metric's unit."""
@@ -58,6 +68,21 @@ class Difference(BaseModel):
     def shown(self, value: float) -> str:
         """Says a difference with its sign."""
         return f"{value:+.2f}" if self.share else f"{value:+.3g}"
+
+    @property
+    def gain(self) -> str:
+        """The difference with its sign and its unit."""
+        return f"{self.shown(self.points)}{' points' if self.share else ''}"
+
+    @property
+    def span(self) -> str:
+        """The interval's ends, without their unit."""
+        return f"{self.shown(self.low)} to {self.shown(self.high)}"
+
+    @property
+    def things(self) -> str:
+        """What both networks have seen, in a word."""
+        return "images" if self.metric == "accuracy" else "samples"
 
 
 class Size(BaseModel):

@@ -44,7 +44,7 @@ class Store:
         path: Path,
         settings: dict[str, Any],
         files: Mapping[str, bytes] | None = None,
-        then: str = "continue it with --resume, or choose another --out",
+        advice: str = "continue it with --resume, or choose another --out",
     ) -> Self:
         """Makes a new store, with what its work cannot be continued without: `files`, and then settings.json.
 
@@ -52,18 +52,18 @@ class Store:
             path: The folder, which may exist and hold no run.
             settings: The content of settings.json.
             files: Other files, by name.
-            then: The advice that ends the message where the folder holds a run.
+            advice: The advice that ends the message where the folder holds a run.
 
         Raises:
             PithError: The folder holds a run already, another process is making one there, or the folder
                 cannot be written.
         """
         store = cls(path)
-        store._refuse_run(then)
+        store._refuse_run(advice)
         make_folder(store.path)
         store.lock("or choose another folder")
         try:
-            store._refuse_run(then)  # one may have been made and ended since
+            store._refuse_run(advice)  # one may have been made and ended since
             # settings.json comes last: the folder holds a run from then on, and whatever a killed process
             # left before is no more than rubbish, removed here of these files only: other runs may lie below
             # `path`.
@@ -87,7 +87,7 @@ class Store:
                 f"{path} holds no run to continue: there is no settings.json in it; start one with --out"
             )
         store = cls(path)
-        store.lock(store.then)
+        store.lock(store.advice)
         sweep(store.path)
         return store
 
@@ -102,13 +102,13 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def lock(self, then: str) -> None:
+    def lock(self, advice: str) -> None:
         """Keeps other processes out.
 
         The file of the lock stays: without it two processes could each hold a lock of that name.
 
         Args:
-            then: The end of the message where the lock cannot be made.
+            advice: The end of the message where the lock cannot be made.
 
         Raises:
             PithError: Another process is at it, or the lock cannot be made.
@@ -121,7 +121,7 @@ class Store:
         except NotImplementedError:
             return  # a file system without locks: nobody is kept out
         except OSError as e:
-            raise not_written(self.path / LOCK, e, then) from None
+            raise not_written(self.path / LOCK, e, advice) from None
         # Released with the object too, for who calls neither `close` nor `with`.
         self._release = weakref.finalize(self, lock.release)
 
@@ -131,7 +131,7 @@ class Store:
         Raises:
             PithError: The file cannot be written.
         """
-        write_atomic(self.path / name, data, self.then)
+        write_atomic(self.path / name, data, self.advice)
 
     def write_json(self, name: str, content: Any) -> None:
         """Writes `content` as JSON, as `write` does.
@@ -183,7 +183,7 @@ class Store:
                 # A state that counts on this line must not outlive it in a power cut.
                 os.fsync(f.fileno())
         except OSError as e:
-            raise not_written(self._log, e, self.then) from None
+            raise not_written(self._log, e, self.advice) from None
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         """Returns what `event` wrote under that name, in order."""
@@ -205,18 +205,18 @@ class Store:
             try:
                 os.truncate(self._log, min(size, self.log_bytes))
             except OSError as e:
-                raise not_written(self._log, e, self.then) from None
+                raise not_written(self._log, e, self.advice) from None
 
     @property
     def _log(self) -> Path:
         return self.path / EVENTS
 
-    def _refuse_run(self, then: str) -> None:
+    def _refuse_run(self, advice: str) -> None:
         if (self.path / SETTINGS).exists():
-            raise PithError(f"{self.path} holds a run already; {then}")
+            raise PithError(f"{self.path} holds a run already; {advice}")
 
     @property
-    def then(self) -> str:
+    def advice(self) -> str:
         """The end of a message that says what keeps the run from being written."""
         return f"and continue with --resume {self.path}"
 

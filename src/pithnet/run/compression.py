@@ -126,9 +126,13 @@ class _Work:
     def _file_bytes(self, model: nn.Module) -> int:
         """The bytes of the file that the network would make, with all that it says."""
         final = finalize(model, Storage(**self.problem.recipe.storage.model_dump()))
-        meta = _metadata(self.problem, final) if self.structures else self.problem.metadata
         claimed = (_MOST_CLAIMED, _MOST_CLAIMED) if self.problem.test is not None else None
-        return len(artifact.encode(final, replace(meta, claimed=claimed)))
+        return len(artifact.encode(final, replace(self.metadata(final), claimed=claimed)))
+
+    def metadata(self, final: nn.Module) -> Metadata:
+        """Returns what the file says of the finalized network, whose modules a pass may have changed."""
+        meta = self.problem.metadata
+        return artifact.with_architecture(meta, final) if self.structures else meta
 
     def step(self, number: int, step: Step) -> None:
         """Carries out one step: its pass, and the training that goes with it."""
@@ -227,7 +231,7 @@ def _measured(work: _Work, start: float, with_rivals: bool) -> Result:
         before, after = evaluate_together(
             [problem.model, final], problem.test, loss=problem.measured_loss, metric=problem.metric
         )
-    meta = _metadata(problem, final) if work.structures else problem.metadata
+    meta = work.metadata(final)
     if isinstance(after, Evaluation):
         meta = replace(meta, claimed=(after.n, int(after.correct.sum())))
     data, inspection = artifact.encode_and_inspect(final, meta)
@@ -249,12 +253,6 @@ def _measured(work: _Work, start: float, with_rivals: bool) -> Result:
         compressed=model,
         removed=_removed(problem, final) if work.structures else None,
     )
-
-
-def _metadata(problem: Problem, final: nn.Module) -> Metadata:
-    """What the file says of a network whose modules a pass has changed."""
-    name, arguments = artifact.own_architecture(final, artifact.plain_state(final)) or (None, {})
-    return replace(problem.metadata, architecture=name, arguments=arguments)
 
 
 def _removed(problem: Problem, final: nn.Module) -> Removed:

@@ -15,7 +15,7 @@ from pithnet.artifact import Inspection
 from pithnet.learn import Evaluation, Scores, paired_difference
 from pithnet.recipe import Recipe
 from pithnet.results import Store
-from pithnet.results.run_record import Removed
+from pithnet.results.run_record import Accuracy, Difference, Removed
 from pithnet.run.hardware import hardware
 from pithnet.surgery import Coverage, LeftOut
 
@@ -100,6 +100,7 @@ class Result:
         "accuracy" holds the mean score; `share` says whether that is one of 0..1 and `points` are percentage
         points, else both are in the metric's own unit.
         """
+        difference = _difference(self.before, self.after)
         return {
             "recipe": self.recipe,
             "architecture": self.inspection.architecture,
@@ -109,7 +110,7 @@ class Result:
             "formula_ratio": self.formula_ratio,
             "before": measured_json(self.before),
             "after": measured_json(self.after),
-            "difference": _difference(self.before, self.after),
+            "difference": None if difference is None else difference.model_dump(),
             "rivals": {
                 k: {"bytes": v, "ratio": self.float_bytes / v, "estimated": self.rivals_estimated}
                 for k, v in self.rivals.items()
@@ -175,26 +176,22 @@ def measured_json(e: Measured | None) -> dict[str, Any] | None:
     return {"accuracy": e.mean, "n": e.n, "loss": e.loss, "interval": list(e.interval), **what}
 
 
-def _difference(before: Measured | None, after: Measured | None) -> dict[str, Any] | None:
+def _difference(before: Measured | None, after: Measured | None) -> Difference | None:
     if before is None or after is None:
         return None
     share = _is_share(before) and _is_share(after)
     points, low, high = ((100 if share else 1) * v for v in paired_difference(before.scores, after.scores))
-    return {"points": points, "low": low, "high": high, "metric": after.metric, "share": share}
+    return Difference(points=points, low=low, high=high, metric=after.metric, share=share)
 
 
 def _comparison(before: Measured, after: Measured) -> str:
     """Before -> after and their difference in a line: per cent and points of a share, else plain numbers."""
     d = _difference(before, after)
     assert d is not None
-    if d["share"]:
-        change = f"{100 * before.mean:.2f} % -> {100 * after.mean:.2f} %"
-        gain = f"{d['points']:+.2f} points (95 % interval {d['low']:+.2f} to {d['high']:+.2f})"
-    else:
-        change = f"{before.mean:.4g} -> {after.mean:.4g}"
-        gain = f"{d['points']:+.3g} (95 % interval {d['low']:+.3g} to {d['high']:+.3g})"
-    things = "images" if after.metric == "accuracy" else "samples"
-    return f"{after.metric} {change} on {after.n:,} {things}: {gain}"
+    # Shares only where both are: a metric may happen to give one network nothing but 0 and 1.
+    old, new = (Accuracy(accuracy=e.mean, n=e.n, share=d.share).score for e in (before, after))
+    change = f"{after.metric} {old} -> {new} on {after.n:,} {d.things}"
+    return f"{change}: {d.gain} (95 % interval {d.span})"
 
 
 def _is_share(e: Measured) -> bool:

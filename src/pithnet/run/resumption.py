@@ -59,8 +59,8 @@ def begun(
         return
     settings = {"kind": "api", "recipe": asked.name, "inputs": inputs}
     files = {"recipe.yaml": to_yaml(problem.recipe).encode()}
-    then = "continue it with resume=True, or choose another `out`"
-    with Store.create(folder, settings, files, then) as store:
+    advice = "continue it with resume=True, or choose another `out`"
+    with Store.create(folder, settings, files, advice) as store:
         yield store, problem
 
 

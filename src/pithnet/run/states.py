@@ -1,12 +1,16 @@
-"""Tensors in a store: the state a run continues from, and the weights it leaves."""
+"""Tensors in files: the state a run continues from, in its store, and the weights it leaves."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from pithnet.atomic import staged
 from pithnet.errors import PithError
 from pithnet.results import Store
 
@@ -62,3 +66,24 @@ def load_state(store: Store, name: str = "state.pt") -> State | None:
     state = load_tensors(store, name)
     store.cut_log(0 if state is None else state.get("log_bytes", store.log_bytes))
     return state
+
+
+def save_checkpoint(
+    path: Path, state: Mapping[str, Tensor], advice: str = "or choose another folder"
+) -> None:
+    """Writes a plain dict of tensors, on the CPU, by torch.save, whole or not at all.
+
+    Args:
+        path: The file.
+        state: The tensors by name.
+        advice: How the message goes on after "free some space".
+
+    Raises:
+        PithError: The file cannot be written.
+    """
+    try:
+        with staged(path, advice) as part:
+            torch.save({name: value.cpu() for name, value in state.items()}, part)
+    except RuntimeError as e:  # torch's own writer does not say what the system told it
+        first = str(e).splitlines()[0]
+        raise PithError(f"{path} cannot be written ({first}); free some space {advice}") from None

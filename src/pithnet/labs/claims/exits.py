@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from pithnet.labs.claims.batches import all_batches
 from pithnet.labs.claims.verdicts import DEPENDS, TRUE, Found
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
 
 _EPOCHS = 12
 # Multiplications up to each exit as a share of all: 9 * 64 * 16, then 9 * 16 * 16 * 32 and 9 * 16 * 32 * 32.
 _WORK = tuple(round(part / 230400, 3) for part in (9216, 82944, 230400))
 
 
-def early_exits(bench: Bench) -> Found:
+def early_exits(bench: Workbench) -> Found:
     """Statement 8: a network with three exits, and which of them is right where the others are not."""
     torch.manual_seed(bench.seed)
     network = _Exits()

@@ -16,7 +16,7 @@ from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.options import LabOptions
 from pithnet.labs.start import open_lab
 from pithnet.labs.training import float_network
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
 from pithnet.labs.writing import paragraph, write_page
 from pithnet.learn import from_scratch
 from pithnet.run.progress import Quiet
@@ -32,7 +32,7 @@ class ClaimsLab:
     """The lab's notebook, and the network that most statements are settled on."""
 
     book: Notebook
-    bench: Bench
+    bench: Workbench
     model: nn.Module
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pithnet.labs.claims.batches import first_batch
 from pithnet.labs.claims.verdicts import FALSE, TRUE, Found
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
 from pithnet.passes import prune
 
 _ROUNDS = 30
@@ -48,7 +48,7 @@ def _as_sparse(weight: Tensor) -> Tensor:
         return weight.to_sparse_csr()
 
 
-def speed_of_a_masked_training(model: nn.Module, bench: Bench) -> Found:
+def speed_of_a_masked_training(model: nn.Module, bench: Workbench) -> Found:
     """Statement 12: a training step with nothing masked, and with 90 % of the weights masked."""
     x, y = first_batch(bench.training_batches())
     works = {}

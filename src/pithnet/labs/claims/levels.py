@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from pithnet.labs.claims.batches import first_batch
 from pithnet.labs.claims.verdicts import DEPENDS, FALSE, TRUE, Found
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
 from pithnet.passes import average_bits, prune, quantize
 from pithnet.policies import allocate_bits, divergence, sensitivity
 from pithnet.surgery import weighted_layers
 
 
-def pruning_and_quantization(model: nn.Module, bench: Bench) -> Found:
+def pruning_and_quantization(model: nn.Module, bench: Workbench) -> Found:
     """Statement 1: the damage of pruning and quantization together beside the sum of each alone, in nats."""
     images = bench.calibration_images(512)
     rows = []
@@ -58,7 +58,7 @@ def _errors(model: nn.Module) -> dict[str, float]:
     return found
 
 
-def straight_through_gradient(model: nn.Module, bench: Bench) -> Found:
+def straight_through_gradient(model: nn.Module, bench: Workbench) -> Found:
     """Statement 9: the gradient that reaches the weights beside the one of the quantized weights."""
     quantized = copy.deepcopy(model)
     quantize(quantized, 3, quantizer="dynamic", granularity="tensor", fit="range")
@@ -92,7 +92,7 @@ def _gradient(parameter: nn.Parameter) -> Tensor:
     return parameter.grad
 
 
-def mixed_precision(model: nn.Module, bench: Bench) -> Found:
+def mixed_precision(model: nn.Module, bench: Workbench) -> Found:
     """Statement 10: bits by sensitivity against the same bits everywhere, at equal average bits."""
     choose, judge = bench.calibration_images(256), first_batch(bench.choice_batches())[0]
     harms = sensitivity(model, choose, fit="mse")

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from pithnet.labs.claims.verdicts import DEPENDS, FALSE, TRUE, Found
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
 from pithnet.learn import Trainer, Training, evaluate
 from pithnet.passes import GradualPruning, Regularization, prune
 from pithnet.surgery import weighted_layers
 
 
-def zeros_by_sgd(model: nn.Module, bench: Bench) -> Found:
+def zeros_by_sgd(model: nn.Module, bench: Workbench) -> Found:
     """Statement 4: exact zeros after training with L1 and DeepHoyer in the loss, and with L1's prox."""
     rows: list[dict[str, Any]] = []
     for name, kind, how, strength in (
@@ -38,7 +38,7 @@ def zeros_by_sgd(model: nn.Module, bench: Bench) -> Found:
     return Found(FALSE if by_sgd == 0 < rows[2]["exact_zeros"] else DEPENDS, {"rows": rows})
 
 
-def one_final_threshold(model: nn.Module, bench: Bench) -> Found:
+def one_final_threshold(model: nn.Module, bench: Workbench) -> Found:
     """Statement 15: L1 in the loss and one small threshold, against iterative magnitude pruning."""
     by_l1 = copy.deepcopy(model)
     _train(by_l1, bench, Regularization(by_l1, "l1", sparsity=None, how="loss", strength=2e-3), 4)
@@ -61,7 +61,7 @@ def one_final_threshold(model: nn.Module, bench: Bench) -> Found:
     return Found(TRUE if close else DEPENDS, numbers)
 
 
-def _train(model: nn.Module, bench: Bench, schedule: Any, epochs: int) -> None:
+def _train(model: nn.Module, bench: Workbench, schedule: Any, epochs: int) -> None:
     training = Training(epochs, lr=0.05, schedule="one-cycle", warmup=0.1, precision=bench.precision)
     for _ in Trainer(model, bench.training_batches(), training, before_step=schedule).run():
         pass

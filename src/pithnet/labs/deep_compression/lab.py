@@ -29,7 +29,7 @@ from pithnet.labs.deep_compression.source_files import write_source_files
 from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.pruned_start import PrunedFile
 from pithnet.labs.training import accuracy_columns, float_network, train, training_columns, zeros
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
 from pithnet.learn import Evaluation, evaluate
 from pithnet.passes import prune, share
 from pithnet.run.result import Result
@@ -42,7 +42,9 @@ WEIGHTS = "weights"  # the notebook's state with the weights that are drawn
 class DeepCompressionLab:
     """The items are methods; `given` is the pruned network of a file, None where the lab prunes one."""
 
-    def __init__(self, book: Notebook, bench: Bench, settings: Settings, given: PrunedFile | None) -> None:
+    def __init__(
+        self, book: Notebook, bench: Workbench, settings: Settings, given: PrunedFile | None
+    ) -> None:
         self.book, self.bench, self.settings, self.given = book, bench, settings, given
         found = float_network(book, bench, settings.baseline)
         self.float_model, self.float_evaluation = found.model, found.evaluation

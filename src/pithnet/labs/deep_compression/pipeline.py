@@ -16,7 +16,7 @@ from pithnet.data import Batches
 from pithnet.labs.deep_compression.source_files import shared_layers
 from pithnet.labs.notebook import STATES, Notebook, Row
 from pithnet.labs.training import accuracy_columns
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
 from pithnet.learn import Evaluation, evaluate
 from pithnet.recipe import Recipe, Step
 from pithnet.results import Store
@@ -41,7 +41,7 @@ def shortened(recipe: Recipe, factor: int) -> Recipe:
     return recipe.model_copy(update={"steps": tuple(steps), "distill": distill})
 
 
-def compress(book: Notebook, bench: Bench, recipe: Recipe, model: nn.Module) -> tuple[Result, nn.Module]:
+def compress(book: Notebook, bench: Workbench, recipe: Recipe, model: nn.Module) -> tuple[Result, nn.Module]:
     """Carries the recipe out on a float `model`, and goes on where an earlier process stopped.
 
     The bench's teacher, where it is a network of its own, teaches it; else the float model does, as far as
@@ -75,12 +75,12 @@ def compress(book: Notebook, bench: Bench, recipe: Recipe, model: nn.Module) -> 
     return result, result.compressed
 
 
-def _as_seen_by(teacher: Teacher, bench: Bench, recipe: Recipe) -> Batches:
+def _as_seen_by(teacher: Teacher, bench: Workbench, recipe: Recipe) -> Batches:
     """The training images as the teacher expects them."""
     return bench.images.train_batches(bench.batch_size, teacher.normalization, recipe.augment, bench.seed)
 
 
-def _metadata(bench: Bench, recipe: Recipe) -> Metadata:
+def _metadata(bench: Workbench, recipe: Recipe) -> Metadata:
     n = bench.normalization
     return Metadata(
         architecture=bench.architecture,
@@ -90,7 +90,7 @@ def _metadata(bench: Bench, recipe: Recipe) -> Metadata:
     )
 
 
-def result_row(out: Path, bench: Bench, result: Result, shared: nn.Module, start: Evaluation) -> Row:
+def result_row(out: Path, bench: Workbench, result: Result, shared: nn.Module, start: Evaluation) -> Row:
     """Measures model.pith loaded from disk: accuracy, bytes, and the compression by the source's formula."""
     loaded = artifact.load(out / FILE).to(bench.device)
     x = next(iter(bench.test_batches()))[0]

@@ -38,7 +38,7 @@ from pithnet.labs.pruned_start import read_pruned
 from pithnet.labs.start import open_bench, open_book
 from pithnet.labs.teachers import SELF
 from pithnet.labs.training import accuracy_columns
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
 from pithnet.labs.writing import write_page
 from pithnet.run.progress import Quiet
 
@@ -197,7 +197,7 @@ def chosen_items(options: LabOptions, levels: tuple[str, ...]) -> tuple[str, ...
     return chosen
 
 
-def _check_stages(bench: Bench, wanted: tuple[str, ...]) -> None:
+def _check_stages(bench: Workbench, wanted: tuple[str, ...]) -> None:
     """Raises PithError where bits by stage are wanted of a network that has no stages."""
     asked = [item for item in wanted if item in _BY_STAGE]
     if asked and len(stages(bench.model()).inner) < 2:

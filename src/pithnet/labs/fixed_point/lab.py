@@ -23,7 +23,7 @@ from pithnet.labs.training import (
     training_columns,
     zeros,
 )
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
 from pithnet.learn import Evaluation, Training, evaluate
 from pithnet.passes import GradualPruning, average_bits
 from pithnet.surgery import weighted_layers
@@ -38,7 +38,7 @@ class FixedPointLab:
     def __init__(
         self,
         book: Notebook,
-        bench: Bench,
+        bench: Workbench,
         settings: Settings,
         levels: Sequence[str] = tuple(LEVELS),
         given: PrunedFile | None = None,
@@ -49,12 +49,12 @@ class FixedPointLab:
         self._measured: dict[Scheme, Evaluation] = {}
 
     @cached_property
-    def taught(self) -> Bench:
+    def taught(self) -> Workbench:
         """The bench with the teacher's answers; they are asked for by the first training that needs them."""
         on_batch = partial(self.book.progress.batch, "answers of the teacher")
         return self.bench.taught(self.start, self.settings.views, self.book.out / "state", on_batch)
 
-    def lessons(self, levels: str, training: Training) -> tuple[Bench, Training]:
+    def lessons(self, levels: str, training: Training) -> tuple[Workbench, Training]:
         """Returns batches and training of rows with these levels: only ours ever learn from the teacher."""
         return (self.taught, training) if levels == OURS else (self.bench, untaught(training))
 
@@ -147,7 +147,7 @@ def size_columns(model: nn.Module) -> Row:
     return {"average_bits": average_bits(model), "weights": weights, "zeros": zeros(model)}
 
 
-def teacher_columns(bench: Bench) -> Row:
+def teacher_columns(bench: Workbench) -> Row:
     """Returns whose answers a training on the bench's batches has learnt from: self, file or none."""
     assert bench.teacher is not None
     return {"teacher": NONE if bench.soft is None else bench.teacher.kind}

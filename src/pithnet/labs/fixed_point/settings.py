@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
 from pithnet.learn import Training, from_scratch
 
 
@@ -37,7 +37,7 @@ class Settings:
             self, tuning=replace(self.tuning, epochs=epochs), pruning=replace(self.pruning, epochs=epochs)
         )
 
-    def taught(self, bench: Bench) -> Settings:
+    def taught(self, bench: Workbench) -> Settings:
         """Returns the same with both trainings as the bench's teacher has them."""
         return replace(self, tuning=bench.teach(self.tuning), pruning=bench.teach(self.pruning))
 

@@ -61,12 +61,6 @@ def close_up(_: Notebook) -> Figure:
     return drawn
 
 
-def _legend(drawn: Figure, ax: Axes) -> None:
-    """One legend for all panels, below them."""
-    handles, labels = ax.get_legend_handles_labels()
-    drawn.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-
-
 def _draw(ax: Axes, walk: Walk, elements: Sequence[int], steps: range) -> None:
     """Some weights of a path over a range of steps."""
     ax.locator_params(nbins=5)

@@ -11,20 +11,20 @@ from pithnet.labs.notebook import Notebook, Row
 from pithnet.labs.pruning.settings import Settings
 from pithnet.labs.pruning.sparsity import layer_rows, sparsity_columns
 from pithnet.labs.training import Trained, accuracy_columns, float_network, train, training_columns
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
 from pithnet.learn import StepSchedule, Training
 
 
 class PruningLab:
     """The float network `start`, and how its copies are trained and measured."""
 
-    def __init__(self, book: Notebook, bench: Bench, settings: Settings) -> None:
+    def __init__(self, book: Notebook, bench: Workbench, settings: Settings) -> None:
         self.book, self.bench, self.settings = book, bench, settings
         self.baseline = float_network(book, bench, settings.baseline)
         self.start, self.correct = self.baseline.model, self.baseline.evaluation.correct
 
     @cached_property
-    def _taught(self) -> Bench:
+    def _taught(self) -> Workbench:
         """The bench with the teacher's answers, if there is a teacher; the first training asks for them."""
         on_batch = partial(self.book.progress.batch, "teacher")
         return self.bench.taught(self.start, self.settings.views, self.book.out / "state", on_batch)

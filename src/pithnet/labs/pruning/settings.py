@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
 from pithnet.learn import Training, from_scratch
 
 
@@ -70,7 +70,7 @@ class Settings:
         retrain, prunings = replace(self.retrain, epochs=epochs), min(self.prunings, max(1, epochs // 2))
         return replace(self, retrain=retrain, prunings=prunings, penalties=penalties, structures=structures)
 
-    def taught(self, bench: Bench) -> Settings:
+    def taught(self, bench: Workbench) -> Settings:
         """Returns the same with every training but the baseline's as the bench's teacher has it."""
         penalties = replace(self.penalties, training=bench.teach(self.penalties.training))
         structures = replace(self.structures, training=bench.teach(self.structures.training))

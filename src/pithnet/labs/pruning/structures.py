@@ -17,7 +17,7 @@ from pithnet.labs.notebook import Row
 from pithnet.labs.pruning.lab import PruningLab
 from pithnet.labs.teachers import untaught
 from pithnet.labs.training import Trained, accuracy_columns, rival_columns, train, zeros
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
 from pithnet.learn import evaluate
 from pithnet.passes import ShrinkPlan, plan_shrink, prune
 from pithnet.passes.file_size import file_bytes
@@ -46,7 +46,7 @@ class Subject:
 
     name: str
     whole: Trained
-    bench: Bench
+    bench: Workbench
     structures: tuple[str, ...]
     share: float
     train: Callable[[str, nn.Module], Trained]
@@ -114,7 +114,7 @@ def _network(lab: PruningLab) -> Subject:
 def _mlp(lab: PruningLab) -> Subject:
     """A network with two hidden linear layers on the bundled digits, trained here from the labels."""
     s = lab.settings.structures
-    digits = Bench.open(
+    digits = Workbench.open(
         DataSettings(data="digits"),
         None,
         s.batch_size,

@@ -16,7 +16,6 @@ from pithnet.commands.bench import bench, where
 from pithnet.commands.export import agreement_columns
 from pithnet.commands.onnx_facts import OnnxFacts
 from pithnet.commands.settings import BenchSettings
-from pithnet.commands.train import save_checkpoint
 from pithnet.deploy import (
     OnnxNetwork,
     agreement,
@@ -33,6 +32,7 @@ from pithnet.labs.ptq.source import DYNAMIC, FLOAT, STATIC, published_columns
 from pithnet.labs.training import accuracy_columns
 from pithnet.learn import evaluate
 from pithnet.passes import quantize
+from pithnet.run.states import save_checkpoint
 
 IMAGENET = "vgg16-imagenet"
 _RANDOM_IMAGES = 4

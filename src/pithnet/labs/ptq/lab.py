@@ -15,7 +15,7 @@ from pithnet.labs.ptq.comparisons import comparisons, schemes
 from pithnet.labs.ptq.schemes import Scheme, Simulated
 from pithnet.labs.ptq.settings import Settings
 from pithnet.labs.training import accuracy_columns, float_network, rival_columns
-from pithnet.labs.workbench import Bench
+from pithnet.labs.workbench import Workbench
 from pithnet.learn import evaluate
 from pithnet.policies import allocate_bits, sensitivity
 from pithnet.surgery import activation_quantizers, fold_into_layers_, relu_zeros, weighted_layers
@@ -24,7 +24,7 @@ from pithnet.surgery import activation_quantizers, fold_into_layers_, relu_zeros
 class PtqLab:
     """The float network `start`, `folded` with BN in its layers, and the `images` that calibrate it."""
 
-    def __init__(self, book: Notebook, bench: Bench, settings: Settings) -> None:
+    def __init__(self, book: Notebook, bench: Workbench, settings: Settings) -> None:
         self.book, self.bench, self.settings = book, bench, settings
         found = float_network(book, bench, settings.baseline)
         self.start, self.float = found.model.requires_grad_(False), found.evaluation

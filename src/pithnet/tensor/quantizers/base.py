@@ -11,6 +11,7 @@ from torch import Tensor
 from pithnet.errors import RecipeError
 
 MAX_BITS = 8
+_SHORT_BITS = 12
 
 
 class Levels(NamedTuple):
@@ -148,7 +149,7 @@ def mean_magnitude(rows: Tensor) -> Tensor:
     return rows.abs().sum(1) / (rows != 0).sum(1).clamp(min=1)
 
 
-def short(values: Tensor, bits: int = 12) -> Tensor:
-    """Returns the nearest numbers with a mantissa of `bits` significant bits."""
+def short(values: Tensor) -> Tensor:
+    """Returns the nearest numbers with a mantissa of 12 significant bits."""
     mantissa, exponent = torch.frexp(values.detach())
-    return torch.ldexp((mantissa * 2**bits).round(), exponent - bits)
+    return torch.ldexp((mantissa * 2**_SHORT_BITS).round(), exponent - _SHORT_BITS)
