@@ -20,9 +20,9 @@ def write_atomic(path: Path, data: bytes | memoryview, advice: str = "or choose 
     """Writes `data` beside `path`, syncs it and renames it: a crash leaves the old file or the new one.
 
     Args:
-        path: the file.
-        data: its content.
-        advice: how the error's message goes on after "free some space".
+        path: The file.
+        data: Its content.
+        advice: How the error's message goes on after "free some space".
 
     Raises:
         PithError: The file cannot be written.
@@ -39,8 +39,8 @@ def staged(path: Path, advice: str = "or choose another folder") -> Iterator[Pat
     name into the file. A killed process leaves the folder: see `sweep`.
 
     Args:
-        path: the file.
-        advice: how the error's message goes on after "free some space".
+        path: The file.
+        advice: How the error's message goes on after "free some space".
 
     Yields:
         The path to write to.
@@ -67,8 +67,8 @@ def make_folder(path: Path, advice: str = "choose another --out") -> None:
     """Makes a folder, and those it lies in where they are missing.
 
     Args:
-        path: the folder.
-        advice: how the error's message ends.
+        path: The folder.
+        advice: How the error's message ends.
 
     Raises:
         PithError: The folder cannot be made.
@@ -95,9 +95,9 @@ def not_written(path: Path, error: OSError, advice: str = "or choose another fol
     """Returns what to tell a user whose file could not be written.
 
     Args:
-        path: the file.
-        error: what the file system said.
-        advice: how the message goes on after "free some space".
+        path: The file.
+        error: What the file system said.
+        advice: How the message goes on after "free some space".
     """
     if error.errno == errno.ENOENT and not path.parent.is_dir():
         return PithError(f"{path} cannot be written: there is no folder {path.parent}; make it first")

@@ -48,11 +48,11 @@ def lookup(kind: str, name: str, table: Mapping[str, T], error: type[PithError],
     """Returns what `table` holds under `name`.
 
     Args:
-        kind: what the name is one of, as a message says it, such as "data set".
-        name: what the user asked for.
-        table: everything of that kind, by name.
-        error: the class to raise where `table` has no such name.
-        advice: a sentence at the end of the message, for what may be given in place of a name.
+        kind: What the name is one of, as a message says it, such as "data set".
+        name: What the user asked for.
+        table: Everything of that kind, by name.
+        error: The class to raise where `table` has no such name.
+        advice: A sentence at the end of the message, for what may be given in place of a name.
 
     Raises:
         error: The table has no such name; the message quotes it and says the nearest ones, or all where none
@@ -68,11 +68,11 @@ def require_known(
     """Checks that a name is a known one.
 
     Args:
-        kind: what the name is one of, as a message says it, such as "data set".
-        name: what the user asked for.
-        known: all names of that kind.
-        error: the class to raise where the name is not among them.
-        advice: a sentence at the end of the message.
+        kind: What the name is one of, as a message says it, such as "data set".
+        name: What the user asked for.
+        known: All names of that kind.
+        error: The class to raise where the name is not among them.
+        advice: A sentence at the end of the message.
 
     Raises:
         error: The name is not known; the message is that of `lookup`.
@@ -85,9 +85,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Returns the message for an unknown name, to be built into a longer one; `lookup` raises it by itself.
 
     Args:
-        kind: what the name is one of, as a message says it.
-        name: what the user asked for.
-        known: all names of that kind.
+        kind: What the name is one of, as a message says it.
+        name: What the user asked for.
+        known: All names of that kind.
     """
     return f"unknown {kind} {name!r}.{nearest(name, known)}"
 
@@ -98,8 +98,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     It ends a message that needs words of its own; whatever is simply unknown is refused by `lookup`.
 
     Args:
-        name: what the user asked for.
-        known: all names there are.
+        name: What the user asked for.
+        known: All names there are.
     """
     known = sorted(known)
     close = difflib.get_close_matches(str(name), known, n=2)

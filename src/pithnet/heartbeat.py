@@ -21,9 +21,9 @@ class Step:
     """A piece of work, and how much of it is done.
 
     Args:
-        what: the work, as its line begins.
-        total: how many units there are to do, None where not known.
-        units: what is counted.
+        what: The work, as its line begins.
+        total: How many units there are to do, None where not known.
+        units: What is counted.
     """
 
     def __init__(self, what: str, total: int | None, units: str) -> None:
@@ -37,10 +37,10 @@ class Step:
         """Goes on with the step as another one.
 
         Args:
-            what: the work, as its line begins from now on.
-            done: how many units of it are done.
-            total: how many there are to do.
-            units: what is counted.
+            what: The work, as its line begins from now on.
+            done: How many units of it are done.
+            total: How many there are to do.
+            units: What is counted.
         """
         self.what, self.done, self.total, self.units = what, done, total, units
 
@@ -78,9 +78,9 @@ def working(what: str, total: int | None = None, units: str = "") -> Iterator[St
     """Makes a step of the block; its lines begin when the outermost step has taken SECONDS.
 
     Args:
-        what: the work, as its line begins ("encode").
-        total: how many units there are to do; count them by the step's `advance`.
-        units: what is counted ("weights").
+        what: The work, as its line begins ("encode").
+        total: How many units there are to do; count them by the step's `advance`.
+        units: What is counted ("weights").
 
     Yields:
         The step.

@@ -75,6 +75,7 @@ def weights(trained: Path) -> Path:
         (["evaluate", "gone.pith", "--data", "digits"], "gone.pith: cannot be read"),
         (["evaluate", "gone.pt", "--data", "digits", "--model", "digits-cnn"], "gone.pt cannot be read"),
         (["inspect", "gone.pith"], "gone.pith: cannot be read"),
+        (["export", "gone.pith", "--to", "."], ". is a folder; give the file to write, such as model.onnx"),
         (["report", "OUT"], "OUT"),
         (["lab", "prunning", "--out", "OUT"], "Did you mean pruning?"),
         (["lab", "linear", "--out", "OUT", "--items", "1"], "lab linear has no --items; leave it out"),

@@ -31,7 +31,7 @@ def own_architecture(model: nn.Module) -> tuple[str, dict[str, Any]] | None:
     name would load as another function; the first difference is then logged.
 
     Args:
-        model: any network.
+        model: Any network.
     """
     match getattr(model, "architecture", None):
         case (str(name), Mapping() as arguments) if name in ARCHITECTURES:
@@ -60,8 +60,8 @@ def with_architecture(meta: Metadata, model: nn.Module) -> Metadata:
     """Returns the metadata with the architecture of a model, and without any where it is not the zoo's.
 
     Args:
-        meta: what else a file says about the model.
-        model: any network.
+        meta: What else a file says about the model.
+        model: Any network.
     """
     name, arguments = own_architecture(model) or (None, {})
     return replace(meta, architecture=name, arguments=arguments)

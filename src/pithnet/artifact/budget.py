@@ -16,8 +16,8 @@ class Budget:
     PER_BYTE for each byte. A caller who allows more elements than MAX_ELEMENTS allows as many times as much.
 
     Args:
-        size: bytes of the file.
-        max_elements: the most elements that the caller allows.
+        size: Bytes of the file.
+        max_elements: The most elements that the caller allows.
     """
 
     def __init__(self, size: int, max_elements: int = MAX_ELEMENTS) -> None:

@@ -17,8 +17,8 @@ def cast(state: Mapping[str, Tensor], own: Mapping[str, object]) -> dict[str, Te
     It warns (PithWarning) with the number of values that are rounded, and the first tensor that holds one.
 
     Args:
-        state: what a file holds.
-        own: the model's state_dict.
+        state: What a file holds.
+        own: The model's state_dict.
 
     Raises:
         ArtifactError: A tensor has values beyond the range of the model's format; the message names it.

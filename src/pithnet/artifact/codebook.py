@@ -38,8 +38,8 @@ def read_codebook(cursor: Cursor, size: int) -> np.ndarray:
     """Reads what `pack_codebook` wrote.
 
     Args:
-        cursor: stands where the codebook begins.
-        size: number of levels.
+        cursor: Stands where the codebook begins.
+        size: Number of levels.
 
     Returns:
         (size,) float32.

@@ -33,9 +33,9 @@ def pack_symbols(symbols: np.ndarray, mask: np.ndarray, slowest: int = 2) -> byt
     """Writes a coder and its stream of symbols, by the smallest coder.
 
     Args:
-        symbols: integers 0 to 65,535, one for each True of `mask`.
-        mask: booleans of the record's shape.
-        slowest: the most `slowness` of a coder that may be taken.
+        symbols: Integers 0 to 65,535, one for each True of `mask`.
+        mask: Booleans of the record's shape.
+        slowest: The most `slowness` of a coder that may be taken.
     """
     method, data = encode_symbols(symbols, mask=mask, slowest=slowest)
     return _coder(method, SYMBOL_NUMBERS) + data
@@ -45,8 +45,8 @@ def read_symbols(cursor: Cursor, mask: np.ndarray) -> tuple[np.ndarray, str]:
     """Reads the symbols from all that is left of a record.
 
     Args:
-        cursor: stands where `pack_symbols` began.
-        mask: the mask that it was given.
+        cursor: Stands where `pack_symbols` began.
+        mask: The mask that it was given.
 
     Returns:
         The symbols, uint8 or uint16, and their coder's name.
@@ -73,8 +73,8 @@ def pack_positions(mask: np.ndarray, slowest: int = 2) -> bytes:
     """Writes a coder, a length and a stream of a mask, by the smallest coder.
 
     Args:
-        mask: booleans, True for a value that is stored.
-        slowest: the most `slowness` of a coder that may be taken.
+        mask: Booleans, True for a value that is stored.
+        slowest: The most `slowness` of a coder that may be taken.
     """
     method, data = encode_positions(mask, slowest=slowest)
     return _coder(method, POSITION_NUMBERS) + block(data)
@@ -84,8 +84,8 @@ def read_positions(cursor: Cursor, shape: tuple[int, ...]) -> tuple[np.ndarray, 
     """Reads the mask that `pack_positions` wrote.
 
     Args:
-        cursor: stands where the positions begin.
-        shape: the mask's shape.
+        cursor: Stands where the positions begin.
+        shape: The mask's shape.
 
     Returns:
         The mask, and its coder's name.

@@ -41,16 +41,16 @@ class Opened:
     """A file whose frame and checksums are right; the bodies of its records are not decoded yet.
 
     Attributes:
-        metadata: what the file says about its model.
-        layout: the tensors, in the file's order.
-        aliases: name of a tensor -> name of the tensor that holds its numbers.
-        counters: batch counters without a record, by name, where they are not 0.
-        records: what each record holds.
-        bodies: the bytes of each record.
-        network: the zoo's network without numbers, where the file's layout is that network's.
-        untold: how a network that is none of the zoo's was cut, as far as shapes do not tell.
-        header_bytes: the bytes of magic, version and header.
-        size: the bytes of the file.
+        metadata: What the file says about its model.
+        layout: The tensors, in the file's order.
+        aliases: Name of a tensor -> name of the tensor that holds its numbers.
+        counters: Batch counters without a record, by name, where they are not 0.
+        records: What each record holds.
+        bodies: The bytes of each record.
+        network: The zoo's network without numbers, where the file's layout is that network's.
+        untold: How a network that is none of the zoo's was cut, as far as shapes do not tell.
+        header_bytes: The bytes of magic, version and header.
+        size: The bytes of the file.
     """
 
     metadata: Metadata
@@ -76,12 +76,12 @@ def pack(
     """Returns the bytes of a file.
 
     Args:
-        metadata: what the file says about its model.
-        layout: the tensors; None where the architecture implies them.
-        aliases: pairs of places in the layout, of a tensor and of the one that holds its numbers.
-        counters: pairs of a place in the layout and the number that stands there.
-        bodies: the records.
-        untold: how the network was cut, as far as shapes do not tell.
+        metadata: What the file says about its model.
+        layout: The tensors; None where the architecture implies them.
+        aliases: Pairs of places in the layout, of a tensor and of the one that holds its numbers.
+        counters: Pairs of a place in the layout and the number that stands there.
+        bodies: The records.
+        untold: How the network was cut, as far as shapes do not tell.
 
     Raises:
         ArtifactError: The metadata does not go into a header, or makes it too long.

@@ -21,9 +21,9 @@ def kept_counters(
     subclass of them, and so may one with hooks on it.
 
     Args:
-        model: any network.
-        layout: the tensors of its file.
-        state: its `plain_state`.
+        model: Any network.
+        layout: The tensors of its file.
+        state: Its `plain_state`.
 
     Yields:
         The place in the layout, and the number.

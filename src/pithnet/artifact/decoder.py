@@ -26,8 +26,8 @@ def decode(data: bytes, max_elements: int = MAX_ELEMENTS) -> tuple[dict[str, Ten
     tensor under several names.
 
     Args:
-        data: the file.
-        max_elements: the most numbers in all.
+        data: The file.
+        max_elements: The most numbers in all.
 
     Raises:
         ArtifactError: The file is damaged, truncated or hostile, or has more than `max_elements` numbers; the
@@ -41,8 +41,8 @@ def decode_state(opened: Opened, max_elements: int = MAX_ELEMENTS) -> dict[str, 
     """Returns the state_dict of an opened file, in the order of its layout.
 
     Args:
-        opened: the file.
-        max_elements: the most numbers in all.
+        opened: The file.
+        max_elements: The most numbers in all.
 
     Raises:
         ArtifactError: A record is wrong, or there are too many numbers.
@@ -63,9 +63,9 @@ def decode_records(
     """Yields each record with its values.
 
     Args:
-        opened: the file.
-        max_elements: the most numbers in all; a number of more than four bytes counts as several.
-        budget: counts the work, and may refuse it; None for what a file of this size may take.
+        opened: The file.
+        max_elements: The most numbers in all; a number of more than four bytes counts as several.
+        budget: Counts the work, and may refuse it; None for what a file of this size may take.
 
     Raises:
         ArtifactError: A record is wrong (the message names it), or there are too many numbers, or the file
@@ -94,8 +94,8 @@ def folded(state: Mapping[str, Tensor], opened: Opened) -> bool | None:
     """Tells whether the BatchNorm layers lost their statistics (mean 0, one variance); None without any.
 
     Args:
-        state: the file's state_dict.
-        opened: the file.
+        state: The file's state_dict.
+        opened: The file.
     """
     prefixes = norm_prefixes(opened.layout)
     if not prefixes:

@@ -37,8 +37,8 @@ def encode(model: nn.Module, meta: Metadata | None = None) -> bytes:
     modules are (`kept_counters`).
 
     Args:
-        model: any network of dense real tensors.
-        meta: what the file says about it. Where it names no architecture, the model's own is taken if it is
+        model: Any network of dense real tensors.
+        meta: What the file says about it. Where it names no architecture, the model's own is taken if it is
             of the zoo and its modules still are (`own_architecture`).
 
     Raises:
@@ -52,8 +52,8 @@ def encode_and_inspect(model: nn.Module, meta: Metadata | None = None) -> tuple[
     """Returns `encode` of a model, and `inspect` of that: the file is read back once for both.
 
     Args:
-        model: any network of dense real tensors.
-        meta: what the file says about it.
+        model: Any network of dense real tensors.
+        meta: What the file says about it.
 
     Raises:
         ArtifactError: The model cannot be stored, for the reasons that `encode` gives.
@@ -72,9 +72,9 @@ def _encoded(model: nn.Module, meta: Metadata | None, begin: Callable[[], _Read]
     """Returns the file.
 
     Args:
-        model: any network of dense real tensors.
-        meta: what the file says about it.
-        begin: is called when a file is about to be read back, and gives what gets its records. The last file
+        model: Any network of dense real tensors.
+        meta: What the file says about it.
+        begin: Is called when a file is about to be read back, and gives what gets its records. The last file
             that is begun is the one returned.
     """
     model = unwrapped(model)

@@ -18,8 +18,8 @@ def save(path: str | Path, data: bytes) -> None:
     """Writes a file so that `path` holds either all of it or what it held before, even through a crash.
 
     Args:
-        path: the file.
-        data: its bytes.
+        path: The file.
+        data: Its bytes.
 
     Raises:
         ArtifactError: The file cannot be written.
@@ -67,7 +67,7 @@ def naming(path: str | Path) -> Iterator[None]:
     """Lets the ArtifactErrors of a block begin with the path.
 
     Args:
-        path: the file.
+        path: The file.
 
     Yields:
         Nothing, once.

@@ -30,7 +30,7 @@ def levels(values: np.ndarray, most: int = 1 << 31) -> tuple[np.ndarray, np.ndar
 
     Args:
         values: (n,) float32.
-        most: the most levels that are of use.
+        most: The most levels that are of use.
 
     Returns:
         The levels (K,), ascending in value (-0.0 before 0.0), and the indices (n,) in the smallest unsigned
@@ -86,7 +86,7 @@ def on_fixed_grid(values: np.ndarray, s: int) -> np.ndarray | None:
 
     Args:
         values: (n,) float32.
-        s: as `shift` gives it.
+        s: As `shift` gives it.
     """
     q = np.ldexp(values.astype(np.float64), s)
     return _integers(q) if _within(q) else None

@@ -31,14 +31,14 @@ class TensorReport:
     """One stored tensor.
 
     Attributes:
-        name: its name in the state_dict.
-        shape: its shape.
-        dtype: its dtype.
-        coding: the coding and entropy coder of its values.
-        zeros: number of exact +0.0.
-        levels: number of distinct values but zero.
+        name: Its name in the state_dict.
+        shape: Its shape.
+        dtype: Its dtype.
+        coding: The coding and entropy coder of its values.
+        zeros: Number of exact +0.0.
+        levels: Number of distinct values but zero.
         bits: 8 * its bytes / its elements.
-        bytes: bytes of positions, symbols, codebook and other; a record that several tensors share is split
+        bytes: Bytes of positions, symbols, codebook and other; a record that several tensors share is split
             by their sizes. Checksums are counted with the file, not with tensors.
     """
 
@@ -57,18 +57,18 @@ class Inspection:
     """The account of a file.
 
     Attributes:
-        bytes: the size of the file.
+        bytes: The size of the file.
         ratio: float32 bytes of the state_dict / file bytes.
-        architecture: name of the zoo's network.
-        arguments: the architecture's arguments.
+        architecture: Name of the zoo's network.
+        arguments: The architecture's arguments.
         normalization: (mean, std) that images need.
-        dataset: the data set's name.
-        recipe: name of the recipe, or a small mapping.
+        dataset: The data set's name.
+        recipe: Name of the recipe, or a small mapping.
         claimed: (images, correct answers) at the time of writing.
         source: sha256 of the checkpoint compressed.
         norm: "folded" (BatchNorm without statistics), "statistics", or None.
-        parts: bytes by part, which add up to `bytes`.
-        tensors: the tensors in the file's order.
+        parts: Bytes by part, which add up to `bytes`.
+        tensors: The tensors in the file's order.
     """
 
     bytes: int
@@ -102,8 +102,8 @@ def inspect(data: bytes, max_elements: int = MAX_ELEMENTS) -> Inspection:
     """Returns the account of a file.
 
     Args:
-        data: the file.
-        max_elements: the most numbers in all.
+        data: The file.
+        max_elements: The most numbers in all.
 
     Raises:
         ArtifactError: The file is damaged, truncated or hostile, or has too many numbers.

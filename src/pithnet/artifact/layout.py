@@ -59,9 +59,9 @@ class Record:
     """Entries whose values are coded together, one after the other.
 
     Attributes:
-        label: what messages call the record.
-        entries: the tensors.
-        norm: whether they are vectors of BatchNorm layers.
+        label: What messages call the record.
+        entries: The tensors.
+        norm: Whether they are vectors of BatchNorm layers.
     """
 
     label: str
@@ -129,8 +129,8 @@ def records(layout: Sequence[Entry], aliases: Mapping[str, str]) -> list[Record]
     those of BatchNorm layers apart from the others; it stands where its first member stands in the layout.
 
     Args:
-        layout: the tensors.
-        aliases: name of a tensor -> name of the tensor that holds its numbers.
+        layout: The tensors.
+        aliases: Name of a tensor -> name of the tensor that holds its numbers.
     """
     norms, skipped = norm_prefixes(layout), implied(layout)
     groups: dict[tuple[Any, ...], list[Entry]] = {}

@@ -39,7 +39,7 @@ def load(
     Where BN is folded in the file its statistics are gone: fine-tune with the BN layers in eval mode.
 
     Args:
-        path: the file; or one of `save_state`, named .pt, .pth or .safetensors, with `model`. Nothing in
+        path: The file; or one of `save_state`, named .pt, .pth or .safetensors, with `model`. Nothing in
             either is executed.
         model: None for the zoo architecture that the file must name; or a network whose numbers are replaced
             in place. Its names must be the file's, and what it ties must be equal there. Where the file holds
@@ -47,12 +47,12 @@ def load(
             are new: make optimizers afterwards. Everything is checked before anything in it changes. It may
             be compiled, or in DataParallel, and of another floating-point format: numbers are then converted
             to the model's, with a PithWarning where that rounds any.
-        trainable: gives the parametrized form back, so that any training keeps what the file has: weights of
+        trainable: Gives the parametrized form back, so that any training keeps what the file has: weights of
             few values get a codebook (their levels and zeros stay), other weights with zeros a mask. The
             function is the same to the bit, and encoded untouched it gives the same file. Layers that passes
             refuse (an embedding with max_norm, say) stay plain. A level's gradient is the sum over its
             members: train at a low rate, or with `learn.parameter_groups`.
-        max_elements: a file of more numbers is refused, unless `model` has as many.
+        max_elements: A file of more numbers is refused, unless `model` has as many.
 
     Raises:
         ArtifactError: The file is missing or damaged, a tensor does not fit the model, which cannot be cut

@@ -29,13 +29,13 @@ class Metadata:
     """Facts about a model; all of them are optional, and the file spends bytes only on those given.
 
     Args:
-        architecture: name in the zoo, or None for a model of the user's.
-        arguments: arguments of the architecture's constructor: strings and numbers; `widths` is a tuple of at
+        architecture: Name in the zoo, or None for a model of the user's.
+        arguments: Arguments of the architecture's constructor: strings and numbers; `widths` is a tuple of at
             most 4096 whole numbers from 0 to 2**20, as in the attribute `architecture` of a zoo network.
         normalization: (mean, std), one number a channel, that images need before they go in.
-        dataset: name of the data set.
-        classes: names of the classes.
-        recipe: name of the recipe, or a small mapping.
+        dataset: Name of the data set.
+        classes: Names of the classes.
+        recipe: Name of the recipe, or a small mapping.
         claimed: (images, correct answers) at the time of writing.
         source: sha256 of the checkpoint compressed, hexadecimal; the first 16 digits are kept.
 
@@ -129,8 +129,8 @@ def from_header(header: Mapping[Any, Any], *, widths: bool = False) -> Metadata:
     """Returns the Metadata of a header.
 
     Args:
-        header: the entries.
-        widths: whether the file's version is one that has widths.
+        header: The entries.
+        widths: Whether the file's version is one that has widths.
 
     Raises:
         ArtifactError: An entry is not of the declared form; the message names it.

@@ -43,9 +43,9 @@ def unpacked_table(data: bytes, entries: int, lengths: int) -> tuple[list[str], 
     Lists are made for what is of that form only: bytes that are not can hold millions of others.
 
     Args:
-        data: the bytes.
-        entries: the most strings, and the most lists.
-        lengths: the most integers of a list.
+        data: The bytes.
+        entries: The most strings, and the most lists.
+        lengths: The most integers of a list.
 
     Raises:
         ValueError: They are not of that form.

@@ -38,8 +38,8 @@ class Decoded:
 
     Attributes:
         values: (record.size,) of the record's dtype.
-        coding: the coding's name.
-        spent: bytes by part.
+        coding: The coding's name.
+        spent: Bytes by part.
     """
 
     values: Tensor
@@ -65,9 +65,9 @@ def encode_record(tensors: Sequence[Tensor], record: Record, slowest: int = 2) -
     """Returns the body of a record that gives CPU tensors back bit for bit, by the smallest coding.
 
     Args:
-        tensors: the values of the record's entries.
-        record: which entries they are.
-        slowest: the most `slowness` of a coder that many values may go to.
+        tensors: The values of the record's entries.
+        record: Which entries they are.
+        slowest: The most `slowness` of a coder that many values may go to.
     """
     slowest = slowest if record.size >= _LARGE else 2
     flats = [t.reshape(-1) for t in tensors]
@@ -132,9 +132,9 @@ def decode_record(body: bytes | memoryview, record: Record, spend: Spend = unlim
     """Reads what `encode_record` wrote.
 
     Args:
-        body: the record's bytes.
-        record: which entries it holds.
-        spend: gets the work that is about to be done, in units of about ten nanoseconds, and may refuse it.
+        body: The record's bytes.
+        record: Which entries it holds.
+        spend: Gets the work that is about to be done, in units of about ten nanoseconds, and may refuse it.
 
     Raises:
         ArtifactError: The body is not of the form that docs/format.md gives it.

@@ -31,7 +31,7 @@ class _Rows:
     """The rows that store any value.
 
     Attributes:
-        counts: how many values each of them stores, in order.
+        counts: How many values each of them stores, in order.
     """
 
     counts: np.ndarray
@@ -137,10 +137,10 @@ def _numbers(symbols: np.ndarray, low: int, factor: int, of_rows: Iterator[list[
     """Returns float32(factor * (low + symbol) + remainder) * scale for symbols (n,).
 
     Args:
-        symbols: row by row.
-        low: what symbol 0 stands for.
-        factor: what they are multiplied by.
-        of_rows: remainders and scales, one for each symbol, a block of symbols at a time.
+        symbols: Row by row.
+        low: What symbol 0 stands for.
+        factor: What they are multiplied by.
+        of_rows: Remainders and scales, one for each symbol, a block of symbols at a time.
     """
     values, at = np.empty(symbols.size, np.float32), 0
     for remainders, scales in of_rows:

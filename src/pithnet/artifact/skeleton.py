@@ -19,8 +19,8 @@ def skeleton(architecture: str, arguments: Mapping[str, Argument]) -> nn.Module:
     """Returns the zoo's network of that name with all tensors on the meta device.
 
     Args:
-        architecture: the network's name.
-        arguments: arguments of its constructor, as a file's header gives them.
+        architecture: The network's name.
+        arguments: Arguments of its constructor, as a file's header gives them.
 
     Raises:
         ArtifactError: The architecture is unknown, or the arguments are not its own or out of reason.

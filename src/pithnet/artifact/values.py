@@ -25,8 +25,8 @@ class Sites:
     """The places where n values stand.
 
     Attributes:
-        mask: booleans of the record's shape, True where a value stands.
-        counts: how many values stand in each tensor.
+        mask: Booleans of the record's shape, True where a value stands.
+        counts: How many values stand in each tensor.
     """
 
     mask: np.ndarray
@@ -55,7 +55,7 @@ class Block:
 
     Attributes:
         values: (n,) float32.
-        sites: where they stand.
+        sites: Where they stand.
     """
 
     values: np.ndarray
@@ -82,8 +82,8 @@ class Plan:
     Where symbols stand for values they ascend with them: coders use that neighbours are alike.
 
     Attributes:
-        size: the bytes of `side()`.
-        side: gives the bytes beside the symbols.
+        size: The bytes of `side()`.
+        side: Gives the bytes beside the symbols.
         symbols: (n,) integers, or None.
     """
 
@@ -111,8 +111,8 @@ class Coding(ABC):
         """Reads values.
 
         Args:
-            cursor: stands where the coding's side begins.
-            sites: where the n values stand.
+            cursor: Stands where the coding's side begins.
+            sites: Where the n values stand.
 
         Returns:
             (n,) float32, and the coding's name with its entropy coder's.

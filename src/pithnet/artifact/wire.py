@@ -27,8 +27,8 @@ class Cursor:
     with an ArtifactError.
 
     Args:
-        data: the bytes.
-        spend: gets the work that the bytes ask for, before it is done, and may refuse it.
+        data: The bytes.
+        spend: Gets the work that the bytes ask for, before it is done, and may refuse it.
     """
 
     def __init__(self, data: bytes | memoryview, spend: Spend = unlimited) -> None:

@@ -35,8 +35,8 @@ def get_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
     """Reads a varint.
 
     Args:
-        data: the stream.
-        at: index of the varint's first byte.
+        data: The stream.
+        at: Index of the varint's first byte.
 
     Returns:
         The value, and the index of the byte behind the varint.
@@ -58,8 +58,8 @@ def pack_bits(values: np.ndarray, width: int) -> bytes:
     """Writes integers as fixed-width fields, one after the other.
 
     Args:
-        values: non-negative integers of any shape, taken in C order.
-        width: bits per field, 0 to 32.
+        values: Non-negative integers of any shape, taken in C order.
+        width: Bits per field, 0 to 32.
 
     Raises:
         CodingError: The width is out of range, or a value does not fit into it.
@@ -77,9 +77,9 @@ def unpack_bits(data: bytes | memoryview, width: int, count: int) -> np.ndarray:
     """Reads what `pack_bits` wrote.
 
     Args:
-        data: the fields, and nothing behind them.
-        width: bits per field, 0 to 32.
-        count: number of fields.
+        data: The fields, and nothing behind them.
+        width: Bits per field, 0 to 32.
+        count: Number of fields.
 
     Returns:
         (count,) int64.
@@ -109,7 +109,7 @@ class CodeWriter:
     other, only the last one that starts in a word can reach into the next.
 
     Args:
-        total_bits: bits that all codes together will take.
+        total_bits: Bits that all codes together will take.
     """
 
     def __init__(self, total_bits: int) -> None:

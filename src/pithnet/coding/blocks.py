@@ -22,12 +22,12 @@ class Blocks(NamedTuple):
     """How a mask is cut into rows of blocks.
 
     Attributes:
-        rows: number of output channels.
-        columns: number of blocks per row.
-        bits: weights per block, at most MAX_BITS.
-        width: how many weights of a block lie side by side in a kernel's row.
-        length: weights per row.
-        run: weights cut into equal blocks at a time; the last block of a run is filled up with zeros.
+        rows: Number of output channels.
+        columns: Number of blocks per row.
+        bits: Weights per block, at most MAX_BITS.
+        width: How many weights of a block lie side by side in a kernel's row.
+        length: Weights per row.
+        run: Weights cut into equal blocks at a time; the last block of a run is filled up with zeros.
     """
 
     rows: int
@@ -59,8 +59,8 @@ def blocks_of(mask: np.ndarray, cut: Blocks) -> np.ndarray:
     """Returns the blocks of a mask, (rows, columns) uint16.
 
     Args:
-        mask: booleans of the shape that `cut` was made for.
-        cut: how the mask is cut.
+        mask: Booleans of the shape that `cut` was made for.
+        cut: How the mask is cut.
     """
     runs = mask.reshape(-1, cut.run)
     missing = -cut.run % cut.bits
@@ -75,8 +75,8 @@ def unblock(values: np.ndarray, cut: Blocks, shape: tuple[int, ...]) -> np.ndarr
 
     Args:
         values: (rows, columns) uint16 blocks.
-        cut: how the mask was cut.
-        shape: the mask's shape.
+        cut: How the mask was cut.
+        shape: The mask's shape.
 
     Raises:
         CodingError: What fills up a block is not zero.
@@ -105,7 +105,7 @@ class Arrangements(NamedTuple):
     Attributes:
         start_of: (values,) int64, where the interval of each value begins.
         freq_of: (values,) int64, how wide it is.
-        rows: the same for hot loops, by number of ones: the ends of the intervals, and (freq, start, value)
+        rows: The same for hot loops, by number of ones: the ends of the intervals, and (freq, start, value)
             of each.
     """
 
@@ -119,9 +119,9 @@ def arrangements(bits: int, width: int, attraction: int) -> Arrangements:
     """Returns the intervals where a pair of neighbouring ones makes a block `attraction` / 4 times as likely.
 
     Args:
-        bits: weights per block.
-        width: how many of them lie side by side.
-        attraction: quarters of the likelihood's factor for each pair, 4 for no preference.
+        bits: Weights per block.
+        width: How many of them lie side by side.
+        attraction: Quarters of the likelihood's factor for each pair, 4 for no preference.
     """
     values = np.arange(1 << bits)
     spots = [(k, k + 1) for k in range(bits - 1) if (k + 1) % width] + [

@@ -27,7 +27,7 @@ def loops(symbols: int) -> ModuleType | None:
     """Returns `lanes_compiled`, or None where numpy alone is to do the work.
 
     Args:
-        symbols: how many are about to be coded or decoded.
+        symbols: How many are about to be coded or decoded.
     """
     _Coded.symbols += symbols
     chosen = os.environ.get(VARIABLE, "")

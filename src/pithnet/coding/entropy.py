@@ -9,7 +9,7 @@ def entropy_bits(frequencies: np.ndarray) -> float:
     """Returns the order-0 entropy of a histogram in bits per symbol.
 
     Args:
-        frequencies: non-negative counts of any shape; an empty histogram has entropy 0.0.
+        frequencies: Non-negative counts of any shape; an empty histogram has entropy 0.0.
     """
     counts = np.asarray(frequencies, np.float64).ravel()
     counts = counts[counts > 0]
@@ -23,8 +23,8 @@ def average_length(frequencies: np.ndarray, lengths: np.ndarray) -> float:
     """Returns the mean length of a code in bits per symbol, 0.0 for an empty histogram.
 
     Args:
-        frequencies: counts of the symbols, of any shape.
-        lengths: bits of each symbol's code, of the same shape.
+        frequencies: Counts of the symbols, of any shape.
+        lengths: Bits of each symbol's code, of the same shape.
     """
     counts = np.asarray(frequencies, np.float64)
     total = counts.sum()

@@ -27,8 +27,8 @@ def relative_gaps(mask: np.ndarray, bits: int) -> np.ndarray:
     """Returns the gap symbols of a mask in C order; zeros behind the last non-zero are not coded.
 
     Args:
-        mask: booleans of any shape.
-        bits: bits per gap b, 1 to 8.
+        mask: Booleans of any shape.
+        bits: Bits per gap b, 1 to 8.
 
     Returns:
         (gaps,) uint8, each 0 to 2**b - 1.
@@ -72,9 +72,9 @@ def decode(data: bytes, shape: tuple[int, ...], spend: Spend = unlimited) -> np.
     """Reads the mask that `encode` wrote.
 
     Args:
-        data: the stream.
-        shape: the mask's shape.
-        spend: gets the work that is about to be done.
+        data: The stream.
+        shape: The mask's shape.
+        spend: Gets the work that is about to be done.
 
     Raises:
         CodingError: The stream is damaged, or does not fit the shape.

@@ -54,9 +54,9 @@ def decode(data: bytes, count: int, spend: Spend = unlimited) -> np.ndarray:
     """Reads the symbols of a stream.
 
     Args:
-        data: the stream.
-        count: how many symbols it holds.
-        spend: gets the work that is about to be done.
+        data: The stream.
+        count: How many symbols it holds.
+        spend: Gets the work that is about to be done.
 
     Returns:
         (count,) uint8 if the alphabet has at most 256 symbols, else uint16.
@@ -98,7 +98,7 @@ def choose_lengths(counts: np.ndarray, size: int) -> np.ndarray:
 
     Args:
         counts: (alphabet,) how often each symbol occurs.
-        size: number of symbols in the stream.
+        size: Number of symbols in the stream.
 
     Returns:
         (alphabet,) uint8 lengths in bits.

@@ -20,9 +20,9 @@ def decode_one_lane(body: bytes, lengths: np.ndarray, count: int) -> np.ndarray:
     the offsets in between come back by applying the shorter maps to whole arrays.
 
     Args:
-        body: the codes.
+        body: The codes.
         lengths: (alphabet,) code lengths in bits.
-        count: number of symbols.
+        count: Number of symbols.
 
     Returns:
         (count,) symbols.
@@ -73,10 +73,10 @@ def decode_lanes(body: memoryview, ends: np.ndarray, lengths: np.ndarray, count:
     """Decodes symbols that were dealt in pairs to lanes.
 
     Args:
-        body: the lanes, one after the other.
+        body: The lanes, one after the other.
         ends: (lanes,) the bit behind each lane's last.
         lengths: (alphabet,) code lengths in bits.
-        count: number of symbols.
+        count: Number of symbols.
 
     Returns:
         (count,) symbols.

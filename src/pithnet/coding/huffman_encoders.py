@@ -17,7 +17,7 @@ def encode_one_lane(symbols: np.ndarray, codes: np.ndarray, lengths: np.ndarray,
         symbols: (n,) integers.
         codes: (alphabet,) the code of each symbol.
         lengths: (alphabet,) bits of each code.
-        total_bits: what the codes of all symbols amount to.
+        total_bits: What the codes of all symbols amount to.
     """
     writer = CodeWriter(total_bits)
     joins = 3 if int(lengths.max()) <= FAST_LENGTH else 2  # 8 or 4 codes in a word of 64 bits
@@ -40,8 +40,8 @@ def encode_lanes(
         symbols: (n,) integers.
         codes: (alphabet,) the code of each symbol.
         lengths: (alphabet,) bits of each code.
-        total_bits: what the codes of all symbols amount to.
-        lanes: number of lanes.
+        total_bits: What the codes of all symbols amount to.
+        lanes: Number of lanes.
 
     Returns:
         The bits of each lane, (lanes,), and the lanes one after the other.

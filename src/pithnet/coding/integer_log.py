@@ -14,7 +14,7 @@ def log2_fixed(values: np.ndarray) -> np.ndarray:
     """Returns log2 of positive integers in units of 2**-16, up to about 2**-10 below the exact number.
 
     Args:
-        values: integers, 1 to 2**52.
+        values: Integers, 1 to 2**52.
 
     Returns:
         int64 of the same shape.

@@ -53,10 +53,10 @@ class Parameters(NamedTuple):
     """What a stream begins with.
 
     Attributes:
-        start: the class of the odds of a weight being non-zero, before anything is coded.
-        spread: an index into SPREADS.
-        attraction: an index into ATTRACTIONS.
-        strength: an index into STRENGTHS.
+        start: The class of the odds of a weight being non-zero, before anything is coded.
+        spread: An index into SPREADS.
+        attraction: An index into ATTRACTIONS.
+        strength: An index into STRENGTHS.
     """
 
     start: int
@@ -93,10 +93,10 @@ class CountModel(NamedTuple):
     Attributes:
         starts: (contexts, numbers) where each interval begins.
         freqs: (contexts, numbers) how wide it is.
-        rows: the same for the hot loop, by context: the ends of the intervals, and (freq, start, number) of
+        rows: The same for the hot loop, by context: the ends of the intervals, and (freq, start, number) of
             each.
-        nones: where the interval of 0 ends, by context.
-        fulls: where the interval of the largest number begins, by context.
+        nones: Where the interval of 0 ends, by context.
+        fulls: Where the interval of the largest number begins, by context.
     """
 
     starts: np.ndarray
@@ -111,8 +111,8 @@ def count_model(bits: int, spread: int) -> CountModel:
     """Returns beta-binomial intervals in every context (ABSOLUTE + RELATIVE classes).
 
     Args:
-        bits: weights per block.
-        spread: an index into SPREADS.
+        bits: Weights per block.
+        spread: An index into SPREADS.
     """
     edge = ABSOLUTE + RELATIVE
     p = np.array([_density(_class_odds(k)) for k in range(-edge, edge + 1)])
@@ -137,9 +137,9 @@ def overall_density(ones: np.ndarray, seen: np.ndarray | int, start: float) -> n
     """Returns the density of all kernels so far.
 
     Args:
-        ones: non-zero weights so far.
-        seen: weights so far.
-        start: the density assumed before the first.
+        ones: Non-zero weights so far.
+        seen: Weights so far.
+        start: The density assumed before the first.
     """
     return (ones + START * start) / (seen + START)
 
@@ -148,10 +148,10 @@ def column_classes(ones: np.ndarray, seen: np.ndarray | int, p: np.ndarray, stre
     """Returns the class of each input channel's density.
 
     Args:
-        ones: non-zero weights of each input channel so far.
-        seen: weights of each input channel so far.
-        p: the density of all kernels so far.
-        strength: how many weights' worth of evidence p counts for.
+        ones: Non-zero weights of each input channel so far.
+        seen: Weights of each input channel so far.
+        p: The density of all kernels so far.
+        strength: How many weights' worth of evidence p counts for.
     """
     return np.searchsorted(_ABSOLUTE_ARRAY, _odds(ones, seen, p, strength), side="right")
 
@@ -160,10 +160,10 @@ def row_classes(ones: np.ndarray, seen: np.ndarray, p: np.ndarray, strength: flo
     """Returns the class of the odds of an output channel so far, relative to those of all.
 
     Args:
-        ones: non-zero weights of the output channel so far.
-        seen: weights of the output channel so far.
-        p: the density of all kernels so far.
-        strength: how many weights' worth of evidence p counts for.
+        ones: Non-zero weights of the output channel so far.
+        seen: Weights of the output channel so far.
+        p: The density of all kernels so far.
+        strength: How many weights' worth of evidence p counts for.
     """
     ratio = _odds(ones, seen, p, strength) / (p / (1.0 - p))
     return np.searchsorted(_RELATIVE_ARRAY, ratio, side="right")

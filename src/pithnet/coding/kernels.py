@@ -116,9 +116,9 @@ def decode(data: bytes, shape: tuple[int, ...], spend: Spend = unlimited) -> np.
     """Reads the mask that `encode` wrote.
 
     Args:
-        data: the stream.
-        shape: the mask's shape.
-        spend: gets the work that is about to be done.
+        data: The stream.
+        shape: The mask's shape.
+        spend: Gets the work that is about to be done.
 
     Raises:
         CodingError: The stream is damaged.

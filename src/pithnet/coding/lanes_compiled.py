@@ -42,16 +42,16 @@ def decode_run(
 
     Args:
         states: (lanes,) int64, changed in place.
-        words: all words, uint16.
-        at: the next word.
+        words: All words, uint16.
+        at: The next word.
         found: (blocks * lanes, positions) uint8, filled with symbols.
         classes: (blocks * lanes,) uint8.
-        width: how many positions lie side by side.
+        width: How many positions lie side by side.
         spans: (3,) how many sums of symbols a class has with 0, 1 and 2 neighbours.
-        tables: for 0, 1 and 2 neighbours, where the slots of a context begin.
-        slots: the identity of each slot of each context, uint16.
-        table: the entry of each identity, int64.
-        bits: frequencies add up to 2**bits.
+        tables: For 0, 1 and 2 neighbours, where the slots of a context begin.
+        slots: The identity of each slot of each context, uint16.
+        table: The entry of each identity, int64.
+        bits: Frequencies add up to 2**bits.
         counts: (identities,) int64, in which the symbols are counted.
 
     Returns:
@@ -99,10 +99,10 @@ def encode_run(
     Args:
         states: (lanes,) int64, changed in place.
         words: uint16, filled from its end.
-        at: the word that was written last.
+        at: The word that was written last.
         known: (blocks * lanes, positions) uint16, the identities of the symbols.
-        table: the entry of each identity, int64.
-        bits: frequencies add up to 2**bits.
+        table: The entry of each identity, int64.
+        bits: Frequencies add up to 2**bits.
 
     Returns:
         The word that was written last.

@@ -22,8 +22,8 @@ class _Contexts:
     """Where the slots of a context begin, by class and by none, one or two neighbours.
 
     Attributes:
-        tables: for 0, 1 and 2 neighbours (classes * sums,) int64.
-        spans: how many sums of symbols each has for a class.
+        tables: For 0, 1 and 2 neighbours (classes * sums,) int64.
+        spans: How many sums of symbols each has for a class.
     """
 
     def __init__(self, head: Head) -> None:
@@ -42,10 +42,10 @@ def decode_blocks(data: memoryview, cut: Cut, head: Head, spend: Spend = unlimit
     """Reads all blocks.
 
     Args:
-        data: the states, then the words.
-        cut: how the tensor is cut.
-        head: the stream's head.
-        spend: gets the work that is about to be done.
+        data: The states, then the words.
+        cut: How the tensor is cut.
+        head: The stream's head.
+        spend: Gets the work that is about to be done.
 
     Returns:
         (kernels, positions) uint8.
@@ -87,9 +87,9 @@ class _Blocks:
     """Decodes blocks with numpy, one position of all lanes after the other.
 
     Args:
-        states: the lanes' states and the words.
-        head: the stream's head.
-        cut: how the tensor is cut.
+        states: The lanes' states and the words.
+        head: The stream's head.
+        cut: How the tensor is cut.
     """
 
     def __init__(self, states: StatesReader, head: Head, cut: Cut) -> None:
@@ -111,8 +111,8 @@ class _Blocks:
         Args:
             found: (blocks * width, positions) uint8, filled with symbols.
             classes: (blocks * width,) uint8.
-            width: how many kernels each block has.
-            distributions: the identity of each slot of each context, and the entry of each identity.
+            width: How many kernels each block has.
+            distributions: The identity of each slot of each context, and the entry of each identity.
             seen: (identities,) int64, in which the symbols are counted.
 
         Raises:

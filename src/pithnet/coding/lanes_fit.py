@@ -37,7 +37,7 @@ def fit(symbols: np.ndarray, cut: Cut) -> tuple[Head, int]:
 
     Args:
         symbols: (n,) uint8 in C order; what fills up the last tile is not among them.
-        cut: how the tensor is cut.
+        cut: How the tensor is cut.
     """
     counts = np.bincount(symbols)
     middle = _middle(counts)
@@ -58,9 +58,9 @@ def tails(lanes: int, bits: int, cut: Cut) -> Iterator[int]:
     The blocks of one width must leave a word for as many lanes more as they have.
 
     Args:
-        lanes: number of lanes at the start.
-        bits: about what all symbols take.
-        cut: how the tensor is cut.
+        lanes: Number of lanes at the start.
+        bits: About what all symbols take.
+        cut: How the tensor is cut.
     """
     least = -(-16 * cut.kernels // max(bits, 1))
     yield from range(least, min(MAX_TAIL, least + 3, cut.kernels // (4 * lanes)) + 1)
@@ -102,9 +102,9 @@ def _with_classes(head: Head, symbols: np.ndarray, cut: Cut) -> tuple[Head, int]
     """Returns the head with the classes of kernels that pay most, and what the symbols then take.
 
     Args:
-        head: a head of one class.
+        head: A head of one class.
         symbols: (kernels, positions) uint8.
-        cut: how the tensor is cut.
+        cut: How the tensor is cut.
 
     Returns:
         The head, and a number of bits in units of 2**-16.
@@ -131,8 +131,8 @@ def _counts(symbols: np.ndarray, sums: np.ndarray, cut: Cut, head: Head) -> np.n
     Args:
         symbols: (kernels, positions) uint8.
         sums: (kernels,) int64, of the numbers of the kernel's row and column.
-        cut: how the tensor is cut.
-        head: the head, for middle and borders.
+        cut: How the tensor is cut.
+        head: The head, for middle and borders.
     """
     levels, reach = len(head.levels), 4 * MAX_LEVELS
     shape = int(sums.max()) + 1, SUMS, levels

@@ -29,14 +29,14 @@ class Head(NamedTuple):
     """What a stream says before its lanes.
 
     Attributes:
-        lanes: number of lanes at the start, a power of two, 8 to 2048.
-        tail: blocks of each width in the tail, 0 for no tail.
-        slot_bits: frequencies add up to 2**slot_bits; 11 to 14.
-        middle: twice the symbol that has the score 0.
-        borders: three sums of scores, at each of which another context begins.
-        levels: of each symbol's share at the start: 0 if it does not occur, else 1 - 2 log2(share).
-        classes: number of classes of kernels, 1 to 16.
-        shift: what is taken off the sum of a row's and a column's number.
+        lanes: Number of lanes at the start, a power of two, 8 to 2048.
+        tail: Blocks of each width in the tail, 0 for no tail.
+        slot_bits: Frequencies add up to 2**slot_bits; 11 to 14.
+        middle: Twice the symbol that has the score 0.
+        borders: Three sums of scores, at each of which another context begins.
+        levels: Of each symbol's share at the start: 0 if it does not occur, else 1 - 2 log2(share).
+        classes: Number of classes of kernels, 1 to 16.
+        shift: What is taken off the sum of a row's and a column's number.
         numbers: (rows + columns,) int64, a number for each row, then each column; one class needs none.
     """
 
@@ -73,9 +73,9 @@ class Head(NamedTuple):
         """Reads the head.
 
         Args:
-            stream: stands where `put` began.
-            cut: how the tensor is cut.
-            spend: gets the work that is about to be done.
+            stream: Stands where `put` began.
+            cut: How the tensor is cut.
+            spend: Gets the work that is about to be done.
 
         Raises:
             CodingError: A field is out of its range, or the tensor has too many rows and columns for classes.

@@ -22,8 +22,8 @@ def sum_contexts(sums: np.ndarray, borders: tuple[int, ...]) -> np.ndarray:
     """Returns the context of each sum of scores, 0 to 8, int64.
 
     Args:
-        sums: integers of any shape.
-        borders: sizes of sums above which another context begins.
+        sums: Integers of any shape.
+        borders: Sizes of sums above which another context begins.
     """
     beyond = sum(
         ((abs(sums) > border).astype(np.int64) for border in borders), np.zeros(sums.shape, np.int64)
@@ -45,7 +45,7 @@ class Model:
     A symbol in a context has the identity context * levels + symbol.
 
     Args:
-        head: the stream's head.
+        head: The stream's head.
     """
 
     def __init__(self, head: Head) -> None:
@@ -79,8 +79,8 @@ def identities(symbols: np.ndarray, classes: np.ndarray, cut: Cut, head: Head) -
     Args:
         symbols: (kernels, positions) uint8.
         classes: (kernels,) uint8.
-        cut: how the tensor is cut.
-        head: the stream's head.
+        cut: How the tensor is cut.
+        head: The stream's head.
     """
     levels = len(head.levels)
     most = 2 * max(head.middle, 2 * levels)
@@ -98,8 +98,8 @@ def score_sums(symbols: np.ndarray, cut: Cut, middle: int) -> np.ndarray:
 
     Args:
         symbols: (kernels, positions) uint8.
-        cut: how the tensor is cut.
-        middle: twice the symbol that has the score 0.
+        cut: How the tensor is cut.
+        middle: Twice the symbol that has the score 0.
     """
     scores = (symbols.astype(np.int16) * np.int16(2) - np.int16(middle)).reshape(
         len(symbols), cut.positions // cut.width, cut.width

@@ -35,8 +35,8 @@ class StatesWriter:
     """The states of an encoder, which works from the last symbol to the first.
 
     Args:
-        lanes: number of lanes at the start.
-        most: how many words there can be.
+        lanes: Number of lanes at the start.
+        most: How many words there can be.
         loops: `lanes_compiled`, or None for numpy alone.
     """
 
@@ -62,9 +62,9 @@ class StatesWriter:
 
         Args:
             known: (blocks * width, positions) uint16, the identities of the symbols.
-            width: how many kernels each block has.
-            table: the `entries` of the identities.
-            bits: frequencies add up to 2**bits.
+            width: How many kernels each block has.
+            table: The `entries` of the identities.
+            bits: Frequencies add up to 2**bits.
         """
         if self._loops is not None:
             self._at = self._loops.encode_run(self._states[:width], self._words, self._at, known, table, bits)
@@ -77,7 +77,7 @@ class StatesWriter:
 
         Args:
             entry: (positions, width) int64, the `entries` of the symbols.
-            bits: frequencies add up to 2**bits.
+            bits: Frequencies add up to 2**bits.
         """
         width = entry.shape[1]
         x, need, whole = self._states[:width], self._need[:width], self._whole[:width]
@@ -117,8 +117,8 @@ class StatesReader:
     """The states of a decoder; `states`, `words` and `at` are open to a hot loop, which keeps them in locals.
 
     Args:
-        data: what `StatesWriter.bytes` gave.
-        lanes: number of lanes at the start.
+        data: What `StatesWriter.bytes` gave.
+        lanes: Number of lanes at the start.
 
     Raises:
         CodingError: The bytes end before the states do.
@@ -155,7 +155,7 @@ class StatesReader:
         """Checks that the stream ends here.
 
         Args:
-            lanes: how many lanes there are at the end.
+            lanes: How many lanes there are at the end.
 
         Raises:
             CodingError: Words are left, or a lane does not end as an encoder begins it.

@@ -106,7 +106,7 @@ def encode(symbols: np.ndarray, mask: np.ndarray) -> bytes:
 
     Args:
         symbols: (Trues of the mask,) integers 0..255, in C order.
-        mask: booleans of the tensor's shape.
+        mask: Booleans of the tensor's shape.
 
     Raises:
         CodingError: There are more than 256 levels.
@@ -140,10 +140,10 @@ def decode(data: bytes, count: int, mask: np.ndarray, spend: Spend = unlimited) 
     """Reads the symbols that `encode` wrote.
 
     Args:
-        data: the stream.
-        count: number of symbols.
-        mask: the mask that was given to `encode`.
-        spend: gets the work that is about to be done.
+        data: The stream.
+        count: Number of symbols.
+        mask: The mask that was given to `encode`.
+        spend: Gets the work that is about to be done.
 
     Returns:
         (count,) uint8.

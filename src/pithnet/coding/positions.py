@@ -18,11 +18,11 @@ class PositionCoder(NamedTuple):
     """A way to store a mask.
 
     Attributes:
-        encode: takes a boolean mask and gives bytes.
-        decode: takes the bytes, the mask's shape and a function that gets the work before it is done, and
+        encode: Takes a boolean mask and gives bytes.
+        decode: Takes the bytes, the mask's shape and a function that gets the work before it is done, and
             gives the mask.
-        auto_limit: the largest mask, in elements, on which "auto" tries this coder.
-        slowness: how it decodes, as in `SymbolCoder`.
+        auto_limit: The largest mask, in elements, on which "auto" tries this coder.
+        slowness: How it decodes, as in `SymbolCoder`.
     """
 
     encode: Callable[[np.ndarray], bytes]
@@ -71,8 +71,8 @@ def encode_positions(mask: np.ndarray, method: str = "auto", slowest: int = 2) -
     """Codes a boolean mask of any shape; the shape is not stored.
 
     Args:
-        mask: booleans, True for non-zero; the first axis is the output channels.
-        method: a name out of POSITION_CODERS, or "auto" for the one with the fewest bytes.
+        mask: Booleans, True for non-zero; the first axis is the output channels.
+        method: A name out of POSITION_CODERS, or "auto" for the one with the fewest bytes.
         slowest: "auto" tries no coder of more `slowness`.
 
     Returns:
@@ -106,10 +106,10 @@ def decode_positions(
     """Reads the mask that `encode_positions` wrote.
 
     Args:
-        method: the name that it returned.
-        data: the bytes that it returned.
-        shape: the mask's shape, which bounds time and memory whatever the bytes say.
-        spend: gets the work that is about to be done, in units of about ten nanoseconds; what it raises ends
+        method: The name that it returned.
+        data: The bytes that it returned.
+        shape: The mask's shape, which bounds time and memory whatever the bytes say.
+        spend: Gets the work that is about to be done, in units of about ten nanoseconds; what it raises ends
             the decoding.
 
     Raises:

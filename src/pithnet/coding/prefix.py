@@ -20,7 +20,7 @@ def code_lengths(frequencies: np.ndarray, limit: int = MAX_LENGTH) -> np.ndarray
 
     Args:
         frequencies: (alphabet,) counts.
-        limit: the longest allowed code in bits.
+        limit: The longest allowed code in bits.
 
     Returns:
         (alphabet,) uint8: 0 for symbols that never occur, and for the only symbol of a one-symbol alphabet,

@@ -24,8 +24,8 @@ def encode_intervals(starts: list[int], freqs: list[int]) -> bytes:
     """Returns the stream of the symbols with these intervals, in order.
 
     Args:
-        starts: where each interval begins, 0 to 2**14 - 1.
-        freqs: how wide it is, 1 to 2**14.
+        starts: Where each interval begins, 0 to 2**14 - 1.
+        freqs: How wide it is, 1 to 2**14.
     """
     out = bytearray()
     put, x = out.append, 0

@@ -28,9 +28,9 @@ class _Model(NamedTuple):
     """What a stream begins with.
 
     Attributes:
-        fineness: an index into FINENESS.
-        bins: an index into BINS.
-        levels: a level for each bin.
+        fineness: An index into FINENESS.
+        bins: An index into BINS.
+        levels: A level for each bin.
     """
 
     fineness: int
@@ -105,9 +105,9 @@ def decode(data: bytes, count: int, spend: Spend = unlimited) -> np.ndarray:
     """Reads the symbols that `encode` wrote.
 
     Args:
-        data: the stream.
-        count: how many symbols it holds.
-        spend: gets the work that is about to be done.
+        data: The stream.
+        count: How many symbols it holds.
+        spend: Gets the work that is about to be done.
 
     Returns:
         (count,) uint8 if the model has at most 256 symbols, else uint16.
@@ -129,9 +129,9 @@ def decode_with(stream: Decoder, freqs: np.ndarray, count: int) -> np.ndarray:
     """Reads symbols that all have the same distribution, and moves the stream past them.
 
     Args:
-        stream: stands at the first of them.
+        stream: Stands at the first of them.
         freqs: (alphabet,) shares of 2**14 slots.
-        count: how many there are.
+        count: How many there are.
 
     Returns:
         (count,) uint8 if the alphabet has at most 256 symbols, else uint16.

@@ -46,7 +46,7 @@ def put_vector(out: Encoder, values: list[int]) -> None:
     """Appends a vector to a stream, its length included.
 
     Args:
-        out: the stream.
+        out: The stream.
         values: 1 to 65,536 integers, each 0..255.
 
     Raises:
@@ -83,10 +83,10 @@ def get_vector(data: Decoder, spend: Spend = unlimited, most: int = MAX_VALUE) -
     """Reads the vector that `put_vector` wrote.
 
     Args:
-        data: stands where the vector begins.
-        spend: gets the work that is being done: entries before they are read, and questions as they come,
+        data: Stands where the vector begins.
+        spend: Gets the work that is being done: entries before they are read, and questions as they come,
             since few bytes can answer very many of them.
-        most: the largest entry that makes sense.
+        most: The largest entry that makes sense.
 
     Raises:
         CodingError: The vector is too long, or its entries leave 0..most.

@@ -19,13 +19,13 @@ class SymbolCoder(NamedTuple):
     """A way to store flat, non-empty arrays of integers.
 
     Attributes:
-        encode: takes the symbols, and the mask where it `needs_mask`, and gives bytes.
-        decode: takes the bytes, the number of symbols, the mask where it `needs_mask`, and a function that
+        encode: Takes the symbols, and the mask where it `needs_mask`, and gives bytes.
+        decode: Takes the bytes, the number of symbols, the mask where it `needs_mask`, and a function that
             gets the work before it is done, and gives the symbols.
-        auto_limit: the most symbols on which "auto" tries this coder.
-        needs_mask: whether the coder uses where the symbols stand.
-        auto_least: the fewest symbols on which "auto" tries this coder.
-        slowness: how it decodes: 0 in whole arrays, 1 in short ones, 30 to 60 ns a symbol, 2 in a loop of
+        auto_limit: The most symbols on which "auto" tries this coder.
+        needs_mask: Whether the coder uses where the symbols stand.
+        auto_least: The fewest symbols on which "auto" tries this coder.
+        slowness: How it decodes: 0 in whole arrays, 1 in short ones, 30 to 60 ns a symbol, 2 in a loop of
             Python, which takes up to half a second per million.
     """
 
@@ -53,9 +53,9 @@ def encode_symbols(
     """Codes integers of any shape in C order; the bytes hold the model but not the count.
 
     Args:
-        symbols: integers 0 to 65,535.
-        method: a name out of SYMBOL_CODERS, or "auto" for the one with the fewest bytes.
-        mask: where the symbols stand, as booleans of the tensor's shape with a True for each symbol (all True
+        symbols: Integers 0 to 65,535.
+        method: A name out of SYMBOL_CODERS, or "auto" for the one with the fewest bytes.
+        mask: Where the symbols stand, as booleans of the tensor's shape with a True for each symbol (all True
             for a dense tensor). With it coders can use neighbouring symbols, which pays if the levels are in
             ascending order of their values; the decoder then needs it too.
         slowest: "auto" tries no coder of more `slowness`.
@@ -94,11 +94,11 @@ def decode_symbols(
     """Reads the symbols that `encode_symbols` wrote.
 
     Args:
-        method: the name that it returned.
-        data: the bytes that it returned.
-        count: how many symbols there are; with len(data) it bounds time and memory, whatever the bytes say.
-        mask: the mask that was given to the encoder.
-        spend: gets the work that is about to be done, in units of about ten nanoseconds; what it raises ends
+        method: The name that it returned.
+        data: The bytes that it returned.
+        count: How many symbols there are; with len(data) it bounds time and memory, whatever the bytes say.
+        mask: The mask that was given to the encoder.
+        spend: Gets the work that is about to be done, in units of about ten nanoseconds; what it raises ends
             the decoding.
 
     Returns:

@@ -16,10 +16,10 @@ class Cut(NamedTuple):
     """How a tensor is cut into kernels, in C order.
 
     Attributes:
-        rows: number of output channels.
-        columns: number of kernels in a row.
-        positions: symbols in a kernel.
-        width: how many of them lie side by side.
+        rows: Number of output channels.
+        columns: Number of kernels in a row.
+        positions: Symbols in a kernel.
+        width: How many of them lie side by side.
     """
 
     rows: int
@@ -40,7 +40,7 @@ def cut_of(shape: tuple[int, ...]) -> Cut:
     Where no size divides a row, the tensor counts as one row, whose last tile is filled up.
 
     Args:
-        shape: the tensor's shape, without a 0.
+        shape: The tensor's shape, without a 0.
     """
     length, kernel = prod(shape[1:]), prod(shape[2:])
     if len(shape) >= 3 and 2 <= kernel <= _LARGEST_KERNEL:
@@ -55,8 +55,8 @@ class Block(NamedTuple):
     """A block: kernels that are coded side by side.
 
     Attributes:
-        width: how many kernels, in the first lanes.
-        alive: how many lanes there are, of which those beyond the width wait.
+        width: How many kernels, in the first lanes.
+        alive: How many lanes there are, of which those beyond the width wait.
     """
 
     width: int
@@ -75,9 +75,9 @@ def blocks_of(kernels: int, lanes: int, tail: int) -> list[Block] | None:
     the tail the lanes become fewer by half, down to LEAST_LANES.
 
     Args:
-        kernels: kernels in all.
-        lanes: lanes at the start, a power of two.
-        tail: blocks of each width in the tail.
+        kernels: Kernels in all.
+        lanes: Lanes at the start, a power of two.
+        tail: Blocks of each width in the tail.
     """
     fewer = [lanes >> n for n in range(1, lanes.bit_length()) if lanes >> n >= LEAST_LANES]
     behind = [Block(width, width) for width in fewer for _ in range(tail)]

@@ -15,5 +15,5 @@ def unlimited(units: int) -> None:
     """Refuses nothing.
 
     Args:
-        units: how much work is about to be done.
+        units: How much work is about to be done.
     """

@@ -24,9 +24,9 @@ def call_named(option: str, text: str, error: type[PithError]) -> Any:
     that is being continued; no file of somebody else's may name a function.
 
     Args:
-        option: the option that the text was given to, as messages name it, such as "--model".
-        text: package.module:function.
-        error: the class to raise.
+        option: The option that the text was given to, as messages name it, such as "--model".
+        text: Package.module:function.
+        error: The class to raise.
 
     Returns:
         What the call returned.

@@ -56,6 +56,8 @@ def export(
     """
     if settings.int8 and settings.dynamic:
         raise PithError("--int8 calibrates, --dynamic does not: give one of the two")
+    if to.is_dir():
+        raise PithError(f"{to} is a folder; give the file to write, such as {to / 'model.onnx'}")
     if not to.parent.is_dir():
         raise PithError(f"{to.parent} is not a folder; make it first, or choose another --to")
     show, opened = report or Quiet(), open_network(file, settings.model)

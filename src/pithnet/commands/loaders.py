@@ -39,8 +39,8 @@ class OwnLoaders:
         """Returns the loader "train" or "val".
 
         Args:
-            part: which one.
-            why: what it is needed for, at the end of the message.
+            part: Which one.
+            why: What it is needed for, at the end of the message.
 
         Raises:
             DataError: The function returned none.

@@ -16,8 +16,8 @@ class Normalization:
     """A per-channel affine map of an image in [0, 1]: (x - mean) / std.
 
     Args:
-        mean: one number per channel.
-        std: one number per channel, > 0.
+        mean: One number per channel.
+        std: One number per channel, > 0.
 
     Raises:
         DataError: The numbers are not as many, not finite, or a std is not positive.
@@ -44,8 +44,8 @@ class ArrayData:
     Args:
         images: uint8 (N, C, H, W).
         labels: int64 (N,), or None where there are none.
-        classes: names of the classes.
-        name: the data set's, a key of DATASETS; None for arrays of your own.
+        classes: Names of the classes.
+        name: The data set's, a key of DATASETS; None for arrays of your own.
 
     Raises:
         DataError: The images or labels are of another dtype or shape.
@@ -82,8 +82,8 @@ class ArrayData:
         """Splits random images off; the same seed gives the same split.
 
         Args:
-            held_out: how many images to split off, 0 < held_out < N.
-            seed: of the random choice.
+            held_out: How many images to split off, 0 < held_out < N.
+            seed: Of the random choice.
 
         Returns:
             The rest, and the images held out.

@@ -19,8 +19,8 @@ class Augmentation:
     """A random crop after reflection padding, and a horizontal flip with probability 1/2.
 
     Args:
-        pad: pixels on each side.
-        flip: whether images are flipped.
+        pad: Pixels on each side.
+        flip: Whether images are flipped.
     """
 
     pad: int = 4
@@ -44,14 +44,14 @@ class Batches:
     once.
 
     Args:
-        data: the images.
-        batch_size: images per batch; a shuffled set drops a last batch of fewer.
-        normalization: a mean and a std for each channel.
-        augmentation: crops and flips, or None for none.
-        shuffle: whether the order is random.
-        seed: of the order and the augmentation.
-        views: how many views of each image there are; None for a new one in every epoch.
-        soft: teacher logits, (V, N, classes), handed out beside the labels; `views` is V then, 1 without
+        data: The images.
+        batch_size: Images per batch; a shuffled set drops a last batch of fewer.
+        normalization: A mean and a std for each channel.
+        augmentation: Crops and flips, or None for none.
+        shuffle: Whether the order is random.
+        seed: Of the order and the augmentation.
+        views: How many views of each image there are; None for a new one in every epoch.
+        soft: Teacher logits, (V, N, classes), handed out beside the labels; `views` is V then, 1 without
             augmentation.
 
     Raises:
@@ -125,7 +125,7 @@ class Batches:
 
         Args:
             index: (B,) int64.
-            draws: crop offsets and flips of every image, or None for none.
+            draws: Crop offsets and flips of every image, or None for none.
 
         Returns:
             float32 (B, C, H, W).

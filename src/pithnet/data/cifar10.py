@@ -52,7 +52,7 @@ def load_cifar10(root: Path, split: str) -> ArrayData:
     Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
 
     Args:
-        root: a folder that holds cifar-10-batches-bin/ or cifar-10-batches-py/, or is one of them. The binary
+        root: A folder that holds cifar-10-batches-bin/ or cifar-10-batches-py/, or is one of them. The binary
             layout is taken where both are complete.
         split: "train" or "test".
 

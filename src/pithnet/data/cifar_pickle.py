@@ -133,7 +133,7 @@ def read_python_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.integer
     """Reads one file of the Python layout.
 
     Args:
-        path: the file.
+        path: The file.
 
     Returns:
         The data, uint8 as stored, and the labels, integers (N,).

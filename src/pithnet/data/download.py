@@ -36,11 +36,11 @@ def download_cifar10(
     goes on from its end.
 
     Args:
-        root: a folder, made if missing.
-        url: the archive's address.
-        md5: the archive's checksum, in hex.
-        progress: called with (bytes so far, bytes in all or None where the server does not say).
-        timeout: seconds without an answer after which the server counts as gone.
+        root: A folder, made if missing.
+        url: The archive's address.
+        md5: The archive's checksum, in hex.
+        progress: Called with (bytes so far, bytes in all or None where the server does not say).
+        timeout: Seconds without an answer after which the server counts as gone.
 
     Raises:
         DataError: There is no network, the checksum is wrong (the .part file is then removed), the disk is

@@ -24,7 +24,7 @@ def load_folder(
     """Returns the images of one split, uint8 (N, C, H, W), in the order of their names, as the classes are.
 
     Args:
-        root: a folder that holds train/CLASS/ and test/CLASS/ (or val/CLASS/). Images directly in ROOT/train,
+        root: A folder that holds train/CLASS/ and test/CLASS/ (or val/CLASS/). Images directly in ROOT/train,
             or in ROOT where it has no class folders, have no labels (labels None). Images directly in ROOT
             are no held-out set, so they are "train" only.
         split: "train" or "test".

@@ -23,7 +23,7 @@ def load_npz(path: Path, split: str) -> ArrayData:
     Nothing pickled is read.
 
     Args:
-        path: a file with x_train, y_train, x_test, y_test; or a file with images and labels; or a folder with
+        path: A file with x_train, y_train, x_test, y_test; or a file with images and labels; or a folder with
             a train.npz and a test.npz of either kind. Images are uint8 NCHW, NHWC or NHW; labels are integers
             (N,); an array `classes` of text names them. A lone file with images and labels has no held-out
             part: with labels it is "test" (to evaluate on), without them "train" (to calibrate on).

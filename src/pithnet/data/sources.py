@@ -19,9 +19,9 @@ class Source:
     """A kind of data set.
 
     Attributes:
-        load: takes a root and a split and gives the images.
-        normalization: the default, a key of NORMALIZATIONS.
-        root: what a root is for this source, or None where it takes none.
+        load: Takes a root and a split and gives the images.
+        normalization: The default, a key of NORMALIZATIONS.
+        root: What a root is for this source, or None where it takes none.
     """
 
     load: Callable[[Path, str], ArrayData]
@@ -52,8 +52,8 @@ def load(name: str, root: Path | None, split: str) -> ArrayData:
     """Returns the "train" or "test" part of a data set.
 
     Args:
-        name: a key of DATASETS.
-        root: where it lies; None for a bundled one.
+        name: A key of DATASETS.
+        root: Where it lies; None for a bundled one.
         split: "train" or "test".
 
     Raises:

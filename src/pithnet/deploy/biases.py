@@ -45,8 +45,8 @@ def with_stored_biases(model: nn.Module, path: str | Path) -> nn.Module:
     """Returns a copy of a fake-quantized model with the biases of its ONNX file, so that both agree.
 
     Args:
-        model: the fake-quantized model.
-        path: its ONNX file. A layer that is called several times gets the biases of its first call.
+        model: The fake-quantized model.
+        path: Its ONNX file. A layer that is called several times gets the biases of its first call.
     """
     graph, simulated = _Graph(read_proto(path).graph), copy.deepcopy(model)
     layers = dict(simulated.named_modules())

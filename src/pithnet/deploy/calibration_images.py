@@ -26,12 +26,12 @@ class CalibrationImages:
     """A network and the images that its ranges are found on and its file is checked on.
 
     Attributes:
-        model: a float32 copy of the network whose forward takes one tensor.
-        calibrate: batches (B, ...) on the CPU.
+        model: A float32 copy of the network whose forward takes one tensor.
+        calibrate: Batches (B, ...) on the CPU.
         check: (N, ...), other images where `unseen`.
-        unseen: whether `check` is of other images than `calibrate`.
-        name: the input's name.
-        cast: the dtype of the weights where it was not float32.
+        unseen: Whether `check` is of other images than `calibrate`.
+        name: The input's name.
+        cast: The dtype of the weights where it was not float32.
     """
 
     model: nn.Module
@@ -46,9 +46,9 @@ def calibration_images(model: nn.Module, images: Any, example: Any = None) -> Ca
     """Reads at most 640 images, and keeps every fifth of them for the check alone where there are 32 or more.
 
     Args:
-        model: the network.
-        images: a tensor (N, ...) or any loader that pithnet takes.
-        example: an input (B, ...) that says the lengths of the axes after the first; the first batch without.
+        model: The network.
+        images: A tensor (N, ...) or any loader that pithnet takes.
+        example: An input (B, ...) that says the lengths of the axes after the first; the first batch without.
 
     Raises:
         DataError: There are no images, or they cannot be used; the message names the batch.

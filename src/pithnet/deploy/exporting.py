@@ -31,12 +31,12 @@ class OnnxFile:
     """An ONNX file that was written; `print` says what it takes and gives.
 
     Attributes:
-        path: where it is.
-        bytes: its size.
-        inputs: the names of the inputs.
-        outputs: the names of the outputs.
-        batch: how many samples a batch has, None where it may have any number.
-        cast: the dtype of the model's weights where it is not the file's float32, such as "float16".
+        path: Where it is.
+        bytes: Its size.
+        inputs: The names of the inputs.
+        outputs: The names of the outputs.
+        batch: How many samples a batch has, None where it may have any number.
+        cast: The dtype of the model's weights where it is not the file's float32, such as "float16".
     """
 
     path: Path
@@ -72,12 +72,12 @@ def export_onnx(
     several outputs by their keys or attributes, or output_0, output_1.
 
     Args:
-        model: the network.
-        example: inputs as the model is called with them: a tensor (B, ...), a tuple of arguments or a dict of
+        model: The network.
+        example: Inputs as the model is called with them: a tensor (B, ...), a tuple of arguments or a dict of
             them; what is no tensor, such as None, is a constant of the file. All other axes than the first
             have the example's lengths. A tuple of lengths, (C, H, W) say, stands for one float32 tensor.
-        path: the file to write.
-        facts: names and values for the file's metadata.
+        path: The file to write.
+        facts: Names and values for the file's metadata.
 
     Raises:
         ModelError: The model is not exportable; the message says the cause.
@@ -109,8 +109,8 @@ def to_proto(model: nn.Module, example: Any) -> tuple[onnx.ModelProto, int | Non
     """Returns the ONNX graph of a model, and its batch size, None where it may be any.
 
     Args:
-        model: plain float32 tensors; its `forward` gives a flat tuple of tensors afterwards.
-        example: inputs as the model is called with them.
+        model: Plain float32 tensors; its `forward` gives a flat tuple of tensors afterwards.
+        example: Inputs as the model is called with them.
 
     Raises:
         ModelError: The model is not exportable; the message says the cause.

@@ -44,9 +44,9 @@ class Operators:
     """The operators of an optimised graph.
 
     Attributes:
-        counts: how many there are of each ONNX name.
-        float_names: the layers and additions left in float, by kind of work.
-        in_float: everything that computes with floating-point numbers, softmax and normalisations too, as
+        counts: How many there are of each ONNX name.
+        float_names: The layers and additions left in float, by kind of work.
+        in_float: Everything that computes with floating-point numbers, softmax and normalisations too, as
             operator -> names.
     """
 

@@ -28,10 +28,10 @@ class Int8Model:
     """A model for `export_onnx` alone.
 
     Attributes:
-        model: the model.
-        in_float: names of the layers left as they are. Their weights are not exact in int8, or another module
+        model: The model.
+        in_float: Names of the layers left as they are. Their weights are not exact in int8, or another module
             computes with them, as attention does with its output layer's.
-        cast: the dtype of the weights where it was not float32, such as "float16".
+        cast: The dtype of the weights where it was not float32, such as "float16".
     """
 
     model: nn.Module

@@ -36,21 +36,21 @@ class Int8Export:
     """An int8 ONNX file and what was found out about it; `print` shows it.
 
     Attributes:
-        path: the file.
-        bytes: its size.
-        float32_bytes: the size of the model's parameters in float32.
-        agreement: how near the file's answers are to the float model's, in ONNX Runtime.
-        simulation: how near they are to the quantized model's in PyTorch; these differ only where a number
+        path: The file.
+        bytes: Its size.
+        float32_bytes: The size of the model's parameters in float32.
+        agreement: How near the file's answers are to the float model's, in ONNX Runtime.
+        simulation: How near they are to the quantized model's in PyTorch; these differ only where a number
             falls in the middle between two integers.
-        operators: what ONNX Runtime runs in int8 and in float.
-        layers_in_float: layers whose weights int8 does not hold exactly, or that another module computes
+        operators: What ONNX Runtime runs in int8 and in float.
+        layers_in_float: Layers whose weights int8 does not hold exactly, or that another module computes
             with.
         norms_in_float: BatchNorms that were not folded.
-        calibrated_on: number of images that the ranges were found on.
-        checked_on: number of images that the file was checked on.
-        unseen: whether the check was on other images.
-        batch: how many samples a batch has, None for any.
-        cast: the dtype of the weights where it was not float32.
+        calibrated_on: Number of images that the ranges were found on.
+        checked_on: Number of images that the file was checked on.
+        unseen: Whether the check was on other images.
+        batch: How many samples a batch has, None for any.
+        cast: The dtype of the weights where it was not float32.
     """
 
     path: Path
@@ -113,12 +113,12 @@ def export_int8(model: nn.Module, images: Any, path: str | Path, example: Any = 
     What cannot be done is refused before anything is computed.
 
     Args:
-        model: the network, which stays as it is.
-        images: a tensor (N, ...) or any loader that pithnet takes; labels are never read. About 500 are
+        model: The network, which stays as it is.
+        images: A tensor (N, ...) or any loader that pithnet takes; labels are never read. About 500 are
             enough, and of more than 640 the first 640 are taken. A fifth of them, 128 at most, is kept for
             the check alone, unless there are fewer than 32.
-        path: the file to write; it is written when all is checked.
-        example: an input (B, ...) that says the lengths of the axes after the first; the first batch without.
+        path: The file to write; it is written when all is checked.
+        example: An input (B, ...) that says the lengths of the axes after the first; the first batch without.
 
     Raises:
         DataError: There are no images, one has another shape than the example, they hold NaN or inf, or the
@@ -138,9 +138,9 @@ def write_int8(images: CalibrationImages, path: Path, facts: Mapping[str, str] |
     """Does what `export_int8` does, with images that were read and checked.
 
     Args:
-        images: the network and its images.
-        path: the file to write.
-        facts: names and values for the file's metadata.
+        images: The network and its images.
+        path: The file to write.
+        facts: Names and values for the file's metadata.
     """
     plain, _ = float32_copy(images.model)
     simulated, _ = float32_copy(images.model)

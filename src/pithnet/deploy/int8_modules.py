@@ -21,7 +21,7 @@ class QuantizeDequantize(nn.Module):
     """A rounding of float32 to uint8 and back to float32, as ONNX operators.
 
     Args:
-        quantizer: the activation quantizer whose scale and zero point it takes.
+        quantizer: The activation quantizer whose scale and zero point it takes.
 
     Raises:
         ModelError: The quantizer is not of 8 bits, or not calibrated.

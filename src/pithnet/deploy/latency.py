@@ -24,9 +24,9 @@ class Contender:
     """Something to be timed.
 
     Attributes:
-        name: what tables call it.
+        name: What tables call it.
         shape: (C, H, W) of float32 images, or the inputs one by one, as `OnnxSession.inputs` says them.
-        runner: makes a runner for a number of threads, when it is needed.
+        runner: Makes a runner for a number of threads, when it is needed.
     """
 
     name: str
@@ -46,10 +46,10 @@ class Timing:
     """The milliseconds that a batch takes.
 
     Attributes:
-        median: the median over the rounds.
-        low: the lower end of the middle half of the rounds.
-        high: its upper end.
-        rounds: number of rounds.
+        median: The median over the rounds.
+        low: The lower end of the middle half of the rounds.
+        high: Its upper end.
+        rounds: Number of rounds.
     """
 
     median: float
@@ -66,10 +66,10 @@ def time_in_turn(contenders: Sequence[Contender], batch: int, threads: int, seco
     vocabulary has. Afterwards the process has as many threads of PyTorch as before.
 
     Args:
-        contenders: what to time.
-        batch: samples per batch.
-        threads: threads of each runner.
-        seconds: about how long to measure in all; there are at least MIN_ROUNDS rounds.
+        contenders: What to time.
+        batch: Samples per batch.
+        threads: Threads of each runner.
+        seconds: About how long to measure in all; there are at least MIN_ROUNDS rounds.
 
     Returns:
         A timing for each contender, in their order.

@@ -22,8 +22,8 @@ def read_proto(path: str | Path, weights: bool = True) -> onnx.ModelProto:
     """Returns an ONNX file's content.
 
     Args:
-        path: the file.
-        weights: whether tensors that lie in files beside it are read, too.
+        path: The file.
+        weights: Whether tensors that lie in files beside it are read, too.
 
     Raises:
         ModelError: The file is missing or not ONNX.

@@ -30,9 +30,9 @@ class Taken:
     """An input of a network.
 
     Attributes:
-        name: its name.
-        dtype: its dtype.
-        shape: its shape without the batch's axis, -1 for an axis of any length.
+        name: Its name.
+        dtype: Its dtype.
+        shape: Its shape without the batch's axis, -1 for an axis of any length.
     """
 
     name: str
@@ -50,13 +50,13 @@ class OnnxSession:
     Its answer is the output "logits", or the first where none is called so.
 
     Attributes:
-        inputs: what it takes, in order.
-        batch: how many samples a batch has to have, None for any.
+        inputs: What it takes, in order.
+        batch: How many samples a batch has to have, None for any.
 
     Args:
-        path: the file.
-        threads: threads within one operator.
-        save_optimised: where to write the graph after ONNX Runtime's optimisations, or None.
+        path: The file.
+        threads: Threads within one operator.
+        save_optimised: Where to write the graph after ONNX Runtime's optimisations, or None.
 
     Raises:
         ModelError: The file is missing or cannot be run.
@@ -101,7 +101,7 @@ class OnnxSession:
         """Returns all outputs.
 
         Args:
-            *arrays: the inputs in order.
+            *arrays: The inputs in order.
 
         Raises:
             ModelError: The file takes other arrays; the message says which.
@@ -117,8 +117,8 @@ class OnnxSession:
         """Returns tensors as arrays in the file's order and its dtypes.
 
         Args:
-            tensors: by position, for the inputs that are not named.
-            named: by the inputs' names.
+            tensors: By position, for the inputs that are not named.
+            named: By the inputs' names.
 
         Raises:
             ModelError: An input is missing.
@@ -185,8 +185,8 @@ def torch_runner(model: nn.Module, threads: int) -> Runner:
     It gives the answer's array, whatever else the model returns.
 
     Args:
-        model: the model.
-        threads: set for the whole process at every call.
+        model: The model.
+        threads: Set for the whole process at every call.
     """
     model = model.eval()
 
@@ -205,8 +205,8 @@ def openvino_runner(path: str | Path, threads: int) -> Runner:
     """Returns a runner of an ONNX file in OpenVINO on the CPU, in float32 where the file is not quantized.
 
     Args:
-        path: the file.
-        threads: threads of the runner.
+        path: The file.
+        threads: Threads of the runner.
 
     Raises:
         ModelError: OpenVINO is not installed, or cannot run the file.

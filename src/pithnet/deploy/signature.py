@@ -23,9 +23,9 @@ class Call:
     What is no tensor, None or a number say, is a constant of the call.
 
     Attributes:
-        args: the arguments by position.
-        kwargs: the arguments by keyword.
-        names: the names of the tensors, in order.
+        args: The arguments by position.
+        kwargs: The arguments by keyword.
+        names: The names of the tensors, in order.
     """
 
     args: tuple[Any, ...]
@@ -58,8 +58,8 @@ def call_of(model: nn.Module, inputs: Any) -> Call:
     A single tensor is called "input", others as the arguments of `forward` or the keys of the dict.
 
     Args:
-        model: the network.
-        inputs: a tensor, a tuple or list of arguments, or a dict of them.
+        model: The network.
+        inputs: A tensor, a tuple or list of arguments, or a dict of them.
 
     Raises:
         DataError: There is no tensor (B, ...) among the inputs.

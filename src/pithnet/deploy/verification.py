@@ -31,19 +31,19 @@ class Agreement:
     rounded: about one activation in a million differs in each layer, and later layers carry it on.
 
     Attributes:
-        output: its name.
-        max_difference: the largest difference of a number.
-        relative_error: the difference's Euclidean norm over that of the model's numbers.
-        step: the step of the file's quantized numbers; where they are float, a 255th of the range of the
+        output: Its name.
+        max_difference: The largest difference of a number.
+        relative_error: The difference's Euclidean norm over that of the model's numbers.
+        step: The step of the file's quantized numbers; where they are float, a 255th of the range of the
             model's.
-        within_a_step: the share of numbers that differ by no more than a step.
-        what: what was compared: the "images" or "samples" of (B, C); the pixels of (B, C, H, W), voxels or
+        within_a_step: The share of numbers that differ by no more than a step.
+        what: What was compared: the "images" or "samples" of (B, C); the pixels of (B, C, H, W), voxels or
             positions, with the class on the second axis; the tokens of (B, L, C), with the class on the last
             axis. Integers are compared one by one, as "numbers".
-        same: how many of them have their largest number in the same place; None where nothing is a class, for
+        same: How many of them have their largest number in the same place; None where nothing is a class, for
             (B,) and (B, 1), and for all outputs but the answer.
-        n: how many of them there are.
-        others: the other outputs.
+        n: How many of them there are.
+        others: The other outputs.
     """
 
     output: str
@@ -69,9 +69,9 @@ def agreement(path: str | Path, model: nn.Module, batches: Iterable[Any]) -> Agr
     """Runs an ONNX file and a model in eval mode on the same batches and compares all their outputs.
 
     Args:
-        path: the file.
-        model: the model.
-        batches: inputs as the model is called with them: tensors (B, ...), tuples of arguments or dicts.
+        path: The file.
+        model: The model.
+        batches: Inputs as the model is called with them: tensors (B, ...), tuples of arguments or dicts.
             Floating-point tensors are cast to the model's dtype for the model and to float32 for the file.
 
     Returns:

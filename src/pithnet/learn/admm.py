@@ -32,8 +32,8 @@ class ADMM(Regularized):
     Source: Zhang et al. 2018; Boyd et al. 2011, section 3.1.1.
 
     Args:
-        terms: the regularizers and their tensors.
-        rho: the values > 0 at the start and the end of the training, rising by the same factor at each
+        terms: The regularizers and their tensors.
+        rho: The values > 0 at the start and the end of the training, rising by the same factor at each
             update.
 
     Raises:

@@ -21,9 +21,9 @@ class Batch:
     """The parts of a batch.
 
     Attributes:
-        inputs: a tensor, a tuple of arguments or a dict of them, see `call`.
-        targets: labels or whatever the loss compares with, None where there are none.
-        soft: teacher logits (B, classes), or None.
+        inputs: A tensor, a tuple of arguments or a dict of them, see `call`.
+        targets: Labels or whatever the loss compares with, None where there are none.
+        soft: Teacher logits (B, classes), or None.
         size: B.
     """
 
@@ -37,11 +37,11 @@ def read_batch(batch: Any, device: torch.device | None = None) -> Batch:
     """Returns what stands in a loader's batch.
 
     Args:
-        batch: a tuple or list (x,), (x, y) or (x, y, teacher logits), where y may be None; a mapping that
+        batch: A tuple or list (x,), (x, y) or (x, y, teacher logits), where y may be None; a mapping that
             holds the labels under "labels", "label" or "y", if any, and inputs under its other keys; or a
             tensor, which is x alone. x itself may be a tensor, a tuple or list of the model's arguments, or a
             mapping of them.
-        device: where its tensors go; None leaves them.
+        device: Where its tensors go; None leaves them.
 
     Raises:
         DataError: The batch is anything else, or x has no tensor.
@@ -71,8 +71,8 @@ def call(model: nn.Module, inputs: Any) -> Any:
     """Returns the model's output.
 
     Args:
-        model: the network.
-        inputs: a tensor x, for model(x); a tuple or list, for model(*x); or a mapping, for model(**x).
+        model: The network.
+        inputs: A tensor x, for model(x); a tuple or list, for model(*x); or a mapping, for model(**x).
     """
     args, named = call_arguments(inputs)
     return model(*args, **named)
@@ -120,9 +120,9 @@ def check_labels(targets: Any, size: int, classes: int) -> None:
     """Checks that targets are class indexes.
 
     Args:
-        targets: what a loader gave.
+        targets: What a loader gave.
         size: B.
-        classes: how many classes the model has.
+        classes: How many classes the model has.
 
     Raises:
         DataError: The targets are not int64 (size,), or not from 0 to classes - 1.
@@ -144,8 +144,8 @@ def has_class_labels(output: Any, targets: Any) -> bool:
     """Tells whether the output holds class logits and the targets are their labels.
 
     Args:
-        output: what the model returned.
-        targets: what the loader gave.
+        output: What the model returned.
+        targets: What the loader gave.
     """
     try:
         check_labels(targets, *check_logits(output).shape)
@@ -158,8 +158,8 @@ def check_finite(batch: Batch, where: str) -> None:
     """Checks that inputs and targets are finite.
 
     Args:
-        batch: the batch.
-        where: what the message calls it.
+        batch: The batch.
+        where: What the message calls it.
 
     Raises:
         DataError: An input or a target is NaN or inf.

@@ -40,7 +40,7 @@ def evaluate(
     """Runs a model in eval mode over batches; the modes of its modules are put back afterwards.
 
     Args:
-        model: the network.
+        model: The network.
         batches: (x, y), dicts with labels, or whatever else `pn.compress` takes.
         loss: (outputs, targets) -> scalar, the batch's mean; cross-entropy without one.
         metric: (outputs, targets) -> (B,), a score per sample; accuracy without one. outputs are what the
@@ -70,7 +70,7 @@ def evaluate_together(
     pairs.
 
     Args:
-        models: networks.
+        models: Networks.
         batches: (x, y), dicts with labels, or whatever else `pn.compress` takes.
         loss: (outputs, targets) -> scalar, the batch's mean; cross-entropy without one.
         metric: (outputs, targets) -> (B,), a score per sample; accuracy without one.

@@ -14,8 +14,8 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     """Returns the score interval of a share (Wilson 1927).
 
     Args:
-        successes: how many of n.
-        n: how many in all.
+        successes: How many of n.
+        n: How many in all.
     """
     p, z2 = successes / n, _Z * _Z
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)

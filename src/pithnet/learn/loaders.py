@@ -14,8 +14,8 @@ def batches_per_epoch(loader: Iterable[Any], what: str) -> int:
     """Returns the loader's length.
 
     Args:
-        loader: yields batches.
-        what: what messages call it.
+        loader: Yields batches.
+        what: What messages call it.
 
     Raises:
         DataError: The loader has no length, is empty, or can be read only once.
@@ -43,9 +43,9 @@ def first_batch(loader: Iterable[Any], what: str, device: Any = None) -> Batch:
     """Returns the loader's first batch.
 
     Args:
-        loader: yields batches.
-        what: what messages call it.
-        device: where its tensors go; None leaves them.
+        loader: Yields batches.
+        what: What messages call it.
+        device: Where its tensors go; None leaves them.
 
     Raises:
         DataError: The loader has no length, is empty or can be read only once, or its batch cannot be read.

@@ -50,10 +50,10 @@ class Objective:
     only the hard loss is left, without labels and without `loss` only the distillation.
 
     Args:
-        label_smoothing: of the cross-entropy, in [0, 1).
-        distill: the share of the distillation, in [0, 1].
-        temperature: of the distillation.
-        loss: outputs as the model returned them, targets as the loader gave them (None where it gave none) ->
+        label_smoothing: Of the cross-entropy, in [0, 1).
+        distill: The share of the distillation, in [0, 1].
+        temperature: Of the distillation.
+        loss: Outputs as the model returned them, targets as the loader gave them (None where it gave none) ->
             a scalar tensor.
     """
 
@@ -66,9 +66,9 @@ class Objective:
         """Returns the loss, a scalar.
 
         Args:
-            outputs: what the model returned, with logits (B, classes) where there is no `loss`.
+            outputs: What the model returned, with logits (B, classes) where there is no `loss`.
             targets: int64 (B,) where there is no `loss`, or None.
-            teacher: logits (B, classes), or None.
+            teacher: Logits (B, classes), or None.
 
         Raises:
             RecipeError: There is nothing to learn from.

@@ -23,7 +23,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     """Returns a context in which a model computes in a precision.
 
     Args:
-        device: where it computes.
+        device: Where it computes.
         precision: "bf16" for bfloat16 autocast, "float32" for a context that does nothing.
     """
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
@@ -47,8 +47,8 @@ def resolve_precision(name: str, model: nn.Module, x: Any) -> str:
 
     Args:
         name: "auto", "bf16" or "float32".
-        model: the network.
-        x: inputs to measure on.
+        model: The network.
+        x: Inputs to measure on.
 
     Raises:
         RecipeError: The name is unknown.

@@ -18,9 +18,9 @@ def seeded(seed: int, number: int = 0, batches: object = None) -> Iterator[None]
     own random numbers are not disturbed: torch (CPU and CUDA), numpy and `random`.
 
     Args:
-        seed: any integer.
-        number: tells blocks of one seed apart, such as the epoch's.
-        batches: a loader whose own generator, and its sampler's, are seeded too, if it has any.
+        seed: Any integer.
+        number: Tells blocks of one seed apart, such as the epoch's.
+        batches: A loader whose own generator, and its sampler's, are seeded too, if it has any.
     """
     mixed = (seed * 1_000_003 + number + 1) % (2**63 - 1)
     sampler = getattr(batches, "sampler", None)

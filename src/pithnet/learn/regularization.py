@@ -29,7 +29,7 @@ def step_size(group: Mapping[str, Any]) -> float:
     gradient's scaling.
 
     Args:
-        group: one of the optimizer's param_groups.
+        group: One of the optimizer's param_groups.
     """
     momentum = float(group.get("momentum", 0.0))
     return float(group["lr"]) * (1 - float(group.get("dampening", 0.0)) * (momentum > 0)) / (1 - momentum)
@@ -42,9 +42,9 @@ class Slot:
     A masked number is zero to the regularizer, and it is not written to.
 
     Attributes:
-        parameter: the tensor.
-        mask: the mask, or None.
-        name: the weight's, for messages.
+        parameter: The tensor.
+        mask: The mask, or None.
+        name: The weight's, for messages.
     """
 
     parameter: Tensor
@@ -99,8 +99,8 @@ class Term:
         """Returns the regularizer's prox.
 
         Args:
-            values: values like those of `read`.
-            step: the proximal step's size.
+            values: Values like those of `read`.
+            step: The proximal step's size.
 
         Raises:
             ModelError: A weight holds NaN or inf; the message names it.

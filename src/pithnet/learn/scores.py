@@ -21,9 +21,9 @@ class Evaluation:
     """The accuracy of a model on n images.
 
     Attributes:
-        accuracy: in [0, 1].
-        n: number of images.
-        loss: the mean cross-entropy in nats, or the mean of a loss of the user's.
+        accuracy: In [0, 1].
+        n: Number of images.
+        loss: The mean cross-entropy in nats, or the mean of a loss of the user's.
         correct: bool (n,), which images were right.
     """
 
@@ -62,10 +62,10 @@ class Scores:
     """The mean of a user's metric over n samples.
 
     Attributes:
-        metric: the metric's name.
-        mean: the mean of the scores.
-        n: number of samples.
-        loss: the mean of the loss, None where no loss applies.
+        metric: The metric's name.
+        mean: The mean of the scores.
+        n: Number of samples.
+        loss: The mean of the loss, None where no loss applies.
         scores: (n,), bool where all are 0 or 1, else float64.
     """
 
@@ -91,7 +91,7 @@ def accuracy(outputs: Any, targets: Tensor) -> Tensor:
     """Tells of each sample whether the largest logit is the label's: bool (B,).
 
     Args:
-        outputs: what the model returned, with logits (B, classes).
+        outputs: What the model returned, with logits (B, classes).
         targets: int64 (B,).
 
     Raises:
@@ -114,10 +114,10 @@ def check_scores(scores: Any, size: int, name: str, number: int) -> Tensor:
     """Returns the scores on the CPU.
 
     Args:
-        scores: what the metric gave.
+        scores: What the metric gave.
         size: B.
-        name: the metric's name.
-        number: the batch's number.
+        name: The metric's name.
+        number: The batch's number.
 
     Raises:
         DataError: The scores are not one finite number per sample, (B,).

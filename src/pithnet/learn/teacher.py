@@ -29,10 +29,10 @@ def teacher_logits(
     makes every epoch after the first `views` free of it. The teacher is left in eval mode.
 
     Args:
-        teacher: a network that gives class logits.
-        batches: the images.
-        views: how many views of each.
-        on_batch: called with (batches done, batches) for progress bars.
+        teacher: A network that gives class logits.
+        batches: The images.
+        views: How many views of each.
+        on_batch: Called with (batches done, batches) for progress bars.
     """
     channels_last_(teacher.eval())
     device = next(teacher.parameters()).device
@@ -59,11 +59,11 @@ def cached_teacher_logits(
     """Does what `teacher_logits` does, and keeps the result under a name of everything it depends on.
 
     Args:
-        teacher: a network that gives class logits.
-        batches: the images.
-        views: how many views of each.
-        folder: where to keep it, or None for nowhere.
-        on_batch: called with (batches done, batches) for progress bars.
+        teacher: A network that gives class logits.
+        batches: The images.
+        views: How many views of each.
+        folder: Where to keep it, or None for nowhere.
+        on_batch: Called with (batches done, batches) for progress bars.
     """
     if folder is None:
         return teacher_logits(teacher, batches, views, on_batch=on_batch)

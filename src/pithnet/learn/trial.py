@@ -40,10 +40,10 @@ def try_training(
     detection network returns its losses, say; a copy of the model runs then.
 
     Args:
-        model: the network.
-        loader: yields batches.
+        model: The network.
+        loader: Yields batches.
         loss: (outputs, targets) -> scalar; cross-entropy without one.
-        teacher: a network whose logits are compared with, or None.
+        teacher: A network whose logits are compared with, or None.
 
     Returns:
         The first batch.
@@ -87,8 +87,8 @@ def try_measuring(
     A bad batch at the end would else be found when the training is over.
 
     Args:
-        model: the network.
-        loader: yields batches.
+        model: The network.
+        loader: Yields batches.
         loss: (outputs, targets) -> scalar; cross-entropy without one.
         metric: (outputs, targets) -> (B,); accuracy without one.
 

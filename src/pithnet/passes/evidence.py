@@ -86,12 +86,12 @@ def collect(
     the tensors that train (`latent_weight`).
 
     Args:
-        model: the network that is to be pruned.
-        criterion: what looks at the evidence.
-        batches: a loader of whatever `learn.read_batch` reads; it is read once.
+        model: The network that is to be pruned.
+        criterion: What looks at the evidence.
+        batches: A loader of whatever `learn.read_batch` reads; it is read once.
         loss: `(outputs, targets) -> scalar`, a mean over samples; the cross-entropy of labels where None.
-        skip: as `prune`'s.
-        also: as `prune`'s.
+        skip: As `prune`'s.
+        also: As `prune`'s.
 
     Returns:
         What was found, for each layer in the order of `selected_layers`.

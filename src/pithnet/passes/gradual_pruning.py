@@ -41,20 +41,20 @@ class GradualPruning:
     to `sparsity`; masks are recoverable until the last of these, and final afterwards.
 
     Args:
-        model: masked in place.
-        sparsity: share of zeros at the end of the ramp, in [0, 1].
-        ramp: share of the training, in [0, 1].
-        schedule: a name in RAMPS, how the sparsity rises.
-        updates: how often it does; 1 or more.
-        scope: as `prune`'s.
-        criterion: as `prune`'s.
-        granularity: as `prune`'s, but for N:M, which has one sparsity and cannot rise.
-        overrides: as `prune`'s; these shares rise from none with the others.
-        batches: as `prune`'s, and read anew at every update: a few batches in a list are enough.
-        loss: as `prune`'s.
-        skip: as `prune`'s.
-        also: as `prune`'s.
-        seed: the random criterion's: the same scores at every update, so that masks grow.
+        model: Masked in place.
+        sparsity: Share of zeros at the end of the ramp, in [0, 1].
+        ramp: Share of the training, in [0, 1].
+        schedule: A name in RAMPS, how the sparsity rises.
+        updates: How often it does; 1 or more.
+        scope: As `prune`'s.
+        criterion: As `prune`'s.
+        granularity: As `prune`'s, but for N:M, which has one sparsity and cannot rise.
+        overrides: As `prune`'s; these shares rise from none with the others.
+        batches: As `prune`'s, and read anew at every update: a few batches in a list are enough.
+        loss: As `prune`'s.
+        skip: As `prune`'s.
+        also: As `prune`'s.
+        seed: The random criterion's: the same scores at every update, so that masks grow.
 
     Raises:
         RecipeError: An argument is wrong, as `prune` says; or the schedule is unknown, the ramp outside

@@ -26,7 +26,7 @@ def axes_of(layer: Weighted, groups: str) -> tuple[int, ...]:
     That is one axis, and the experts' beside it where a weight holds a matrix for each of several.
 
     Args:
-        layer: the weight.
+        layer: The weight.
         groups: "filters" or "channels".
     """
     *experts, outputs = layer.channel_axes
@@ -110,9 +110,9 @@ class Groups(Weights):
     """Whole groups of weights.
 
     Attributes:
-        name: the granularity's.
-        span: the axes of a layer's weight that one group covers.
-        counted: whether records say which groups are gone.
+        name: The granularity's.
+        span: The axes of a layer's weight that one group covers.
+        counted: Whether records say which groups are gone.
     """
 
     name: str

@@ -25,8 +25,8 @@ class InputNorms:
     multiply the last axis of one input.
 
     Args:
-        reader: the criterion that needs them, for messages.
-        layers: as `selected_layers` gives them.
+        reader: The criterion that needs them, for messages.
+        layers: As `selected_layers` gives them.
 
     Raises:
         ModelError: A layer is of another kind; the message names it.

@@ -35,16 +35,16 @@ class LevelTraining:
     the optimizer: the levels are new parameters.
 
     Args:
-        model: the network, changed in place.
-        bits: as `share`'s.
-        levels: as `share`'s.
-        init: as `share`'s.
-        rate_weight: as `share`'s.
-        updates: how often the prices are set anew over the training.
-        overrides: as `share`'s.
-        skip: as `prune`'s.
-        also: as `prune`'s.
-        generator: as `share`'s.
+        model: The network, changed in place.
+        bits: As `share`'s.
+        levels: As `share`'s.
+        init: As `share`'s.
+        rate_weight: As `share`'s.
+        updates: How often the prices are set anew over the training.
+        overrides: As `share`'s.
+        skip: As `prune`'s.
+        also: As `prune`'s.
+        generator: As `share`'s.
 
     Raises:
         RecipeError: An argument is wrong, as `share` says.

@@ -53,30 +53,30 @@ def prune(
     kept keeps the zeros that it had.
 
     Args:
-        model: the network, masked in place.
-        sparsity: share of zeros, in [0, 1]; it may be left out where the granularity is N:M.
+        model: The network, masked in place.
+        sparsity: Share of zeros, in [0, 1]; it may be left out where the granularity is N:M.
         scope: "global" ranks all layers together, "uniform" gives each the same share,
             "erk" spares small layers. It has no say where the granularity is N:M.
-        criterion: a name in `pithnet.tensor.CRITERIA`; the weights of lowest scores go.
+        criterion: A name in `pithnet.tensor.CRITERIA`; the weights of lowest scores go.
         granularity: "weight"; "kernel", what connects one input channel with one output channel; "filter",
             all weights of one output, which "row" and "neuron" name too; "channel", all weights of one input
             (in a grouped convolution, of the inputs at one place in all groups); or N:M, such as "2:4": of
             every M neighbours along the axis of the inputs the N of highest scores stay, of a rest of fewer
             than M weights as many, so layers of up to N inputs keep all.
-        overrides: shares of zeros for some layers, by pattern; the last pattern that fits counts. The other
+        overrides: Shares of zeros for some layers, by pattern; the last pattern that fits counts. The other
             layers have `sparsity` among themselves.
-        batches: a loader of (inputs, labels), or whatever else `pithnet.learn.read_batch` reads, for criteria
+        batches: A loader of (inputs, labels), or whatever else `pithnet.learn.read_batch` reads, for criteria
             that look at data: "taylor" and "snip" need labels, "wanda" inputs alone. It is read once; a list
             of a few batches does. The model runs in eval mode and in a copy, and is not changed by it.
         loss: `(outputs, targets) -> scalar`, whose gradients these criteria take; the cross-entropy where
             None.
-        skip: name patterns of layers and parameters to leave alone.
-        also: name patterns of parameters of two dimensions or more to compress beside the known kinds of
+        skip: Name patterns of layers and parameters to leave alone.
+        also: Name patterns of parameters of two dimensions or more to compress beside the known kinds of
             layer (`surgery.register_kind`): bare matrices, experts. What is compressed once counts as a layer
             from then on, in later passes too.
-        recoverable: pruned weights learn on from zero, unseen by the network, and come back when the model is
+        recoverable: Pruned weights learn on from zero, unseen by the network, and come back when the model is
             pruned again if they have outgrown others by then.
-        generator: where the criterion "random" draws from; torch's global generator where None.
+        generator: Where the criterion "random" draws from; torch's global generator where None.
 
     Returns:
         The zeros of each layer, and for filters, neurons and channels which of them are gone.
@@ -113,10 +113,10 @@ def prune_by_std(model: nn.Module, s: float, *, skip: Sequence[str] = (), also: 
     """Masks `model` in place: in each layer the weights with |w| <= s * std(w) of that layer become zero.
 
     Args:
-        model: the network, masked in place.
-        s: how many standard deviations, 0 or more.
-        skip: as `prune`'s.
-        also: as `prune`'s.
+        model: The network, masked in place.
+        s: How many standard deviations, 0 or more.
+        skip: As `prune`'s.
+        also: As `prune`'s.
 
     Returns:
         The zeros of each layer.

@@ -150,25 +150,25 @@ def quantize(
     A warning (UserWarning) says where the calibration images are sorted by class.
 
     Args:
-        model: the network, quantized in place.
+        model: The network, quantized in place.
         bits: 1 to 8 per weight, 0 for zeros, None for float.
         quantizer: "linear" (whole multiples of a step: what int8 runtimes take), "dynamic" (from the smallest
             to the largest non-zero weight), "lsq" (learned step) or "apot" (additive powers of two, with a
             learned range).
-        symmetric: whether levels come in pairs; None is the quantizer's own way: yes for linear and apot.
-        granularity: what shares a step: a "tensor", a "channel" (an output of the layer: an entry of the
+        symmetric: Whether levels come in pairs; None is the quantizer's own way: yes for linear and apot.
+        granularity: What shares a step: a "tensor", a "channel" (an output of the layer: an entry of the
             weight's first axis, or of the `channel_axis` its kind is registered with), or a "group" of
             `group_size` neighbouring weights of a channel.
-        group_size: the weights of a group; it has no say for the other granularities.
+        group_size: The weights of a group; it has no say for the other granularities.
         fit: "range" spans all weights and follows them in training; "mse" fixes those of least squared error.
-        overrides: bits for some layers: name, part of the network ("layer1") or pattern -> bits; the last one
+        overrides: Bits for some layers: name, part of the network ("layer1") or pattern -> bits; the last one
             that fits counts.
-        skip: as `prune`'s.
-        also: as `prune`'s.
-        activations: bits of the activations, unsigned, with a zero point; it needs `calibrate`.
-        observer: a name in `pithnet.tensor.observers.OBSERVERS`: how ranges of activations are found.
+        skip: As `prune`'s.
+        also: As `prune`'s.
+        activations: Bits of the activations, unsigned, with a zero point; it needs `calibrate`.
+        observer: A name in `pithnet.tensor.observers.OBSERVERS`: how ranges of activations are found.
         clip: "observed" ranges, or "learned" ones (PACT) where activations are never negative.
-        calibrate: a loader, a tensor of images (N, ...), or a dict of such tensors by the arguments of a
+        calibrate: A loader, a tensor of images (N, ...), or a dict of such tensors by the arguments of a
             model of several inputs; labels are not needed.
 
     Returns:

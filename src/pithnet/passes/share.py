@@ -128,17 +128,17 @@ def share(
     before the optimizer is built: the parameters change their shape.
 
     Args:
-        model: the network, shared in place.
+        model: The network, shared in place.
         bits: 1 to 16 for 2^bits values per layer; None where `levels` is given.
         levels: 1 to 65535 values per layer; None where `bits` is given.
         init: "linear", "random", "density", "kmeans++" or "optimal", as `pithnet.tensor.kmeans_1d` takes it.
-        overrides: bits, or levels where these are given, of some layers, by pattern; the last pattern that
+        overrides: Bits, or levels where these are given, of some layers, by pattern; the last pattern that
             fits counts.
         rate_weight: > 0 chooses values by distortion + rate_weight * code length (entropy-constrained
             quantization); in units of the layer's mean squared non-zero weight per bit.
-        skip: as `prune`'s.
-        also: as `prune`'s.
-        generator: where the random ways to begin draw from; torch's global generator where None.
+        skip: As `prune`'s.
+        also: As `prune`'s.
+        generator: Where the random ways to begin draw from; torch's global generator where None.
 
     Returns:
         The zeros and the number of values of each layer.

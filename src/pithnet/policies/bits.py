@@ -51,9 +51,9 @@ def divergence(model: nn.Module, reference: nn.Module, calibrate: Any, measure: 
     It is a number to choose by without labels.
 
     Args:
-        model: the network.
-        reference: the network before it was changed.
-        calibrate: a loader, or a tensor of images.
+        model: The network.
+        reference: The network before it was changed.
+        calibrate: A loader, or a tensor of images.
         measure: "kl" for class logits, in nats per image, or "mse" for any outputs.
 
     Raises:
@@ -82,13 +82,13 @@ def sensitivity(
     The model is left as it is; every width of every layer is one run over the images.
 
     Args:
-        model: the network.
-        calibrate: a loader, or a tensor of images; labels are not needed.
-        widths: the bits to try.
+        model: The network.
+        calibrate: A loader, or a tensor of images; labels are not needed.
+        widths: The bits to try.
         measure: "kl" for class logits, in nats per image, or "mse" for any outputs.
-        skip: patterns of layers to leave out.
-        also: patterns of further parameters to take.
-        **scheme: further arguments of `quantize`, for weights.
+        skip: Patterns of layers to leave out.
+        also: Patterns of further parameters to take.
+        **scheme: Further arguments of `quantize`, for weights.
 
     Returns:
         For each layer the measure at each of `widths`, by name.
@@ -135,12 +135,12 @@ def allocate_bits(
     Harms of layers quantized alone are added up, which holds while they are small.
 
     Args:
-        model: the network.
-        sensitivities: for each layer the harm at each of `widths`, as `sensitivity` returns it.
-        widths: the bits to choose from.
-        average_bits: the budget, as the function `average_bits(model)` counts: over the weights of all
+        model: The network.
+        sensitivities: For each layer the harm at each of `widths`, as `sensitivity` returns it.
+        widths: The bits to choose from.
+        average_bits: The budget, as the function `average_bits(model)` counts: over the weights of all
             layers, those without a sensitivity with 32.
-        size: the budget in bytes of the layers' weights in as many bits, scales and entropy coding not
+        size: The budget in bytes of the layers' weights in as many bits, scales and entropy coding not
             counted.
 
     Raises:

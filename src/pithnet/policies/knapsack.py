@@ -23,9 +23,9 @@ def cheapest_choices(
     earlier option wins.
 
     Args:
-        costs: for each item a row of its options' costs, finite.
-        prices: for each item a row of its options' prices, whole numbers >= 0.
-        budget: the most that may be spent.
+        costs: For each item a row of its options' costs, finite.
+        prices: For each item a row of its options' prices, whole numbers >= 0.
+        budget: The most that may be spent.
 
     Returns:
         The index of each item's option.

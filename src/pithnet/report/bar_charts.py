@@ -55,10 +55,10 @@ class BarChart:
     """Bars below each other on one linear scale from 0.
 
     Attributes:
-        title: stands above them.
-        bars: the first is drawn on top.
-        longest: the length that fills the width; that of the longest bar where it is None.
-        labels: without them the bars are those of the chart to the left.
+        title: Stands above them.
+        bars: The first is drawn on top.
+        longest: The length that fills the width; that of the longest bar where it is None.
+        labels: Without them the bars are those of the chart to the left.
     """
 
     title: str
@@ -90,9 +90,9 @@ def bar_charts(charts: Sequence[BarChart], track: float = 3.6, row: float = 0.27
     """Draws charts side by side, with one legend below of all parts that have a name.
 
     Args:
-        charts: the charts, from left to right.
-        track: inches of the longest bar.
-        row: inches from bar to bar.
+        charts: The charts, from left to right.
+        track: Inches of the longest bar.
+        row: Inches from bar to bar.
 
     Raises:
         PithError: Where the length of a bar is negative or not finite.

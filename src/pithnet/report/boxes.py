@@ -19,9 +19,9 @@ class Boxes:
 
     Attributes:
         boxes: x, y, width and height of each, in the data's units; width or height may be negative.
-        colour: as matplotlib reads it, perhaps with an opacity from 0 to 1.
-        tips: what each says when it is pointed at; nothing is said where there are none.
-        label: their name in a legend.
+        colour: As matplotlib reads it, perhaps with an opacity from 0 to 1.
+        tips: What each says when it is pointed at; nothing is said where there are none.
+        label: Their name in a legend.
     """
 
     boxes: Sequence[Box]

@@ -45,10 +45,10 @@ def axes(
     """Makes a new figure with one pair of axes.
 
     Args:
-        title: what stands above it.
-        x: what the x axis shows.
-        y: what the y axis shows.
-        size: width and height in inches.
+        title: What stands above it.
+        x: What the x axis shows.
+        y: What the y axis shows.
+        size: Width and height in inches.
     """
     fig, (ax,) = panels(1, size)
     ax.set(title=title, xlabel=x, ylabel=y)
@@ -59,9 +59,9 @@ def panels(count: int, size: tuple[float, float] = (4.2, 3.6), columns: int = 4)
     """Makes a new figure with several pairs of axes, row by row.
 
     Args:
-        count: how many.
-        size: width and height in inches of each.
-        columns: how many stand side by side at most.
+        count: How many.
+        size: Width and height in inches of each.
+        columns: How many stand side by side at most.
 
     Raises:
         PithError: Where `count` is below 1.
@@ -109,9 +109,9 @@ def pattern(masks: Mapping[str, ArrayLike], columns: int = 4) -> Figure:
     A picture finer than its pixels shows the share of non-zeros instead.
 
     Args:
-        masks: weights or masks by name, of two or more dimensions; those after the first are laid out side by
+        masks: Weights or masks by name, of two or more dimensions; those after the first are laid out side by
             side.
-        columns: how many pictures stand side by side at most.
+        columns: How many pictures stand side by side at most.
 
     Raises:
         PithError: Where there is no mask, or one has fewer dimensions or none of a size above 0.

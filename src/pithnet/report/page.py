@@ -61,11 +61,11 @@ class Page:
         """Adds a table of dictionaries, sorted by a click on a column's head.
 
         Args:
-            rows: a dictionary for each row.
-            columns: which keys, in which order; all of them in the order of appearance where it is None.
-            caption: stands above it.
-            folded: where given, the line that opens the table.
-            total: a last row that stays where it is.
+            rows: A dictionary for each row.
+            columns: Which keys, in which order; all of them in the order of appearance where it is None.
+            caption: Stands above it.
+            folded: Where given, the line that opens the table.
+            total: A last row that stays where it is.
 
         Raises:
             PithError: Where no row has one of the columns.
@@ -92,10 +92,10 @@ class Page:
         """Adds a figure as a drawing that is whole without JavaScript.
 
         Args:
-            fig: a figure of `report.figures` or `report.plots`.
-            caption: stands below it.
-            title: what the picture shows, for who cannot see it; its caption where it is empty.
-            folded: where given, the line that opens the figure.
+            fig: A figure of `report.figures` or `report.plots`.
+            caption: Stands below it.
+            title: What the picture shows, for who cannot see it; its caption where it is empty.
+            folded: Where given, the line that opens the figure.
         """
         self._add("plot.html", drawings=[inline_svg(fig, title or caption)], caption=caption, folded=folded)
 

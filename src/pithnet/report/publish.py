@@ -13,8 +13,8 @@ def publish(run_folder: str | Path, out: str | Path | None = None) -> Path:
     """Writes the page of a finished run, and the same figures as PNG files in a folder beside it.
 
     Args:
-        run_folder: the folder of the run.
-        out: where the page goes; report.html in the run where it is None. The figures' folder is `figures`
+        run_folder: The folder of the run.
+        out: Where the page goes; report.html in the run where it is None. The figures' folder is `figures`
             beside a page named report.html, else the page's name with `-figures`.
 
     Returns:

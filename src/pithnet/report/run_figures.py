@@ -23,7 +23,7 @@ def draw_figures(record: RunRecord) -> dict[str, Figure]:
     """Draws the figures that the run has numbers for.
 
     Args:
-        record: a finished run, read by `read_run`.
+        record: A finished run, read by `read_run`.
 
     Returns:
         Figures by name, of ratios, sizes, stages, parts, layers, weights, zeros, timeline and training.

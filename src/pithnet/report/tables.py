@@ -58,9 +58,9 @@ def write_csv(path: str | Path, rows: Sequence[Row], columns: Sequence[str] | No
     Numbers keep all their digits, None and missing keys are empty, lists and dictionaries are JSON.
 
     Args:
-        path: the file to write.
-        rows: dictionaries, one for each line.
-        columns: which keys, in which order; all of them in the order of appearance where it is None.
+        path: The file to write.
+        rows: Dictionaries, one for each line.
+        columns: Which keys, in which order; all of them in the order of appearance where it is None.
 
     Raises:
         PithError: Where no row has one of the columns, or the file cannot be written.

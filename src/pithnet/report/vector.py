@@ -49,8 +49,8 @@ def describe(artist: Artist, tips: Sequence[str]) -> None:
     """Remembers what a page says when a mark of the artist is pointed at.
 
     Args:
-        artist: what `plot`, `bar`, `scatter`, `pcolormesh` or `imshow` made; of a bar chart, one bar.
-        tips: a text for each of the artist's marks in the order of its data, or one for all of them.
+        artist: What `plot`, `bar`, `scatter`, `pcolormesh` or `imshow` made; of a bar chart, one bar.
+        tips: A text for each of the artist's marks in the order of its data, or one for all of them.
     """
     _TIPS[artist] = tuple(tips)
 
@@ -62,8 +62,8 @@ def inline_svg(fig: Figure, title: str) -> Markup:
     layout that it is drawn with here, so that a PNG of it shows the same.
 
     Args:
-        fig: a figure of `pithnet.report.figures`.
-        title: what the picture shows, for who cannot see it.
+        fig: A figure of `pithnet.report.figures`.
+        title: What the picture shows, for who cannot see it.
 
     Raises:
         PithError: Where an artist has another number of marks than `describe` was given texts for.

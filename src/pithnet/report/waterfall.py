@@ -15,9 +15,9 @@ class Stage:
     """A way to store the model.
 
     Attributes:
-        name: what the report calls it.
-        meaning: says what is counted.
-        parts: bytes of each of PARTS.
+        name: What the report calls it.
+        meaning: Says what is counted.
+        parts: Bytes of each of PARTS.
     """
 
     name: str

@@ -22,9 +22,9 @@ class Admm(Solver):
     which has the exact zeros. There is no step size. The extra variables z and u have w's size.
 
     Args:
-        steps: the most steps to take.
-        tolerance: see `Solver`.
-        rho: weighs the agreement of x and z, > 0; any value converges for a convex r. None takes the loss's
+        steps: The most steps to take.
+        tolerance: See `Solver`.
+        rho: Weighs the agreement of x and z, > 0; any value converges for a convex r. None takes the loss's
             mean curvature.
 
     Raises:

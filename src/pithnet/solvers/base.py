@@ -52,8 +52,8 @@ class Solver:
     """A method that minimises loss(w) + r(w) in at most `steps` steps.
 
     Args:
-        steps: the most steps to take, at least 1.
-        tolerance: the solver stops once a step moves w by no more than tolerance * max(1, ||w||); 0 takes all
+        steps: The most steps to take, at least 1.
+        tolerance: The solver stops once a step moves w by no more than tolerance * max(1, ||w||); 0 takes all
             steps.
 
     Raises:
@@ -78,7 +78,7 @@ class Solver:
         """Walks the whole path from a start.
 
         Args:
-            problem: the loss.
+            problem: The loss.
             regularizer: r, or None for the loss alone.
             start: float64 of the problem's `weights_shape`; zeros where None.
 
@@ -132,8 +132,8 @@ class StepSolver(Solver):
     """A solver that follows the gradient; it warns (StepSizeWarning) about a step size over its bound.
 
     Args:
-        steps: the most steps to take.
-        tolerance: see `Solver`.
+        steps: The most steps to take.
+        tolerance: See `Solver`.
         step_size: mu > 0; None takes 1 / L, where L is `problem.lipschitz`.
 
     Raises:
@@ -182,8 +182,8 @@ def require_positive(value: float, name: str) -> None:
     """Checks that a setting is finite and > 0.
 
     Args:
-        value: the setting.
-        name: what the message calls it.
+        value: The setting.
+        name: What the message calls it.
 
     Raises:
         RecipeError: The setting is not finite, or not positive.

@@ -17,10 +17,10 @@ class Path:
     """The weights after every step; the rest follows from them.
 
     Attributes:
-        problem: the loss.
+        problem: The loss.
         regularizer: r, or None for the loss alone.
         weights: (steps + 1, *shape) float64, the start first.
-        converged: whether the solver's tolerance was met, so that it stopped before its last step.
+        converged: Whether the solver's tolerance was met, so that it stopped before its last step.
     """
 
     problem: LeastSquares

@@ -21,7 +21,7 @@ class LeastSquares:
         y: (m,) float64.
         scale: > 0; it is 1 where the loss is a plain sum of squares, 1/2 in most papers, 1 / (2 m) in
             scikit-learn.
-        shape: the shape of w, with n numbers in all, such as (groups, size); (n,) where None. Its rows run
+        shape: The shape of w, with n numbers in all, such as (groups, size); (n,) where None. Its rows run
             through the columns of X in order.
 
     Raises:

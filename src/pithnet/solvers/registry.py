@@ -21,8 +21,8 @@ def get_solver(name: str, **settings: Any) -> Solver:
     An example is get_solver("fista", steps=500, tolerance=1e-8).
 
     Args:
-        name: a key of SOLVERS.
-        **settings: the fields of that solver.
+        name: A key of SOLVERS.
+        **settings: The fields of that solver.
 
     Raises:
         RecipeError: The name or a setting is unknown (the message says the nearest ones), or a value is out

@@ -14,8 +14,8 @@ def require_finite(tensor: Tensor, what: str) -> None:
     """Checks that a tensor is floating point and free of NaN and inf.
 
     Args:
-        tensor: any shape.
-        what: what the message calls it.
+        tensor: Any shape.
+        what: What the message calls it.
 
     Raises:
         ModelError: The tensor is of another dtype, or holds NaN or inf.
@@ -38,8 +38,8 @@ def require_nonempty(tensor: Tensor, what: str) -> None:
     """Checks that a tensor has elements.
 
     Args:
-        tensor: any shape.
-        what: what the message calls it.
+        tensor: Any shape.
+        what: What the message calls it.
 
     Raises:
         ModelError: The tensor is empty.
@@ -52,8 +52,8 @@ def require_zero_count(zeros: int, total: int) -> None:
     """Checks that 0 <= zeros <= total.
 
     Args:
-        zeros: how many weights are to be pruned.
-        total: how many there are.
+        zeros: How many weights are to be pruned.
+        total: How many there are.
 
     Raises:
         RecipeError: The number of zeros is negative, or above the total.
@@ -66,8 +66,8 @@ def require_fraction(value: float, name: str) -> None:
     """Checks that 0 <= value <= 1.
 
     Args:
-        value: the setting.
-        name: what the message calls it.
+        value: The setting.
+        name: What the message calls it.
 
     Raises:
         RecipeError: The value is below 0 or above 1.
@@ -80,8 +80,8 @@ def require_nonnegative(value: float, name: str) -> None:
     """Checks that a setting is finite and >= 0.
 
     Args:
-        value: the setting.
-        name: what the message calls it.
+        value: The setting.
+        name: What the message calls it.
 
     Raises:
         RecipeError: The value is negative or not finite.
@@ -94,8 +94,8 @@ def require_positive(value: float, name: str) -> None:
     """Checks that a setting is finite and > 0.
 
     Args:
-        value: the setting.
-        name: what the message calls it.
+        value: The setting.
+        name: What the message calls it.
 
     Raises:
         RecipeError: The value is not positive or not finite.

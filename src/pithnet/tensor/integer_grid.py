@@ -19,7 +19,7 @@ def integer_grid(weight: Tensor, limit: int = 127) -> tuple[Tensor, Tensor] | No
 
     Args:
         weight: float32 (C, ...).
-        limit: the largest magnitude of a code.
+        limit: The largest magnitude of a code.
 
     Returns:
         None where there is no such grid; else codes, int8 of the weight's shape in -limit..limit, and steps,

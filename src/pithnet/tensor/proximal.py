@@ -20,7 +20,7 @@ def soft_threshold(x: Tensor, t: float) -> Tensor:
     """Returns sign(x) max(|x| - t, 0), the prox of t ||x||_1.
 
     Args:
-        x: any shape.
+        x: Any shape.
         t: >= 0.
 
     Raises:
@@ -37,9 +37,9 @@ def hard_threshold(x: Tensor, k: int, dim: Dim = None) -> Tensor:
     Between equal magnitudes the lower flat index is kept.
 
     Args:
-        x: any shape.
-        k: from 0 to the size of a slice.
-        dim: the dimensions of a slice; None takes all.
+        x: Any shape.
+        k: From 0 to the size of a slice.
+        dim: The dimensions of a slice; None takes all.
 
     Raises:
         ModelError: x is not floating point, or holds NaN or inf.
@@ -56,10 +56,10 @@ def trimmed_soft_threshold(x: Tensor, t: float, k: int, dim: Dim = None) -> Tens
     keeps. Between equal magnitudes the lower flat index is kept.
 
     Args:
-        x: any shape.
+        x: Any shape.
         t: >= 0.
-        k: from 0 to the size of a slice.
-        dim: the dimensions of a slice; None takes all.
+        k: From 0 to the size of a slice.
+        dim: The dimensions of a slice; None takes all.
 
     Raises:
         ModelError: x is not floating point, or holds NaN or inf.
@@ -74,9 +74,9 @@ def group_soft_threshold(x: Tensor, t: float, dim: int | tuple[int, ...]) -> Ten
     Source: Yuan & Lin 2006, eq. 2.4.
 
     Args:
-        x: any shape.
+        x: Any shape.
         t: >= 0.
-        dim: what a group spans; for the filters of an (O, I, h, w) convolution it is (1, 2, 3).
+        dim: What a group spans; for the filters of an (O, I, h, w) convolution it is (1, 2, 3).
 
     Raises:
         ModelError: x is not floating point, or holds NaN or inf.
@@ -94,9 +94,9 @@ def group_hard_threshold(x: Tensor, k: int, dim: int | tuple[int, ...]) -> Tenso
     """Keeps the k groups of largest norm and zeros the rest; between equal norms the lower index is kept.
 
     Args:
-        x: any shape.
-        k: from 0 to the number of groups.
-        dim: what a group spans.
+        x: Any shape.
+        k: From 0 to the number of groups.
+        dim: What a group spans.
 
     Raises:
         ModelError: x is not floating point, or holds NaN or inf.
@@ -111,9 +111,9 @@ def elastic_net_prox(x: Tensor, t: float, l1_ratio: float) -> Tensor:
     """Returns the prox of t (l1_ratio |x| + (1 - l1_ratio) x^2 / 2) (Zou & Hastie 2005).
 
     Args:
-        x: any shape.
+        x: Any shape.
         t: >= 0.
-        l1_ratio: from 0 to 1.
+        l1_ratio: From 0 to 1.
 
     Raises:
         ModelError: x is not floating point, or holds NaN or inf.
@@ -126,7 +126,7 @@ def ridge_prox(x: Tensor, t: Tensor) -> Tensor:
     """Returns x / (1 + t), the prox of t/2 ||x||^2, where each number of x may have a factor t of its own.
 
     Args:
-        x: any shape.
+        x: Any shape.
         t: >= 0, of a shape that broadcasts to that of x.
 
     Raises:
@@ -143,7 +143,7 @@ def l0_prox(x: Tensor, t: float) -> Tensor:
     """Zeros |x| <= sqrt(2 t) and leaves the rest as it is: the prox of t ||x||_0.
 
     Args:
-        x: any shape.
+        x: Any shape.
         t: >= 0.
 
     Raises:
@@ -162,7 +162,7 @@ def mcp_prox(x: Tensor, strength: float, gamma: float, step: float = 1.0) -> Ten
     nothing lies between.
 
     Args:
-        x: any shape.
+        x: Any shape.
         strength: >= 0.
         gamma: > 0.
         step: >= 0.
@@ -186,7 +186,7 @@ def scad_prox(x: Tensor, strength: float, a: float, step: float = 1.0) -> Tensor
     Each of SCAD's three pieces has its own minimiser; the best of them is taken, so any step is right.
 
     Args:
-        x: any shape.
+        x: Any shape.
         strength: >= 0.
         a: > 2.
         step: >= 0.
@@ -212,7 +212,7 @@ def scad(x: Tensor, strength: float, a: float) -> Tensor:
     """Returns SCAD of every number: L1 up to |x| = strength, flat from a * strength on (Fan & Li 2001).
 
     Args:
-        x: any shape.
+        x: Any shape.
         strength: >= 0.
         a: > 2.
     """
@@ -228,7 +228,7 @@ def transformed_l1_prox(x: Tensor, t: float, a: float) -> Tensor:
     Towards a = 0 the penalty counts non-zeros, towards infinity it is L1.
 
     Args:
-        x: any shape.
+        x: Any shape.
         t: >= 0.
         a: > 0.
 

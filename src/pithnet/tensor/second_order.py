@@ -22,8 +22,8 @@ def round_by_hessian(weight: Tensor, hessian: Tensor, quantizer: Quantizer, leve
     Args:
         weight: (C, M), floating point.
         hessian: (M, M), symmetric: the mean of x x^T over the inputs x of the layer.
-        quantizer: what rounds.
-        levels: scale and offset of every weight, (C, M) each.
+        quantizer: What rounds.
+        levels: Scale and offset of every weight, (C, M) each.
 
     Returns:
         (C, M), the weights rounded.

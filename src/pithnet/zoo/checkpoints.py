@@ -28,7 +28,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     refused before any of it runs. One that is named .safetensors holds tensors and no code.
 
     Args:
-        path: the file.
+        path: The file.
 
     Raises:
         ModelError: The file is missing or not a checkpoint, or holds no tensors, NaN or inf; the message
@@ -48,7 +48,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """Returns the tensors of a checkpoint by name, as they are; a `module.` prefix is removed.
 
     Args:
-        path: the file, which is read as `read_checkpoint` reads it.
+        path: The file, which is read as `read_checkpoint` reads it.
 
     Raises:
         ModelError: The file is missing or not a checkpoint, or holds no tensors; the message names it.
@@ -130,9 +130,9 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> No
     several: safetensors keeps it once.
 
     Args:
-        model: the network to be filled.
-        state: its tensors by name.
-        source: what messages call the state.
+        model: The network to be filled.
+        state: Its tensors by name.
+        source: What messages call the state.
 
     Raises:
         ModelError: A key is missing, unexpected or of another shape; the message names the first.
@@ -169,10 +169,10 @@ def load(name: str, weights: str | Path | None = None, **arguments: Any) -> nn.M
     """Returns a network of the zoo in eval mode.
 
     Args:
-        name: the architecture.
-        weights: a checkpoint, or None for fresh weights. Where it has other shapes and x.json stands beside
+        name: The architecture.
+        weights: A checkpoint, or None for fresh weights. Where it has other shapes and x.json stands beside
             x.pt, as `save_state` writes it, the network gets the widths of that.
-        **arguments: arguments of the architecture. Where they do not say how many `classes`, there are as
+        **arguments: Arguments of the architecture. Where they do not say how many `classes`, there are as
             many as the checkpoint has outputs.
 
     Raises:

@@ -13,9 +13,9 @@ class DigitsCNN(ZooNetwork):
     """Three 3x3 convolutions with BN and a linear layer; x: float32 (N, 1, 8, 8) -> logits (N, classes).
 
     Args:
-        width: channels of the first convolution; the others have twice as many.
-        classes: number of outputs.
-        widths: channels of each layer, where they are not the usual ones.
+        width: Channels of the first convolution; the others have twice as many.
+        classes: Number of outputs.
+        widths: Channels of each layer, where they are not the usual ones.
     """
 
     def __init__(self, width: int = 32, classes: int = 10, *, widths: Widths | None = None) -> None:

@@ -30,11 +30,11 @@ class InvertedResidual(nn.Module):
     """A 1x1 convolution that widens, a 3x3 one per channel, a 1x1 one that narrows, and no ReLU after it.
 
     Args:
-        c_in: channels that go in.
-        inside: channels of the 3x3 convolution.
-        c_out: channels that come out.
-        stride: of the 3x3 convolution; only a block of stride 1 has a shortcut.
-        projects: whether the shortcut is a 1x1 convolution.
+        c_in: Channels that go in.
+        inside: Channels of the 3x3 convolution.
+        c_out: Channels that come out.
+        stride: Of the 3x3 convolution; only a block of stride 1 has a shortcut.
+        projects: Whether the shortcut is a 1x1 convolution.
     """
 
     def __init__(self, c_in: int, inside: int, c_out: int, stride: int, projects: bool) -> None:
@@ -61,9 +61,9 @@ class MobileNetV2(ZooNetwork):
     """17 inverted residuals between two convolutions; x: float32 (N, 3, H, W) -> logits (N, classes).
 
     Args:
-        classes: number of outputs.
-        width: channels of the first convolution, a multiple of 4; the others keep their ratio to it.
-        widths: channels of each layer, where they are not the usual ones.
+        classes: Number of outputs.
+        width: Channels of the first convolution, a multiple of 4; the others keep their ratio to it.
+        widths: Channels of each layer, where they are not the usual ones.
 
     Raises:
         ValueError: The width is not a positive multiple of 4.

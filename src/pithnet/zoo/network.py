@@ -17,8 +17,8 @@ class PadShortcut(nn.Module):
     """Shortcut A: (N, C, H, W) -> (N, before + C + after, ceil(H/2), ceil(W/2)); new channels are zero.
 
     Args:
-        before: new channels on the one side.
-        after: new channels on the other side.
+        before: New channels on the one side.
+        after: New channels on the other side.
     """
 
     def __init__(self, before: int, after: int) -> None:
@@ -66,7 +66,7 @@ def widths_of(model: nn.Module) -> dict[str, int]:
     Beside them stands how many zero channels each shortcut by padding puts first.
 
     Args:
-        model: the network, of any widths.
+        model: The network, of any widths.
     """
     found: dict[str, int] = {}
     for name, module in model.named_modules():
@@ -83,7 +83,7 @@ def shortcut_sizes(model: nn.Module) -> dict[str, int]:
     """Returns the numbers of zero channels of a zoo network's shortcuts, by the names of the attributes.
 
     Args:
-        model: the network, of any widths.
+        model: The network, of any widths.
     """
     pads = [(name, module) for name, module in model.named_modules() if isinstance(module, PadShortcut)]
     return {f"{name}.{side}": getattr(module, side) for name, module in pads for side in ("before", "after")}

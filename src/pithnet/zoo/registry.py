@@ -53,15 +53,15 @@ def build(
     layers have other widths than the usual ones, `widths` among the arguments is a tuple of all numbers.
 
     Args:
-        name: the architecture.
-        widths: how many outputs layers have, by their names, for all layers or some; such a table is
+        name: The architecture.
+        widths: How many outputs layers have, by their names, for all layers or some; such a table is
             `ShrinkPlan.widths`. Layers that an addition or a depthwise convolution joins have the same
             number, and one of them says it for all. A shortcut by padding puts half of its new channels
             before those that it passes on, unless "layer2.0.shortcut.before" says how many. Instead of a
             table it may be what `architecture` holds.
-        scale: the share of the usual outputs of all layers that `widths` does not name, such as 1/8, rounded
+        scale: The share of the usual outputs of all layers that `widths` does not name, such as 1/8, rounded
             down; no layer has less than 1.
-        **arguments: arguments of its constructor.
+        **arguments: Arguments of its constructor.
 
     Raises:
         ModelError: The name is unknown, or the architecture does not take the arguments; a width is no whole

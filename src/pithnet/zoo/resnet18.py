@@ -20,9 +20,9 @@ class ResNet18(ZooNetwork):
     """Four stages of two blocks, shortcuts by projection; x: float32 (N, 3, H, W) -> logits (N, classes).
 
     Args:
-        classes: number of outputs.
-        width: channels of the first stage; each later stage doubles them.
-        widths: channels of each layer, where they are not the usual ones.
+        classes: Number of outputs.
+        width: Channels of the first stage; each later stage doubles them.
+        widths: Channels of each layer, where they are not the usual ones.
     """
 
     def __init__(self, width: int = 64, classes: int = 10, *, widths: Widths | None = None) -> None:

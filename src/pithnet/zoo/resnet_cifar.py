@@ -23,11 +23,11 @@ class BasicBlock(nn.Module):
     """Two 3x3 convolutions with BN around a shortcut.
 
     Args:
-        c_in: channels that go in.
-        inside: channels between the convolutions.
-        c_out: channels that come out.
-        stride: of the first convolution.
-        shortcut: makes what is added to the second one's output; without one it is what goes in.
+        c_in: Channels that go in.
+        inside: Channels between the convolutions.
+        c_out: Channels that come out.
+        stride: Of the first convolution.
+        shortcut: Makes what is added to the second one's output; without one it is what goes in.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class ResNetCifar(ZooNetwork):
     """A ResNet of 6n + 2 layers; x: float32 (N, 3, H, W) -> logits (N, classes).
 
     Args:
-        depth: number of layers, 6n + 2.
+        depth: Number of layers, 6n + 2.
         shortcut: "A" without parameters, "B" by projection.
-        classes: number of outputs.
-        widths: channels of each layer, where they are not the usual ones.
+        classes: Number of outputs.
+        widths: Channels of each layer, where they are not the usual ones.
     """
 
     def __init__(
@@ -94,11 +94,11 @@ def identity_blocks(
     """Returns blocks of a stage that add what goes in to what they make of it.
 
     Args:
-        stage: the stage's name in the network.
-        numbers: the blocks' places in it.
-        width: channels that go in and come out.
-        usual: channels inside of blocks where nothing else is said.
-        widths: channels of the layers inside.
+        stage: The stage's name in the network.
+        numbers: The blocks' places in it.
+        width: Channels that go in and come out.
+        usual: Channels inside of blocks where nothing else is said.
+        widths: Channels of the layers inside.
     """
     names = [f"{stage}.{number}.conv1" for number in numbers]
     return [BasicBlock(width, widths.of(usual, name), width) for name in names]
@@ -110,13 +110,13 @@ def strided_stage(
     """Returns blocks of which the first halves the image, and how many channels they give.
 
     Args:
-        stage: its name in the network.
-        c_in: channels that go in.
-        usual: channels inside of blocks, and that come out, where nothing else is said; half as many usually
+        stage: Its name in the network.
+        c_in: Channels that go in.
+        usual: Channels inside of blocks, and that come out, where nothing else is said; half as many usually
             go in.
-        blocks: how many there are.
+        blocks: How many there are.
         shortcut: "A" without parameters, "B" by projection.
-        widths: channels of the layers.
+        widths: Channels of the layers.
     """
     name = f"{stage}.0"
     inside = widths.of(usual, f"{name}.conv1")

@@ -23,9 +23,9 @@ class VggCifar(ZooNetwork):
 
     Args:
         depth: 16 or 19, as the paper counts, whose network has three linear layers.
-        classes: number of outputs.
-        width: channels of the first convolution; the others keep their ratio to it.
-        widths: channels of each layer, where they are not the usual ones.
+        classes: Number of outputs.
+        width: Channels of the first convolution; the others keep their ratio to it.
+        widths: Channels of each layer, where they are not the usual ones.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class Vgg16(ZooNetwork):
     """13 convolutions and three linear layers; x: float32 (N, 3, 224, 224) -> logits (N, classes).
 
     Args:
-        classes: number of outputs.
-        width: channels of the first convolution; the others keep their ratio to it.
-        hidden: neurons of the two hidden linear layers.
-        widths: channels of each layer, where they are not the usual ones.
+        classes: Number of outputs.
+        width: Channels of the first convolution; the others keep their ratio to it.
+        hidden: Neurons of the two hidden linear layers.
+        widths: Channels of each layer, where they are not the usual ones.
     """
 
     def __init__(

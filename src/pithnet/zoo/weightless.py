@@ -43,8 +43,8 @@ def build_weightless(name: str, **arguments: Any) -> ZooNetwork:
     """Returns what `build` does with all tensors on the meta device, for a fraction of the time.
 
     Args:
-        name: the architecture.
-        **arguments: its arguments, as `build` takes them.
+        name: The architecture.
+        **arguments: Its arguments, as `build` takes them.
 
     Raises:
         ModelError: As `build` does.

@@ -16,7 +16,7 @@ def read_json_object(path: str | Path) -> dict[str, Any]:
     """Returns the object that a JSON file holds.
 
     Args:
-        path: the file.
+        path: The file.
 
     Raises:
         ModelError: The file is missing, too large, or holds no JSON object; the message names it.
@@ -41,7 +41,7 @@ def read_widths(path: str | Path) -> dict[str, int]:
     """Returns the widths of a file that `save_state` wrote, or of a plan's `to_json`.
 
     Args:
-        path: the file: {"widths": {layer: outputs}}; other entries are not looked at.
+        path: The file: {"widths": {layer: outputs}}; other entries are not looked at.
 
     Raises:
         ModelError: The file cannot be read, or has no such table; the message names it.
@@ -53,8 +53,8 @@ def widths_in(content: dict[str, Any], path: str | Path) -> dict[str, int]:
     """Returns the widths of what a file holds.
 
     Args:
-        content: the JSON object.
-        path: the file, for messages.
+        content: The JSON object.
+        path: The file, for messages.
 
     Raises:
         ModelError: The object has no table of widths, or one with other values than whole numbers.

@@ -26,12 +26,12 @@ def learn_rounding(
     soft rounding that is pressed towards 0 and 1, with 32 inputs a step. Zeros stay.
 
     Args:
-        module: the layer, a Conv2d or Linear.
-        weight: its weight before quantization.
-        part: the fake quantizer, with fixed levels.
-        x: all inputs of the layer, (N, ...).
-        steps: how many steps to learn.
-        seed: of the choice of inputs.
+        module: The layer, a Conv2d or Linear.
+        weight: Its weight before quantization.
+        part: The fake quantizer, with fixed levels.
+        x: All inputs of the layer, (N, ...).
+        steps: How many steps to learn.
+        seed: Of the choice of inputs.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -33,9 +33,9 @@ def correct_biases(model: nn.Module, reference: nn.Module, calibrate: Any) -> in
     class.
 
     Args:
-        model: the network after compression.
-        reference: the network before compression; the BNs that the model lacks are folded in a copy of it.
-        calibrate: a loader, or a tensor of images; labels are not needed.
+        model: The network after compression.
+        reference: The network before compression; the BNs that the model lacks are folded in a copy of it.
+        calibrate: A loader, or a tensor of images; labels are not needed.
 
     Raises:
         ModelError: No layer has a bias; or the reference lacks one of the layers, calls it less often, or has

@@ -23,8 +23,8 @@ class Examples:
     A row is an entry of the first axis of the block's first tensor, and of every tensor as long as that one.
 
     Attributes:
-        given: what the block is called with.
-        targets: what the block should give; those without an entry for every row are left out, unless the
+        given: What the block is called with.
+        targets: What the block should give; those without an entry for every row are left out, unless the
             call stays whole.
         rows: None where the samples of a call cannot be told apart.
     """
@@ -70,9 +70,9 @@ def examples_of(
     """Returns a block's calls, as few `Examples` as their shapes allow.
 
     Args:
-        name: the block's.
-        reference: the block before compression.
-        calls: what the block is called with, what the reference gives in its place, and the samples of the
+        name: The block's.
+        reference: The block before compression.
+        calls: What the block is called with, what the reference gives in its place, and the samples of the
             batch. Where the network hands a block a choice of rows, as a router does to its experts, the two
             networks may choose differently: the target is then what the reference gives for the same rows.
 

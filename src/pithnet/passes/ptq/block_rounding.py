@@ -66,11 +66,11 @@ def reconstruct_blocks(
     computed in float32. Where it raises, the model is as it was.
 
     Args:
-        model: the quantized network.
-        reference: the same network before compression.
-        calibrate: a loader, or a tensor of images; 500 to 2,000 images do, labels are not needed.
-        steps: of 32 images, for each block.
-        seed: of the choice of images.
+        model: The quantized network.
+        reference: The same network before compression.
+        calibrate: A loader, or a tensor of images; 500 to 2,000 images do, labels are not needed.
+        steps: Of 32 images, for each block.
+        seed: Of the choice of images.
 
     Returns:
         The number of blocks.
@@ -108,10 +108,10 @@ def blocks_with(
     """Returns the blocks with layers of these names, by name; nothing is changed, or need be quantized yet.
 
     Args:
-        quantized: names of the layers.
-        model: the network to be repaired.
-        reference: the same network before compression.
-        batches: what `read_once` gives; the first goes through both networks.
+        quantized: Names of the layers.
+        model: The network to be repaired.
+        reference: The same network before compression.
+        batches: What `read_once` gives; the first goes through both networks.
 
     Raises:
         ModelError: Activations are quantized; a layer is shared, or a block gives no floating-point tensor or

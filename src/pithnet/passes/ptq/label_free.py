@@ -71,20 +71,20 @@ def quantize_without_labels(
     not read. Where it raises, the model is as it was.
 
     Args:
-        model: the trained network.
-        bits: bits per weight, 1 to 8.
-        calibrate: a loader of batches of any form that `learn.read_batch` takes (images, tokens, dicts of
+        model: The trained network.
+        bits: Bits per weight, 1 to 8.
+        calibrate: A loader of batches of any form that `learn.read_batch` takes (images, tokens, dicts of
             arguments), or all samples at once, a tensor (N, ...) or a dict of them; about 1,000, shuffled.
             With `bytes` or `rate` all of them are on their way through the network at the same time, so
             there should be memory for what they all give one layer. None is no data at all.
-        rate: bits that a weight takes in the file, averaged over the layers that are quantized, above 0.
-        bytes: size of the file that `pn.save(pn.finalize(model), path)` writes; up to 1 it is a share of the
+        rate: Bits that a weight takes in the file, averaged over the layers that are quantized, above 0.
+        bytes: Size of the file that `pn.save(pn.finalize(model), path)` writes; up to 1 it is a share of the
             float32 bytes.
-        overrides: with `bits`, other bits for layers, by pattern; None leaves a layer as it is.
-        skip: patterns of layers to leave as they are.
-        steps: with `bits`, of 32 images, for each block; 0 leaves roundings and levels as they are.
-        seed: of the choice of images, positions and signs.
-        weigh: gives the bytes of the network's file, which `bytes` is a budget of; by default those of
+        overrides: With `bits`, other bits for layers, by pattern; None leaves a layer as it is.
+        skip: Patterns of layers to leave as they are.
+        steps: With `bits`, of 32 images, for each block; 0 leaves roundings and levels as they are.
+        seed: Of the choice of images, positions and signs.
+        weigh: Gives the bytes of the network's file, which `bytes` is a budget of; by default those of
             `pn.save(pn.finalize(model), path)`.
 
     Returns:

@@ -18,9 +18,9 @@ def inputs_of(model: nn.Module, name: str, batches: Sequence[tuple[Any, Any]]) -
     """Yields the inputs of a layer in eval mode, batch by batch; the network is run no further.
 
     Args:
-        model: the network.
-        name: the layer's.
-        batches: what `read_once` gives.
+        model: The network.
+        name: The layer's.
+        batches: What `read_once` gives.
 
     Yields:
         One tensor.
@@ -45,8 +45,8 @@ def require_columns(name: str, layer: Weighted) -> None:
     """Checks that `columns` knows a layer's kind and that no codebook holds it.
 
     Args:
-        name: the layer's.
-        layer: its weight.
+        name: The layer's.
+        layer: Its weight.
 
     Raises:
         ModelError: The layer is of another kind, or shared; the message names it.
@@ -65,8 +65,8 @@ def require_own_values(name: str, layer: Weighted) -> None:
     """Checks that no codebook holds a layer's values.
 
     Args:
-        name: the layer's.
-        layer: its weight.
+        name: The layer's.
+        layer: Its weight.
 
     Raises:
         ModelError: The layer is shared; the message names it.
@@ -86,8 +86,8 @@ def columns(layer: nn.Module, x: Tensor) -> Tensor:
     """Returns, for each of G groups, the n columns that the rows of a weight (C, M) multiply: (G, M, n).
 
     Args:
-        layer: a Conv2d or a Linear.
-        x: its input, (N, channels, H, W) for a Conv2d, (..., features) for a Linear.
+        layer: A Conv2d or a Linear.
+        x: Its input, (N, channels, H, W) for a Conv2d, (..., features) for a Linear.
     """
     if isinstance(layer, nn.Linear):
         return x.reshape(-1, x.shape[-1]).t()[None]

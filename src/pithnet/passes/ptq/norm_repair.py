@@ -35,9 +35,9 @@ def match_norms(model: nn.Module, reference: nn.Module, calibrate: Any) -> int:
     by class.
 
     Args:
-        model: the network after compression.
-        reference: the network before compression.
-        calibrate: a loader, or a tensor of images; labels are not needed.
+        model: The network after compression.
+        reference: The network before compression.
+        calibrate: A loader, or a tensor of images; labels are not needed.
 
     Raises:
         ModelError: The two networks differ in their BNs or call one more often.
@@ -54,8 +54,8 @@ def require_same_norms(model: nn.Module, reference: nn.Module) -> None:
     """Checks that two networks have the same BNs: one may be folded.
 
     Args:
-        model: the network after compression.
-        reference: the network before compression.
+        model: The network after compression.
+        reference: The network before compression.
 
     Raises:
         ModelError: The networks differ in their BNs; the message names one.
@@ -73,10 +73,10 @@ def match_named_norms(model: nn.Module, reference: nn.Module, calibrate: Any, na
     """Does what `match_norms` does for some of the BNs, by name; the others stay as they are.
 
     Args:
-        model: the network after compression.
-        reference: the network before compression.
-        calibrate: a loader, or a tensor of images.
-        names: the BNs.
+        model: The network after compression.
+        reference: The network before compression.
+        calibrate: A loader, or a tensor of images.
+        names: The BNs.
     """
     norms, theirs = ({n: m for n, m in _norms(net).items() if n in names} for net in (model, reference))
     expected: Calls[tuple[Tensor, Tensor]] = Calls()
@@ -125,8 +125,8 @@ def reestimate_norms(model: nn.Module, calibrate: Any) -> int:
     are as they were.
 
     Args:
-        model: the network.
-        calibrate: a loader, or a tensor of images; labels are not needed.
+        model: The network.
+        calibrate: A loader, or a tensor of images; labels are not needed.
 
     Raises:
         DataError: There are no images.

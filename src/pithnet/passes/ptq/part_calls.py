@@ -28,8 +28,8 @@ class CallArguments:
     """The arguments that a part is called with, tensors and others in any nesting.
 
     Attributes:
-        args: those by position.
-        named: those by name.
+        args: Those by position.
+        named: Those by name.
     """
 
     args: tuple[Any, ...]
@@ -47,9 +47,9 @@ def arguments_of(
     The network is run no further, and the part itself is not run.
 
     Args:
-        model: the network.
-        name: the part's.
-        batches: what `read_once` gives.
+        model: The network.
+        name: The part's.
+        batches: What `read_once` gives.
     """
 
     def watch(part: nn.Module, found: list[Any]) -> RemovableHandle:
@@ -68,9 +68,9 @@ def outputs_of(
     """Yields what a part gives at its first call, for each batch; None where it is not called.
 
     Args:
-        model: the network.
-        name: the part's.
-        batches: what `read_once` gives.
+        model: The network.
+        name: The part's.
+        batches: What `read_once` gives.
 
     Yields:
         Its floating-point tensors.
@@ -129,9 +129,9 @@ def float_outputs(name: str, part: nn.Module, output: Any) -> list[Tensor]:
     """Returns the floating-point tensors in a part's output.
 
     Args:
-        name: the part's.
-        part: the part.
-        output: a tensor, a tuple, a dict or an object with fields.
+        name: The part's.
+        part: The part.
+        output: A tensor, a tuple, a dict or an object with fields.
 
     Raises:
         ModelError: The output holds no floating-point tensor; the message names the part.
@@ -158,9 +158,9 @@ def unread_layers(model: nn.Module, names: Sequence[str], batches: Sequence[tupl
     torch's attention does with its output projection. The model itself is left alone.
 
     Args:
-        model: the network.
-        names: the layers to look at.
-        batches: what `read_once` gives.
+        model: The network.
+        names: The layers to look at.
+        batches: What `read_once` gives.
     """
     trial, read = copy.deepcopy(model), set[str]()
     for name, layer in weighted_layers(trial):

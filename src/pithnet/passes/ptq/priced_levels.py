@@ -49,15 +49,15 @@ class PricedLevels:
     Weights that do not train (`requires_grad=False`) keep their levels.
 
     Args:
-        model: the network, trained in place.
-        bytes: size of the file that `pn.save(pn.finalize(model), path)` writes; up to 1 it is a share of the
+        model: The network, trained in place.
+        bytes: Size of the file that `pn.save(pn.finalize(model), path)` writes; up to 1 it is a share of the
             float32 bytes.
-        rate: bits that a weight takes in the file, averaged over the rounded layers, in the place of `bytes`.
-        updates: how often bits are counted anew over the training.
-        freeze_norms: whether statistics of BNs stay as rounding has left them. Those of batches are others
+        rate: Bits that a weight takes in the file, averaged over the rounded layers, in the place of `bytes`.
+        updates: How often bits are counted anew over the training.
+        freeze_norms: Whether statistics of BNs stay as rounding has left them. Those of batches are others
             where images come without the augmentation that the network was trained with. With False, BNs take
             the statistics of batches and follow what levels do, as in any training.
-        weigh: gives the bytes of the network's file; by default those of `pn.save(pn.finalize(model), path)`.
+        weigh: Gives the bytes of the network's file; by default those of `pn.save(pn.finalize(model), path)`.
 
     Raises:
         RecipeError: Not exactly one of `bytes` and `rate` is given, no layer that trains has been rounded so,

@@ -37,11 +37,11 @@ def reconstruct(model: nn.Module, calibrate: Any, method: str = "gptq", *, steps
     are computed in float32. Where it raises, the model is as it was.
 
     Args:
-        model: the quantized network.
-        calibrate: a loader, or a tensor of images; 500 to 1,000 images do, labels are not needed.
+        model: The quantized network.
+        calibrate: A loader, or a tensor of images; 500 to 1,000 images do, labels are not needed.
         method: "gptq", closed form, errors made good by later weights (Frantar et al. 2022); or "adaround",
             up or down learned by gradient descent on the layer alone (Nagel et al. 2020).
-        steps: of "adaround", for each layer; the closed form has none.
+        steps: Of "adaround", for each layer; the closed form has none.
 
     Returns:
         The number of layers.

@@ -22,10 +22,10 @@ def cut_off(layers: Sequence[Weighted], kind: str, sparsity: float | None, scope
     What is masked already stays so, and counts.
 
     Args:
-        layers: the weights.
-        kind: the regularizer's name.
-        sparsity: share of zeros, in [0, 1], or None.
-        scope: what is ranked: "global", "uniform" or "erk".
+        layers: The weights.
+        kind: The regularizer's name.
+        sparsity: Share of zeros, in [0, 1], or None.
+        scope: What is ranked: "global", "uniform" or "erk".
         groups: "filters" or "channels", for the regularizers of whole groups.
     """
     for layer, mask in zip(layers, _masks(layers, kind, sparsity, scope, groups), strict=True):
@@ -57,10 +57,10 @@ def masked_rows(
     """Returns a row per masked layer; for whole groups it says which filters or channels are gone.
 
     Args:
-        layers: the weights, by name.
-        kind: the regularizer's name.
+        layers: The weights, by name.
+        kind: The regularizer's name.
         groups: "filters" or "channels".
-        own_zeros: zeros that each layer had before, by name.
+        own_zeros: Zeros that each layer had before, by name.
     """
     rows = []
     for name, layer in layers:

@@ -33,23 +33,23 @@ class Regularization:
     Where making one raises, nothing has changed.
 
     Args:
-        model: the network.
-        kind: a name in `pithnet.tensor.REGULARIZERS`.
+        model: The network.
+        kind: A name in `pithnet.tensor.REGULARIZERS`.
         strength: lambda, in units of the loss per unit of the regularizer. None finds it while training, for
             proximal steps of single weights: at each update it is raised where there are fewer zeros than a
             straight line from none to `sparsity` wants, and lowered where there are more.
-        sparsity: share of zeros, in [0, 1]; the regularizers that keep k take their k from it.
+        sparsity: Share of zeros, in [0, 1]; the regularizers that keep k take their k from it.
         how: "proximal", "loss" or "admm"; None takes proximal where the regularizer has a prox, else loss.
-        until: share of the training, in (0, 1], over which the regularizer acts.
-        scope: what is ranked: "global" all layers together, "uniform" and "erk" as in `prune`. A k is that of
+        until: Share of the training, in (0, 1], over which the regularizer acts.
+        scope: What is ranked: "global" all layers together, "uniform" and "erk" as in `prune`. A k is that of
             all layers together where global (of each, for groups), else of each.
         groups: "filters" or "channels", for the regularizers of whole groups. Each layer's zeros come as near
             to its share as whole groups do, and none loses all of them.
-        updates: how often, while it regularizes, ADMM renews its copies, or the strength is set anew.
+        updates: How often, while it regularizes, ADMM renews its copies, or the strength is set anew.
         rho: ADMM's, at start and end.
-        skip: patterns of layers to leave as they are.
-        also: patterns of further parameters to take.
-        **parameters: the regularizer's own (gamma, a, l1_ratio).
+        skip: Patterns of layers to leave as they are.
+        also: Patterns of further parameters to take.
+        **parameters: The regularizer's own (gamma, a, l1_ratio).
 
     Raises:
         RecipeError: A value is out of range, a name is unknown, or the regularizer lacks what `how` needs.
@@ -184,10 +184,10 @@ def regularize(model: nn.Module, optimizer: Optimizer, kind: str, **options: Any
     and returns the record. Where it raises, nothing has changed.
 
     Args:
-        model: the network.
-        optimizer: holds the model's weights.
-        kind: a name in `pithnet.tensor.REGULARIZERS`.
-        **options: the other arguments of `Regularization`.
+        model: The network.
+        optimizer: Holds the model's weights.
+        kind: A name in `pithnet.tensor.REGULARIZERS`.
+        **options: The other arguments of `Regularization`.
 
     Raises:
         RecipeError: A value is out of range, a name is unknown, the regularizer lacks what `how` needs, or

@@ -39,7 +39,7 @@ def resolved_how(kind: str, how: str | None) -> str:
     """Returns `how`, or where None "proximal" if the regularizer has a prox, else "loss".
 
     Args:
-        kind: the regularizer's name.
+        kind: The regularizer's name.
         how: "proximal", "loss", "admm" or None.
 
     Raises:
@@ -69,12 +69,12 @@ def regularizers(
     Those are all layers together where k is ranked globally, else one each. Frozen layers have none.
 
     Args:
-        kind: the regularizer's name.
-        layers: the weights.
-        sparsity: share of zeros, in [0, 1], or None.
-        scope: what is ranked: "global", "uniform" or "erk".
+        kind: The regularizer's name.
+        layers: The weights.
+        sparsity: Share of zeros, in [0, 1], or None.
+        scope: What is ranked: "global", "uniform" or "erk".
         groups: "filters" or "channels".
-        parameters: the regularizer's own.
+        parameters: The regularizer's own.
 
     Raises:
         RecipeError: Every layer is frozen, a parameter is unknown or out of range, or a number to keep needs

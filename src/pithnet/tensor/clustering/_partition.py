@@ -28,8 +28,8 @@ def optimal_cuts(line: SortedLine, k: int, rate_weight: float = 0.0) -> Cuts:
     moved jointly within windows that narrow down to single values.
 
     Args:
-        line: the values.
-        k: the most runs. Without a rate there are exactly k, and the line must have at least k distinct
+        line: The values.
+        k: The most runs. Without a rate there are exactly k, and the line must have at least k distinct
             values.
         rate_weight: >= 0, in squared value per bit.
 

@@ -22,7 +22,7 @@ class SortedLine:
 
     Attributes:
         values: (n,) ascending.
-        shift: what is subtracted before summing.
+        shift: What is subtracted before summing.
         sums: (n + 1,) prefix sums of value - shift.
         squares: (n + 1,) prefix sums of its square.
     """

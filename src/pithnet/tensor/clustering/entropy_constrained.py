@@ -33,7 +33,7 @@ class Levels:
     Attributes:
         centroids: (K,) the levels.
         bits: (K,) their code lengths in bits.
-        pinned: the index of the level held at zero, None where none is.
+        pinned: The index of the level held at zero, None where none is.
     """
 
     centroids: Floats
@@ -46,8 +46,8 @@ class Clusters:
     """Runs of the sorted values, none of them empty.
 
     Attributes:
-        cuts: where the runs begin, with the end.
-        pinned: the index of the run whose level is held at zero, None where none is.
+        cuts: Where the runs begin, with the end.
+        pinned: The index of the run whose level is held at zero, None where none is.
     """
 
     cuts: Cuts
@@ -74,16 +74,16 @@ def ecsq_1d(
     elsewhere: code lengths then are those among the non-zeros.
 
     Args:
-        values: any shape, float32 or float64, any device.
-        k: the most shared values, besides zero.
+        values: Any shape, float32 or float64, any device.
+        k: The most shared values, besides zero.
         rate_weight: >= 0, in squared value per bit; 0 gives `kmeans_1d`. With enough clusters levels lie
             about sqrt(6 * rate_weight / ln(2)) apart, as those of the best uniform quantizer do.
-        init: where the iterations start, as in `kmeans_1d`.
+        init: Where the iterations start, as in `kmeans_1d`.
         zero_code_length: None, or the bits a value costs when it is set to zero (negative where its missing
             position saves more). A level at exactly 0.0 then comes on top of the k, and the others' shares
             are taken among the values not at zero. It is absent from the result if nothing chooses it.
-        generator: for the starts that draw.
-        max_iter: the most iterations.
+        generator: For the starts that draw.
+        max_iter: The most iterations.
 
     Raises:
         ModelError: The values are empty, hold NaN or inf, are too large to square, or are of another dtype.
@@ -114,9 +114,9 @@ def best_levels(line: SortedLine, clusters: Clusters, zero_bits: float = 0.0) ->
     """Makes the update step: means, and code lengths from the shares among what is not pinned to zero.
 
     Args:
-        line: the values.
-        clusters: the runs.
-        zero_bits: the code length of the level held at zero.
+        line: The values.
+        clusters: The runs.
+        zero_bits: The code length of the level held at zero.
     """
     counts, pinned = np.diff(clusters.cuts), clusters.pinned
     centroids = line.means(clusters.cuts)
@@ -136,9 +136,9 @@ def cheapest_clusters(line: SortedLine, levels: Levels, rate_weight: float) -> C
     """Makes the assignment step: every value goes to its cheapest level; levels without members drop out.
 
     Args:
-        line: the values.
-        levels: the levels and their code lengths.
-        rate_weight: the price of a bit, in squared value.
+        line: The values.
+        levels: The levels and their code lengths.
+        rate_weight: The price of a bit, in squared value.
     """
     order = np.argsort(levels.centroids, kind="stable")
     used, boundaries = _lower_envelope(levels.centroids[order], rate_weight * levels.bits[order])

@@ -24,8 +24,8 @@ class Clustering:
     Attributes:
         centroids: (K,) ascending, dtype and device of the values; every one has members.
         assignment: int64, shape and device of the values: index into `centroids`. Equal values share one.
-        inertia: sum of squared distances to the centroids, in float64, before these were rounded.
-        iterations: assignment + update steps done, the one that found nothing to change included.
+        inertia: Sum of squared distances to the centroids, in float64, before these were rounded.
+        iterations: Assignment + update steps done, the one that found nothing to change included.
     """
 
     centroids: Tensor
@@ -58,15 +58,15 @@ def kmeans_1d(
     than k distinct values give as many clusters.
 
     Args:
-        values: any shape, float32 or float64, any device.
-        k: number of clusters, >= 1.
+        values: Any shape, float32 or float64, any device.
+        k: Number of clusters, >= 1.
         init: "linear", "random" (Forgy), "density" (equal mass), "kmeans++", or "optimal": dynamic
             programming, exact up to 512 distinct values and 256 clusters; for more values within 1.0005 of
             the optimal inertia in every measurement up to 32 clusters, and within a few per mille above
             (benchmarks/bench_kmeans.py).
-        generator: for the starts that draw.
-        max_iter: the most iterations, >= 1.
-        empty: what becomes of a cluster that loses all its members: "refill" halves the cluster with the
+        generator: For the starts that draw.
+        max_iter: The most iterations, >= 1.
+        empty: What becomes of a cluster that loses all its members: "refill" halves the cluster with the
             largest error in its place, so that k values are used; "keep" leaves its centroid where it is
             (plain Lloyd), where members may come back to it, and fewer than k values may be used in the end.
 
@@ -133,9 +133,9 @@ def require_settings(k: int, init: str, max_iter: int) -> None:
     """Checks that a clustering can be run with these settings.
 
     Args:
-        k: number of clusters.
-        init: a key of INITS.
-        max_iter: the most iterations.
+        k: Number of clusters.
+        init: A key of INITS.
+        max_iter: The most iterations.
 
     Raises:
         RecipeError: k or max_iter is below 1, or the init is unknown.
@@ -158,12 +158,12 @@ def kmeans_cuts(
     """Runs k-means with checked settings.
 
     Args:
-        line: the values.
-        k: number of clusters.
-        init: a key of INITS.
-        generator: for the starts that draw.
-        max_iter: the most iterations.
-        empty: what becomes of a cluster that loses all its members: "refill" or "keep".
+        line: The values.
+        k: Number of clusters.
+        init: A key of INITS.
+        generator: For the starts that draw.
+        max_iter: The most iterations.
+        empty: What becomes of a cluster that loses all its members: "refill" or "keep".
 
     Returns:
         The cuts, and the number of iterations.
@@ -180,11 +180,11 @@ def clustering_from_cuts(
     """Returns the Clustering of values that are cut so; every centroid is its members' mean.
 
     Args:
-        values: the values, in their shape.
-        line: the same values, sorted.
-        cuts: where the clusters begin, with the end.
-        iterations: how many it took.
-        pinned: the cluster whose centroid is 0 instead.
+        values: The values, in their shape.
+        line: The same values, sorted.
+        cuts: Where the clusters begin, with the end.
+        iterations: How many it took.
+        pinned: The cluster whose centroid is 0 instead.
     """
     centroids = line.exact_means(cuts)
     if pinned is not None:

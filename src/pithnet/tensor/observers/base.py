@@ -14,10 +14,10 @@ class Observer:
     """A watcher of values of any shape: it sees batches, and keeps numbers of a fixed size, no values.
 
     Attributes:
-        name: its key in `OBSERVERS`.
-        lowest: the smallest value so far.
-        highest: the largest value so far.
-        bits: what the range is for; only observers that weigh errors look at it.
+        name: Its key in `OBSERVERS`.
+        lowest: The smallest value so far.
+        highest: The largest value so far.
+        bits: What the range is for; only observers that weigh errors look at it.
     """
 
     name: ClassVar[str]

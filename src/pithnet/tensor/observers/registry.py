@@ -15,8 +15,8 @@ def get_observer(name: str, bits: int = 8) -> Observer:
     """Returns a new observer.
 
     Args:
-        name: a key of OBSERVERS.
-        bits: what the range is for.
+        name: A key of OBSERVERS.
+        bits: What the range is for.
 
     Raises:
         RecipeError: The name is unknown; the message says the nearest ones.

@@ -34,9 +34,9 @@ def kth_smallest(tensors: Sequence[Tensor], k: int, sizes: Sequence[int] | None 
     It takes O(n) time, and memory for a block and 2^16 counts.
 
     Args:
-        tensors: finite numbers, on one device.
-        k: from 1 to how many values there are.
-        sizes: for each tensor how many times each of its values counts; once where None.
+        tensors: Finite numbers, on one device.
+        k: From 1 to how many values there are.
+        sizes: For each tensor how many times each of its values counts; once where None.
 
     Returns:
         The value, a scalar tensor of `common_dtype` on the tensors' device, and the number of smaller ones.

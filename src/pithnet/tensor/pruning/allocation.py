@@ -15,8 +15,8 @@ def uniform(sizes: Sequence[int], sparsity: float) -> list[int]:
     The sum is round(sparsity * sum(sizes)); what rounding leaves over goes to the largest remainders.
 
     Args:
-        sizes: the weights of each layer.
-        sparsity: the share of zeros in all, in [0, 1].
+        sizes: The weights of each layer.
+        sparsity: The share of zeros in all, in [0, 1].
 
     Raises:
         RecipeError: The sparsity is outside [0, 1].
@@ -40,8 +40,8 @@ def erk(shapes: Sequence[Sequence[int]], sparsity: float) -> list[int]:
     1 stay dense, and the rest carry their share. The sum is round(sparsity * weights).
 
     Args:
-        shapes: as torch has them, (out, in, kh, kw) or (out, in).
-        sparsity: the share of zeros in all, in [0, 1].
+        shapes: As torch has them, (out, in, kh, kw) or (out, in).
+        sparsity: The share of zeros in all, in [0, 1].
 
     Raises:
         RecipeError: The sparsity is outside [0, 1].

@@ -24,9 +24,9 @@ class Criterion:
     """A score with the evidence that it looks at.
 
     Attributes:
-        name: what users call it.
-        score: evidence -> scores of the weight's shape, floating point, finite and >= 0.
-        needs: names of `Evidence`'s attributes that the score reads; it cannot read any other.
+        name: What users call it.
+        score: Evidence -> scores of the weight's shape, floating point, finite and >= 0.
+        needs: Names of `Evidence`'s attributes that the score reads; it cannot read any other.
     """
 
     name: str
@@ -77,8 +77,8 @@ def criterion(name: str, needs: Iterable[str] = ("weight",)) -> Callable[[Score]
     """Registers the function under it as the criterion `name`, for `prune` and for recipes.
 
     Args:
-        name: what users call it. A function that is defined again replaces itself.
-        needs: what the function reads of its `Evidence`. One that reads no "weight" says so by leaving it
+        name: What users call it. A function that is defined again replaces itself.
+        needs: What the function reads of its `Evidence`. One that reads no "weight" says so by leaving it
             out: pruning then keeps the zeros there are by itself.
 
     Raises:

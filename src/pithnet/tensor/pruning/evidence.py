@@ -22,13 +22,13 @@ class Evidence:
     A criterion gets it with the attributes that it declares; it cannot read any other one.
 
     Args:
-        weight: floating point, any shape.
+        weight: Floating point, any shape.
         gradient: dL/dw, the mean over samples, of the weight's shape.
-        gradient_magnitude: the mean of |dL/dw| over batches, each with the weight of its samples, of the
+        gradient_magnitude: The mean of |dL/dw| over batches, each with the weight of its samples, of the
             weight's shape.
-        input_norm: for each weight the L2 norm of the inputs that it multiplies, over all samples and
+        input_norm: For each weight the L2 norm of the inputs that it multiplies, over all samples and
             positions; of the weight's shape, or of one that broadcasts to it.
-        generator: where random numbers come from; torch's global generator where it is None.
+        generator: Where random numbers come from; torch's global generator where it is None.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class Evidence:
         """Returns the same evidence, of which only what a criterion declared can be read.
 
         Args:
-            reader: the criterion's name, for messages.
-            declared: names of EVIDENCE.
+            reader: The criterion's name, for messages.
+            declared: Names of EVIDENCE.
 
         Raises:
             ModelError: The weight, or what is declared, is not floating point or holds NaN or inf.

@@ -23,9 +23,9 @@ def group_mask(weight: Tensor, dim: int | tuple[int, ...], zeros: int) -> Tensor
     norms the lower index goes first.
 
     Args:
-        weight: floating point, any shape.
-        dim: the axis or the axes that one group spans.
-        zeros: from 0 to the number of weights.
+        weight: Floating point, any shape.
+        dim: The axis or the axes that one group spans.
+        zeros: From 0 to the number of weights.
 
     Raises:
         ModelError: A weight is NaN or inf.
@@ -52,9 +52,9 @@ def group_masks(scores: Sequence[Tensor], dims: Sequence[Dims], zeros: int) -> l
     else goes before all others; and in a group that is kept for the sake of other weights it stays False.
 
     Args:
-        scores: floating point, finite, on one device.
-        dims: for each tensor the axes that one group spans; () where each entry is a group.
-        zeros: from 0 to the number of all scores.
+        scores: Floating point, finite, on one device.
+        dims: For each tensor the axes that one group spans; () where each entry is a group.
+        zeros: From 0 to the number of all scores.
 
     Raises:
         ModelError: A score is NaN or inf, or not floating point.
@@ -92,10 +92,10 @@ def n_of_m_mask(scores: Tensor, n: int, m: int, dim: int) -> Tensor:
     group keeps more than n. Between equal scores the lower index is pruned first.
 
     Args:
-        scores: floating point, finite, any shape.
-        n: how many of a group stay, from 1 to m - 1.
-        m: how many neighbours are a group.
-        dim: the axis along which they are neighbours.
+        scores: Floating point, finite, any shape.
+        n: How many of a group stay, from 1 to m - 1.
+        m: How many neighbours are a group.
+        dim: The axis along which they are neighbours.
 
     Raises:
         ModelError: A score is NaN or inf, or not floating point.

@@ -19,9 +19,9 @@ def largest(x: Tensor, k: int, dim: Dim = None) -> Tensor:
     size.
 
     Args:
-        x: finite numbers.
-        k: how many places of a slice.
-        dim: the axis or the axes of a slice, all where None; the other axes are a batch.
+        x: Finite numbers.
+        k: How many places of a slice.
+        dim: The axis or the axes of a slice, all where None; the other axes are a batch.
 
     Raises:
         RecipeError: k is not between 0 and the numbers in a slice.
@@ -46,8 +46,8 @@ def require_count(k: int, n: int | None = None) -> None:
     """Refuses a k that is no whole number from 0 to n.
 
     Args:
-        k: what was asked for.
-        n: how many there are to choose from; None where that is not known yet.
+        k: What was asked for.
+        n: How many there are to choose from; None where that is not known yet.
 
     Raises:
         RecipeError: k is out of range.

@@ -18,8 +18,8 @@ def keep_mask(scores: Tensor, zeros: int) -> Tensor:
     Between equal scores the lower flat index is pruned first.
 
     Args:
-        scores: floating point, finite, any shape.
-        zeros: from 0 to the number of scores.
+        scores: Floating point, finite, any shape.
+        zeros: From 0 to the number of scores.
 
     Raises:
         ModelError: A score is NaN or inf, or `scores` is not floating point.
@@ -36,9 +36,9 @@ def global_masks(scores: Sequence[Tensor], zeros: int) -> list[Tensor]:
     Between equal scores the earlier tensor, then the lower flat index, is pruned first.
 
     Args:
-        scores: finite, comparable between tensors (see `criteria.lamp`) and on one device; different dtypes
+        scores: Finite, comparable between tensors (see `criteria.lamp`) and on one device; different dtypes
             are promoted, not rounded.
-        zeros: from 0 to the number of all scores.
+        zeros: From 0 to the number of all scores.
 
     Raises:
         ModelError: A score is NaN or inf, a tensor is not floating point, or they are on several devices.
@@ -60,9 +60,9 @@ def lowest_pruned(scores: Sequence[Tensor], zeros: int, sizes: Sequence[int]) ->
     where two cuts are as near. Between equal scores the earlier tensor, then the lower index, goes first.
 
     Args:
-        scores: finite, on one device.
-        zeros: from 0 to the number of weights that all scores stand for.
-        sizes: for each tensor how many weights one of its scores stands for.
+        scores: Finite, on one device.
+        zeros: From 0 to the number of weights that all scores stand for.
+        sizes: For each tensor how many weights one of its scores stands for.
     """
     if zeros == 0:
         return [torch.ones_like(score, dtype=torch.bool) for score in scores]
@@ -95,7 +95,7 @@ def threshold_mask(weight: Tensor, threshold: float) -> Tensor:
     They are compared in float64: a threshold is not rounded to the weight's dtype.
 
     Args:
-        weight: floating point, any shape.
+        weight: Floating point, any shape.
         threshold: 0 or more.
 
     Raises:

@@ -11,7 +11,7 @@ def std_threshold(weight: Tensor, s: float) -> float:
     """Returns s * std(w), the population's standard deviation around the mean, computed in float64.
 
     Args:
-        weight: floating point, any shape.
+        weight: Floating point, any shape.
         s: 0 or more.
 
     Raises:

@@ -12,9 +12,9 @@ def activation_grid(low: float, high: float, bits: int) -> tuple[float, int]:
     The codes are unsigned, because runtimes fuse unsigned activations with signed weights.
 
     Args:
-        low: the lower end of the range.
-        high: the upper end.
-        bits: bits per activation.
+        low: The lower end of the range.
+        high: The upper end.
+        bits: Bits per activation.
 
     Returns:
         The scale, 1 for a range of zero, and the zero point.
@@ -35,10 +35,10 @@ def on_grid(x: Tensor, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
     all that torch's quantizer takes.
 
     Args:
-        x: any shape and floating dtype, both of which are kept.
+        x: Any shape and floating dtype, both of which are kept.
         scale: (), any floating dtype.
         zero_point: (), int32.
-        bits: bits per activation.
+        bits: Bits per activation.
     """
     rounded = torch.fake_quantize_per_tensor_affine(x.float(), scale.float(), zero_point, 0, 2**bits - 1)
     return rounded.to(x.dtype)
@@ -51,9 +51,9 @@ def pact(x: Tensor, alpha: Tensor, bits: int) -> Tensor:
     is done in float32.
 
     Args:
-        x: any shape and floating dtype, both of which are kept.
-        alpha: a scalar > 0, any floating dtype.
-        bits: bits per activation.
+        x: Any shape and floating dtype, both of which are kept.
+        alpha: A scalar > 0, any floating dtype.
+        bits: Bits per activation.
     """
     top = alpha.float()
     clipped = torch.minimum(x.float().clamp(min=0), top)

@@ -49,15 +49,15 @@ class Quantizer:
     A zero is a pruned weight: it stays exactly zero, whatever the levels.
 
     Attributes:
-        name: its key in `QUANTIZERS`.
-        symmetric_by_default: what `symmetric` is where nothing is said.
-        learned: whether the scale gets a gradient.
-        can_be_asymmetric: whether it has levels for `symmetric` False.
-        most_bits: the most bits that it takes.
+        name: Its key in `QUANTIZERS`.
+        symmetric_by_default: What `symmetric` is where nothing is said.
+        learned: Whether the scale gets a gradient.
+        can_be_asymmetric: Whether it has levels for `symmetric` False.
+        most_bits: The most bits that it takes.
 
     Args:
         bits: 1 to 8, or 0, which gives zeros.
-        symmetric: whether levels come in pairs of opposite sign.
+        symmetric: Whether levels come in pairs of opposite sign.
 
     Raises:
         RecipeError: The bits are out of range.
@@ -103,7 +103,7 @@ class Quantizer:
 
         Args:
             rows: (R, M), floating point.
-            levels: the levels of the rows.
+            levels: The levels of the rows.
 
         Returns:
             (R, M), whole numbers 0..n-1 in the rows' dtype.
@@ -116,7 +116,7 @@ class Quantizer:
 
         Args:
             codes: (R, M), whole numbers 0..n-1 in a floating dtype.
-            levels: the levels of the rows.
+            levels: The levels of the rows.
         """
         return (codes + levels.offset[:, None]) * levels.scale[:, None]
 

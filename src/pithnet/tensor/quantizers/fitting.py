@@ -18,7 +18,7 @@ def fit_levels(quantizer: Quantizer, rows: Tensor, fit: str = "range") -> Levels
     """Fits levels to rows.
 
     Args:
-        quantizer: what rounds.
+        quantizer: What rounds.
         rows: (R, M), floating point.
         fit: "range" for the quantizer's own levels, "mse" for narrower ones of least squared error.
 

@@ -70,7 +70,7 @@ class AdditivePowers(Quantizer):
 
         Args:
             rows: (R, M), floating point.
-            levels: the levels of the rows.
+            levels: The levels of the rows.
         """
         table = self._table(rows)
         steps = rows.detach() / positive(levels.scale)[:, None]

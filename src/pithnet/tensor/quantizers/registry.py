@@ -16,9 +16,9 @@ def get_quantizer(name: str, bits: int, symmetric: bool | None = None) -> Quanti
     """Returns a quantizer.
 
     Args:
-        name: a key of QUANTIZERS.
-        bits: bits per weight, 0 to 8.
-        symmetric: whether levels come in pairs of opposite sign; None takes what that quantizer does by
+        name: A key of QUANTIZERS.
+        bits: Bits per weight, 0 to 8.
+        symmetric: Whether levels come in pairs of opposite sign; None takes what that quantizer does by
             default.
 
     Raises:

@@ -19,7 +19,7 @@ def require_granularity(granularity: str, group_size: int = GROUP_SIZE) -> None:
 
     Args:
         granularity: "tensor", "channel" or "group".
-        group_size: weights per group.
+        group_size: Weights per group.
 
     Raises:
         RecipeError: The granularity is unknown, or a group has fewer than two weights.
@@ -35,11 +35,11 @@ def to_rows(
     """Returns a weight as rows (R, M), one for each step.
 
     Args:
-        weight: any shape.
-        granularity: a row for the whole "tensor", for each "channel", or for each "group" of a channel.
-        group_size: neighbouring weights of a channel in a group; a channel's last group is filled up with
+        weight: Any shape.
+        granularity: A row for the whole "tensor", for each "channel", or for each "group" of a channel.
+        group_size: Neighbouring weights of a channel in a group; a channel's last group is filled up with
             zeros.
-        axes: a channel is an entry of these axes, in their order.
+        axes: A channel is an entry of these axes, in their order.
 
     Raises:
         RecipeError: The granularity is unknown, or a group has fewer than two weights.
@@ -58,8 +58,8 @@ def from_rows(rows: Tensor, like: Tensor, axes: Sequence[int] = (0,)) -> Tensor:
 
     Args:
         rows: (R, M).
-        like: a tensor of the weight's shape.
-        axes: the axes of the channels, as given to `to_rows`.
+        like: A tensor of the weight's shape.
+        axes: The axes of the channels, as given to `to_rows`.
     """
     whole = len(rows) == 1 or _lead(axes)
     if like.ndim < 2 or (whole and rows.numel() == like.numel()):

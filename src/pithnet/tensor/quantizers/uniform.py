@@ -45,7 +45,7 @@ class Linear(Quantizer):
 
         Args:
             rows: (R, M), floating point.
-            levels: the levels of the rows.
+            levels: The levels of the rows.
 
         Returns:
             (R, M), whole numbers in the rows' dtype.

@@ -41,9 +41,9 @@ class Neighbours:
 
         Args:
             columns: K, a multiple of height * width.
-            height: of a kernel; 1 where nothing stands above.
-            width: of a kernel.
-            device: where the numbers lie.
+            height: Of a kernel; 1 where nothing stands above.
+            width: Of a kernel.
+            device: Where the numbers lie.
         """
         place = torch.arange(columns, device=device)
         left = torch.where(place % width > 0, place - 1, columns)
@@ -77,7 +77,7 @@ class Rates:
 
     Attributes:
         bits: (CONTEXTS, 2 reach + 1).
-        far: how large a sum is still near.
+        far: How large a sum is still near.
     """
 
     bits: Tensor
@@ -93,8 +93,8 @@ class Rates:
         """Returns the bits of a Laplace distribution of levels, the same in all contexts.
 
         Args:
-            mean: the mean magnitude of the levels, a scalar.
-            reach: the largest level.
+            mean: The mean magnitude of the levels, a scalar.
+            reach: The largest level.
         """
         return cls(-_laplace(mean, reach).log2().expand(CONTEXTS, -1).contiguous(), 0.0)
 
@@ -107,8 +107,8 @@ class Rates:
 
         Args:
             levels: int64 (O, K).
-            neighbours: of its columns.
-            reach: the largest level.
+            neighbours: Of its columns.
+            reach: The largest level.
         """
         values, size = levels.double(), 2 * reach + 1
         far = round(2 * float(values.std(unbiased=False))) / 2
@@ -140,7 +140,7 @@ class Rates:
 
         Args:
             levels: int64 (O, K).
-            neighbours: of its columns.
+            neighbours: Of its columns.
         """
         return self.bits[self.contexts(levels, neighbours), levels + self.reach].double().sum()
 
@@ -153,7 +153,7 @@ class Rates:
 
         Args:
             scaled: (O, K), weights in units of their steps; one beyond `reach` counts as that.
-            neighbours: of its columns.
+            neighbours: Of its columns.
         """
         scaled = scaled.clamp(-self.reach, self.reach)
         context, sign = self.contexts(scaled.round().long(), neighbours), scaled.sign().long()

@@ -27,10 +27,10 @@ def descend(problem: Rounding, levels: Tensor, sweeps: int, block: int = _BLOCK)
     alone.
 
     Args:
-        problem: what is rounded.
+        problem: What is rounded.
         levels: int64 (O, K), where to begin.
-        sweeps: how often each column is looked at, at most.
-        block: how many columns are looked at together.
+        sweeps: How often each column is looked at, at most.
+        block: How many columns are looked at together.
 
     Returns:
         The levels, int64 (O, K).
@@ -51,7 +51,7 @@ class _Places:
         columns: int64 (A,), from the start of the block.
         own: int64 (A,), their places among all levels.
         before: int64 (A,) twice, the places to the left and above.
-        after: for each place in whose context they are, int64 (A,) twice and (A,): that place, the place of
+        after: For each place in whose context they are, int64 (A,) twice and (A,): that place, the place of
             its other neighbour, and 1 where there is such a place, else 0.
         square: (A,), the bits of a squared error of one level.
         scale: (A,), what turns a slope into steps to the best real number.

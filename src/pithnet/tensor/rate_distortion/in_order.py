@@ -49,9 +49,9 @@ def round_in_order(problem: Rounding, feedback: Feedback | None = None, block: i
     columns have made good what they can. Other entries of G have no say.
 
     Args:
-        problem: what is rounded.
-        feedback: of the problem's inputs, where it is known already.
-        block: columns whose errors are handed on together; it changes nothing but the time.
+        problem: What is rounded.
+        feedback: Of the problem's inputs, where it is known already.
+        block: Columns whose errors are handed on together; it changes nothing but the time.
 
     Returns:
         The levels, int64 (O, K).

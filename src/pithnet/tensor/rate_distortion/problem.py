@@ -23,10 +23,10 @@ class Rounding:
         outputs: G, (O, O), positive semidefinite with a positive diagonal: what errors of the outputs cost
             together; or (O,), its diagonal, where nothing else is in it.
         steps: (O,), the distance of two levels in each row.
-        price: what a bit costs.
-        rates: the bits of each level in its context.
-        neighbours: which columns are each other's contexts.
-        kept: booleans (O, K), False where the level is zero whatever it costs; None for none.
+        price: What a bit costs.
+        rates: The bits of each level in its context.
+        neighbours: Which columns are each other's contexts.
+        kept: Booleans (O, K), False where the level is zero whatever it costs; None for none.
     """
 
     target: Tensor

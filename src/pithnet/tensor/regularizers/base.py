@@ -16,14 +16,14 @@ class Regularizer:
     """A penalty r(x) >= 0 of a floating-point tensor x, to be minimised with a loss.
 
     Attributes:
-        name: its key in `REGULARIZERS`.
-        has_subgradient: whether `subgradient` can be asked for.
-        has_prox: whether `prox` can be asked for.
-        is_constraint: whether r is 0 where something holds and inf elsewhere; the prox is then the projection
+        name: Its key in `REGULARIZERS`.
+        has_subgradient: Whether `subgradient` can be asked for.
+        has_prox: Whether `prox` can be asked for.
+        is_constraint: Whether r is 0 where something holds and inf elsewhere; the prox is then the projection
             for any step.
 
     Args:
-        strength: a factor (lambda) that is part of r, >= 0.
+        strength: A factor (lambda) that is part of r, >= 0.
 
     Raises:
         RecipeError: A parameter is out of range.
@@ -51,7 +51,7 @@ class Regularizer:
         """Returns the gradient where there is one, else the subgradient that leaves a zero where it is.
 
         Args:
-            x: floating point, any shape.
+            x: Floating point, any shape.
 
         Returns:
             A tensor of x's shape.
@@ -66,7 +66,7 @@ class Regularizer:
         """Returns the z that minimises 1/2 ||z - x||^2 + step * r(z); 0 where two are equally good.
 
         Args:
-            x: floating point, any shape.
+            x: Floating point, any shape.
             step: >= 0.
 
         Returns:

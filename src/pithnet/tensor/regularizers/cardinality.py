@@ -23,9 +23,9 @@ class KeepK(Regularizer):
     Davies 2009).
 
     Args:
-        strength: ignored.
-        k: non-zeros per slice, >= 0.
-        dim: the dimensions of a slice; None takes the whole tensor.
+        strength: Ignored.
+        k: Non-zeros per slice, >= 0.
+        dim: The dimensions of a slice; None takes the whole tensor.
 
     Raises:
         RecipeError: k is not a whole number from 0 on.
@@ -59,9 +59,9 @@ class KeepKGroups(Regularizer):
     """The constraint that at most k groups are not zero; no strength matters.
 
     Args:
-        strength: ignored.
-        k: groups that may stay, >= 0.
-        dim: the dimensions that a group spans.
+        strength: Ignored.
+        k: Groups that may stay, >= 0.
+        dim: The dimensions that a group spans.
 
     Raises:
         RecipeError: k is not a whole number from 0 on.
@@ -96,8 +96,8 @@ class TrimmedL1(Regularizer):
 
     Args:
         strength: lambda, >= 0.
-        k: numbers per slice that are free.
-        dim: the dimensions of a slice; None takes the whole tensor.
+        k: Numbers per slice that are free.
+        dim: The dimensions of a slice; None takes the whole tensor.
 
     Raises:
         RecipeError: A parameter is out of range.

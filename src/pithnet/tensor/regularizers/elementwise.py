@@ -63,7 +63,7 @@ class ElasticNet(Regularizer):
 
     Args:
         strength: lambda, >= 0.
-        l1_ratio: the share of L1, from 0 to 1.
+        l1_ratio: The share of L1, from 0 to 1.
 
     Raises:
         RecipeError: A parameter is out of range.

@@ -20,8 +20,8 @@ def group_norms(x: Tensor, dim: int | tuple[int, ...]) -> Tensor:
     """Returns the Euclidean norm of every group.
 
     Args:
-        x: floating point, any shape.
-        dim: the dimensions that a group spans; they stay, with size 1.
+        x: Floating point, any shape.
+        dim: The dimensions that a group spans; they stay, with size 1.
     """
     return torch.linalg.vector_norm(x, dim=dim, keepdim=True)
 
@@ -39,7 +39,7 @@ class GroupLasso(Regularizer):
 
     Args:
         strength: lambda, >= 0.
-        dim: the dimensions that a group spans; (1, 2, 3) gives the filters of a convolution (O, I, h, w), (0,
+        dim: The dimensions that a group spans; (1, 2, 3) gives the filters of a convolution (O, I, h, w), (0,
             2, 3) its input channels.
     """
 
@@ -71,7 +71,7 @@ class GroupHoyerSquare(Regularizer):
 
     Args:
         strength: lambda, >= 0.
-        dim: the dimensions that a group spans.
+        dim: The dimensions that a group spans.
     """
 
     name: ClassVar[str] = "group-hoyer-square"

@@ -41,7 +41,7 @@ class HoyerSquare(Regularizer):
 
     Args:
         strength: lambda, >= 0.
-        dim: the dimensions of a slice; None takes the whole tensor.
+        dim: The dimensions of a slice; None takes the whole tensor.
     """
 
     name: ClassVar[str] = "hoyer-square"
@@ -64,7 +64,7 @@ class Hoyer(Regularizer):
 
     Args:
         strength: lambda, >= 0.
-        dim: the dimensions of a slice; None takes the whole tensor.
+        dim: The dimensions of a slice; None takes the whole tensor.
     """
 
     name: ClassVar[str] = "hoyer"

@@ -34,7 +34,7 @@ def regularizer_class(name: str) -> type[Regularizer]:
     """Returns the class of a regularizer.
 
     Args:
-        name: a key of REGULARIZERS.
+        name: A key of REGULARIZERS.
 
     Raises:
         RecipeError: The name is unknown; the message says the nearest ones.
@@ -48,8 +48,8 @@ def get_regularizer(name: str, **parameters: Any) -> Regularizer:
     An example is get_regularizer("trimmed-l1", strength=0.1, k=2).
 
     Args:
-        name: a key of REGULARIZERS.
-        **parameters: the fields of that regularizer.
+        name: A key of REGULARIZERS.
+        **parameters: The fields of that regularizer.
 
     Raises:
         RecipeError: The name or a parameter is unknown (the message says the nearest ones), a parameter is

@@ -16,9 +16,9 @@ def require_one_amount(bits: Any, rate: Any, size: Any) -> None:
     """Checks that exactly one of three amounts is given.
 
     Args:
-        bits: of every weight, or None.
-        rate: coded bits a weight, or None.
-        size: bytes of the file, or None.
+        bits: Of every weight, or None.
+        rate: Coded bits a weight, or None.
+        size: Bytes of the file, or None.
 
     Raises:
         RecipeError: None is given or several are, or the rate or size is no positive number.

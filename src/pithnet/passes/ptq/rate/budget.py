@@ -107,10 +107,10 @@ class Budget:
     """What a rounded network may take.
 
     Attributes:
-        wanted: the most that `measure` may say.
-        least: what it says where all weights are zero.
-        of_bit: by how much it rises with a bit of the weights.
-        measure: of a network.
+        wanted: The most that `measure` may say.
+        least: What it says where all weights are zero.
+        of_bit: By how much it rises with a bit of the weights.
+        measure: Of a network.
     """
 
     wanted: float
@@ -126,9 +126,9 @@ def round_within(network: Roundable, budget: Budget, effort: Effort) -> tuple[Ou
     are rounded and measured say the rest.
 
     Args:
-        network: what is rounded.
-        budget: what it may take.
-        effort: how long levels are looked for.
+        network: What is rounded.
+        budget: What it may take.
+        effort: How long levels are looked for.
 
     Returns:
         What to write into the network, and what it takes then.

@@ -27,8 +27,8 @@ class DataFreeNetwork:
     where a BN remembers it, and else to the weights themselves. Inputs count as noise of one strength.
 
     Args:
-        model: the network, in float32; it is left alone.
-        names: the layers to be rounded.
+        model: The network, in float32; it is left alone.
+        names: The layers to be rounded.
     """
 
     unit = 1.0
@@ -56,8 +56,8 @@ class DataFreeNetwork:
         """Rounds all layers at a price.
 
         Args:
-            price: what a bit costs, in shares of the variance of a channel.
-            effort: how long levels are looked for.
+            price: What a bit costs, in shares of the variance of a channel.
+            effort: How long levels are looked for.
         """
         trial, outcome = copy.deepcopy(self.plain), Outcome()
         for name, layer in weighted_layers(trial):

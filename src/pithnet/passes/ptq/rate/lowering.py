@@ -24,10 +24,10 @@ def round_within_(
     their curvature (Theis et al. 2018, eq. 4). Weights that do not train keep their levels.
 
     Args:
-        weights: the weights, with levels between which they lie.
-        squares: the mean squared gradient of the loss by the levels of each weight.
-        size: what the network takes as the weights are.
-        wanted: the most that it may take.
+        weights: The weights, with levels between which they lie.
+        squares: The mean squared gradient of the loss by the levels of each weight.
+        size: What the network takes as the weights are.
+        wanted: The most that it may take.
     """
     scaled = [weight.scaled() for weight in weights]
     levels = [values.round().long() for values in scaled]

@@ -42,8 +42,8 @@ class LinearMatrix:
         """Returns what the matrix multiplies at some positions of the output, (G, K, n).
 
         Args:
-            x: what the layer is called with.
-            y: what it gives.
+            x: What the layer is called with.
+            y: What it gives.
             at: int64 (P,), positions; those of all samples are the same.
         """
         return self.outputs(x)[:, at].flatten(0, 1).t()[None]
@@ -96,8 +96,8 @@ class ConvolutionMatrix:
         """Returns what the matrix multiplies at some positions of the output, (G, K, n).
 
         Args:
-            x: what the layer is called with.
-            y: what it gives.
+            x: What the layer is called with.
+            y: What it gives.
             at: int64 (P,), positions; those of all samples are the same.
         """
         x, size = self._batched(x), self._batched(y).shape[2:]

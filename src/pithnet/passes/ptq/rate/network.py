@@ -39,9 +39,9 @@ class Walked:
     """A layer whose inputs and outputs can be looked at: linear or a convolution, called with one tensor.
 
     Attributes:
-        name: the layer's.
-        matrix: the layer as a matrix.
-        norm: the name of the BN right after it, if any.
+        name: The layer's.
+        matrix: The layer as a matrix.
+        norm: The name of the BN right after it, if any.
     """
 
     name: str
@@ -53,10 +53,10 @@ class Network:
     """A network to be rounded at any price, and what is found out about it once.
 
     Args:
-        model: the network, in float32; it is left alone.
-        names: the layers to be rounded.
-        batches: what `read_once` gives.
-        seed: of signs and positions.
+        model: The network, in float32; it is left alone.
+        names: The layers to be rounded.
+        batches: What `read_once` gives.
+        seed: Of signs and positions.
     """
 
     def __init__(self, model: nn.Module, names: Sequence[str], batches: Batches, seed: int) -> None:
@@ -125,8 +125,8 @@ class Network:
         """Rounds all layers at a price.
 
         Args:
-            price: what a bit costs, in squared lengths of a sample's outputs.
-            effort: how long levels are looked for.
+            price: What a bit costs, in squared lengths of a sample's outputs.
+            effort: How long levels are looked for.
         """
         batches = self.batches
         trial, outcome = copy.deepcopy(self.plain), Outcome()
@@ -269,12 +269,12 @@ def _moments(
     """Brings all batches to a layer; returns what it is given now, and what it gave before.
 
     Args:
-        walked: the layer.
-        now: batches in the network as it is so far.
-        before: batches in the float network.
-        positions: of each sample, at which inputs and outputs are looked at.
-        generator: of the positions.
-        following: a layer that the float network goes on to at once, where it keeps one tensor less waiting.
+        walked: The layer.
+        now: Batches in the network as it is so far.
+        before: Batches in the float network.
+        positions: Of each sample, at which inputs and outputs are looked at.
+        generator: Of the positions.
+        following: A layer that the float network goes on to at once, where it keeps one tensor less waiting.
     """
     sums = Sums()
     for batch in range(now.count):

@@ -29,7 +29,7 @@ def follow_(norm: _BatchNorm, scale: Tensor, before: Tensor, now: Tensor) -> Non
     It is done by the statistics, so that a BN in train mode, which takes them anew, still gives what it gave.
 
     Args:
-        norm: the BN, with statistics.
+        norm: The BN, with statistics.
         scale: (C,), positive.
         before: (C,).
         now: (C,).

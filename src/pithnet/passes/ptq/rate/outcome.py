@@ -24,10 +24,10 @@ class Stored:
     """A weight as whole multiples of one scale, or of one for each of its channels.
 
     Attributes:
-        weight: its values.
+        weight: Its values.
         scale: (1,) or (channels,).
-        largest: the largest multiple.
-        kept: booleans of its shape, False where weights were pruned before; None for none.
+        largest: The largest multiple.
+        kept: Booleans of its shape, False where weights were pruned before; None for none.
     """
 
     weight: Tensor
@@ -54,8 +54,8 @@ class Outcome:
     """The weights of a network on their levels, and the BNs and biases that go with them.
 
     Attributes:
-        weights: by the names of the layers.
-        others: parameters and buffers that changed too, by their names.
+        weights: By the names of the layers.
+        others: Parameters and buffers that changed too, by their names.
     """
 
     weights: dict[str, Stored] = field(default_factory=dict)

@@ -27,8 +27,8 @@ def parts_of(
         weight: (G, O, K), what the weights should be.
         hessian: (G, K, K).
         metric: (G O, G O).
-        kept: booleans (G, O, K), or None.
-        neighbours: of the columns.
+        kept: Booleans (G, O, K), or None.
+        neighbours: Of the columns.
     """
     groups, outputs = weight.shape[:2]
     if groups > 1 and (groups > _GROUPS or outputs == 1):
@@ -56,9 +56,9 @@ def weight_part(layer: Weighted, squares: Tensor, kept: Tensor | None) -> Part:
     """Returns the part of a weight whose inputs cannot be looked at: an embedding's, an attention's.
 
     Args:
-        layer: the weight.
-        squares: what a squared error of each weight costs, as a few batches say.
-        kept: where the weight is not zero.
+        layer: The weight.
+        squares: What a squared error of each weight costs, as a few batches say.
+        kept: Where the weight is not zero.
     """
     rows, costs = (to_rows(t.detach(), "channel", axes=layer.channel_axes) for t in (layer.weight, squares))
     mean = costs.mean().clamp(min=1e-30)
@@ -89,12 +89,12 @@ def stored_matrix(
     """Returns a layer's weight as a file keeps it, and how much larger its rows should be, (C,).
 
     Args:
-        matrix: the layer.
+        matrix: The layer.
         levels: int64 (G, O, K).
         steps: (G, O).
         scales: "free" where rows may be of any size, and get a power of two as their step; "stored" where
             they have one each if they differ, or "none".
-        kept: where the weight is not zero.
+        kept: Where the weight is not zero.
     """
     rows = steps.flatten()
     if scales == "free":

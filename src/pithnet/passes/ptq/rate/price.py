@@ -15,9 +15,9 @@ class Price:
     """A price that rises while there are too many bits and falls while there are too few.
 
     Attributes:
-        first: what it began with, 0 before that.
-        value: what a bit costs now, in units of the loss.
-        excess: the excess so far, summed up.
+        first: What it began with, 0 before that.
+        value: What a bit costs now, in units of the loss.
+        excess: The excess so far, summed up.
     """
 
     first: float = 0.0

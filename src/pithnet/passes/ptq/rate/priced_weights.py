@@ -20,9 +20,9 @@ class PricedWeight:
     """A weight that is rounded to whole multiples of its steps, and what its levels cost.
 
     Args:
-        name: the layer's.
-        layer: the weight, with a fake quantizer whose steps are fixed.
-        part: that fake quantizer.
+        name: The layer's.
+        layer: The weight, with a fake quantizer whose steps are fixed.
+        part: That fake quantizer.
     """
 
     def __init__(self, name: str, layer: Weighted, part: FakeQuantizer) -> None:

@@ -50,13 +50,13 @@ def round_to_budget(
     """Does what `quantize_without_labels` does with `rate` or `bytes`, in place.
 
     Args:
-        model: the network.
-        rate: bits a weight, or None.
-        size: bytes of the file or a share of float32's, or None.
-        calibrate: samples, or None.
-        skip: patterns of layers to leave as they are.
-        seed: of positions and signs.
-        weigh: gives the bytes of the file.
+        model: The network.
+        rate: Bits a weight, or None.
+        size: Bytes of the file or a share of float32's, or None.
+        calibrate: Samples, or None.
+        skip: Patterns of layers to leave as they are.
+        seed: Of positions and signs.
+        weigh: Gives the bytes of the file.
 
     Raises:
         RecipeError: Zeros everywhere would take more.
@@ -133,12 +133,12 @@ def require_enough(
     """Refuses a budget below what the network would take with zeros for all weights of these layers.
 
     Args:
-        model: the network, which is left alone.
-        names: of the layers.
-        wanted: the budget, in the measure's unit.
-        measure: of a network.
-        unit: its name, "bytes" or "bits a weight".
-        unread: names of layers that stay in float because the network never reads them.
+        model: The network, which is left alone.
+        names: Of the layers.
+        wanted: The budget, in the measure's unit.
+        measure: Of a network.
+        unit: Its name, "bytes" or "bits a weight".
+        unread: Names of layers that stay in float because the network never reads them.
 
     Returns:
         What it would take with zeros.
@@ -167,8 +167,8 @@ def require_taken(model: nn.Module, batches: Sequence[tuple[Any, Any]]) -> None:
     """Checks that the network takes the samples, by one of each shape.
 
     Args:
-        model: the network.
-        batches: what `read_once` gives.
+        model: The network.
+        batches: What `read_once` gives.
 
     Raises:
         DataError: The network cannot be run on a batch; the message names it.
@@ -202,7 +202,7 @@ def joined(batches: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
     """Returns the batches without their labels, short ones of the same shapes put together.
 
     Args:
-        batches: what `read_once` gives.
+        batches: What `read_once` gives.
     """
     return [(inputs, None) for inputs in _joined([inputs for inputs, _ in batches])]
 

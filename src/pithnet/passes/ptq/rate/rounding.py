@@ -23,10 +23,10 @@ class Effort:
     """How long levels are looked for.
 
     Attributes:
-        passes: how often all columns are rounded in order, with the rates of the levels found so far.
-        sweeps: of single levels after each pass, as if errors of the outputs knew nothing of each other.
-        final: sweeps at the end, with all that errors of the outputs cost together.
-        positions: of each sample's output, at which inputs and outputs are looked at.
+        passes: How often all columns are rounded in order, with the rates of the levels found so far.
+        sweeps: Of single levels after each pass, as if errors of the outputs knew nothing of each other.
+        final: Sweeps at the end, with all that errors of the outputs cost together.
+        positions: Of each sample's output, at which inputs and outputs are looked at.
     """
 
     passes: int = 1
@@ -43,8 +43,8 @@ class Part:
         weight: (O, K), what they should be.
         hessian: (K, K), second moments of the inputs.
         metric: (O, O), or (O,) for its diagonal: what errors of the outputs cost.
-        neighbours: which columns are each other's contexts.
-        kept: booleans (O, K), False where weights stay zero; None for none.
+        neighbours: Which columns are each other's contexts.
+        kept: Booleans (O, K), False where weights stay zero; None for none.
     """
 
     weight: Tensor
@@ -62,7 +62,7 @@ class Part:
         """Returns the distance of two levels for each row, (O,).
 
         Args:
-            price: what a bit costs.
+            price: What a bit costs.
             scales: "free" where a scale of its own costs a row nothing; "stored" where it costs bits, and is
                 given only where it saves more; "none" where there can be but one step.
         """
@@ -73,7 +73,7 @@ class Part:
         """Returns what the square of an error of a weight costs in each row, (O,), in double precision.
 
         Args:
-            scales: what `steps` takes; where rows have one step, they are worth the same.
+            scales: What `steps` takes; where rows have one step, they are worth the same.
         """
         half = self.importance.double() / 2
         if scales == "none" or (scales == "stored" and self._saved_by_scales(half) < _SCALE_BITS):
@@ -84,7 +84,7 @@ class Part:
         """Returns some rows, by which it is guessed how many bits all of them take.
 
         Args:
-            scales: what `steps` takes.
+            scales: What `steps` takes.
         """
         some = torch.arange(0, len(self.weight), -(-len(self.weight) // _SKETCHED))
         share = len(self.weight) / len(some)

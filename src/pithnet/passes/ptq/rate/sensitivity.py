@@ -27,10 +27,10 @@ class Sensitivity:
     """What small errors cost: the squared length of what they make of a sample's outputs, on average.
 
     Attributes:
-        outputs: of layers, G (O, O): e^T G e is the cost of an error e at every position of the output, where
+        outputs: Of layers, G (O, O): e^T G e is the cost of an error e at every position of the output, where
             those of two positions know nothing of each other.
-        weights: of single weights, in the shape of their tensors.
-        samples: how many samples were looked at.
+        weights: Of single weights, in the shape of their tensors.
+        samples: How many samples were looked at.
     """
 
     outputs: dict[str, Tensor] = field(default_factory=dict)
@@ -57,12 +57,12 @@ def sensitivity_of(
     With signs s, and g the gradient of s . outputs, the mean of g g^T over signs is J^T J.
 
     Args:
-        model: the network, before it is changed.
-        layers: the layers whose outputs count.
-        weights: tensors whose own errors count, by name; they need a gradient.
-        batches: what `read_once` gives; the first 512 samples do. It warns as `quantize` does where they are
+        model: The network, before it is changed.
+        layers: The layers whose outputs count.
+        weights: Tensors whose own errors count, by name; they need a gradient.
+        batches: What `read_once` gives; the first 512 samples do. It warns as `quantize` does where they are
             sorted by class.
-        seed: of the signs.
+        seed: Of the signs.
 
     Returns:
         What was found; a layer or tensor that no output depends on is not in it.

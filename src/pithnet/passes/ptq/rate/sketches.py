@@ -26,7 +26,7 @@ def step_widths(worth: Tensor, largest: Tensor, price: float) -> Tensor:
     Args:
         worth: (O,), what the square of an error of a weight costs.
         largest: (O,), the largest weight that the levels have to reach.
-        price: what a bit costs.
+        price: What a bit costs.
     """
     steps = _WIDTH * (6 * price / (math.log(2) * worth)).sqrt()
     return torch.minimum(steps, _WIDEST * largest).maximum(largest / REACH)
@@ -40,7 +40,7 @@ class Sketch:
         weight: (R, K).
         worth: (R,), what the square of an error of a weight costs.
         largest: (R,), the largest weight that a row's levels have to reach.
-        share: for how many rows each of these stands.
+        share: For how many rows each of these stands.
     """
 
     weight: Tensor

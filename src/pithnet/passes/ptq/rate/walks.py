@@ -88,7 +88,7 @@ class Walks:
     """Batches on their way through one network, in eval mode and without gradients.
 
     Attributes:
-        count: how many there are.
+        count: How many there are.
     """
 
     def __init__(self, network: nn.Module, batches: Sequence[tuple[Any, Any]]) -> None:
@@ -119,9 +119,9 @@ def walking(network: nn.Module, names: Sequence[str], batches: Sequence[tuple[An
     """Gives walks through a network that can wait at the layers of these names; at the end none is left.
 
     Args:
-        network: any network; it may be changed while batches wait.
-        names: its layers.
-        batches: what `read_once` gives.
+        network: Any network; it may be changed while batches wait.
+        names: Its layers.
+        batches: What `read_once` gives.
     """
     walks = Walks(network, batches)
     handles = []
