@@ -134,7 +134,8 @@ class CompressSettings:
             says, and those of cifar10 and digits as its own file says: imagenet's way with "module." before
             its keys, else the data set's.
         budget: Keep these budgets in the place of the recipe's, such as bytes=63k or macs=0.5,bytes=63k.
-            A number up to 1 is a share, a whole one above 1 a count; k, M, G are 10^3, 10^6 and 10^9.
+            A number up to 1 is a share, a whole one above 1 a count; k, M, G are 10^3, 10^6 and 10^9. That of
+            rate is in bits a weight, such as rate=2.5.
         calibrate: Calibrate on this many training images, without their labels, in the step post_training.
             With 0 the weights alone decide.
         distill: Learn from the float network, or the teacher, for this many epochs after the step
@@ -170,7 +171,8 @@ class PlanSettings:
         example: Give the lengths of an input of your own network, such as 1x3x32x32, batch first, to count
             multiply-accumulates. Without it, the first batch of --data says them.
         budget: Keep these budgets in the place of the recipe's, such as bytes=63k or macs=0.5,bytes=63k.
-            A number up to 1 is a share, a whole one above 1 a count; k, M, G are 10^3, 10^6 and 10^9.
+            A number up to 1 is a share, a whole one above 1 a count; k, M, G are 10^3, 10^6 and 10^9. That of
+            rate is in bits a weight, such as rate=2.5.
         calibrate: Calibrate on this many training images, without their labels, in the step post_training.
             With 0 the weights alone decide.
         distill: Learn from the float network for this many epochs after the step post_training.
