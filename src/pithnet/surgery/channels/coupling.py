@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from pithnet.errors import ModelError
-from pithnet.surgery.channels.constants import constant_after, is_held, parametrized_key
+from pithnet.surgery.channels.constants import Constants, is_held, parametrized_key
 from pithnet.surgery.channels.formulas import extents
 from pithnet.surgery.channels.groups import Channels, grouped
-from pithnet.surgery.channels.sizes import formula_of
+from pithnet.surgery.channels.sizes import formula_of, is_shape
 from pithnet.surgery.channels.step import Step
 from pithnet.surgery.channels.symbols import Blocked, Book, Place, spread, varying
 from pithnet.surgery.channels.transfer import TRANSFERS
@@ -24,7 +24,7 @@ from pithnet.surgery.graph.counting import Names, numbers_in
 from pithnet.surgery.graph.inputs import given_to, tensors, tensors_as, values
 from pithnet.surgery.graph.lookup import operation_of
 from pithnet.surgery.graph.operation import Kind
-from pithnet.surgery.graph.tracing import WITHIN, cause_of, module_of, traced
+from pithnet.surgery.graph.tracing import OF_BUFFERS, WITHIN, cause_of, followed, module_of
 from pithnet.surgery.modes import evaluating
 from pithnet.surgery.weights.holders import held_tensors
 from pithnet.surgery.weights.unsupported import check_usable
@@ -52,18 +52,31 @@ def find_channels(model: nn.Module, example: Any) -> Channels:
     """
     model = unwrapped(model)
     check_usable(model)
-    graph = traced(model, "removing channels", example)
-    followed = model if _changes_nothing(model, graph) else copy.deepcopy(model)
-    follow = _Follow(followed, graph)
-    given = values(followed, tensors_as(example, lambda t: t.detach().clone()))
+    tracer = followed(model, "removing channels", example)
+    graph = tracer.graph
+    carrying = model if _changes_nothing(model, graph) else copy.deepcopy(model)
+    follow = _Follow(carrying, graph)
+    given = values(carrying, tensors_as(example, lambda t: t.detach().clone()))
     try:
-        with torch.no_grad(), evaluating(followed):
+        with torch.no_grad(), evaluating(carrying):
             follow.run(*given)
     except Exception as e:
         raise ModelError(
             f"{type(model).__name__} does not run on the example: {cause_of(e)}; give inputs as it takes them"
         ) from None
+    for name in sorted(tracer.built_in)[:1]:
+        _keep_written(follow.book, name)
     return grouped(follow.book, given_to(graph))
+
+
+def _keep_written(book: Book, name: str) -> None:
+    """Keeps what numbers in the code count, where another forward would have a tensor's values built in."""
+    for argument, written in book.written.items():
+        for size in (*extents(written.found), *extents(written.needed)):
+            book.freeze(
+                size.symbols,
+                f"{argument.node} counts it, and a forward written anew would have {name} built in",
+            )
 
 
 def _changes_nothing(model: nn.Module, graph: fx.Graph) -> bool:
@@ -108,7 +121,8 @@ class _Follow(fx.Interpreter):
 
     def _called(self, n: fx.Node, value: Any) -> None:
         has_tensors, kind = any(True for _ in tensors(value)), operation_of(n, self.model).kind
-        name = self.names.of(n.meta[WITHIN], n) if n.op != "call_module" and numbers_in(value) else ""
+        is_counted = n.op != "call_module" and not n.meta[OF_BUFFERS] and numbers_in(value)
+        name = self.names.of(n.meta[WITHIN], n) if is_counted else ""
         own = parametrized_key(n, self.model)
         if own is not None:
             self._read(n, own, value)
@@ -121,7 +135,7 @@ class _Follow(fx.Interpreter):
             else:
                 self.formulas[n] = formula_of(n, value, self.env, self.marks, self.formulas)
         elif any(node in self.constants for node in n.all_input_nodes):
-            self._moved_constant(n, value, kind)
+            self._computed(n, value, kind)
         elif any(node in self.formulas for node in n.all_input_nodes):
             self.formulas[n] = formula_of(n, value, self.env, self.marks, self.formulas)
 
@@ -136,16 +150,18 @@ class _Follow(fx.Interpreter):
                 self.book.at(Place(key, axis), own)
                 self.constants[n][Place(key, axis)] = spread(own, axis, value.shape)
 
-    def _moved_constant(self, n: fx.Node, value: Any, kind: Kind) -> None:
-        """Follows a tensor of the network's through an operation on constants alone."""
-        moved: dict[Place, Tensor] = {}
+    def _computed(self, n: fx.Node, value: Any, kind: Kind) -> None:
+        """Follows tensors of the network's through an operation on constants alone."""
+        constants = Constants(n, kind, value, self.env, self.constants, self.book)
+        if is_shape(n):
+            self.formulas[n] = constants.size()
+            return
+        moved = constants.after()
+        is_described = kind is Kind.SHAPE and constants.called not in ("numel", "len")
         for node in n.all_input_nodes:
             for place, symbols in self.constants.get(node, {}).items():
-                found = constant_after(n, kind, value, node, symbols, self.env)
-                if found is None:
+                if place not in moved and not is_described:
                     self.book.freeze(symbols, f"{n.name} computes with all of {place.key}")
-                else:
-                    moved[place] = found
         self.constants[n] = moved
 
     def _keep_sizes(self, n: fx.Node, kind: Kind) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -198,9 +199,15 @@ class Step:
         raise Blocked("meets a constant for each channel")
 
     def made(self, node: fx.Node, axis: int) -> None:
-        """Notes that the outputs of this step lie along an axis of a tensor of the network's."""
-        for place, symbols in self.constants.get(node, {}).items():
-            if varying(symbols) == [axis % symbols.ndim]:
+        """Notes that the outputs of this step lie along an axis of a tensor of the network's.
+
+        Where it is computed from several, as a weight times a gain, it is the one of the most axes.
+        """
+        found = self.constants.get(node, {})
+        axes = Counter(place.key for place in self.book.places)
+        most = max((axes[place.key] for place in found), default=0)
+        for place, symbols in found.items():
+            if axes[place.key] == most and varying(symbols) == [axis % symbols.ndim]:
                 self.book.at(place, self.book.places[place], place.key)
                 self.book.gives(place.key, vector(symbols, axis))
 
