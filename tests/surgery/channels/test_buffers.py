@@ -124,3 +124,15 @@ def test_buffers_lose_channels() -> None:
     assert plan.widths == {"a": 4, "b": 3, "c": 4, "out": 4}
     sizes = {name: len(buffer) for name, buffer in plan.cut().named_buffers()}
     assert sizes == {name: 3 if name == "scale" else 4 for name in sizes}
+
+
+def test_a_forward_that_gives_a_buffer_another_value_leaves_no_trace_in_the_network() -> None:
+    class Counting(Scaled):
+        def forward(self, x: Tensor) -> Tensor:
+            self.std = self.std * 2
+            return super().forward(x)
+
+    model = Counting()
+    with pytest.raises(pn.ModelError, match="would have std built in"):
+        pn.plan_shrink(model, IMAGES.float(), macs=0.5)
+    assert type(model.std) is Tensor

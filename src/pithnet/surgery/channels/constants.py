@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,11 @@ class Constants:
         target = self.node.target
         return target if isinstance(target, str) else str(getattr(target, "__name__", target))
 
+    @property
+    def inputs(self) -> Sequence[fx.Node]:
+        """What it computes with; a cast reads the type of what else it is given."""
+        return self.node.all_input_nodes[: 1 if self.kind is Kind.CAST else None]
+
     def after(self) -> dict[Place, Tensor]:
         """Returns the symbols of the result; without those of which it is not known where they come to be."""
         if not isinstance(self.value, Tensor) or self.node.op == "call_module":
@@ -88,7 +93,7 @@ class Constants:
             return self._met()
         move = self._moved if self.kind in _MOVES else self._reduced if self.kind in _REDUCE else None
         found: dict[Place, Tensor] = {}
-        for node in self.node.all_input_nodes if move is not None else ():
+        for node in self.inputs if move is not None else ():
             for place, symbols in self.known.get(node, {}).items():
                 after = move(node, symbols)  # type: ignore[misc]
                 if after is not None:
@@ -108,7 +113,7 @@ class Constants:
         """Lets go together what lies along the same axis of tensors that meet number by number."""
         found: dict[Place, Tensor] = {}
         shape = self.value.shape
-        given = [(n, self.values[n]) for n in self.node.all_input_nodes if isinstance(self.values[n], Tensor)]
+        given = [(n, self.values[n]) for n in self.inputs if isinstance(self.values[n], Tensor)]
         for axis in (axis for axis, size in enumerate(shape) if size > 1):
             meeting: list[tuple[Place, Tensor]] = []
             is_known = True

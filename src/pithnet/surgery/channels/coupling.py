@@ -7,6 +7,7 @@ is a barrier: the channels that reach it stay, and the reason is kept.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from pithnet.surgery.channels.constants import Constants, is_held, parametrized_
 from pithnet.surgery.channels.formulas import extents
 from pithnet.surgery.channels.groups import Channels, grouped
 from pithnet.surgery.channels.sizes import formula_of, is_shape
+from pithnet.surgery.channels.slicing import foreign
 from pithnet.surgery.channels.step import Step
 from pithnet.surgery.channels.symbols import Blocked, Book, Place, spread, varying
 from pithnet.surgery.channels.transfer import TRANSFERS
@@ -30,6 +32,7 @@ from pithnet.surgery.weights.holders import held_tensors
 from pithnet.surgery.weights.unsupported import check_usable
 from pithnet.surgery.wrappers import unwrapped
 
+_LAYERS = (Kind.CONVOLUTION, Kind.TRANSPOSED_CONVOLUTION, Kind.LINEAR, Kind.EMBEDDING)
 _REWRITTEN = (Kind.RESHAPE, Kind.EXPAND, Kind.SPLIT, Kind.SLICE, Kind.RESIZE)
 
 
@@ -57,13 +60,10 @@ def find_channels(model: nn.Module, example: Any) -> Channels:
     carrying = model if _changes_nothing(model, graph) else copy.deepcopy(model)
     follow = _Follow(carrying, graph)
     given = values(carrying, tensors_as(example, lambda t: t.detach().clone()))
-    try:
-        with torch.no_grad(), evaluating(carrying):
-            follow.run(*given)
-    except Exception as e:
-        raise ModelError(
-            f"{type(model).__name__} does not run on the example: {cause_of(e)}; give inputs as it takes them"
-        ) from None
+    with torch.no_grad(), evaluating(carrying):
+        follow.run(*given)
+    for place, why in foreign(model, follow.book.places).items():
+        follow.book.freeze(follow.book.places[place], why)
     for name in sorted(tracer.built_in)[:1]:
         _keep_written(follow.book, name)
     return grouped(follow.book, given_to(graph))
@@ -93,6 +93,18 @@ def _is_plain(module: nn.Module) -> bool:
     return type(module).__module__.startswith("torch.nn.modules.") and not has_hooks
 
 
+def _sources(node: Any) -> Iterator[fx.Node]:
+    """Yields the nodes that give tensors of the network's from which a node computes."""
+    waiting, seen = [node], set[fx.Node]()
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, fx.Node) and found not in seen:
+            seen.add(found)
+            waiting += found.all_input_nodes
+            if found.op == "get_attr":
+                yield found
+
+
 class _Follow(fx.Interpreter):
     """Carries out a graph on numbers, and beside it on symbols."""
 
@@ -107,7 +119,13 @@ class _Follow(fx.Interpreter):
         self.names = Names(model)
 
     def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
+        try:
+            value = super().run_node(n)
+        except Exception as e:
+            raise ModelError(
+                f"{type(self.model).__name__} does not run on the example: {cause_of(e)}; give inputs as it "
+                "takes them"
+            ) from None
         if n.op == "output":
             for symbols in self._given(n):
                 self.book.freeze(symbols, "it is an output of the network")
@@ -126,6 +144,9 @@ class _Follow(fx.Interpreter):
         own = parametrized_key(n, self.model)
         if own is not None:
             self._read(n, own, value)
+        elif kind is Kind.CAST and n.all_input_nodes and n.all_input_nodes[0] not in self.marks:
+            if n.all_input_nodes[0] in self.constants:
+                self._computed(n, value, kind)
         elif self._given(n) or (kind is Kind.EMBEDDING and has_tensors):
             if has_tensors:
                 self._keep_sizes(n, kind)
@@ -158,7 +179,7 @@ class _Follow(fx.Interpreter):
             return
         moved = constants.after()
         is_described = kind is Kind.SHAPE and constants.called not in ("numel", "len")
-        for node in n.all_input_nodes:
+        for node in constants.inputs:
             for place, symbols in self.constants.get(node, {}).items():
                 if place not in moved and not is_described:
                     self.book.freeze(symbols, f"{n.name} computes with all of {place.key}")
@@ -190,12 +211,39 @@ class _Follow(fx.Interpreter):
 
     def _block(self, n: fx.Node, value: Any, why: str) -> Any:
         reason = f"{n.target if n.op == 'call_module' else n.name} {why}"
+        self._name_weights(n, value, reason)
         for symbols in self._given(n):
             self.book.freeze(symbols, reason)
         for node in n.all_input_nodes:
             for symbols in self.constants.get(node, {}).values():
                 self.book.freeze(symbols, reason)
         return self._fixed(value, reason)
+
+    def _name_weights(self, n: fx.Node, value: Any, reason: str) -> None:
+        """Notes whose outputs a blocked layer gives, or a function with weights that are computed."""
+        kind, module = operation_of(n, self.model).kind, module_of(n, self.model)
+        if kind not in _LAYERS or not isinstance(value, Tensor):
+            return
+        axis = 1 if kind in (Kind.EMBEDDING, Kind.TRANSPOSED_CONVOLUTION) else 0
+        if module is not None:
+            size = getattr(module, "out_channels", value.shape[-1])
+            at = -1 if kind in (Kind.LINEAR, Kind.EMBEDDING) else 1 - module.weight.ndim  # type: ignore[operator]
+            key = f"{n.target}.weight"
+            if value.ndim >= -at and value.shape[at] == size == module.weight.shape[axis]:  # type: ignore
+                self._keeps_outputs(Place(self.keys.get(key, key), axis), str(n.target), size, reason)
+            return
+        for source in _sources(n.args[1] if len(n.args) > 1 else n.kwargs.get("weight")):
+            key = self.keys.get(str(source.target), str(source.target))
+            outs = self.book.places.get(Place(key, axis))
+            if outs is not None and sum(place.key == key for place in self.book.places) > 1:
+                self._keeps_outputs(Place(key, axis), key, len(outs), reason)
+
+    def _keeps_outputs(self, place: Place, layer: str, size: int, reason: str) -> None:
+        outs = self.book.places[place] if place in self.book.places else self.book.fresh(size)
+        self.book.freeze(outs, reason)
+        if layer not in self.book.outputs:
+            self.book.at(place, outs, layer)
+            self.book.gives(layer, outs)
 
     def _mark(self, n: fx.Node, value: Any, reason: str) -> None:
         if any(True for _ in tensors(value)):

@@ -208,8 +208,14 @@ class Step:
         most = max((axes[place.key] for place in found), default=0)
         for place, symbols in found.items():
             if axes[place.key] == most and varying(symbols) == [axis % symbols.ndim]:
-                self.book.at(place, self.book.places[place], place.key)
-                self.book.gives(place.key, vector(symbols, axis))
+                name = self._maker(place)
+                self.book.at(place, self.book.places[place], name)
+                self.book.gives(name, vector(symbols, axis))
+
+    def _maker(self, place: Place) -> str:
+        """Returns what outputs along an axis of a tensor are called, which may make others along another."""
+        others = (p for p, maker in self.book.makers.items() if maker == place.key == p.key)
+        return place.key if all(p == place for p in others) else f"{place.key} along axis {place.axis}"
 
     def place(self, tensor: str, axis: int) -> Place:
         """Returns the place of an axis of a tensor of the module that is called."""
@@ -236,7 +242,11 @@ class Step:
         node = Called(self.node, self.called, self.values).raw(tensor)
         if node is None or self.values[node].shape[axis] == 1:
             return
-        self.book.merge(self.constant_along(node, axis), symbols)
+        try:
+            own = self.constant_along(node, axis)
+        except Blocked:
+            raise Blocked("is given weights that are computed") from None
+        self.book.merge(own, symbols)
         if makes:
             self.made(node, axis)
 

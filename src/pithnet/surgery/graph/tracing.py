@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import copy
 import inspect
+import textwrap
+import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -62,7 +66,7 @@ class Tracer(fx.Tracer):
         """Follows the model's forward, in the mode that the model is in, and returns the graph."""
         self.derived = Derived(model)
         self.buffers = {name for name, _ in model.named_buffers(remove_duplicate=False)}
-        with watching_training(lambda: self.readers.add(self.within[-1])), self.derived:
+        with watching_training(lambda: self.readers.add(self.within[-1])), self.derived, _buffers_kept(model):
             graph = self.trace(model)
         self.built_in |= self.derived.read
         return graph
@@ -145,6 +149,20 @@ class Tracer(fx.Tracer):
         return super().create_arg(a)
 
 
+@contextmanager
+def _buffers_kept(model: nn.Module) -> Iterator[None]:
+    """Refuses a forward that gives a module what is followed for a buffer, which is put back."""
+    before = [(module, dict(module._buffers)) for module in model.modules()]
+    try:
+        yield
+    finally:
+        found = [module for module, _ in before for b in module._buffers.values() if isinstance(b, fx.Proxy)]
+        for module, buffers in before if found else ():
+            module._buffers.update(buffers)
+    if found:
+        raise ModelError("forward gives a buffer another value")
+
+
 def traced(model: nn.Module, purpose: str, example: Any = REQUIRED) -> fx.Graph:
     """Follows the model's forward in eval mode; the nodes of the graph name the model's own modules.
 
@@ -182,9 +200,9 @@ def followed(model: nn.Module, purpose: str, example: Any = REQUIRED) -> Tracer:
     try:
         return _followed(model, given, buffers=False)
     except Exception as e:
-        cause = cause_of(e)
         raise ModelError(
-            f"{purpose} follows the forward of {type(model).__name__}, which cannot be done: {cause}; "
+            f"{purpose} follows the forward of {type(model).__name__}, which cannot be done"
+            f"{_line_of(e)}: {cause_of(e)}; "
             "take what depends on the data (if, for, len of a tensor) out of forward"
         ) from None
 
@@ -200,8 +218,17 @@ def _followed(model: nn.Module, given: inspect.BoundArguments, buffers: bool) ->
 
 
 def cause_of(error: Exception) -> str:
-    """Returns the first line of an error's message, 160 characters at most, or the name of its class."""
-    return str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+    """Returns the first line of an error's message, 160 characters in whole words, or its class's name."""
+    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return textwrap.shorten(first, 160, placeholder=" ...")
+
+
+def _line_of(error: Exception) -> str:
+    """Returns the last line of the network's own code that an error came through, "" without one."""
+    homes = str(Path(torch.__file__).parent), str(Path(__file__).parents[2])
+    lines = [line for line in traceback.extract_tb(error.__traceback__) if line.line]
+    own = [line for line in lines if not line.filename.startswith(homes)]
+    return f" at {Path(own[-1].filename).name}:{own[-1].lineno} ({own[-1].line})" if own else ""
 
 
 def _has_weights(model: nn.Module, name: str) -> bool:
