@@ -139,6 +139,19 @@ def test_a_file_of_the_zoo_fills_the_full_network_with_its_shortcuts(tmp_path: P
     assert zoo.build("resnet20", widths=widths).architecture == small.architecture
 
 
+def test_groups_of_one_input_that_go_after_others_went_are_read(tmp_path: Path) -> None:
+    def build() -> nn.Sequential:
+        return nn.Sequential(conv(3, 16), conv(16, 32, groups=4), nn.ReLU(), conv(32, 5))
+
+    x = torch.randn(1, 3, 6, 6)
+    one = pn.shrink(build(), x, rates={"0": 0.25, "1": 0.25}, round_to=1)
+    two = pn.shrink(one, x, rates={"0": 0.5}, round_to=1).eval()
+    pn.save(two, tmp_path / "two.pith")
+    found = pn.load(tmp_path / "two.pith", model=build())
+    assert (found[1].groups, found[1].in_channels, found[1].out_channels) == (2, 2, 4)
+    assert torch.equal(found(x), two(x))
+
+
 def test_sizes_that_a_file_invents_are_refused(files: dict[str, Path]) -> None:
     data = files["pith"].read_bytes()
     assert unpack(data).untold.sizes == {"3.groups": 4, "5.num_groups": 2}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 import pithnet as pn
 from pithnet import ModelError, RecipeError
 from pithnet.passes import ShrinkPlan
+from tests.surgery.channels.laws import shrunk
 from tests.surgery.channels.networks import NAMES, TOYS, Toy, built, concat, conv, ending, outputs
 
 X = torch.randn(1, 3, 8, 8)
@@ -234,13 +236,62 @@ def test_quantizers_go_along(granularity: str, fit: str, quantizer: str, activat
     assert all(p.grad is not None for p in small.parameters() if p.requires_grad)
 
 
-def test_parametrizations_of_others_are_refused_by_name() -> None:
-    model = chain(16, 24)
-    torch.nn.utils.parametrizations.weight_norm(model[3])
-    with pytest.raises(ModelError, match=r"3\.weight is under a _WeightNorm, which cannot lose channels"):
-        pn.plan_shrink(model, X, macs=0.5)
-    with pytest.raises(ModelError, match=r"3\.weight is under a _WeightNorm"):
-        pn.plan_shrink(model, X, macs=0.5, skip=("3",))  # its inputs would go
+@pytest.mark.parametrize("name", ["weight_norm", "spectral_norm", "orthogonal"])
+def test_what_is_under_a_parametrization_of_others_stays_and_is_named(name: str, tmp_path: Path) -> None:
+    model = nn.Sequential(
+        nn.Linear(8, 12), nn.GELU(), nn.Linear(12, 12), nn.GELU(), nn.Linear(12, 10), nn.Linear(10, 5)
+    ).double()
+    getattr(torch.nn.utils.parametrizations, name)(model[4])
+    x = torch.randn(3, 8).double()
+    plan = pn.plan_shrink(model.eval(), x, rates={"0": 0.5}, round_to=1)
+    small = plan.cut()
+    assert (small(x) - plan.mask()(x)).abs().max() <= 1e-9
+    pn.save_state(small, tmp_path / "x.pt")
+    assert pn.plan_shrink(pn.finalize(model), x, rates={"2": 0.5}, round_to=1).widths["2"] == 6
+    whole = {layer: row.whole for row in plan.rows for layer in row.layers}
+    assert whole["0"] is None
+    for layer in ("2", "4"):
+        assert whole[layer] is not None
+        assert whole[layer].startswith("4.weight is under ")
+        assert whole[layer].endswith(
+            "cannot lose channels: take it off before, with "
+            "torch.nn.utils.parametrize.remove_parametrizations or by pn.finalize"
+        )
+
+
+class Tied(nn.Module):
+    """A weight that is used both ways, by functions alone or by a layer and a function."""
+
+    def __init__(self, by_layer: bool = False) -> None:
+        super().__init__()
+        self.e, self.h, self.o = nn.Linear(12, 32, bias=False), nn.Linear(12, 24), nn.Linear(24, 3)
+        self.by_layer = by_layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.e(x) if self.by_layer else F.linear(x, self.e.weight)
+        return self.o(F.relu(self.h(F.linear(F.relu(y), self.e.weight.t()))))
+
+
+@pytest.mark.parametrize("by_layer", [True, False])
+def test_a_weight_that_is_used_both_ways_is_counted_in_both(by_layer: bool) -> None:
+    x = torch.randn(4, 12).double()
+    plan = shrunk(lambda: Tied(by_layer), x, rates={"e" if by_layer else "e.weight": 0.5})
+    assert plan.widths["e" if by_layer else "e.weight"] == 16
+    assert plan.full_macs == pn.costs(Tied(by_layer).double(), x).macs
+    assert not plan.in_full
+
+
+def test_a_network_of_functions_alone_none_of_which_can_lose_channels_is_refused_by_name() -> None:
+    class Scale(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.rand(4, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.linear(x, self.w @ self.w)
+
+    with pytest.raises(ModelError, match="no layer of Scale can lose channels"):
+        pn.plan_shrink(Scale(), torch.randn(2, 4), macs=0.5)
 
 
 def dividing_by(divisor: Callable[[Tensor], int]) -> nn.Module:

@@ -42,10 +42,12 @@ class Bill:
     Attributes:
         items: What changes, or may.
         constant: What does not.
+        unknown: Names of operations in the constant of which it is not known what they are in proportion to.
     """
 
     items: tuple[Item, ...]
     constant: int = 0
+    unknown: tuple[str, ...] = ()
 
     def total(self, removed: Sequence[int]) -> int:
         """Returns the whole cost."""
@@ -82,7 +84,7 @@ def bills(model: nn.Module, channels: Channels, groups: Sequence[Group], costs: 
         parameters.append(Item(1, shape, shares))
         for holder in holders:
             weights |= {path: parameters[-1] for path in holder.paths if holder.tensor == "weight"}
-    macs = list[Item]()
+    macs, unknown = list[Item](), list[str]()
     for row in costs:
         weight = weights.get(row.name)
         size = weight.cost([0] * len(groups)) if weight else 0
@@ -92,7 +94,8 @@ def bills(model: nn.Module, channels: Channels, groups: Sequence[Group], costs: 
             found = _products(channels.products.get(row.name, ()), groups, row.macs)
         macs += found
         constant += 0 if found else row.macs
-    return Bill(tuple(macs), constant), Bill(tuple(parameters))
+        unknown += [row.name] if row.name in channels.products and row.macs and not found else []
+    return Bill(tuple(macs), constant, tuple(unknown)), Bill(tuple(parameters))
 
 
 def _products(each: Sequence[tuple[Any, ...]], groups: Sequence[Group], macs: int) -> list[Item]:

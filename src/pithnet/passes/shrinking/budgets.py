@@ -78,11 +78,17 @@ class Asked:
         end = math.floor(self.amount * full * (1 + 1e-12)) if self.amount <= 1 else int(self.amount)
         return end if self.progress == 1 else full - math.ceil((full - end) * self.progress)
 
-    def impossible(self, least: int, full: int) -> RecipeError:
-        """Says that a budget cannot be kept by a network that costs `least` at its least widths."""
+    def impossible(self, least: int, full: int, stay: str) -> RecipeError:
+        """Says that a budget cannot be kept by a network that costs `least` at its least widths.
+
+        Args:
+            least: What it costs.
+            full: What the whole network costs.
+            stay: Which layers cannot lose channels, with the reasons; "" where all can.
+        """
         return RecipeError(
             f"{self.name}={self.amount:g} cannot be kept: with every layer at its least width {least:,} of "
-            f"{full:,} are left ({least / full:.3g}); ask for more, or lower floor or round_to"
+            f"{full:,} are left ({least / full:.3g}); ask for more, or lower floor or round_to{stay}"
         )
 
 

@@ -18,7 +18,7 @@ from pithnet.passes.shrinking.plan import GroupWidth, ShrinkPlan
 from pithnet.passes.shrinking.ranking import Ranking
 from pithnet.passes.shrinking.search import removed_at, shares_by_layer
 from pithnet.passes.shrinking.weighing import Overweight, largest_within
-from pithnet.surgery import Channels, costs, cut_channels, find_channels, uncuttable, unwrapped
+from pithnet.surgery import Channels, Group, costs, cut_channels, find_channels, uncuttable, unwrapped
 
 
 def plan_within(
@@ -111,7 +111,7 @@ class _Candidates:
         bill = self.macs if asked.name == "macs" else self.parameters
         full, least = bill.total(self._whole), bill.total(removed_at(self.groups, [0.0] * len(self.groups)))
         if least > asked.count(full):
-            raise asked.impossible(least, full)
+            raise asked.impossible(least, full, self._stay)
         return asked.search(self.groups, bill, asked.count(full))
 
     def _within_bytes(self, asked: Asked) -> list[int]:
@@ -123,7 +123,18 @@ class _Candidates:
         try:
             return largest_within(asked.search, self.groups, self.parameters, asked.count(full), weigh)
         except Overweight as e:
-            raise asked.impossible(e.args[0], full) from None
+            raise asked.impossible(e.args[0], full, self._stay) from None
+
+    @property
+    def _stay(self) -> str:
+        """Says which layers cannot lose channels, and why; not of those that give the outputs."""
+        frozen = [
+            c.group for c in self.groups if c.group.frozen and "output of the network" not in c.group.frozen
+        ]
+        if not frozen:
+            return ""
+        named = "; ".join(f"{group.name}: {group.frozen}" for group in frozen[:4])
+        return f"; these cannot lose channels: {named}" + ("; and others" if len(frozen) > 4 else "")
 
     @property
     def _whole(self) -> list[int]:
@@ -138,7 +149,7 @@ class _Candidates:
         """Returns the plan in which these channels go."""
         removed = [len(gone.intersection(choice.group.channels)) for choice in self.groups]
         rows = tuple(
-            GroupWidth(tuple(c.group.layers), c.group.width, c.group.width - count, c.whole)
+            GroupWidth(tuple(c.group.layers), _shown(c.group), _shown(c.group) - count, c.whole)
             for c, count in zip(self.groups, removed, strict=True)
         )
         return ShrinkPlan(
@@ -154,17 +165,23 @@ class _Candidates:
             model=self.model,
             example=self.example,
             weigh=self.weigh,
+            in_full=self.macs.unknown,
         )
+
+
+def _shown(group: Group) -> int:
+    """Returns how many channels there are; of those that stay together how many outputs they are."""
+    return group.width * (max(group.layers.values(), default=1) if group.frozen else 1)
 
 
 def _require_cuttable(model: nn.Module, channels: Channels, groups: Sequence[Choice]) -> None:
     free = [choice for choice in groups if choice.whole is None]
     if not free:
-        reasons = "; ".join(f"{next(iter(c.group.layers))}: {c.whole}" for c in groups[:3])
+        reasons = "; ".join(f"{c.group.name}: {c.whole}" for c in groups[:3])
         raise ModelError(f"no layer of {type(model).__name__} can lose channels ({reasons or 'it has none'})")
     refused = uncuttable(model, channels)
     for choice in free:
         for place in choice.group.share:
             if place in refused:
-                skip = next(iter(choice.group.layers))
+                skip = choice.group.name
                 raise ModelError(f"{refused[place]}; shrink before quantizing, or add {skip!r} to skip")

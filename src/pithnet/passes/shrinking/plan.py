@@ -49,6 +49,8 @@ class ShrinkPlan:
         model: The network.
         example: The inputs that it was planned with.
         weigh: Gives the bytes that a network's file takes.
+        in_full: Names of operations whose multiply-accumulates are counted in full, because it is not known
+            what they are in proportion to.
     """
 
     network: str
@@ -63,6 +65,7 @@ class ShrinkPlan:
     model: nn.Module
     example: Any
     weigh: Callable[[nn.Module], int]
+    in_full: tuple[str, ...] = ()
 
     @cached_property
     def bytes(self) -> int:
@@ -127,6 +130,8 @@ class ShrinkPlan:
         if self._is_weighed:
             costs += (("bytes", self.full_bytes, self.bytes),)
         lines += [f"{name}: {full:,} -> {small:,} ({small / full:.1%})" for name, full, small in costs]
+        if self.in_full:
+            lines.append(f"the MACs of {', '.join(self.in_full)} are counted in full, and may be fewer")
         channels = sum(row.width for row in self.rows)
         if not self._is_weighed:
             lines.append("bytes: plan.bytes writes the file to count them")

@@ -124,6 +124,14 @@ def unchanged(step: Step) -> Tensor:
     return step.only
 
 
+def cast(step: Step) -> Tensor:
+    """Passes channels on; of another tensor that it is given a cast reads the type alone."""
+    found = step.marks.get(step.node.all_input_nodes[0])
+    if not isinstance(found, Tensor):
+        raise Blocked("takes several inputs")
+    return found
+
+
 def softmax(step: Step) -> Tensor:
     """Passes channels on, unless it is taken over them."""
     module = step.module

@@ -7,16 +7,18 @@ is a barrier: the channels that reach it stay, and the reason is kept.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from pithnet.errors import ModelError
-from pithnet.surgery.channels.constants import constant_after, is_held, parametrized_key
+from pithnet.surgery.channels.constants import Constants, is_held, parametrized_key
 from pithnet.surgery.channels.formulas import extents
 from pithnet.surgery.channels.groups import Channels, grouped
-from pithnet.surgery.channels.sizes import formula_of
+from pithnet.surgery.channels.sizes import formula_of, is_shape
+from pithnet.surgery.channels.slicing import foreign
 from pithnet.surgery.channels.step import Step
 from pithnet.surgery.channels.symbols import Blocked, Book, Place, spread, varying
 from pithnet.surgery.channels.transfer import TRANSFERS
@@ -24,12 +26,13 @@ from pithnet.surgery.graph.counting import Names, numbers_in
 from pithnet.surgery.graph.inputs import given_to, tensors, tensors_as, values
 from pithnet.surgery.graph.lookup import operation_of
 from pithnet.surgery.graph.operation import Kind
-from pithnet.surgery.graph.tracing import WITHIN, cause_of, module_of, traced
+from pithnet.surgery.graph.tracing import OF_BUFFERS, WITHIN, cause_of, followed, module_of
 from pithnet.surgery.modes import evaluating
 from pithnet.surgery.weights.holders import held_tensors
 from pithnet.surgery.weights.unsupported import check_usable
 from pithnet.surgery.wrappers import unwrapped
 
+_LAYERS = (Kind.CONVOLUTION, Kind.TRANSPOSED_CONVOLUTION, Kind.LINEAR, Kind.EMBEDDING)
 _REWRITTEN = (Kind.RESHAPE, Kind.EXPAND, Kind.SPLIT, Kind.SLICE, Kind.RESIZE)
 
 
@@ -52,18 +55,28 @@ def find_channels(model: nn.Module, example: Any) -> Channels:
     """
     model = unwrapped(model)
     check_usable(model)
-    graph = traced(model, "removing channels", example)
-    followed = model if _changes_nothing(model, graph) else copy.deepcopy(model)
-    follow = _Follow(followed, graph)
-    given = values(followed, tensors_as(example, lambda t: t.detach().clone()))
-    try:
-        with torch.no_grad(), evaluating(followed):
-            follow.run(*given)
-    except Exception as e:
-        raise ModelError(
-            f"{type(model).__name__} does not run on the example: {cause_of(e)}; give inputs as it takes them"
-        ) from None
+    tracer = followed(model, "removing channels", example)
+    graph = tracer.graph
+    carrying = model if _changes_nothing(model, graph) else copy.deepcopy(model)
+    follow = _Follow(carrying, graph)
+    given = values(carrying, tensors_as(example, lambda t: t.detach().clone()))
+    with torch.no_grad(), evaluating(carrying):
+        follow.run(*given)
+    for place, why in foreign(model, follow.book.places).items():
+        follow.book.freeze(follow.book.places[place], why)
+    for name in sorted(tracer.built_in)[:1]:
+        _keep_written(follow.book, name)
     return grouped(follow.book, given_to(graph))
+
+
+def _keep_written(book: Book, name: str) -> None:
+    """Keeps what numbers in the code count, where another forward would have a tensor's values built in."""
+    for argument, written in book.written.items():
+        for size in (*extents(written.found), *extents(written.needed)):
+            book.freeze(
+                size.symbols,
+                f"{argument.node} counts it, and a forward written anew would have {name} built in",
+            )
 
 
 def _changes_nothing(model: nn.Module, graph: fx.Graph) -> bool:
@@ -80,6 +93,18 @@ def _is_plain(module: nn.Module) -> bool:
     return type(module).__module__.startswith("torch.nn.modules.") and not has_hooks
 
 
+def _sources(node: Any) -> Iterator[fx.Node]:
+    """Yields the nodes that give tensors of the network's from which a node computes."""
+    waiting, seen = [node], set[fx.Node]()
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, fx.Node) and found not in seen:
+            seen.add(found)
+            waiting += found.all_input_nodes
+            if found.op == "get_attr":
+                yield found
+
+
 class _Follow(fx.Interpreter):
     """Carries out a graph on numbers, and beside it on symbols."""
 
@@ -94,7 +119,13 @@ class _Follow(fx.Interpreter):
         self.names = Names(model)
 
     def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
+        try:
+            value = super().run_node(n)
+        except Exception as e:
+            raise ModelError(
+                f"{type(self.model).__name__} does not run on the example: {cause_of(e)}; give inputs as it "
+                "takes them"
+            ) from None
         if n.op == "output":
             for symbols in self._given(n):
                 self.book.freeze(symbols, "it is an output of the network")
@@ -108,10 +139,14 @@ class _Follow(fx.Interpreter):
 
     def _called(self, n: fx.Node, value: Any) -> None:
         has_tensors, kind = any(True for _ in tensors(value)), operation_of(n, self.model).kind
-        name = self.names.of(n.meta[WITHIN], n) if n.op != "call_module" and numbers_in(value) else ""
+        is_counted = n.op != "call_module" and not n.meta[OF_BUFFERS] and numbers_in(value)
+        name = self.names.of(n.meta[WITHIN], n) if is_counted else ""
         own = parametrized_key(n, self.model)
         if own is not None:
             self._read(n, own, value)
+        elif kind is Kind.CAST and n.all_input_nodes and n.all_input_nodes[0] not in self.marks:
+            if n.all_input_nodes[0] in self.constants:
+                self._computed(n, value, kind)
         elif self._given(n) or (kind is Kind.EMBEDDING and has_tensors):
             if has_tensors:
                 self._keep_sizes(n, kind)
@@ -121,7 +156,7 @@ class _Follow(fx.Interpreter):
             else:
                 self.formulas[n] = formula_of(n, value, self.env, self.marks, self.formulas)
         elif any(node in self.constants for node in n.all_input_nodes):
-            self._moved_constant(n, value, kind)
+            self._computed(n, value, kind)
         elif any(node in self.formulas for node in n.all_input_nodes):
             self.formulas[n] = formula_of(n, value, self.env, self.marks, self.formulas)
 
@@ -136,16 +171,18 @@ class _Follow(fx.Interpreter):
                 self.book.at(Place(key, axis), own)
                 self.constants[n][Place(key, axis)] = spread(own, axis, value.shape)
 
-    def _moved_constant(self, n: fx.Node, value: Any, kind: Kind) -> None:
-        """Follows a tensor of the network's through an operation on constants alone."""
-        moved: dict[Place, Tensor] = {}
-        for node in n.all_input_nodes:
+    def _computed(self, n: fx.Node, value: Any, kind: Kind) -> None:
+        """Follows tensors of the network's through an operation on constants alone."""
+        constants = Constants(n, kind, value, self.env, self.constants, self.book)
+        if is_shape(n):
+            self.formulas[n] = constants.size()
+            return
+        moved = constants.after()
+        is_described = kind is Kind.SHAPE and constants.called not in ("numel", "len")
+        for node in constants.inputs:
             for place, symbols in self.constants.get(node, {}).items():
-                found = constant_after(n, kind, value, node, symbols, self.env)
-                if found is None:
+                if place not in moved and not is_described:
                     self.book.freeze(symbols, f"{n.name} computes with all of {place.key}")
-                else:
-                    moved[place] = found
         self.constants[n] = moved
 
     def _keep_sizes(self, n: fx.Node, kind: Kind) -> None:
@@ -174,12 +211,39 @@ class _Follow(fx.Interpreter):
 
     def _block(self, n: fx.Node, value: Any, why: str) -> Any:
         reason = f"{n.target if n.op == 'call_module' else n.name} {why}"
+        self._name_weights(n, value, reason)
         for symbols in self._given(n):
             self.book.freeze(symbols, reason)
         for node in n.all_input_nodes:
             for symbols in self.constants.get(node, {}).values():
                 self.book.freeze(symbols, reason)
         return self._fixed(value, reason)
+
+    def _name_weights(self, n: fx.Node, value: Any, reason: str) -> None:
+        """Notes whose outputs a blocked layer gives, or a function with weights that are computed."""
+        kind, module = operation_of(n, self.model).kind, module_of(n, self.model)
+        if kind not in _LAYERS or not isinstance(value, Tensor):
+            return
+        axis = 1 if kind in (Kind.EMBEDDING, Kind.TRANSPOSED_CONVOLUTION) else 0
+        if module is not None:
+            size = getattr(module, "out_channels", value.shape[-1])
+            at = -1 if kind in (Kind.LINEAR, Kind.EMBEDDING) else 1 - module.weight.ndim  # type: ignore[operator]
+            key = f"{n.target}.weight"
+            if value.ndim >= -at and value.shape[at] == size == module.weight.shape[axis]:  # type: ignore
+                self._keeps_outputs(Place(self.keys.get(key, key), axis), str(n.target), size, reason)
+            return
+        for source in _sources(n.args[1] if len(n.args) > 1 else n.kwargs.get("weight")):
+            key = self.keys.get(str(source.target), str(source.target))
+            outs = self.book.places.get(Place(key, axis))
+            if outs is not None and sum(place.key == key for place in self.book.places) > 1:
+                self._keeps_outputs(Place(key, axis), key, len(outs), reason)
+
+    def _keeps_outputs(self, place: Place, layer: str, size: int, reason: str) -> None:
+        outs = self.book.places[place] if place in self.book.places else self.book.fresh(size)
+        self.book.freeze(outs, reason)
+        if layer not in self.book.outputs:
+            self.book.at(place, outs, layer)
+            self.book.gives(layer, outs)
 
     def _mark(self, n: fx.Node, value: Any, reason: str) -> None:
         if any(True for _ in tensors(value)):

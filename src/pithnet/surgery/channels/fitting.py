@@ -145,9 +145,19 @@ def _groups(path: str, module: nn.Module, shape: tuple[int, ...], untold: Untold
             raise ModelError(f"{path} gives {each} outputs for each input, and the file has {shape[0]}")
         groups = shape[0] // each
     said = untold.sizes.get(f"{path}.groups", groups)
+    if groups == module.groups > said > 0 and _loses_groups(module, shape, said):
+        groups = said
     if said != groups or shape[0] % groups:
         raise ModelError(f"{path} works in {said} groups, and its weight is {list(shape)} in the file")
     return groups
+
+
+def _loses_groups(module: _ConvNd, shape: tuple[int, ...], groups: int) -> bool:
+    """Tells whether a convolution in groups has come down to one input in each; then whole groups go."""
+    if module.transposed:
+        return shape[0] == groups and module.in_channels > module.groups
+    ins, outs = module.in_channels // module.groups, module.out_channels // module.groups
+    return shape[1] == 1 < ins and shape[0] % groups == 0 and shape[0] // groups <= outs
 
 
 def _norm_groups(path: str, module: nn.GroupNorm, shape: tuple[int, ...]) -> dict[str, int]:

@@ -40,6 +40,11 @@ class Group:
         """How many channels there are."""
         return len(self.channels)
 
+    @property
+    def name(self) -> str:
+        """The first layer's name; where they are no layer's outputs, that of a tensor in which they lie."""
+        return next(iter(self.layers), None) or next((place.key for place in self.share), "channels")
+
 
 @dataclass(frozen=True, eq=False)
 class Channels:

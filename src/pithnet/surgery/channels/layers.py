@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pithnet.surgery.channels.arithmetic import over
 from pithnet.surgery.channels.formulas import Extent
 from pithnet.surgery.channels.step import Step
-from pithnet.surgery.channels.symbols import Blocked, spread
+from pithnet.surgery.channels.symbols import Blocked, spread, varying
 from pithnet.surgery.graph.lookup import modules_of
 from pithnet.surgery.graph.operation import Kind
 
@@ -52,10 +52,11 @@ def _multiplies(step: Step, first: Tensor, layer: Any) -> None:
     """Notes that the multiply-accumulates of a function are in proportion to the numbers of its weight."""
     if step.module is not None:
         return
-    node = layer.raw("weight")
-    sizes = [Extent(symbols, axis) for symbols in step.constants.get(node, {}).values() for axis in (0, 1)]
-    own = [size for size in sizes if size.symbols.stride(size.axis)]
-    step.multiplies(*own)
+    node, sizes = layer.raw("weight"), list[Any](layer.weight.shape[:2])
+    for symbols in step.constants.get(node, {}).values():
+        for axis in set(varying(symbols)) & {0, 1}:
+            sizes[axis] = Extent(symbols, axis)
+    step.multiplies(*sizes)
 
 
 def _depthwise(step: Step, layer: Any, ins: Tensor) -> Tensor:
@@ -124,12 +125,19 @@ def group_norm(step: Step) -> Tensor:
     layer = step.layer(nn.GroupNorm)
     channels = step.book.along(_input(step), 1)
     rows = channels.view(layer.num_groups, -1)
-    step.book.merge(rows, rows[:, :1])
+    if layer.num_groups == 1:
+        step.book.freeze(channels, f"{_named(step)} normalises over all channels together")
+    else:
+        step.book.merge(rows, rows[:, :1])
     step.lies("weight", 0, channels)
     step.lies("bias", 0, channels)
     step.counts("num_channels", channels)
     step.counts("num_groups", rows[:, 0])
     return spread(channels, 1, step.value.shape)
+
+
+def _named(step: Step) -> str:
+    return step.node.name if step.module is None else str(step.node.target)
 
 
 def layer_norm(step: Step) -> Tensor:

@@ -58,6 +58,21 @@ def matmul(step: Step) -> Tensor:
     return contracted(step, (one, letters[0] + "ik"), (other, letters[1] + "kj"), batch + "ij")
 
 
+def added(step: Step) -> Tensor:
+    """Multiplies an activation with a weight and adds a number for each output, as a linear layer does."""
+    bias, one, other = (step.raw(place, name) for place, name in enumerate(("input", "mat1", "mat2")))
+    nodes = all(isinstance(node, fx.Node) for node in (bias, one, other))
+    if step.called != "addmm" or not nodes or bias in step.marks:
+        raise Blocked("is an operation that no rule is known for")
+    found = contracted(step, (one, "ik"), (other, "kj"), "ij")
+    value = step.values[bias]
+    if varying(found) == [1] and value.ndim and value.shape[-1] > 1:
+        step.book.merge(step.constant_along(bias, -1), vector(found, 1))
+    if varying(found) == [0] and value.ndim > 1 and value.shape[0] > 1:
+        step.book.merge(step.constant_along(bias, 0), vector(found, 0))
+    return found
+
+
 def einsum(step: Step) -> Tensor:
     """Carries out an einsum of two tensors without diagonals."""
     equation, *nodes = step.node.args

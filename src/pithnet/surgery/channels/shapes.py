@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -70,7 +71,8 @@ def _sizes(step: Step, ndim: int) -> Iterator[tuple[int, tuple[Argument, Any]]]:
     if not given:
         raise Blocked("is given its sizes by name")
     if len(given) == 1 and isinstance(given[0], fx.Node) and not isinstance(step.values[given[0]], int):
-        return  # a size that another tensor has
+        yield from _appended(given[0], ndim)
+        return
     together = len(given) == 1 and isinstance(given[0], tuple | list)
     sizes: Any = given[0] if together else given
     start = ndim - len(sizes)
@@ -80,3 +82,10 @@ def _sizes(step: Step, ndim: int) -> Iterator[tuple[int, tuple[Argument, Any]]]:
     for place, size in enumerate(sizes):
         path = (first, place) if together else (first + place,)
         yield start + place, (Argument(step.node.name, path), size)
+
+
+def _appended(node: fx.Node, ndim: int) -> Iterator[tuple[int, tuple[Argument, Any]]]:
+    """Yields the sizes that are put behind those of another tensor, as in x.size()[:-1] + (64,)."""
+    more = node.args[1] if node.target is operator.add and len(node.args) == 2 else None
+    for place, size in enumerate(more if isinstance(more, tuple | list) else ()):
+        yield ndim - len(more) + place, (Argument(node.name, (1, place)), size)  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, fx
@@ -35,7 +35,8 @@ def formula_of(
     first = node.all_input_nodes[0]
     symbols = marks.get(first)
     if isinstance(symbols, Tensor):
-        return _of_shape(node, symbols) if _is_shape(node) else value
+        sizes = [Extent(symbols, axis) for axis in range(symbols.ndim)]
+        return size_of(node, sizes) if is_shape(node) else value
     if node.target is operator.getitem:
         whole, place = formulas.get(first), node.args[1]
         return whole[place] if isinstance(whole, tuple) and isinstance(place, int | slice) else value
@@ -45,12 +46,22 @@ def formula_of(
     return value
 
 
-def _is_shape(node: fx.Node) -> bool:
+def is_shape(node: fx.Node) -> bool:
+    """Tells whether a node reads the shape of a tensor.
+
+    Args:
+        node: The node.
+    """
     attribute = node.args[1] if node.target is getattr else node.target
     return attribute in _REFLECTED
 
 
-def _of_shape(node: fx.Node, symbols: Tensor) -> Any:
-    sizes = tuple(Extent(symbols, axis) for axis in range(symbols.ndim))
+def size_of(node: fx.Node, sizes: Sequence[Any]) -> Any:
+    """Returns what a node reads of a tensor's shape, all sizes or one.
+
+    Args:
+        node: A node that `is_shape`.
+        sizes: A formula for each axis.
+    """
     dim: Any = node.args[1] if node.op == "call_method" and len(node.args) > 1 else node.kwargs.get("dim")
-    return sizes if dim is None else sizes[dim]
+    return tuple(sizes) if dim is None else sizes[dim]

@@ -20,10 +20,29 @@ from pithnet.surgery.weights.parametrizations import PARAMETRIZATIONS, Codebook
 from pithnet.surgery.wrappers import unwrapped
 
 
+def foreign(model: nn.Module, places: Iterable[Place]) -> dict[Place, str]:
+    """Returns the places in tensors under a parametrization of another library, each with the reason to stay.
+
+    Args:
+        model: The network.
+        places: Axes of its tensors.
+    """
+    found, holders = {}, _holders(model)
+    for place in places:
+        parts = _chain(holders[place.key][0]) if place.key in holders else ()
+        others = [type(part).__name__.strip("_") for part in parts if not isinstance(part, PARAMETRIZATIONS)]
+        if others:
+            found[place] = (
+                f"{place.key} is under {others[0]}, which cannot lose channels: take it off before, with "
+                "torch.nn.utils.parametrize.remove_parametrizations or by pn.finalize"
+            )
+    return found
+
+
 def uncuttable(model: nn.Module, channels: Channels) -> dict[Place, str]:
     """Returns the places at which no channel can be taken off, each with the reason.
 
-    Those are tensors under a parametrization of another library, or under one that rounds them in groups.
+    Those are tensors under a quantizer that rounds them in groups.
 
     Args:
         model: The network.
@@ -33,11 +52,8 @@ def uncuttable(model: nn.Module, channels: Channels) -> dict[Place, str]:
     holders = _holders(model)
     for place in channels.places:
         parts = _chain(holders[place.key][0]) if place.key in holders else ()
-        foreign = [type(part).__name__ for part in parts if not isinstance(part, PARAMETRIZATIONS)]
         kept = [why for p in parts if isinstance(p, FakeQuantizer) and (why := p.keeps(place.axis))]
-        if foreign:
-            found[place] = f"{place.key} is under a {foreign[0]}, which cannot lose channels"
-        elif kept:
+        if kept:
             found[place] = f"{place.key} is under a FakeQuantizer, which {kept[0]}"
     return found
 
@@ -121,8 +137,9 @@ def mask_channels_(full: nn.Module, channels: Channels, removed: Collection[int]
     holders = _holders(full)
     gone = channels.gone(removed)
     for place, found in channels.places.items():
-        if place.key in holders:
-            _empty_(holders[place.key][0], place.axis, gone[found].nonzero().flatten())
+        leave = gone[found]
+        if place.key in holders and bool(leave.any()):
+            _empty_(holders[place.key][0], place.axis, leave.nonzero().flatten())
 
 
 def _holders(model: nn.Module) -> dict[str, tuple[Holder, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -198,11 +199,23 @@ class Step:
         raise Blocked("meets a constant for each channel")
 
     def made(self, node: fx.Node, axis: int) -> None:
-        """Notes that the outputs of this step lie along an axis of a tensor of the network's."""
-        for place, symbols in self.constants.get(node, {}).items():
-            if varying(symbols) == [axis % symbols.ndim]:
-                self.book.at(place, self.book.places[place], place.key)
-                self.book.gives(place.key, vector(symbols, axis))
+        """Notes that the outputs of this step lie along an axis of a tensor of the network's.
+
+        Where it is computed from several, as a weight times a gain, it is the one of the most axes.
+        """
+        found = self.constants.get(node, {})
+        axes = Counter(place.key for place in self.book.places)
+        most = max((axes[place.key] for place in found), default=0)
+        for place, symbols in found.items():
+            if axes[place.key] == most and varying(symbols) == [axis % symbols.ndim]:
+                name = self._maker(place)
+                self.book.at(place, self.book.places[place], name)
+                self.book.gives(name, vector(symbols, axis))
+
+    def _maker(self, place: Place) -> str:
+        """Returns what outputs along an axis of a tensor are called, which may make others along another."""
+        others = (p for p, maker in self.book.makers.items() if maker == place.key == p.key)
+        return place.key if all(p == place for p in others) else f"{place.key} along axis {place.axis}"
 
     def place(self, tensor: str, axis: int) -> Place:
         """Returns the place of an axis of a tensor of the module that is called."""
@@ -229,7 +242,11 @@ class Step:
         node = Called(self.node, self.called, self.values).raw(tensor)
         if node is None or self.values[node].shape[axis] == 1:
             return
-        self.book.merge(self.constant_along(node, axis), symbols)
+        try:
+            own = self.constant_along(node, axis)
+        except Blocked:
+            raise Blocked("is given weights that are computed") from None
+        self.book.merge(own, symbols)
         if makes:
             self.made(node, axis)
 

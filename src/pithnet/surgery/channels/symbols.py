@@ -99,7 +99,7 @@ class Book:
         """Makes one new symbol, frozen for a reason, and returns it in this shape."""
         symbol = self.fresh(1)
         self.freeze(symbol, reason)
-        return symbol.expand(tuple(shape))
+        return symbol.reshape([1] * len(shape)).expand(tuple(shape))
 
     def freeze(self, symbols: Tensor, reason: str) -> None:
         """Notes that these symbols cannot go."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
@@ -121,7 +121,7 @@ def told(module: nn.Module) -> dict[str, int]:
         module: The layer; in how many groups a convolution works its own attribute says.
     """
     weight = getattr(module, "weight", None)
-    if weight is None:
+    if not isinstance(weight, Tensor):  # a list of parametrizations is called so, too
         mean = getattr(module, "running_mean", None)
         return {} if mean is None or not isinstance(module, _NormBase) else {"num_features": len(mean)}
     return told_by(module, tuple(weight.shape), getattr(module, "groups", 1))

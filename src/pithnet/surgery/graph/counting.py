@@ -25,7 +25,7 @@ from pithnet.surgery.graph.multiplications import (
     macs_by_shapes,
 )
 from pithnet.surgery.graph.operation import Kind
-from pithnet.surgery.graph.tracing import WITHIN, cause_of, traced
+from pithnet.surgery.graph.tracing import OF_BUFFERS, WITHIN, cause_of, traced
 from pithnet.surgery.weights.holders import compressible
 
 
@@ -110,6 +110,8 @@ def _of_trace(model: nn.Module, graph: fx.Graph, example: Any) -> dict[str, Work
         macs, outputs, is_module = counting.macs[node], counting.outputs[node], node.op == "call_module"
         if not (is_module or macs or outputs):
             continue  # sizes and indices
+        if node.meta[OF_BUFFERS]:
+            continue  # the same for every input
         operation = operation_of(node, model)
         name = str(node.target) if is_module else names.of(node.meta[WITHIN], node)
         work = found.setdefault(name, Work(operation.kind))

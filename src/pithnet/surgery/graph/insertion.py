@@ -13,7 +13,7 @@ from pithnet.surgery.graph.given_arguments import GivenArguments, example_of, ho
 from pithnet.surgery.graph.inputs import REQUIRED
 from pithnet.surgery.graph.lookup import operation_of
 from pithnet.surgery.graph.operation import Kind
-from pithnet.surgery.graph.tracing import WHOLE, module_of, rewire_, traced, unwire_, watched
+from pithnet.surgery.graph.tracing import OF_BUFFERS, WHOLE, module_of, rewire_, traced, unwire_, watched
 from pithnet.surgery.graph.train_mode import drops_nothing, traced_to_train
 
 HOME = "activation_quantizers"
@@ -147,7 +147,7 @@ def _follow(graph: fx.Graph, node: fx.Node, sites: dict[fx.Node, str]) -> None:
 
 
 def _needs_one(node: fx.Node, model: nn.Module) -> bool:
-    if node.op in ("output", "get_attr"):
+    if node.op in ("output", "get_attr") or node.meta.get(OF_BUFFERS):
         return False
     ends = _users(node, model)
     if ends and all(operation_of(user, model).clips_at_zero for user in ends):

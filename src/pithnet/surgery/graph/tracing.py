@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import copy
 import inspect
+import textwrap
+import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from pithnet.errors import ModelError
+from pithnet.surgery.graph.built_in import Derived
 from pithnet.surgery.graph.inputs import (
     REQUIRED,
     bound,
@@ -29,8 +34,9 @@ from pithnet.surgery.modes import evaluating
 from pithnet.surgery.pickling import TakeApart, is_made, make_picklable
 from pithnet.surgery.weights.holders import compressible, held_tensors
 
-# What a node's `meta` says: whether it calls a module that is kept whole, and whose forward it stands in.
-WHOLE, WITHIN = "whole", "within"
+# What a node's `meta` says: whether it calls a module that is kept whole, whose forward it stands in, and
+# whether it computes with buffers alone, so that it gives the same for every input.
+WHOLE, WITHIN, OF_BUFFERS = "whole", "within", "of buffers"
 
 
 class Tracer(fx.Tracer):
@@ -39,7 +45,8 @@ class Tracer(fx.Tracer):
     given: the arguments that forward is followed with, see `inputs.bound`. whole: names of modules that are
     steps too. readers: names of the followed modules whose forward looked at `training`. within: names of the
     modules whose forward is being followed, the innermost last. buffers: whether what is done to buffers
-    alone is followed too, as where a size of an input cuts a table.
+    alone is followed too; else it is built into the graph. built_in: names of the network's tensors from
+    which something is computed that is built into the graph, a tensor or a number.
     """
 
     def __init__(
@@ -51,11 +58,18 @@ class Tracer(fx.Tracer):
         self.whole = set(whole)
         self.readers: set[str] = set()
         self.within = [""]
+        self.built_in: set[str] = set()
+        self.derived: Derived | None = None
+        self.buffers: set[str] = set()
 
     def follow(self, model: nn.Module) -> fx.Graph:
         """Follows the model's forward, in the mode that the model is in, and returns the graph."""
-        with watching_training(lambda: self.readers.add(self.within[-1])):
-            return self.trace(model)
+        self.derived = Derived(model)
+        self.buffers = {name for name, _ in model.named_buffers(remove_duplicate=False)}
+        with watching_training(lambda: self.readers.add(self.within[-1])), self.derived, _buffers_kept(model):
+            graph = self.trace(model)
+        self.built_in |= self.derived.read
+        return graph
 
     def create_args_for_root(
         self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
@@ -99,19 +113,54 @@ class Tracer(fx.Tracer):
         self.within.pop()  # not after an error: then it tells where that was
         return result
 
-    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
-        """Makes a node that knows in whose forward it stands, and whether it calls a module kept whole."""
-        node = super().create_node(*args, **kwargs)
+    def create_node(
+        self, kind: str, target: Any, args: Any, kwargs: Any, name: str | None = None, type_expr: Any = None
+    ) -> fx.Node:
+        """Makes a node that says of itself what `WITHIN`, `WHOLE` and `OF_BUFFERS` stand for.
+
+        What computes with buffers alone has names of its own kind, so that all others are called the same
+        whether it is followed or built in.
+        """
+        of_buffers = kind in ("call_function", "call_method") and self._is_of_buffers(args, kwargs)
+        if of_buffers:
+            name = f"of_buffers_{name or getattr(target, '__name__', target)}"
+        node = super().create_node(kind, target, args, kwargs, name, type_expr)
         node.meta[WITHIN] = self.within[-1]
         node.meta[WHOLE] = node.op == "call_module" and node.target in self.whole
+        node.meta[OF_BUFFERS] = of_buffers
         return node
+
+    def _is_of_buffers(self, *args: Any) -> bool:
+        given: list[fx.Node] = []
+        fx.map_arg(args, given.append)
+        return bool(given) and all(
+            node.meta[OF_BUFFERS] or (node.op == "get_attr" and node.target in self.buffers) for node in given
+        )
 
     def create_arg(self, a: Any) -> Any:
         """Keeps a dataclass that is a dict too, as outputs of transformers are; fx would keep a dict."""
+        source = self.derived.source(a) if isinstance(a, Tensor) and self.derived is not None else None
+        if source is not None:
+            self.built_in.add(source)
+            a = a.detach()  # the model keeps it, and has to be copied
         if isinstance(a, dict) and is_dataclass(a) and not isinstance(a, type):
             parts = {f.name: self.create_arg(getattr(a, f.name)) for f in fields(a)}
             return self.create_node("call_function", type(a), (), parts)
         return super().create_arg(a)
+
+
+@contextmanager
+def _buffers_kept(model: nn.Module) -> Iterator[None]:
+    """Refuses a forward that gives a module what is followed for a buffer, which is put back."""
+    before = [(module, dict(module._buffers)) for module in model.modules()]
+    try:
+        yield
+    finally:
+        found = [module for module, _ in before for b in module._buffers.values() if isinstance(b, fx.Proxy)]
+        for module, buffers in before if found else ():
+            module._buffers.update(buffers)
+    if found:
+        raise ModelError("forward gives a buffer another value")
 
 
 def traced(model: nn.Module, purpose: str, example: Any = REQUIRED) -> fx.Graph:
@@ -145,14 +194,15 @@ def followed(model: nn.Module, purpose: str, example: Any = REQUIRED) -> Tracer:
         raise ModelError(f"{purpose} needs a network around the layer; put it into nn.Sequential(layer)")
     given = bound(model, example)
     try:
+        return _followed(model, given, buffers=True)
+    except Exception:  # it decides by a buffer, or counts by its shape
+        pass
+    try:
         return _followed(model, given, buffers=False)
     except Exception as e:
-        cause = cause_of(e)
-    try:
-        return _followed(model, given, buffers=True)
-    except Exception:
         raise ModelError(
-            f"{purpose} follows the forward of {type(model).__name__}, which cannot be done: {cause}; "
+            f"{purpose} follows the forward of {type(model).__name__}, which cannot be done"
+            f"{_line_of(e)}: {cause_of(e)}; "
             "take what depends on the data (if, for, len of a tensor) out of forward"
         ) from None
 
@@ -168,8 +218,17 @@ def _followed(model: nn.Module, given: inspect.BoundArguments, buffers: bool) ->
 
 
 def cause_of(error: Exception) -> str:
-    """Returns the first line of an error's message, 160 characters at most, or the name of its class."""
-    return str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+    """Returns the first line of an error's message, 160 characters in whole words, or its class's name."""
+    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return textwrap.shorten(first, 160, placeholder=" ...")
+
+
+def _line_of(error: Exception) -> str:
+    """Returns the last line of the network's own code that an error came through, "" without one."""
+    homes = str(Path(torch.__file__).parent), str(Path(__file__).parents[2])
+    lines = [line for line in traceback.extract_tb(error.__traceback__) if line.line]
+    own = [line for line in lines if not line.filename.startswith(homes)]
+    return f" at {Path(own[-1].filename).name}:{own[-1].lineno} ({own[-1].line})" if own else ""
 
 
 def _has_weights(model: nn.Module, name: str) -> bool:

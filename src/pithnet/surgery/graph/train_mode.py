@@ -23,14 +23,21 @@ _OR_FREEZE = "; for inference alone freeze the model first: model.requires_grad_
 def traced_to_train(model: nn.Module, purpose: str, example: Any = REQUIRED) -> fx.Graph:
     """Follows as `traced` does, and checks that the graph may stand for the forward in train mode as well.
 
-    A model none of whose parameters trains is for eval mode only, and is not checked.
+    A model none of whose parameters trains is for eval mode only, and its modes are not compared.
 
     Raises:
-        ModelError: The forward cannot be followed, as `traced` says; a dropout, which is named, could not be
+        ModelError: The forward cannot be followed, as `traced` says; something that is computed from a buffer
+            or parameter, which is named, would be built in; a dropout, which is named, could not be
             turned on in training; or the network, or a part of it that has weights and is named, computes
             something else in train mode.
     """
     tracer = followed(model, purpose, example)
+    for name in sorted(tracer.built_in):
+        raise ModelError(
+            f"{purpose} gives {type(model).__name__} another forward, which would have built in what is now "
+            f"computed from {name}, whatever {name} is later; compute with it on tensors alone, without if, "
+            "for, len, int or float of it"
+        )
     if any(p.requires_grad for p in model.parameters()):
         _check_dropouts(tracer.graph)
         if tracer.readers:
