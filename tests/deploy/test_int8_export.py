@@ -146,7 +146,7 @@ def quantized() -> nn.Module:
         (trained, None, DataError, "there are no images to calibrate on"),
         (trained, [], DataError, "there are no images to calibrate on"),
         (trained, images(0), DataError, "there are no images to calibrate on"),
-        (trained, 3, DataError, "images are a tensor (N, ...) or a loader, and this is a int"),
+        (trained, 3, DataError, "images are a tensor (N, ...) or a loader, and this is an int"),
         (
             trained,
             torch.zeros(4, 2, 8, 8),

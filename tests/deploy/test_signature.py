@@ -71,5 +71,5 @@ def test_inputs_have_names_and_constants_stay(model: nn.Module, inputs: Any, nam
 
 
 def test_an_example_without_a_tensor_is_refused() -> None:
-    with pytest.raises(DataError, match=r"no tensor \(B, \.\.\.\) in the example, \(None, a int\)"):
+    with pytest.raises(DataError, match=r"no tensor \(B, \.\.\.\) in the example, \(None, an int\)"):
         call_of(Tokens(), (None, 3))

@@ -82,9 +82,10 @@ def test_int8_files_are_not_timed_on_a_gpu(items: str | None, tmp_path: Path, gp
 
 
 def test_a_lab_goes_on_where_it_was(tmp_path: Path) -> None:
-    """On the device that its results name; those of before there was a choice were of the CPU."""
+    """On the device that its results name."""
     Notebook(tmp_path, {"lab": "pruning", "device": "cpu"}, progress=Quiet())
     with pytest.raises(PithError, match="was measured with device cpu, not cuda; resume with the same"):
         Notebook(tmp_path, {"lab": "pruning", "device": "cuda"}, resume=True, progress=Quiet())
-    (tmp_path / "results.json").write_text(json.dumps({"lab": "pruning", "rows": [{"item": "1"}]}))
+    facts = {"lab": "pruning", "device": "cpu", "rows": [{"item": "1"}]}
+    (tmp_path / "results.json").write_text(json.dumps(facts))
     assert Notebook(tmp_path, {"lab": "pruning", "device": "cpu"}, resume=True, progress=Quiet()).rows
