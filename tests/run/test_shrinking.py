@@ -183,7 +183,10 @@ def test_a_shrunk_network_is_exported_in_int8(tmp_path: Path) -> None:
         ([{"shrink": {"macs": True}}], "macs: true and false go where a key is on or off"),
         ([{"shrink": {"macs": "0.5"}}], "macs: Input should be a valid number"),
         ([{"shrink": {"rates": {"a": True}}}], "rates.a: Input should be a valid number"),
-        ([{"shrink": {"macs": 0.5, "round_to": True}}], "round_to: true and false go where a key is on or off"),
+        (
+            [{"shrink": {"macs": 0.5, "round_to": True}}],
+            "round_to: true and false go where a key is on or off",
+        ),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(steps: list[dict[str, Any]], message: str) -> None:

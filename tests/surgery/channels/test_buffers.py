@@ -136,3 +136,23 @@ def test_a_forward_that_gives_a_buffer_another_value_leaves_no_trace_in_the_netw
     with pytest.raises(pn.ModelError, match="would have std built in"):
         pn.plan_shrink(model, IMAGES.float(), macs=0.5)
     assert type(model.std) is Tensor
+
+
+class Table(nn.Module):
+    """Adds a table to its channels, which files keep or not."""
+
+    def __init__(self, persistent: bool) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.linspace(-1, 1, 8), persistent=persistent)
+        self.a, self.b, self.out = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.relu(self.b(torch.relu(self.a(x) + self.table.view(1, -1, 1, 1)))))
+
+
+def test_channels_of_a_buffer_that_no_file_keeps_stay() -> None:
+    plan = shrunk(lambda: Table(persistent=False), IMAGES, macs=0.9)
+    assert plan.widths["a"] == 8
+    assert plan.widths["b"] < 8
+    assert "table is a buffer that no file keeps: register it with persistent=True" in str(plan)
+    assert shrunk(lambda: Table(persistent=True), IMAGES, rates={"a": 0.5}).widths["a"] == 4

@@ -84,23 +84,6 @@ def test_rows_of_a_table_stay_where_a_layer_shares_them() -> None:
     assert small.table.weight.shape == (12, 4)
 
 
-def test_buffers_of_channels_stay_out_of_the_state_dict() -> None:
-    class Scaled(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a, self.out = nn.Linear(3, 8), nn.Linear(8, 2)
-            self.register_buffer("scale", torch.rand(8), persistent=False)
-            self.register_buffer("shift", torch.rand(8))
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.out(self.a(x) * self.scale + self.shift)
-
-    model = Scaled()
-    small = pn.shrink(model, torch.randn(2, 3), rates={"a": 0.5}, round_to=1)
-    assert small.scale.shape == small.shift.shape == (4,)
-    assert small.state_dict().keys() == model.state_dict().keys()
-
-
 def test_a_function_whose_arguments_are_unknown_is_a_barrier() -> None:
     table, places = torch.rand(4, 8), torch.tensor([[0, 3]])
     model = Toy(

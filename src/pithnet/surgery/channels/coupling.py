@@ -18,7 +18,7 @@ from pithnet.surgery.channels.constants import Constants, is_held, parametrized_
 from pithnet.surgery.channels.formulas import extents
 from pithnet.surgery.channels.groups import Channels, grouped
 from pithnet.surgery.channels.sizes import formula_of, is_shape
-from pithnet.surgery.channels.slicing import foreign
+from pithnet.surgery.channels.slicing import foreign, unsaved
 from pithnet.surgery.channels.step import Step
 from pithnet.surgery.channels.symbols import Blocked, Book, Place, spread, varying
 from pithnet.surgery.channels.transfer import TRANSFERS
@@ -62,7 +62,8 @@ def find_channels(model: nn.Module, example: Any) -> Channels:
     given = values(carrying, tensors_as(example, lambda t: t.detach().clone()))
     with torch.no_grad(), evaluating(carrying):
         follow.run(*given)
-    for place, why in foreign(model, follow.book.places).items():
+    places = follow.book.places
+    for place, why in (foreign(model, places) | unsaved(model, places)).items():
         follow.book.freeze(follow.book.places[place], why)
     for name in sorted(tracer.built_in)[:1]:
         _keep_written(follow.book, name)

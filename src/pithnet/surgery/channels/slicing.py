@@ -39,6 +39,27 @@ def foreign(model: nn.Module, places: Iterable[Place]) -> dict[Place, str]:
     return found
 
 
+def unsaved(model: nn.Module, places: Iterable[Place]) -> dict[Place, str]:
+    """Returns the places in buffers that no file keeps, each with the reason to stay.
+
+    A new network makes them anew, in full size, and could not be given its numbers from a file.
+
+    Args:
+        model: The network.
+        places: Axes of its tensors.
+    """
+    names = {
+        f"{path}.{name}".lstrip(".")
+        for path, module in model.named_modules(remove_duplicate=False)
+        for name in module._non_persistent_buffers_set
+    }
+    return {
+        place: f"{place.key} is a buffer that no file keeps: register it with persistent=True"
+        for place in places
+        if place.key in names
+    }
+
+
 def uncuttable(model: nn.Module, channels: Channels) -> dict[Place, str]:
     """Returns the places at which no channel can be taken off, each with the reason.
 
