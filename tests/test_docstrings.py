@@ -204,3 +204,42 @@ def test_each_rule_sees_what_it_forbids(rule, monkeypatch):
     found = list(rule())
     assert len(found) == 1
     assert found[0].startswith("src/pithnet/room/module.py:")
+
+
+_SECTION = re.compile(r"^ *(?:Args|Attributes):\n((?: +\S.*\n|\n)+)", re.M)
+_ENTRY = re.compile(r"^ *\*{0,2}[A-Za-z_]\w*(?:, \*{0,2}[A-Za-z_]\w*)*: (.*)$")
+# Words that are written small wherever they stand: names of numbers in formulas, of types and of libraries.
+_SMALL = {
+    "alpha",
+    "beta",
+    "bool",
+    "eps",
+    "float",
+    "gamma",
+    "int",
+    "lambda",
+    "mu",
+    "numpy",
+    "rho",
+    "sigma",
+    "str",
+    "torch",
+}
+
+
+def test_descriptions_of_arguments_and_attributes_begin_with_a_capital() -> None:
+    found = []
+    for path, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, Function | ast.ClassDef | ast.Module):
+                for section in _SECTION.findall((ast.get_docstring(node) or "") + "\n"):
+                    lines = section.splitlines()
+                    least = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
+                    entries = [_ENTRY.match(line) for line in lines if line[least : least + 1].strip()]
+                    words = [re.split(r"[ ,;.:)]", entry[1])[0] for entry in entries if entry]
+                    found += [
+                        f"{path}: {word}"
+                        for word in words
+                        if (word == "a" or re.fullmatch("[a-z][a-z'-]+", word)) and word not in _SMALL
+                    ]
+    assert not found

@@ -47,8 +47,8 @@ def train_(model: nn.Module, frozen: Iterable[nn.Module]) -> None:
     """Puts a model in train mode, in place, but each of the `frozen` modules that are its own in eval mode.
 
     Args:
-        model: any network.
-        frozen: modules, without those within them.
+        model: Any network.
+        frozen: Modules, without those within them.
     """
     model.train()
     for module in frozen:

@@ -21,8 +21,8 @@ def make_picklable(cls: type[nn.Module], take_apart: TakeApart) -> None:
     """Lets modules of a class that was made for one module be saved.
 
     Args:
-        cls: the class.
-        take_apart: returns what sets a module of it apart.
+        cls: The class.
+        take_apart: Returns what sets a module of it apart.
     """
     setattr(cls, _NAME, staticmethod(take_apart))
     cls.__reduce_ex__ = _reduce  # type: ignore[assignment,method-assign]

@@ -1,4 +1,4 @@
-"""What of a network's tensors is computed while its forward is followed, and so is built into the graph."""
+"""What a forward computes from its network's tensors while it is followed: it is built into the graph."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ _READ = (
 
 
 class Derived(TorchFunctionMode):
-    """Notes within which tensors are computed from those of a network, and of which a number is read.
+    """Notes, while it is active, which tensors are computed from a network's own.
 
-    read: names of the network's tensors of which a number is read.
+    Attributes:
+        read: The names of the network's tensors from which, or from what is computed from them, a number is
+            read.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -29,7 +31,10 @@ class Derived(TorchFunctionMode):
         self.read: set[str] = set()
 
     def source(self, tensor: Tensor) -> str | None:
-        """Returns the name of the tensor that this one is computed from; None of others, and of those."""
+        """Returns the name of the network's tensor from which this one is computed.
+
+        It is None for the network's tensors themselves, and for those that are computed from none of them.
+        """
         return None if id(tensor) in self._own else self._derived.get(id(tensor), (None, None))[1]
 
     def __torch_function__(

@@ -28,13 +28,13 @@ class Cost:
     """What one layer or operation of a network costs.
 
     Attributes:
-        name: a module's own name; for a function's call the module in whose forward it stands, and what is
+        name: A module's own name; for a function's call the module in whose forward it stands, and what is
             called: "layer1.0.relu", and "layer1.0.relu_1" for the next one there.
-        kind: what it does, as in `pithnet.surgery.graph.operations`, such as "convolution" or "batch norm".
-        macs: multiply-accumulates of all its calls: half of what torch's FlopCounterMode counts.
-        parameters: numbers in its parameters; those it shares with an operation before it count there alone.
-        activations: floating-point numbers that its calls give; none for what only views its input.
-        calls: how often it is called for one batch.
+        kind: What it does, as in `pithnet.surgery.graph.operations`, such as "convolution" or "batch norm".
+        macs: Multiply-accumulates of all its calls: half of what torch's FlopCounterMode counts.
+        parameters: Numbers in its parameters; those it shares with an operation before it count there alone.
+        activations: Floating-point numbers that its calls give; none for what only views its input.
+        calls: How often it is called for one batch.
     """
 
     name: str
@@ -113,8 +113,8 @@ def costs(model: nn.Module, example: Any) -> Costs:
     others. The model and the random numbers of torch and of Python are left alone.
 
     Args:
-        model: a network of any kind, in eval or train mode; eval mode is what is counted.
-        example: inputs, floats of any values: a tensor (B, ...) for model(x), a tuple for model(*x), a dict
+        model: A network of any kind, in eval or train mode; eval mode is what is counted.
+        example: Inputs, floats of any values: a tensor (B, ...) for model(x), a tuple for model(*x), a dict
             for model(**x). Counts are for the whole batch: give a batch of one for the costs of one input.
 
     Returns:

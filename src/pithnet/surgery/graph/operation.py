@@ -71,16 +71,16 @@ class Operation:
     """One line of the table.
 
     Attributes:
-        kind: what the operation does.
-        modules: the classes of modules that do it; a subclass counts as the nearest base in the table.
-        names: what its functions are called in torch, torch.nn.functional, torch.special and operator, its
+        kind: What the operation does.
+        modules: The classes of modules that do it; a subclass counts as the nearest base in the table.
+        names: What its functions are called in torch, torch.nn.functional, torch.special and operator, its
             methods on a tensor, and its operators in torch.ops.aten.
-        multiplies: whether it multiplies matrices, or may, so that it has multiply-accumulates.
-        moves: whether it only moves or picks numbers: of what it was given, a place of each that it gives.
-        views: whether it writes no numbers, and gives another view of what it was given.
-        passes_scale: whether a positive factor passes through: f(c x) = c f(x) for c > 0, number by number.
-        clips_at_zero: whether it gives nothing below zero, and zero for everything below zero.
-        several: whether it gives several tensors.
+        multiplies: Whether it multiplies matrices, or may, so that it has multiply-accumulates.
+        moves: Whether it only moves or picks numbers: of what it was given, a place of each that it gives.
+        views: Whether it writes no numbers, and gives another view of what it was given.
+        passes_scale: Whether a positive factor passes through: f(c x) = c f(x) for c > 0, number by number.
+        clips_at_zero: Whether it gives nothing below zero, and zero for everything below zero.
+        several: Whether it gives several tensors.
     """
 
     kind: Kind

@@ -170,9 +170,9 @@ def traced(model: nn.Module, purpose: str, example: Any = REQUIRED) -> fx.Graph:
     it goes on to do in train mode what it does there.
 
     Args:
-        model: the network; it is left alone.
-        purpose: what needs the graph, for messages.
-        example: inputs, as `learn.call` takes them, which say what the forward is called with; their values
+        model: The network; it is left alone.
+        purpose: What needs the graph, for messages.
+        example: Inputs, as `learn.call` takes them, which say what the forward is called with; their values
             are not looked at, but for flags and numbers, which are built into the graph. Without one it is
             every argument that has no default. Arguments that are not given keep their defaults.
 

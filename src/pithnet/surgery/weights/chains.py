@@ -32,8 +32,8 @@ def parametrization(layer: Layer, kind: type[Part]) -> Part | None:
     """Returns the layer's weight parametrization of a class, or None.
 
     Args:
-        layer: a weight, or a layer that alone holds its `weight`.
-        kind: the class.
+        layer: A weight, or a layer that alone holds its `weight`.
+        kind: The class.
     """
     return next((part for part in chain(layer) if isinstance(part, kind)), None)
 
@@ -54,8 +54,8 @@ def attach(layer: Layer, part: nn.Module) -> None:
     mask drawn anew, one further part count for all.
 
     Args:
-        layer: a weight, or a layer that alone holds its `weight`.
-        part: the parametrization.
+        layer: A weight, or a layer that alone holds its `weight`.
+        part: The parametrization.
     """
     first, *others = _holders(layer)
     plain = _list(first) is None
@@ -97,9 +97,9 @@ def set_mask(layer: Layer, mask: Tensor, recoverable: bool = False) -> None:
     """Masks the layer's weight, in place: redraws its mask where it has one, else adds one.
 
     Args:
-        layer: a weight, or a layer that alone holds its `weight`.
-        mask: booleans of the weight's shape, True where it stays.
-        recoverable: whether pruned weights get a gradient and may come back.
+        layer: A weight, or a layer that alone holds its `weight`.
+        mask: Booleans of the weight's shape, True where it stays.
+        recoverable: Whether pruned weights get a gradient and may come back.
 
     Raises:
         ModelError: The weight is shared or quantized already: pruning comes before.
@@ -120,8 +120,8 @@ def set_codebook(layer: Layer, index: Tensor, centroids: Tensor) -> None:
     The centroids train, unless the weight is frozen (requires_grad False): then so are they.
 
     Args:
-        layer: a weight, or a layer that alone holds its `weight`.
-        index: integers 0..K of the weight's shape; 0 is exact zero.
+        layer: A weight, or a layer that alone holds its `weight`.
+        index: Integers 0..K of the weight's shape; 0 is exact zero.
         centroids: (K,).
     """
     release(layer)
@@ -134,7 +134,7 @@ def set_trained_levels(layer: Layer, levels: Tensor, prices: Tensor) -> None:
     The levels train, unless the weight is frozen.
 
     Args:
-        layer: a weight, or a layer that alone holds its `weight`.
+        layer: A weight, or a layer that alone holds its `weight`.
         levels: (K,).
         prices: (K,), what choosing each level costs in squared distance.
     """
@@ -197,8 +197,8 @@ def put_on_lists(module: nn.Module, lists: Mapping[str, nn.Module]) -> None:
     """Gives a module without these tensors their lists of parametrizations, in place.
 
     Args:
-        module: a module.
-        lists: the lists, by the names of the tensors.
+        module: A module.
+        lists: The lists, by the names of the tensors.
     """
     for tensor, found in lists.items():
         module.register_parameter(tensor, nn.Parameter(torch.empty(0)))

@@ -24,10 +24,10 @@ class LeftOut:
     """A tensor that nothing compresses.
 
     Attributes:
-        name: its name in a plain state_dict.
-        parameters: how many numbers it has.
+        name: Its name in a plain state_dict.
+        parameters: How many numbers it has.
         why: SKIPPED, UNKNOWN or SMALL.
-        kind: the class that holds it, as `register_kind` takes it.
+        kind: The class that holds it, as `register_kind` takes it.
     """
 
     name: str
@@ -41,9 +41,9 @@ class Coverage:
     """How many parameters are compressed; ties count once.
 
     Attributes:
-        covered: the parameters that are compressed.
-        parameters: all parameters.
-        left_out: what is left out, largest first.
+        covered: The parameters that are compressed.
+        parameters: All parameters.
+        left_out: What is left out, largest first.
     """
 
     covered: int
@@ -82,9 +82,9 @@ def coverage(model: nn.Module, skip: Sequence[str] = (), planned: Collection[str
     """Returns how much of a model is under a mask, codebook or quantizer, as it stands.
 
     Args:
-        model: any network.
-        skip: patterns that say of what is left out that it was meant to be.
-        planned: names of tensors that count as compressed already, because a pass is going to.
+        model: Any network.
+        skip: Patterns that say of what is left out that it was meant to be.
+        planned: Names of tensors that count as compressed already, because a pass is going to.
     """
     covered, parameters, left_out = 0, 0, []
     for holders in held_tensors(model):

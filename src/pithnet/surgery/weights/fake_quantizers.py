@@ -33,12 +33,12 @@ class FakeQuantizer(nn.Module):
     """A parametrization that rounds a weight to its levels, zeros kept; gradients are the quantizer's.
 
     Args:
-        quantizer: what rounds.
-        granularity: which weights share a step; see `tensor.quantizers.to_rows`.
-        group_size: weights per group.
-        levels: fixed ones, or None for levels that follow the weight: fitted anew in every forward pass.
+        quantizer: What rounds.
+        granularity: Which weights share a step; see `tensor.quantizers.to_rows`.
+        group_size: Weights per group.
+        levels: Fixed ones, or None for levels that follow the weight: fitted anew in every forward pass.
             Where the quantizer learns its scales these are a parameter, else a buffer.
-        axes: where the weight's channels lie (`Weighted.channel_axes`).
+        axes: Where the weight's channels lie (`Weighted.channel_axes`).
 
     Raises:
         RecipeError: The granularity is unknown, or a group has fewer than two weights.
@@ -71,8 +71,8 @@ class FakeQuantizer(nn.Module):
         """Returns the fake quantizer of a weight in a state_dict.
 
         Args:
-            weight: the weight.
-            kind: what its `get_extra_state` gave.
+            weight: The weight.
+            kind: What its `get_extra_state` gave.
             scale: (R,), or None where the levels follow the weight.
             offset: (R,), or None.
 

@@ -69,10 +69,10 @@ class Storage:
     """How exactly the file keeps what is not entropy-coded levels; each rounding is a name of ROUNDINGS.
 
     Args:
-        codebook: the rounding of the levels of shared weights.
-        norm: the rounding of BN's scale and shift.
-        other: the rounding of biases, and of weights that are not shared.
-        fold: whether BN's statistics are folded into its scale and shift first.
+        codebook: The rounding of the levels of shared weights.
+        norm: The rounding of BN's scale and shift.
+        other: The rounding of biases, and of weights that are not shared.
+        fold: Whether BN's statistics are folded into its scale and shift first.
 
     Raises:
         RecipeError: A rounding is unknown.
@@ -169,8 +169,8 @@ def finalize(model: nn.Module, storage: Storage = Storage()) -> nn.Module:
     bits. Other libraries' parametrizations (weight_norm) become plain tensors too.
 
     Args:
-        model: any network.
-        storage: how exactly the file keeps what is not entropy-coded.
+        model: Any network.
+        storage: How exactly the file keeps what is not entropy-coded.
 
     Raises:
         ModelError: A lazy module has no weights yet, or the model cannot be copied.

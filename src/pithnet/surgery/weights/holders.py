@@ -30,9 +30,9 @@ class Holder:
     """A tensor of one module, `module.tensor`.
 
     Attributes:
-        module: the module.
-        tensor: the tensor's name in it.
-        paths: each of the module's names in the model; "" is the model itself.
+        module: The module.
+        tensor: The tensor's name in it.
+        paths: Each of the module's names in the model; "" is the model itself.
     """
 
     module: nn.Module
@@ -105,8 +105,8 @@ def weighted_layers(model: nn.Module, also: Sequence[str] = ()) -> Iterator[tupl
     They come in the order of the model's modules.
 
     Args:
-        model: any network.
-        also: patterns of further parameters.
+        model: Any network.
+        also: Patterns of further parameters.
 
     Yields:
         The weight's name, and the weight.

@@ -52,10 +52,10 @@ def register_kind(
     call for the same class adds tensors to it, and replaces those that it names again.
 
     Args:
-        cls: the class, or its qualified name "package.module.Class": such a class is looked up in the modules
+        cls: The class, or its qualified name "package.module.Class": such a class is looked up in the modules
             that are imported already, each time, and never imported.
-        weights: names of its parameters, of two dimensions or more.
-        channel_axis: the axis of these tensors whose entries are the output channels (what has a step of its
+        weights: Names of its parameters, of two dimensions or more.
+        channel_axis: The axis of these tensors whose entries are the output channels (what has a step of its
             own in `quantize(granularity="channel")`, and is a filter for group regularizers): 0 for (outputs,
             inputs, ...), 1 for (inputs, outputs). Several axes where a channel is an entry of all of them:
             (0, 2) for experts of (experts, inputs, outputs).

@@ -31,8 +31,8 @@ def restore(model: nn.Module, state: State) -> nn.Module:
     torch.compile and DataParallel put are ignored.
 
     Args:
-        model: the network, plain or compressed.
-        state: its state_dict.
+        model: The network, plain or compressed.
+        state: Its state_dict.
 
     Returns:
         The model.

@@ -14,8 +14,8 @@ def conflicting_tie(model: nn.Module, state: Mapping[str, Tensor]) -> tuple[str,
     Loading such a state would silently keep the last of the two.
 
     Args:
-        model: any network.
-        state: its state_dict.
+        model: Any network.
+        state: Its state_dict.
     """
     first: dict[tuple[object, ...], str] = {}
     for key, value in model.state_dict().items():

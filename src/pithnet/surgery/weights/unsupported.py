@@ -30,10 +30,10 @@ class Refusal:
     """A layer that cannot be compressed.
 
     Attributes:
-        names: what it may be called in `skip`.
-        what: the layer and the reason, as messages say it.
-        fix: what else would do.
-        copyable: whether a copy of the model can be made; where not, skipping the layer would not help.
+        names: What it may be called in `skip`.
+        what: The layer and the reason, as messages say it.
+        fix: What else would do.
+        copyable: Whether a copy of the model can be made; where not, skipping the layer would not help.
     """
 
     names: tuple[str, ...]
@@ -75,8 +75,8 @@ def refusals(model: nn.Module, also: Sequence[str] = ()) -> list[Refusal]:
     """Returns every module whose weights would be missed or broken, and every tie that cannot be shared.
 
     Args:
-        model: any network.
-        also: patterns of further parameters, as `weighted_layers` takes them.
+        model: Any network.
+        also: Patterns of further parameters, as `weighted_layers` takes them.
     """
     layers = [layer for _, layer in weighted_layers(model, also)]
     return [*_by_module(model), *_by_weight(layers), *_by_memory(model, layers)]

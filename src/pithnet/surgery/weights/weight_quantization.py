@@ -34,8 +34,8 @@ def set_fake_quantizer(layer: Layer, part: FakeQuantizer) -> None:
     fills them. A learned scale is frozen where the weight is.
 
     Args:
-        layer: a weight, or a layer that alone holds its `weight`.
-        part: the fake quantizer.
+        layer: A weight, or a layer that alone holds its `weight`.
+        part: The fake quantizer.
     """
     if isinstance(part.scale, nn.Parameter):
         part.scale.requires_grad_(latent_weight(layer).requires_grad)
@@ -56,8 +56,8 @@ def set_latent_weight(layer: Layer, weight: Tensor) -> None:
     """Gives the layer's weight other values before it is masked and quantized, in place.
 
     Args:
-        layer: a weight that trains in its own shape: plain, masked or quantized, not shared.
-        weight: the values, of the weight's shape.
+        layer: A weight that trains in its own shape: plain, masked or quantized, not shared.
+        weight: The values, of the weight's shape.
     """
     latent_weight(layer).copy_(weight)
 
