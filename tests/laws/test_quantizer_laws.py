@@ -31,7 +31,10 @@ FREE = [(name, symmetric) for name, symmetric in KINDS if get_quantizer(name, 4,
 BITS = range(1, 9)
 
 quick = settings(max_examples=25, deadline=None)
-numbers = st.one_of(st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.5]), st.floats(-4, 4, width=32))
+# Steps of numbers near the smallest normal one are subnormal: they have few digits, and processors that take
+# them for zero round otherwise.
+sizes = st.floats(-4, 4, width=32).map(lambda x: x if abs(x) > 2.0**-100 else 0.0)
+numbers = st.one_of(st.sampled_from([0.0, -0.0, 1.0, -1.0, 0.5]), sizes)
 rows_of_numbers = st.lists(st.lists(numbers, min_size=6, max_size=6), min_size=1, max_size=4).map(
     lambda v: torch.tensor(v, dtype=torch.float32)
 )
