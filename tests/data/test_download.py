@@ -190,6 +190,7 @@ def test_members_outside_the_expected_six_never_reach_the_disk(server: Server, t
         (gzip.compress(b"no tar", mtime=0), "not a CIFAR-10 archive"),
         (np.random.default_rng(0).bytes(5000), "not a CIFAR-10 archive"),
     ],
+    ids=["a part missing", "cut off", "no tar", "noise"],
 )
 def test_a_wrong_archive_changes_nothing(
     server: Server, tmp_path: Path, content: bytes, message: str
